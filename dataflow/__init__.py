@@ -1,0 +1,55 @@
+"""Compiles neural networks onto a spatial accelerator and proves the hardware by simulation.
+
+``dataflow.evaluate`` and ``dataflow.report`` are the functions of :mod:`dataflow.api`, although
+rooms of the same names exist; import from those with ``from dataflow.evaluate import ...``.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+from dataflow import api as _api
+from dataflow.api import (
+    check,
+    csim,
+    evaluate,
+    export,
+    quantize,
+    report,
+    simulate,
+)
+from dataflow.api import compile_model as compile
+from dataflow.errors import DataflowError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataflowError",
+    "__version__",
+    "check",
+    "compile",
+    "csim",
+    "evaluate",
+    "export",
+    "quantize",
+    "report",
+    "simulate",
+]
+
+
+class _FunctionsFirst(ModuleType):
+    """Keeps a function visible when the import system binds the room of the same name.
+
+    On its first import a submodule is set as an attribute of its package, which would replace the
+    function; a property is a data descriptor and takes that assignment instead.
+    """
+
+    def _ignore(self, room: ModuleType) -> None:
+        """The room stays reachable in ``sys.modules``, where import statements look."""
+
+    evaluate = property(lambda self: _api.evaluate, _ignore)
+    report = property(lambda self: _api.report, _ignore)
+
+
+sys.modules[__name__].__class__ = _FunctionsFirst

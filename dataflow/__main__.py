@@ -1,0 +1,5 @@
+"""``python -m dataflow``: the command line."""
+
+from dataflow.cli import main
+
+main()

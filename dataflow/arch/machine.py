@@ -1,0 +1,136 @@
+"""The Machine: the numbers that the RTL, the mapper's hardware rules and the cycle model read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+
+OPERAND_BITS = 9
+"""Width of an array operand: a difference of two 8-bit codes, signed."""
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Picojoules of one access or operation of each kind.
+
+    A line is ``line_bytes`` for activations and weights, ``cols`` x 32 bit for accumulators and
+    parameters; ``vector_op`` is one operation in one lane.
+    """
+
+    dram_byte: float
+    act_line_read: float
+    act_line_write: float
+    wbuf_line_read: float
+    wbuf_line_write: float
+    acc_line_read: float
+    acc_line_write: float
+    param_line_read: float
+    param_line_write: float
+    program_beat_read: float
+    program_beat_write: float
+    mac: float
+    vector_op: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The same numbers by field name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the RTL library is built with. Lines are addresses of one memory; see each field.
+
+    Attributes:
+        rows, cols: the array's dimensions; rows reduce, columns are output channels.
+        line_bytes: AXI data bytes = bytes of a line of activations or weights; a power of two,
+            at least max(rows, cols).
+        act_banks: banks of the activation scratchpad, interleaved by line.
+        act_lines: all its lines.
+        wbuf_lines: lines of the weight ring.
+        acc_lines: accumulator lines (cols x 32 bit) of each of the two halves.
+        param_lines: lines (cols x 32 bit) of the parameter ring.
+        instr_fifo_beats: AXI beats of the program FIFO.
+        max_burst_beats: longest burst, at most 256 beats and 4 KiB.
+        outstanding_reads: bursts the DRAM accepts before the first is answered.
+        dram_read_latency: cycles from an AR handshake to the first R beat.
+        dram_write_latency: cycles from WLAST to B.
+        dram_bytes: size of the address space.
+        vector_strip: positions the vector unit handles for each micro-instruction.
+        vector_latency: pipeline stages of a vector lane, source to sink.
+        feed_ports: row reads a cycle from the activation scratchpad into the array.
+        clock_mhz: modelled clock.
+        energies: energy of each kind of access.
+    """
+
+    name: str
+    rows: int
+    cols: int
+    line_bytes: int
+    act_banks: int
+    act_lines: int
+    wbuf_lines: int
+    acc_lines: int
+    param_lines: int
+    instr_fifo_beats: int
+    max_burst_beats: int
+    outstanding_reads: int
+    dram_read_latency: int
+    dram_write_latency: int
+    dram_bytes: int
+    vector_strip: int
+    vector_latency: int
+    feed_ports: int
+    clock_mhz: Fraction
+    energies: Energies
+
+    @property
+    def mac_units(self) -> int:
+        """Multipliers that a nominal MAC can use: the denominator of utilisation."""
+        return self.rows * self.cols
+
+    @property
+    def acc_line_bytes(self) -> int:
+        """Bytes of an accumulator or parameter line: one int32 for each column."""
+        return self.cols * 4
+
+    @property
+    def act_bytes(self) -> int:
+        """Bytes of the activation scratchpad."""
+        return self.act_lines * self.line_bytes
+
+    @property
+    def wbuf_bytes(self) -> int:
+        """Bytes of the weight ring."""
+        return self.wbuf_lines * self.line_bytes
+
+    @property
+    def acc_bytes(self) -> int:
+        """Bytes of both accumulator halves."""
+        return 2 * self.acc_lines * self.acc_line_bytes
+
+    @property
+    def param_bytes(self) -> int:
+        """Bytes of the parameter ring."""
+        return self.param_lines * self.acc_line_bytes
+
+    @property
+    def instr_fifo_bytes(self) -> int:
+        """Bytes of the program FIFO."""
+        return self.instr_fifo_beats * self.line_bytes
+
+    @property
+    def weight_register_bytes(self) -> int:
+        """Bytes of the array's weight registers, active and shadow (9 bit each), rounded up."""
+        return -(-self.rows * self.cols * 2 * OPERAND_BITS // 8)
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """All memories of the machine together."""
+        return (
+            self.act_bytes
+            + self.wbuf_bytes
+            + self.acc_bytes
+            + self.param_bytes
+            + self.instr_fifo_bytes
+            + self.weight_register_bytes
+        )

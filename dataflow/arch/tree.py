@@ -1,0 +1,183 @@
+"""An Architecture: a tree of memories, fan-outs and compute units.
+
+Sizes, widths and counts are integers; energies, bandwidths and clocks are exact fractions of the
+decimals in the file, so that the cost model never rounds (cost_model reference, section 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+ROLES = ("input", "weight", "output", "intermediate", "partial", "parameter", "program")
+"""What a memory may hold. ``partial`` are unfinished sums, ``parameter`` biases and multipliers."""
+
+TENSOR_ROLES = ("input", "weight", "output", "intermediate")
+"""The roles that ``all`` stands for in a file."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of a memory.
+
+    ``count`` equal ports move at most ``bits_per_cycle`` each; a transfer shorter than ``min_bits``
+    is charged as ``min_bits``. ``carries`` restricts the roles (empty: all that the memory holds).
+    ``bits_per_cycle`` is None when unbounded.
+    """
+
+    name: str
+    does: tuple[str, ...]
+    bits_per_cycle: Fraction | None
+    min_bits: int
+    count: int
+    carries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AccessEnergy:
+    """Picojoules of one access of ``bits`` bits."""
+
+    read_pj: Fraction
+    write_pj: Fraction
+    bits: int
+
+
+@dataclass(frozen=True)
+class Bus:
+    """How the memory answers over AXI4: latencies in cycles, bursts in beats of the port width."""
+
+    max_burst_beats: int
+    outstanding_reads: int
+    read_latency_cycles: int
+    write_latency_cycles: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A level that stores tensors.
+
+    ``size_bits`` (None: unbounded) is that of one instance, all ``copies`` together; ``copies`` are
+    equal parts used in turn (double buffering in hardware). ``line_bits`` is the width of one
+    address. ``leakage_mw`` is that of all instances.
+    """
+
+    name: str
+    under: str | None
+    size_bits: int | None
+    line_bits: int
+    banks: int
+    copies: int
+    must_hold: tuple[str, ...]
+    may_hold: tuple[str, ...]
+    ports: tuple[Port, ...]
+    energy: AccessEnergy
+    leakage_mw: Fraction
+    bus: Bus | None
+
+    @property
+    def lines(self) -> int | None:
+        """Addresses of one copy in one instance; None when unbounded."""
+        return None if self.size_bits is None else self.size_bits // (self.line_bits * self.copies)
+
+    def port(self, name: str) -> Port | None:
+        """The port called ``name``, or None."""
+        return next((port for port in self.ports if port.name == name), None)
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """``size`` instances of all that is below.
+
+    ``shares``: roles that the network multicasts (or reduces, for outputs) over the instances.
+    ``only_irrelevant_to``: only loops that do not index these roles may be placed here.
+    """
+
+    name: str
+    under: str | None
+    size: int
+    shares: tuple[str, ...]
+    only_irrelevant_to: tuple[str, ...]
+    systolic: bool
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Operators that a unit executes on operands of ``inputs`` (dtypes), giving ``output``."""
+
+    operators: tuple[str, ...]
+    inputs: tuple[str, ...]
+    output: str
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A unit that starts ``per_cycle`` operations a cycle, each ready ``latency_cycles`` later.
+
+    ``strip_positions``: positions that a micro-programmed unit handles between two
+    instructions (1 where it does not apply). Energy is per operation; leakage of all instances.
+    """
+
+    name: str
+    under: str | None
+    executes: tuple[Operation, ...]
+    per_cycle: Fraction
+    latency_cycles: int
+    strip_positions: int
+    energy_pj: Fraction
+    leakage_mw: Fraction
+
+    def can(self, operator: str) -> bool:
+        """Whether the unit executes ``operator`` on any operands."""
+        return any(operator in operation.operators for operation in self.executes)
+
+
+Node = Memory | FanOut | Compute
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The hardware, outermost node first; a node stands after the one it is ``under``.
+
+    ``source`` names the file (its last component), for messages.
+    """
+
+    name: str
+    source: str
+    clock_mhz: Fraction
+    nodes: tuple[Node, ...]
+
+    def find(self, name: str) -> Node | None:
+        """The node called ``name``, or None."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+    def path(self, name: str) -> tuple[Node, ...]:
+        """Nodes from the root to ``name``, both included. Raises KeyError for an unknown name."""
+        node = self.find(name)
+        if node is None:
+            raise KeyError(name)
+        above = () if node.under is None else self.path(node.under)
+        return (*above, node)
+
+    def instances(self, name: str) -> int:
+        """How many instances of ``name`` there are: the product of the fan-outs above it."""
+        return prod(node.size for node in self.path(name)[:-1] if isinstance(node, FanOut))
+
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """All memories, outermost first."""
+        return tuple(node for node in self.nodes if isinstance(node, Memory))
+
+    @property
+    def computes(self) -> tuple[Compute, ...]:
+        """All compute units, in file order."""
+        return tuple(node for node in self.nodes if isinstance(node, Compute))
+
+    def on_chip_bytes(self) -> int:
+        """Bytes of all bounded memories below the root, all instances (rounded up once)."""
+        bits = sum(
+            memory.size_bits * self.instances(memory.name)
+            for memory in self.memories
+            if memory.under is not None and memory.size_bits is not None
+        )
+        return -(-bits // 8)

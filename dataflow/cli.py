@@ -1,0 +1,381 @@
+"""The command line: arguments, printing, exit codes; nothing else.
+
+Exit codes: 0 done; 1 a check failed (a mismatch); 2 bad input or usage, with one message on
+standard error and no traceback.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import warnings
+import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from dataflow import __version__, api
+from dataflow.errors import DataflowError
+from dataflow.report import terminal
+
+CHECK_FAILED = 1
+BAD_INPUT = 2
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass
+class _State:
+    """What the options that every command has say."""
+
+    debug: bool = False
+
+
+def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(_State).debug = True
+        warnings.resetwarnings()
+
+
+_debug = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show tracebacks and warnings.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_dims = click.option(
+    "--dim", "dims", multiple=True, metavar="NAME=N", help="Size of a dynamic dimension."
+)
+_input = click.option(
+    "--input", "input_file", metavar="X.npz", help="Arrays by input name (default: stored, seeded)."
+)
+_torch = click.option(
+    "--torch", "torch_spec", metavar="FILE.py:FACTORY", help="Float torch module to compare with."
+)
+
+
+def _output(metavar: str, text: str) -> Callable[[_F], _F]:
+    return click.option("-o", "--output", "out", required=True, metavar=metavar, help=text)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+)
+@click.version_option(__version__, prog_name="dataflow")
+@_debug
+def cli() -> None:
+    """Compile a quantised neural network onto a spatial accelerator, simulate it, compare."""
+
+
+def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    def wrap(function: Callable[..., None]) -> click.Command:
+        return cli.command(name)(_debug(function))
+
+    return wrap
+
+
+# ---------------------------------------------------------------------------------------- commands
+
+
+@_command("export")
+@click.argument("spec", metavar="FILE.py:FACTORY")
+@_output("M.onnx", "The ONNX file to write.")
+def _export(spec: str, out: str) -> None:
+    """Write a torch module as ONNX. FACTORY returns (module, example_inputs)."""
+    click.echo(f"wrote {api.export(spec, out)}")
+
+
+@_command("quantize")
+@click.argument("model", metavar="M.onnx")
+@click.option("--calibrate", required=True, metavar="X.npz", help="Calibration samples by input.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["qoperator", "qdq"]),
+    default="qoperator",
+    show_default=True,
+    help="Integer operators, or quantise/dequantise pairs.",
+)
+@_output("Q.onnx", "The ONNX file to write.")
+def _quantize(model: str, calibrate: str, form: Any, out: str) -> None:
+    """Quantise a float model to int8 after training."""
+    click.echo(f"wrote {api.quantize(model, calibrate, out, form)}")
+
+
+@_command("check")
+@click.argument("model", metavar="M")
+@_dims
+@_json
+def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
+    """List every operator: how it is lowered and where it runs; exit 2 when any is unsupported."""
+    rows = api.check(model, _parse_dims(dims))
+    unsupported = [row for row in rows if row.reason]
+    if as_json:
+        _print_json([dataclasses.asdict(row) for row in rows])
+    else:
+        terminal.print_rows([dataclasses.asdict(row) for row in rows])
+    if unsupported:
+        count = len(unsupported)
+        raise DataflowError(
+            model,
+            f"{count} operator{'s are' if count > 1 else ' is'} not supported",
+            "see the reasons in the table",
+        )
+
+
+@_command("evaluate")
+@click.argument("model", metavar="M")
+@click.option("--input", "input_file", required=True, metavar="X.npz", help="Inputs by name.")
+@_dims
+@_output("Y.npz", "File for the outputs by name.")
+def _evaluate(model: str, input_file: str, dims: Sequence[str], out: str) -> None:
+    """Run a model in the reference evaluator."""
+    from dataflow.npz import load_npz, save_npz
+
+    outputs = api.evaluate(model, load_npz(Path(input_file)), _parse_dims(dims))
+    save_npz(Path(out), outputs)
+    click.echo(f"wrote {out}: " + ", ".join(f"{n} {v.shape}" for n, v in outputs.items()))
+
+
+@_command("compile")
+@click.argument("model", metavar="M.onnx")
+@click.option("--arch", default="edge16", show_default=True, help="Built-in name or YAML file.")
+@click.option(
+    "--target", "targets", default="rtl,hls", show_default=True, help="Of rtl and hls, with commas."
+)
+@click.option(
+    "--objective",
+    default="latency",
+    show_default=True,
+    help="Of latency, energy, edp; several with commas are lexicographic.",
+)
+@click.option("--calibrate", metavar="X.npz", help="Calibration samples for a float model.")
+@_dims
+@_torch
+@_output("OUT", "Folder of the project; replaced whole when it is ours.")
+@_json
+def _compile(
+    model: str,
+    arch: str,
+    targets: str,
+    objective: str,
+    calibrate: str | None,
+    dims: Sequence[str],
+    torch_spec: str | None,
+    out: str,
+    as_json: bool,
+) -> None:
+    """Map a model onto an architecture and write the hardware project."""
+    with terminal.progress_bar("compile") as progress:
+        summary = api.compile_model(
+            model,
+            out,
+            arch=arch,
+            targets=_split(targets),
+            objective=_split(objective),
+            calibrate=calibrate,
+            dims=_parse_dims(dims),
+            torch_spec=torch_spec,
+            progress=progress,
+        )
+    if as_json:
+        _print_file(out, "summary.json")
+        return
+    from dataflow.report import print_report
+
+    print_report(terminal.console(), summary, None, None)
+    click.echo(f"wrote {out}")
+
+
+@_command("simulate")
+@click.argument("out", metavar="OUT")
+@_input
+@click.option(
+    "--stall",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Probability that an AXI handshake is refused.",
+)
+@click.option("--waves", is_flag=True, help="Record a waveform.")
+@_torch
+@_json
+def _simulate(
+    out: str,
+    input_file: str | None,
+    stall: float,
+    waves: bool,
+    torch_spec: str | None,
+    as_json: bool,
+) -> None:
+    """Simulate the RTL and compare it with evaluate(), onnxruntime and torch."""
+    with terminal.progress_bar("simulate") as progress:
+        result = api.simulate(
+            out,
+            input=input_file,
+            stall=stall,
+            waves=waves,
+            torch_spec=torch_spec,
+            progress=progress,
+        )
+    if as_json:
+        _print_file(out, "simulation.json")
+    else:
+        _print_tables(out)
+    _exit_for(result.mismatches)
+
+
+@_command("csim")
+@click.argument("out", metavar="OUT")
+@_input
+@_json
+def _csim(out: str, input_file: str | None, as_json: bool) -> None:
+    """Build and run the HLS project with g++ and compare it with evaluate()."""
+    with terminal.progress_bar("csim") as progress:
+        result = api.csim(out, input=input_file, progress=progress)
+    if as_json:
+        _print_file(out, "csim.json")
+    else:
+        _print_tables(out)
+    _exit_for(result.mismatches)
+
+
+@_command("report")
+@click.argument("out", metavar="OUT")
+@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
+@_json
+def _report(out: str, show: bool, as_json: bool) -> None:
+    """Write the report page and print its tables."""
+    from dataflow.report import print_report
+
+    result = api.report(out)
+    if as_json:
+        parts = {"summary": result.summary, "simulation": result.simulation, "csim": result.csim}
+        dumped = {k: None if v is None else v.model_dump() for k, v in parts.items()}
+        _print_json({"page": str(result.page), **dumped})
+    else:
+        print_report(terminal.console(), result.summary, result.simulation, result.csim)
+        click.echo(f"wrote {result.page}")
+    if show:
+        webbrowser.open(result.page.resolve().as_uri())
+
+
+@_command("arch")
+@click.argument("name", required=False)
+@click.option("--source", is_flag=True, help="Print the YAML file, to start one of your own.")
+@_json
+def _arch(name: str | None, source: bool, as_json: bool) -> None:
+    """List the built-in architectures, or show one (a name or a YAML file)."""
+    from dataflow.arch import architecture_path, builtin_names, load_architecture
+    from dataflow.report import machines
+
+    if name is None:
+        if source:
+            raise DataflowError("--source", "needs the name of an architecture", "give one")
+        all_of_them = [load_architecture(item) for item in builtin_names()]
+        if as_json:
+            _print_json([machines.architecture_json(item) for item in all_of_them])
+        else:
+            terminal.console().print(machines.architecture_list(all_of_them))
+        return
+    architecture = load_architecture(name)
+    if source:
+        click.echo(architecture_path(name).read_text(encoding="utf-8"), nl=False)
+    elif as_json:
+        _print_json(machines.architecture_json(architecture))
+    else:
+        console = terminal.console()
+        console.print(machines.architecture_tree(architecture))
+        refused = machines.buildable(architecture)[1]
+        if refused:
+            console.print(refused, markup=False, highlight=False, style="yellow")
+
+
+# ----------------------------------------------------------------------------------------- helpers
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _parse_dims(items: Sequence[str]) -> dict[str, int]:
+    dims: dict[str, int] = {}
+    for item in items:
+        name, _, size = item.rpartition("=")
+        if not name or not size.isascii() or not size.isdigit() or not 0 < int(size) < 2**31:
+            raise DataflowError("--dim", f"{item!r} is not NAME=N", "use for example --dim N=1")
+        if dims.setdefault(name, int(size)) != int(size):
+            raise DataflowError("--dim", f"gives {name} two sizes", "give one")
+    return dims
+
+
+def _print_json(value: object) -> None:
+    click.echo(api.to_json(value), nl=False)
+
+
+def _print_file(out: str, name: str) -> None:
+    click.echo((Path(out) / "report" / name).read_text(encoding="utf-8"), nl=False)
+
+
+def _print_tables(out: str) -> None:
+    from dataflow.report import load_csim, load_simulation, load_summary, print_report
+
+    folder = Path(out)
+    print_report(
+        terminal.console(), load_summary(folder), load_simulation(folder), load_csim(folder)
+    )
+
+
+def _exit_for(mismatches: int) -> None:
+    if mismatches:
+        click.echo(f"{mismatches} mismatches with evaluate()", err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    state = _State()
+    warnings.simplefilter("ignore")  # libraries' deprecations are not the user's; see --debug
+    try:
+        code = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="dataflow",
+            standalone_mode=False,
+            obj=state,
+        )
+        return code if isinstance(code, int) else 0
+    except DataflowError as error:
+        return _fail(state, str(error))
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "dataflow"
+        text = error.format_message().rstrip(".")
+        return _fail(state, f"{command}: {text}; see {command} --help")
+    except click.ClickException as error:
+        return _fail(state, error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(state, "interrupted; nothing was written")
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads: no second failure at exit
+        return 0
+    except Exception as error:  # our own bug: still one message, the traceback on request
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _fail(state, f"internal error: {text}; run again with --debug and report it")
+
+
+def _fail(state: _State, message: str) -> int:
+    if state.debug and sys.exc_info()[1] is not None:
+        raise
+    click.echo(f"error: {message}", err=True)
+    return BAD_INPUT
+
+
+def main() -> NoReturn:
+    """Entry point of the ``dataflow`` command."""
+    sys.exit(run())

@@ -1,0 +1,146 @@
+"""Any Einsum, by broadcasting over boxes of its iteration space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+
+from dataflow.evaluate.primitives import compute, identity
+from dataflow.evaluate.space import Space, evaluate_expr, split, view
+from dataflow.ir.cascade import Einsum, Reduction
+
+Array = np.ndarray
+
+POINTS = 1 << 20
+"""Iteration points held at once: bounds the memory of a step to some tens of MiB."""
+
+
+def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
+    """Evaluates one Einsum over the box ``space`` into ``tensors[einsum.output.tensor]``."""
+    target = tensors[einsum.output.tensor]
+    outer = einsum.output.variables
+    inner = einsum.reduction.variables if einsum.reduction else ()
+    # The variable of an iteration, at its present value.
+    fixed = {v: r for v, r in space.ranges.items() if v not in outer + inner}
+    if einsum.reduction is None:
+        for box in split(space.only(outer), outer, POINTS):
+            value, _ = evaluate_expr(einsum.expr, tensors, Space({**box.ranges, **fixed}))
+            store(target, einsum, box, value)
+        return
+    for box in split(space.only(outer), outer, POINTS):
+        ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}, **fixed}
+        value = fold(einsum, einsum.reduction, tensors, Space(ranges), len(outer))
+        store(target, einsum, box, value)
+
+
+def store(target: Array, einsum: Einsum, box: Space, value: Array) -> None:
+    """Writes the values over ``box`` to the output access."""
+    place = view(target, einsum.output, box)
+    extra = value.ndim - place.ndim
+    value = value.reshape(value.shape[: place.ndim]) if extra else value
+    with np.errstate(all="ignore"):
+        place[...] = value.astype(target.dtype, copy=False)
+
+
+def fold(
+    einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
+) -> Array:
+    """The reduction over all but the first ``outer`` variables, in the stated order."""
+    if reduction.order.startswith("tree"):
+        return _tree(einsum, reduction, tensors, space, outer)
+    outputs = int(np.prod([c for _, c in list(space.ranges.values())[:outer]]))
+    steps = space.points // max(1, outputs)
+    if reduction.order == "sequential" or steps <= outputs:
+        return _stepwise(einsum, reduction, tensors, space, outer)
+    return _blockwise(einsum, reduction, tensors, space, outer)
+
+
+def _masked(value: Array, mask: Array | None, op: str) -> Array:
+    neutral = identity(op, value.dtype)
+    return value if mask is None else np.where(mask, value, neutral)
+
+
+def _combine(op: str, left: Array, right: Array) -> Array:
+    if op in ("max", "min") and left.dtype == right.dtype:
+        return (np.maximum if op == "max" else np.minimum)(left, right)
+    return compute(op, [left, right])
+
+
+def _points(reduction: Reduction, space: Space) -> list[dict[str, tuple[int, int]]]:
+    axes = [range(s, s + c) for s, c in (space.ranges[v] for v in reduction.variables)]
+    return [
+        {v: (k, 1) for v, k in zip(reduction.variables, point, strict=True)}
+        for point in product(*axes)
+    ]
+
+
+def _point_values(
+    einsum: Einsum,
+    reduction: Reduction,
+    tensors: Mapping[str, Array],
+    space: Space,
+    outer: int,
+    point: dict[str, tuple[int, int]],
+) -> Array:
+    box = Space({**space.ranges, **point})
+    value, mask = evaluate_expr(einsum.expr, tensors, box)
+    value = _masked(value, mask, reduction.op)
+    shape = tuple(c for _, c in list(space.ranges.values())[:outer])
+    return np.broadcast_to(value.reshape(value.shape[:outer]), shape)
+
+
+def _stepwise(
+    einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
+) -> Array:
+    total: Array | None = None
+    for point in _points(reduction, space):
+        value = _point_values(einsum, reduction, tensors, space, outer, point)
+        if total is None:
+            total = np.broadcast_to(identity(reduction.op, value.dtype), value.shape)
+        total = _combine(reduction.op, total, value)
+    assert total is not None
+    return total
+
+
+def _tree(
+    einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
+) -> Array:
+    count = int(reduction.order[len("tree(") : -1])
+    lanes: list[Array] = []
+    for position, point in enumerate(_points(reduction, space)):
+        value = _point_values(einsum, reduction, tensors, space, outer, point)
+        if position < count:
+            lanes.append(_combine(reduction.op, identity(reduction.op, value.dtype), value))
+        else:
+            lane = position % count
+            lanes[lane] = _combine(reduction.op, lanes[lane], value)
+    while len(lanes) > 1:
+        pairs = [lanes[k : k + 2] for k in range(0, len(lanes), 2)]
+        lanes = [_combine(reduction.op, p[0], p[1]) if len(p) == 2 else p[0] for p in pairs]
+    return lanes[0]
+
+
+def _blockwise(
+    einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
+) -> Array:
+    """Whole blocks of the reduction at once; only for reductions of any order."""
+    shape = tuple(c for _, c in list(space.ranges.values())[:outer])
+    total: Array | None = None
+    for box in split(space, reduction.variables, POINTS):
+        value, mask = evaluate_expr(einsum.expr, tensors, box)
+        extent = tuple(c for _, c in box.ranges.values())
+        value = np.broadcast_to(_masked(value, mask, reduction.op), extent)
+        axes = tuple(range(outer, len(extent)))
+        if reduction.op in ("max", "min"):
+            part = (np.max if reduction.op == "max" else np.min)(value, axis=axes)
+        else:
+            wide = np.float64 if value.dtype == np.float32 else value.dtype
+            add = reduction.op == "add"
+            part = (np.add if add else np.multiply).reduce(value, axis=axes, dtype=wide)
+        total = part if total is None else _combine(reduction.op, total, part)
+    assert total is not None
+    if value.dtype == np.float32:
+        total = total.astype(np.float32)
+    return np.broadcast_to(total, shape)

@@ -1,0 +1,152 @@
+"""Iteration spaces over tensors: strided views instead of index arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from math import prod
+
+import numpy as np
+
+from dataflow.evaluate.primitives import compute
+from dataflow.ir.cascade import Access, Affine, Const, Expr
+from dataflow.ir.ops import OPS
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Space:
+    """A box of iteration points: each variable runs over start..start+count-1.
+
+    Attributes:
+        ranges: (start, count) by variable; array axes follow this order.
+    """
+
+    ranges: Mapping[str, tuple[int, int]]
+
+    @property
+    def points(self) -> int:
+        return prod(count for _, count in self.ranges.values())
+
+    def only(self, variables: tuple[str, ...]) -> Space:
+        """The projection to some variables, in their order."""
+        return Space({v: self.ranges[v] for v in variables})
+
+    def bounds(self, index: Affine) -> tuple[int, int]:
+        """Smallest and largest value of an index over the box."""
+        low = high = index.offset
+        for variable, coefficient in index.terms:
+            start, count = self.ranges[variable]
+            ends = (coefficient * start, coefficient * (start + count - 1))
+            low, high = low + min(ends), high + max(ends)
+        return low, high
+
+    def values(self, index: Affine) -> Array:
+        """The index at each point, broadcastable to the box."""
+        total = np.full((1,) * len(self.ranges), index.offset, dtype=np.int64)
+        for axis, (variable, (start, count)) in enumerate(self.ranges.items()):
+            coefficient = index.coefficient(variable)
+            if coefficient:
+                shape = [1] * len(self.ranges)
+                shape[axis] = count
+                total = total + coefficient * np.arange(start, start + count).reshape(shape)
+        return total
+
+    def halves(self, variable: str) -> tuple[Space, Space]:
+        """The box cut in two along a variable."""
+        start, count = self.ranges[variable]
+        half = count // 2
+        return (
+            Space({**self.ranges, variable: (start, half)}),
+            Space({**self.ranges, variable: (start + half, count - half)}),
+        )
+
+
+def split(space: Space, variables: tuple[str, ...], limit: int) -> Iterator[Space]:
+    """Boxes of at most ``limit`` points where cutting ``variables`` allows it, in order."""
+    if space.points > limit:
+        for variable in variables:
+            if space.ranges[variable][1] > 1:
+                for half in space.halves(variable):
+                    yield from split(half, variables, limit)
+                return
+    yield space
+
+
+def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Array:
+    """The accessed elements over the box, without copying where all lie inside the tensor.
+
+    Axes follow ``space.ranges``; variables that the access does not use have extent 1. Elements
+    outside the tensor read as ``fill``.
+    """
+    bounds = [space.bounds(i) for i in access.indices]
+    offsets = [0] * data.ndim
+    if any(
+        low < 0 or high >= size for (low, high), size in zip(bounds, data.shape, strict=True)
+    ):
+        data = _window(data, bounds, fill)
+        offsets = [-low for low, _ in bounds]
+    start, strides = [], dict.fromkeys(space.ranges, 0)
+    for index, offset, stride in zip(access.indices, offsets, data.strides, strict=True):
+        first = index.offset + offset
+        for variable, coefficient in index.terms:
+            first += coefficient * space.ranges[variable][0]
+            strides[variable] += coefficient * stride
+        start.append(first)
+    used = set(access.variables)
+    shape = tuple(c if v in used else 1 for v, (_, c) in space.ranges.items())
+    corner = data[tuple(slice(s, None) for s in start)]
+    return np.lib.stride_tricks.as_strided(corner, shape, tuple(strides.values()))
+
+
+def _window(data: Array, bounds: list[tuple[int, int]], fill: Array | int) -> Array:
+    """Coordinates low..high of each dimension, with ``fill`` where there are no elements."""
+    window = np.full([high - low + 1 for low, high in bounds], fill, dtype=data.dtype)
+    source = tuple(slice(max(0, low), max(0, high + 1)) for low, high in bounds)
+    part = data[source]
+    place = tuple(
+        slice(max(0, -low), max(0, -low) + count)
+        for (low, _), count in zip(bounds, part.shape, strict=True)
+    )
+    window[place] = part
+    return window
+
+
+def inside(access: Access, shape: tuple[int, ...], space: Space) -> Array | None:
+    """Which points the access stays inside the tensor at; None when at all points."""
+    masks = []
+    for index, size in zip(access.indices, shape, strict=True):
+        low, high = space.bounds(index)
+        if low < 0 or high >= size:
+            values = space.values(index)
+            masks.append((values >= 0) & (values < size))
+    return reduce(np.logical_and, masks) if masks else None
+
+
+def evaluate_expr(
+    expr: Expr, tensors: Mapping[str, Array], space: Space
+) -> tuple[Array, Array | None]:
+    """Value of a map expression over the box, and a mask of the points not skipped.
+
+    Both broadcast to the box. The mask is None when no access leaves its tensor.
+    """
+    if isinstance(expr, Const):
+        one = (1,) * len(space.ranges)
+        return np.full(one, expr.value, dtype=expr.dtype.numpy), None
+    if isinstance(expr, Access):
+        data = tensors[expr.tensor]
+        return view(data, expr, space), inside(expr, data.shape, space)
+    spec = OPS[expr.op]
+    args, masks = [], []
+    for position, arg in enumerate(expr.args):
+        if position == spec.table and isinstance(arg, Access):
+            args.append(tensors[arg.tensor])
+            continue
+        value, mask = evaluate_expr(arg, tensors, space)
+        args.append(value)
+        if mask is not None:
+            masks.append(mask)
+    return compute(expr.op, args), reduce(np.logical_and, masks) if masks else None
+

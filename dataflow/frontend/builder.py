@@ -1,0 +1,229 @@
+"""Collects ranks, tensors, Einsums and host operations of the Cascade under construction."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+
+import numpy as np
+
+from dataflow.frontend.value import Dims, QParams, Value, stored_value
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Einsum, HostOp, Quant, Reduction, Role, Tensor
+from dataflow.ir.dtype import DType
+from dataflow.ir.expr import Access, Const, Expr, accesses, substitute
+from dataflow.ir.ops import promote
+from dataflow.ir.verify import RESERVED
+
+Array = np.ndarray
+
+LETTERS = {1: "N", 2: "BN", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
+"""Rank letters by number of dimensions, as ONNX lays tensors out."""
+
+
+class Builder:
+    """Mutable state of one import; ``importer`` turns it into a frozen Cascade."""
+
+    def __init__(self) -> None:
+        self.rank_sizes: dict[str, int] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.constants: dict[str, Array] = {}
+        self.einsums: list[Einsum] = []
+        self.host: list[HostOp] = []
+        self.emitted: dict[int, list[str]] = {}
+        self.emitted_host: dict[int, list[str]] = {}
+        self._weights: dict[object, str] = {}
+        self._names: set[str] = set()
+
+    # Names and ranks
+
+    def name(self, label: str) -> str:
+        """A new identifier made from any text."""
+        base = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:40] or "t"
+        if base[0].isdigit():
+            base = f"t{base}"
+        if base in RESERVED:
+            base = f"{base}_"
+        name, count = base, 1
+        while name.lower() in self._names:
+            count += 1
+            name = f"{base}_{count}"
+        self._names.add(name.lower())
+        return name
+
+    def rank(self, letter: str, size: int) -> str:
+        """A new rank; its name starts with ``letter``."""
+        count = 1
+        name = letter
+        while name in self.rank_sizes:
+            count += 1
+            name = f"{letter}{count}"
+        self.rank_sizes[name] = size
+        return name
+
+    def known_ranks(self, expr: Expr, sub: tuple[int, ...]) -> list[str | None]:
+        """For each placeholder the rank of a tensor that is read by it alone, or None."""
+        found: dict[int, str] = {}
+        for item in accesses(expr):
+            tensor = self.tensors[item.tensor]
+            for index, rank, size in zip(item.indices, tensor.ranks, tensor.shape, strict=False):
+                name = index.variable
+                if name is None or not name.startswith("$"):
+                    continue
+                position = int(name[1:])
+                fits = size == sub[position] == self.rank_sizes[rank]
+                if fits and position not in found and rank not in found.values():
+                    found[position] = rank
+        return [found.get(k) for k in range(len(sub))]
+
+    def ranks_like(self, expr: Expr, sub: tuple[int, ...], letters: str) -> list[str]:
+        """A rank for each placeholder: a known one, else a new one."""
+        known = self.known_ranks(expr, sub)
+        return [
+            rank or self.rank(letter, size)
+            for rank, letter, size in zip(known, letters, sub, strict=True)
+        ]
+
+    # Tensors
+
+    def tensor(
+        self,
+        label: str,
+        ranks: list[str],
+        dtype: DType,
+        role: Role = "intermediate",
+        quant: QParams | None = None,
+    ) -> str:
+        """A new tensor over the ranks; returns its name."""
+        name = self.name(label)
+        shape = tuple(self.rank_sizes[r] for r in ranks)
+        self.tensors[name] = Tensor(name, tuple(ranks), shape, dtype, role, record(quant), label)
+        return name
+
+    def weight(
+        self,
+        label: str,
+        data: Array,
+        ranks: list[str] | None = None,
+        quant: QParams | None = None,
+        dtype: DType | None = None,
+    ) -> str:
+        """A constant tensor over ``ranks`` (new ones when None); the same one when asked again."""
+        digest = hashlib.sha256(np.ascontiguousarray(data).tobytes()).digest()
+        key = (label, tuple(ranks or ()), data.dtype.str, data.shape, digest)
+        if key not in self._weights:
+            if ranks is None:
+                ranks = [self.rank("K", n) for n in data.shape]
+            name = self.tensor(label, ranks, dtype or DType.of(data), "weight", quant)
+            self.constants[name] = np.ascontiguousarray(data)
+            self._weights[key] = name
+        return self._weights[key]
+
+    def constant(self, value: Value, label: str) -> Value:
+        """A constant as an expression: a literal, or a weight without its size-1 dimensions."""
+        assert value.constant is not None
+        data = value.constant
+        if data.size == 1:
+            literal = Const(data.reshape(()).item(), promote(value.dtype))
+            return replace(value, dims=tuple(() for _ in data.shape), expr=literal, constant=None)
+        name = self.weight(label, data.reshape([n for n in data.shape if n > 1]))
+        dims = tuple((n,) if n > 1 else () for n in data.shape)
+        result = stored_value(name, dims, value.dtype, value.quant)
+        return replace(result, chain=value.chain, sources=value.sources)
+
+    # Einsums
+
+    def einsum(
+        self,
+        label: str,
+        output: Access,
+        expr: Expr,
+        reduction: Reduction | None,
+        node: tuple[str, str],
+        sources: frozenset[int],
+    ) -> None:
+        """Appends an Einsum; ``node`` is the (name, operator) it comes from."""
+        name = self.name(f"e_{label}")
+        self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1]))
+        for index in sorted(sources):
+            self.emitted.setdefault(index, []).append(name)
+
+    def host_op(self, op: HostOp, sources: frozenset[int]) -> None:
+        """Appends a host operation."""
+        self.host.append(op)
+        for index in sorted(sources):
+            self.emitted_host.setdefault(index, []).append(op.op)
+
+    def store(
+        self,
+        label: str,
+        value: Value,
+        expr: Expr,
+        dtype: DType,
+        node: tuple[str, str],
+        quant: QParams | None = None,
+        sources: frozenset[int] = frozenset(),
+    ) -> Value:
+        """Writes a pointwise expression over the dimensions of ``value`` to a new tensor.
+
+        Dimensions without a placeholder get a rank of size 1. Returns the stored value.
+        """
+        dims: Dims = tuple(d or (1,) for d in value.dims)
+        letters = LETTERS.get(len(dims), "D" * len(dims))
+        ranks: list[str] = []
+        known = self.ranks_like(expr, value.sub, spread(value.dims, letters))
+        position = 0
+        variables: dict[str, Affine] = {}
+        for dim, letter in zip(value.dims, letters, strict=True):
+            if not dim:
+                ranks.append(self.rank(letter, 1))
+            for _ in dim:
+                ranks.append(known[position])
+                variables[f"${position}"] = Affine.of(known[position].lower())
+                position += 1
+        name = self.tensor(label, ranks, dtype, quant=quant)
+        output = Access(name, tuple(Affine.of(r.lower()) for r in ranks))
+        self.einsum(
+            name, output, substitute(expr, variables), None, node, value.sources | sources
+        )
+        return stored_value(name, dims, dtype, quant)
+
+    def plain(self, value: Value, label: str, node: tuple[str, str]) -> Value:
+        """The raw expression stored so that each logical dimension is one rank (a copy)."""
+        assert value.expr is not None
+        letters = LETTERS.get(len(value.dims), "D" * len(value.dims))
+        known = self.ranks_like(value.expr, value.sub, spread(value.dims, letters))
+        ranks: list[str] = []
+        indices: list[Affine] = []
+        position = 0
+        for dim, size, letter in zip(value.dims, value.shape, letters, strict=True):
+            index, left = Affine(), size
+            for part in dim:
+                left //= part
+                index = index + Affine.of((known[position].lower(), left))
+                position += 1
+            ranks.append(known[position - 1] if len(dim) == 1 else self.rank(letter, size))
+            indices.append(index)
+        name = self.tensor(label, ranks, value.dtype, quant=value.quant)
+        names = {f"${k}": Affine.of(r.lower()) for k, r in enumerate(known)}
+        expr = substitute(value.expr, names)
+        self.einsum(name, Access(name, tuple(indices)), expr, None, node, value.sources)
+        dims: Dims = tuple((n,) for n in value.shape)
+        return replace(
+            stored_value(name, dims, value.dtype, value.quant), chain=value.chain
+        )
+
+
+def spread(dims: Dims, letters: str) -> str:
+    """One letter for each sub-dimension."""
+    return "".join(letter * len(dim) for dim, letter in zip(dims, letters, strict=True))
+
+
+def record(quant: QParams | None) -> Quant | None:
+    """The Cascade's record of quantisation parameters."""
+    if quant is None:
+        return None
+    scales = tuple(float(s) for s in quant.scale)
+    return Quant(scales, tuple(int(z) for z in quant.zero_point), quant.axis)
+

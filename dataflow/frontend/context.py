@@ -1,0 +1,313 @@
+"""What the lowering functions share: values by name, constants, look-ahead, refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dataflow.errors import DataflowError
+from dataflow.frontend.builder import Builder
+from dataflow.frontend.graph import Graph, Node
+from dataflow.frontend.quant import activation_params
+from dataflow.frontend.unary import F32_MAX, Unary
+from dataflow.frontend.value import QParams, Value, constant_value, split_dims
+from dataflow.ir.affine import Affine
+from dataflow.ir.dtype import F32, DType
+from dataflow.ir.expr import Access, Expr, substitute
+
+Array = np.ndarray
+
+
+class Unsupported(Exception):
+    """A node that cannot be lowered; collected, and reported with all others."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
+class Poisoned(Exception):
+    """A node whose input comes from an unsupported one: not reported itself."""
+
+
+@dataclass(frozen=True)
+class FinalSoftmax:
+    """A Softmax at the end of a quantised network, done by the host."""
+
+    value: Value
+    axis: int
+    node: Node
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What follows a node up to the QuantizeLinear that ends its integer region.
+
+    Attributes:
+        output: name of the quantised value.
+        quant: its parameters.
+        chain: unary functions in between.
+        nodes: indices of the absorbed nodes.
+    """
+
+    output: str
+    quant: QParams
+    chain: tuple[Unary, ...]
+    nodes: tuple[int, ...]
+
+
+class Context:
+    """State of one import."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.builder = Builder()
+        self.values: dict[str, Value] = {}
+        self.absorbed: set[int] = set()
+        self.poisoned: set[str] = set()
+        self.softmax: dict[str, FinalSoftmax] = {}
+        self.host_inputs: dict[tuple[str, float, int, DType], str] = {}
+        self.notes: list[str] = []
+        self.quantised = any("Linear" in n.op or n.op == "QGemm" for n in graph.nodes)
+
+    # Values
+
+    def value(self, node: Node, position: int) -> Value:
+        """An input of a node; Unsupported when it is absent."""
+        found = self.optional(node, position)
+        if found is None:
+            raise Unsupported(f"input {position} is missing", "repair the model")
+        return found
+
+    def optional(self, node: Node, position: int) -> Value | None:
+        """An input of a node, or None when it is absent."""
+        name = node.input(position)
+        if not name:
+            return None
+        if name in self.poisoned:
+            raise Poisoned
+        if name not in self.values and name in self.graph.constants:
+            data = self.graph.constants[name]
+            try:
+                self.values[name] = constant_value(data)
+            except DataflowError as error:
+                raise Unsupported(f"{name!r} has type {data.dtype.name}", error.fix) from error
+        return self.values[name]
+
+    def constant(self, node: Node, position: int, what: str) -> Array | None:
+        """Data of a constant input, or None when it is absent; Unsupported when computed."""
+        found = self.optional(node, position)
+        if found is None:
+            return None
+        if found.constant is None:
+            raise Unsupported(f"{what} is computed at run time", f"make {what} a constant")
+        return found.real_constant()
+
+    def define(self, node: Node, value: Value, output: int = 0) -> None:
+        """Sets an output of a node."""
+        self.values[node.outputs[output]] = value
+
+    def is_output(self, name: str) -> bool:
+        """Whether the value leaves the network."""
+        return name in self.graph.outputs
+
+    # Expressions over common dimensions
+
+    def expression(self, value: Value, label: str) -> Value:
+        """The value with an expression (constants become literals or weights)."""
+        return self.builder.constant(value, label) if value.constant is not None else value
+
+    def broadcast(self, values: list[Value], labels: list[str], node: Node) -> list[Value]:
+        """The values over common dimensions (NumPy broadcasting), placeholders shared.
+
+        Dimensions that a value lacks, or has with size 1, do not occur in its expression.
+        """
+        try:
+            shape = np.broadcast_shapes(*(v.shape for v in values))
+        except ValueError as error:
+            shapes = " and ".join(str(list(v.shape)) for v in values)
+            raise Unsupported(f"shapes {shapes} do not broadcast", "repair the model") from error
+        ready = [self.expression(v, label) for v, label in zip(values, labels, strict=True)]
+        parts = common_parts(ready, shape)
+        if parts is None:
+            ready = [
+                self.builder.plain(v, f"{label}_flat", (node.name, node.op))
+                if not v.simple
+                else v
+                for v, label in zip(ready, labels, strict=True)
+            ]
+            parts = common_parts(ready, shape)
+            assert parts is not None
+        return [aligned(v, shape, parts) for v in ready]
+
+    def vector(self, label: str, data: Array, like: Value, dim: int) -> Expr:
+        """A constant along logical dimension ``dim`` of a stored value, as an access."""
+        assert isinstance(like.expr, Access)
+        names = like.placeholders(dim)
+        tensor = self.builder.tensors[like.expr.tensor]
+        ranks = [
+            tensor.ranks[k]
+            for name in names
+            for k, index in enumerate(like.expr.indices)
+            if index.variable == name
+        ]
+        flat = np.broadcast_to(data.reshape(-1), (like.shape[dim],))
+        weight = self.builder.weight(label, flat.reshape(like.dims[dim]), ranks)
+        return Access(weight, tuple(Affine.of(n) for n in names))
+
+    # Look-ahead
+
+    def tail(self, node: Node) -> Tail | None:
+        """The single-use chain of Relu/Clip from a node's output to a QuantizeLinear."""
+        name, chain, nodes = node.outputs[0], [], []
+        while not self.is_output(name):
+            users = self.graph.consumers.get(name, ())
+            if len(users) != 1:
+                return None
+            user = users[0]
+            nodes.append(user.index)
+            if user.op == "QuantizeLinear" and user.input(0) == name:
+                quant = activation_params(self, user, 1, 2)
+                return Tail(user.outputs[0], quant, tuple(chain), tuple(nodes))
+            clamp = self.clamp(user)
+            if clamp is None:
+                return None
+            chain.append(clamp)
+            name = user.outputs[0]
+        return None
+
+    def clamp(self, node: Node) -> Unary | None:
+        """The Relu or Clip that a node is, with constant bounds, or None."""
+        if node.op == "Relu":
+            return Unary("relu")
+        if node.op != "Clip":
+            return None
+        low, high = -F32_MAX, F32_MAX
+        if "min" in node.attributes or "max" in node.attributes:
+            low, high = float(node.get("min", low)), float(node.get("max", high))
+        else:
+            names = node.input(1), node.input(2)
+            if any(n and n not in self.graph.constants for n in names):
+                return None
+            if names[0]:
+                low = float(self.graph.constants[names[0]].reshape(-1)[0])
+            if names[1]:
+                high = float(self.graph.constants[names[1]].reshape(-1)[0])
+        return Unary("clip", low, high)
+
+    def absorb(self, tail: Tail, value: Value) -> None:
+        """Ends an integer region: defines the quantised value and skips the nodes inside."""
+        self.absorbed.update(tail.nodes)
+        self.values[tail.output] = value
+
+    # Storing
+
+    def stored(self, value: Value, label: str, node: Node, *, real: bool = False) -> Value:
+        """The value in a tensor with one rank for each logical dimension.
+
+        Codes stay codes (``quant`` is kept) unless ``real`` asks for the float numbers; a pending
+        chain or float expression is computed.
+        """
+        origin = (node.name, node.op)
+        value = self.expression(value, label)
+        assert value.expr is not None
+        coded = value.quant is not None and real
+        if value.stored and not value.chain and not coded:
+            return value if _full(value) else self.builder.plain(value, f"{label}_copy", origin)
+        dtype = F32 if value.quant is not None else value.dtype
+        flat = self.builder.store(label, value, value.real(), dtype, origin)
+        return flat if flat.simple else self.builder.plain(flat, f"{label}_flat", origin)
+
+
+def _full(value: Value) -> bool:
+    return all(len(d) == 1 for d in value.dims)
+
+
+def common_parts(values: list[Value], shape: tuple[int, ...]) -> list[list[int]] | None:
+    """Sub-dimensions for each dimension of ``shape`` that suit all values, or None."""
+    parts: list[list[int]] = []
+    for dim, size in enumerate(shape):
+        groups = []
+        for v in values:
+            own = dim - (len(shape) - len(v.dims))
+            if own >= 0 and v.shape[own] == size:
+                groups.append(list(v.dims[own]))
+        if size == 1:
+            parts.append([1] if any(groups) else [])
+            continue
+        if not groups:
+            parts.append([size])
+            continue
+        merged = groups[0]
+        for other in groups[1:]:
+            refined = _refine_pair(merged, other)
+            if refined is None:
+                return None
+            merged = refined
+        parts.append(merged)
+    return parts
+
+
+def _refine_pair(a: list[int], b: list[int]) -> list[int] | None:
+    """Common refinement of two factor lists of the same product."""
+    left, right, parts = list(a), list(b), []
+    while left and right:
+        x, y = left.pop(), right.pop()
+        small, large = min(x, y), max(x, y)
+        if large % small:
+            return None
+        parts.append(small)
+        if large > small:
+            (left if x == large else right).append(large // small)
+    return parts[::-1]
+
+
+def aligned(value: Value, shape: tuple[int, ...], parts: list[list[int]]) -> Value:
+    """The value over the dimensions ``parts``, broadcast to ``shape``."""
+    assert value.expr is not None
+    lead = len(shape) - len(value.dims)
+    own_parts = [
+        parts[dim + lead] if size == shape[dim + lead] and value.dims[dim] else []
+        for dim, size in enumerate(value.shape)
+    ]
+    # Dimensions of size 1 that broadcast are read at coordinate 0.
+    drop = {
+        p: Affine.of(0)
+        for dim, size in enumerate(value.shape)
+        if not own_parts[dim]
+        for p in value.placeholders(dim)
+    }
+    kept_dims = tuple(
+        d if own_parts[k] else () for k, d in enumerate(value.dims)
+    )
+    names = [p for k in range(len(value.dims)) if own_parts[k] for p in value.placeholders(k)]
+    compact = {p: Affine.of(f"${k}") for k, p in enumerate(names)}
+    narrowed = replace(
+        value, dims=kept_dims, expr=substitute(value.expr, {**drop, **compact})
+    )
+    fine = split_dims(narrowed, own_parts)
+    # Shift the placeholders to their positions among the common dimensions.
+    starts, position = [], 0
+    for group in parts:
+        starts.append(position)
+        position += len(group)
+    shift: dict[str, Affine] = {}
+    for dim in range(len(own_parts)):
+        for offset, name in enumerate(fine.placeholders(dim)):
+            shift[name] = Affine.of(f"${starts[dim + lead] + offset}")
+    assert fine.expr is not None
+    expr = substitute(fine.expr, shift)
+    return replace(fine, dims=tuple(tuple(g) for g in parts), expr=expr)
+
+
+def is_scalar(value: Value) -> bool:
+    """Whether the value has one element."""
+    return all(n == 1 for n in value.shape)
+
+
+def merged_sources(*values: Value) -> frozenset[int]:
+    """Pending nodes of all values."""
+    return frozenset().union(*(v.sources for v in values))
+

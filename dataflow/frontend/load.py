@@ -1,0 +1,134 @@
+"""Reads an ONNX file as hostile input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from dataflow.errors import DataflowError
+
+MAX_FILE_BYTES = 1 << 31
+SUPPORTED_OPSETS = range(11, 27)
+
+
+def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """A checked model with all of its data in memory.
+
+    Args:
+        source: a path, or a model that is already in memory (it is copied).
+
+    Raises:
+        DataflowError: not an ONNX file, truncated, external data outside the model's folder,
+            sizes out of bounds, or a graph that breaks the ONNX standard.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model = onnx.ModelProto()
+        model.CopyFrom(source)
+        folder: Path | None = None
+        where = "model"
+    else:
+        path = Path(source)
+        where = str(source)
+        model = _parse(path, where)
+        folder = path.parent
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            _inline(tensor, folder, where)
+    _check(model, where)
+    return model
+
+
+def _parse(path: Path, where: str) -> onnx.ModelProto:
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise DataflowError(where, f"has {size} bytes", "keep weights in external data")
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataflowError(
+            where, f"cannot be read ({error.strerror})", "give the path of an ONNX file"
+        ) from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise DataflowError(
+            where, "is not an ONNX file, or is truncated", "export the model again"
+        ) from error
+    if not model.ir_version or not model.opset_import or not model.HasField("graph"):
+        raise DataflowError(
+            where, "is not an ONNX model (no version or graph)", "export the model again"
+        )
+    return model
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.TENSOR:
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _inline(tensor: TensorProto, folder: Path | None, where: str) -> None:
+    place = f"{where}: tensor {tensor.name!r}"
+    fields = {e.key: e.value for e in tensor.external_data}
+    location = fields.get("location", "")
+    if folder is None:
+        raise DataflowError(place, "has external data", "pass the model's path instead")
+    root = folder.resolve()
+    target = (root / location).resolve() if "\0" not in location else root
+    if not location or Path(location).is_absolute() or not target.is_relative_to(root):
+        raise DataflowError(
+            place,
+            f"has external data at {location!r}, outside the model's folder",
+            "keep data files beside the model",
+        )
+    if not target.is_file():
+        raise DataflowError(place, f"misses its data file {location!r}", "restore the file")
+    try:
+        offset = int(fields.get("offset", "0") or 0)
+        length = int(fields["length"]) if fields.get("length") else None
+    except ValueError as error:
+        raise DataflowError(place, "has a bad offset or length", "export again") from error
+    size = target.stat().st_size
+    length = size - offset if length is None else length
+    if offset < 0 or length < 0 or offset + length > size or length > MAX_FILE_BYTES:
+        raise DataflowError(
+            place, f"wants bytes {offset}..{offset + length} of {size}", "restore the data file"
+        )
+    with target.open("rb") as stream:
+        stream.seek(offset)
+        tensor.raw_data = stream.read(length)
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
+
+
+def _check(model: onnx.ModelProto, where: str) -> None:
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset not in SUPPORTED_OPSETS:
+        raise DataflowError(
+            where,
+            f"uses opset {opset}",
+            f"export with opset {SUPPORTED_OPSETS.start} to {SUPPORTED_OPSETS.stop - 1}",
+        )
+    if model.graph.sparse_initializer:
+        raise DataflowError(where, "has sparse initialisers", "export dense weights")
+    for tensor in _tensors(model.graph):
+        if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > MAX_FILE_BYTES:
+            raise DataflowError(
+                f"{where}: tensor {tensor.name!r}",
+                f"has shape {list(tensor.dims)}",
+                "sizes must be at least 0 and fit in memory",
+            )
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # the checker raises several types
+        first = str(error).strip().splitlines()[0] if str(error).strip() else "no detail"
+        raise DataflowError(where, f"is not valid ONNX: {first}", "export it again") from error

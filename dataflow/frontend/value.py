@@ -1,0 +1,260 @@
+"""What an ONNX value is during import: an expression that need not be stored yet.
+
+A value has logical dimensions, those of ONNX. Each is made of sub-dimensions in row-major order
+(a flattened [C, H, W] is one logical dimension with three), so that reshapes are mere views. The
+expression reads sub-dimension k by the placeholder variable ``$k``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+
+from dataflow.frontend.unary import Unary, expression
+from dataflow.ir.affine import Affine
+from dataflow.ir.dtype import F32, DType
+from dataflow.ir.expr import Access, Const, Expr, call, single, substitute
+
+Array = np.ndarray
+Dims = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class QParams:
+    """Affine quantisation of codes of type ``dtype``: real = (code - zero_point) * scale.
+
+    Attributes:
+        scale: float32, one number, or one per coordinate of ``axis``.
+        zero_point: int64, as many.
+        dtype: type of the codes.
+        axis: logical dimension of a per-channel quantisation, or None.
+    """
+
+    scale: Array
+    zero_point: Array
+    dtype: DType
+    axis: int | None = None
+
+    @property
+    def s(self) -> float:
+        """The scale of a per-tensor quantisation."""
+        assert self.axis is None
+        return float(self.scale[0])
+
+    @property
+    def z(self) -> int:
+        """The zero point of a per-tensor quantisation."""
+        assert self.axis is None
+        return int(self.zero_point[0])
+
+    def same(self, other: QParams) -> bool:
+        """Whether both map each code to the same number."""
+        return (
+            self.dtype == other.dtype
+            and self.axis == other.axis
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An ONNX value.
+
+    Attributes:
+        dims: sub-dimension sizes of each logical dimension; ``()`` is a dimension of size 1
+            without a placeholder.
+        dtype: type of ``expr`` or ``constant`` (of the codes, when ``quant`` is set).
+        expr: what the value is at one point; None for constants.
+        constant: the data of a constant, in logical shape (codes, when ``quant`` is set).
+        quant: set when the ONNX value is the dequantised expression.
+        chain: unary functions that follow the dequantisation.
+        sources: indices of the nodes whose work is part of ``expr`` but in no Einsum yet.
+    """
+
+    dims: Dims
+    dtype: DType
+    expr: Expr | None = None
+    constant: Array | None = None
+    quant: QParams | None = None
+    chain: tuple[Unary, ...] = ()
+    sources: frozenset[int] = frozenset()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The ONNX shape."""
+        return tuple(prod(d) for d in self.dims)
+
+    @property
+    def sub(self) -> tuple[int, ...]:
+        """Sizes of all placeholders."""
+        return tuple(s for d in self.dims for s in d)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the raw expression is just a tensor access."""
+        return isinstance(self.expr, Access)
+
+    @property
+    def simple(self) -> bool:
+        """Whether each logical dimension has at most one sub-dimension."""
+        return all(len(d) <= 1 for d in self.dims)
+
+    def placeholders(self, dim: int) -> tuple[str, ...]:
+        """Placeholder names of a logical dimension."""
+        first = sum(len(d) for d in self.dims[:dim])
+        return tuple(f"${k}" for k in range(first, first + len(self.dims[dim])))
+
+    def real(self) -> Expr:
+        """The float expression that the ONNX value stands for."""
+        assert self.expr is not None
+        result = self.expr
+        if self.quant is not None:
+            code = call("sub", result, Const(self.quant.z, DType("int", True, 32)))
+            result = call("mul", call("f32", code), single(self.quant.s))
+        for f in self.chain:
+            result = expression(f, result)
+        return result
+
+    def real_constant(self) -> Array:
+        """The data of a constant, dequantised to float32 where it is quantised."""
+        assert self.constant is not None
+        if self.quant is None:
+            return self.constant
+        shape = [1] * self.constant.ndim
+        if self.quant.axis is not None:
+            shape[self.quant.axis] = -1
+        scale = self.quant.scale.reshape(shape)
+        zero = self.quant.zero_point.reshape(shape)
+        return (self.constant.astype(np.int64) - zero).astype(np.float32) * scale
+
+    def with_source(self, index: int) -> Value:
+        """The same value, with a node added to its pending sources."""
+        return replace(self, sources=self.sources | {index})
+
+
+def constant_value(data: Array) -> Value:
+    """A constant."""
+    return Value(tuple((n,) for n in data.shape), DType.of(data), constant=data)
+
+
+def stored_value(tensor: str, dims: Dims, dtype: DType, quant: QParams | None = None) -> Value:
+    """A tensor whose ranks are the sub-dimensions of ``dims``."""
+    count = sum(len(d) for d in dims)
+    indices = tuple(Affine.of(f"${k}") for k in range(count))
+    return Value(dims, dtype, expr=Access(tensor, indices), quant=quant)
+
+
+def renamed(value: Value, dims: Dims, mapping: dict[str, Affine]) -> Value:
+    """The value with new dimensions, its placeholders replaced by ``mapping``."""
+    assert value.expr is not None
+    return replace(value, dims=dims, expr=substitute(value.expr, mapping))
+
+
+def transpose(value: Value, order: tuple[int, ...]) -> Value:
+    """Logical dimension k of the result is dimension order[k] of the value."""
+    quant = value.quant
+    if quant is not None and quant.axis is not None:
+        quant = replace(quant, axis=order.index(quant.axis))
+    if value.constant is not None:
+        data = np.ascontiguousarray(value.constant.transpose(order))
+        dims: Dims = tuple((n,) for n in data.shape)
+        return replace(value, dims=dims, constant=data, quant=quant)
+    old = [p for k in order for p in value.placeholders(k)]
+    mapping = {p: Affine.of(f"${k}") for k, p in enumerate(old)}
+    return replace(renamed(value, tuple(value.dims[k] for k in order), mapping), quant=quant)
+
+
+def reshape(value: Value, shape: tuple[int, ...]) -> Value | None:
+    """A row-major reshape as a view, or None when no common refinement of dimensions exists."""
+    assert prod(value.shape) == prod(shape)
+    if value.constant is not None:
+        quant = value.quant
+        if quant is not None and quant.axis is not None:
+            return None
+        dims: Dims = tuple((n,) for n in shape)
+        return replace(value, dims=dims, constant=value.constant.reshape(shape))
+    # Leading dimensions that stay are kept as they are, those of size 1 included.
+    keep = 0
+    while keep < min(len(shape), len(value.dims)) and value.shape[keep] == shape[keep]:
+        keep += 1
+    kept = sum(len(d) for d in value.dims[:keep])
+    mapping = {f"${k}": Affine.of(f"${k}") for k in range(kept)}
+    old = list(enumerate(value.sub))[kept:]
+    parts = common_refinement([s for _, s in old], list(shape[keep:]))
+    if parts is None:
+        return None
+    position = 0
+    for k, size in old:
+        index, left = Affine(), size
+        while left > 1:
+            left //= parts[position]
+            # Old placeholders become mixed-radix sums of the new ones.
+            index = index + Affine.of((f"${kept + position}", left))
+            position += 1
+        mapping[f"${k}"] = index
+    dims_list = list(value.dims[:keep])
+    position = 0
+    for size in shape[keep:]:
+        group, left = [], size
+        while left > 1:
+            left //= parts[position]
+            group.append(parts[position])
+            position += 1
+        dims_list.append(tuple(group))
+    return renamed(value, tuple(dims_list), mapping)
+
+
+def common_refinement(a: list[int], b: list[int]) -> list[int] | None:
+    """Factors (each > 1) that both factor lists are row-major groupings of, or None."""
+    left, right = [s for s in a if s > 1], [s for s in b if s > 1]
+    parts: list[int] = []
+    # Innermost first: both suffix products must divide each other step by step.
+    while left and right:
+        x, y = left.pop(), right.pop()
+        small, large = min(x, y), max(x, y)
+        if large % small:
+            return None
+        parts.append(small)
+        if large > small:
+            (left if x == large else right).append(large // small)
+    return parts[::-1]
+
+
+def split_dims(value: Value, parts: list[list[int]]) -> Value:
+    """Each logical dimension re-expressed over finer sub-dimensions ``parts``."""
+    mapping: dict[str, Affine] = {}
+    position = 0
+    dims: list[tuple[int, ...]] = []
+    for dim, fine in enumerate(parts):
+        queue = list(fine)
+        for size, name in zip(value.dims[dim], value.placeholders(dim), strict=True):
+            index, left = Affine(), size
+            while left > 1 and queue:
+                left //= queue.pop(0)
+                index = index + Affine.of((f"${position}", left))
+                position += 1
+            if size == 1 and queue and queue[0] == 1 and len(fine) == 1:
+                queue.pop(0)
+                index = Affine.of(f"${position}")
+                position += 1
+            mapping[name] = index
+        dims.append(tuple(fine))
+    return renamed(value, tuple(dims), mapping)
+
+
+__all__ = [
+    "F32",
+    "Dims",
+    "QParams",
+    "Value",
+    "common_refinement",
+    "constant_value",
+    "renamed",
+    "reshape",
+    "split_dims",
+    "stored_value",
+    "transpose",
+]

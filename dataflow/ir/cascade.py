@@ -1,0 +1,225 @@
+"""The Cascade: tensors and an ordered list of extended Einsums over them.
+
+Each Einsum has three steps (TeAAL, arXiv 2304.07931; EDGE, arXiv 2404.11591). *Map*: the
+expression is computed at each point of the iteration space, the product of the ranks of its
+variables. *Reduce*: points that project to the same output element are folded. *Populate*: the
+result is written to the output access.
+
+Out-of-bounds rule: an iteration point where an input access falls outside its tensor is skipped,
+i.e. contributes the identity of the reduction. Padding is expressed this way
+(``X[b, c, p*2 + r - 1, ...]``); it is legal only under a reduction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from dataflow.ir.affine import Affine
+from dataflow.ir.dtype import DType
+from dataflow.ir.expr import Access, Call, Const, Expr, accesses
+
+Role = Literal["input", "output", "weight", "intermediate", "host"]
+
+
+@dataclass(frozen=True)
+class Quant:
+    """Affine quantisation: real = (code - zero_point) * scale.
+
+    Attributes:
+        scale: float32 numbers, one, or one per coordinate of ``axis``.
+        zero_point: codes, as many as scales.
+        axis: dimension of a per-channel quantisation, None for one of the whole tensor.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    axis: int | None = None
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor.
+
+    Attributes:
+        name: an identifier, unique in the cascade.
+        ranks: upper-case rank names, outermost (slowest in memory) first.
+        shape: elements of each rank.
+        dtype: element type.
+        role: ``input`` and ``output`` are those of the machine; ``weight`` has its data in
+            ``Cascade.constants``; ``host`` exists only outside the machine (the float side of
+            the first quantise and the last dequantise). An output may be read by others.
+        quant: what the codes stand for, where known.
+        label: the name in the imported model (any text), or the same as ``name``.
+    """
+
+    name: str
+    ranks: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: DType
+    role: Role = "intermediate"
+    quant: Quant | None = None
+    label: str = ""
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=object)) if self.shape else 1
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory, without padding."""
+        return self.elements * self.dtype.bytes
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How points that project to one output element are folded.
+
+    Attributes:
+        op: ``add``, ``max``, ``min`` or ``mul``; starts from the identity (+0.0 for float add).
+        variables: the reduced rank variables, outermost first.
+        order: ``any`` (integers, maxima; floats only before ``legalise``), ``sequential``
+            (row-major over ``variables``) or ``tree(n)``: n lanes, lane j folds points j, j+n,
+            ... in order, then neighbouring lanes are folded in pairs until one is left.
+    """
+
+    op: str
+    variables: tuple[str, ...]
+    order: str = "any"
+
+
+@dataclass(frozen=True)
+class Einsum:
+    """One extended Einsum: ``output = expr :: reduction``.
+
+    Attributes:
+        name: an identifier, unique in the cascade.
+        output: the element written; injective in its variables.
+        expr: the map expression.
+        reduction: None when nothing is reduced.
+        source: the node of the imported model that it came from (any text).
+        operator: that node's operator (``Conv``), empty for text cascades.
+    """
+
+    name: str
+    output: Access
+    expr: Expr
+    reduction: Reduction | None = None
+    source: str = ""
+    operator: str = ""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Iteration variables: the output's, then the reduced ones."""
+        reduced = self.reduction.variables if self.reduction else ()
+        return tuple(dict.fromkeys(self.output.variables + reduced))
+
+    @property
+    def inputs(self) -> tuple[Access, ...]:
+        """Accesses read, left to right."""
+        return accesses(self.expr)
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """What the host does before the machine starts or after it is done.
+
+    Attributes:
+        op: ``quantize`` or ``dequantize`` (per tensor, ``scale`` and ``zero_point``),
+            ``softmax`` (float32 over ``axis``) or ``reshape`` (row-major).
+        stage: ``before`` or ``after`` the machine.
+        input, output: tensor names.
+        source: the node of the imported model.
+    """
+
+    op: Literal["quantize", "dequantize", "softmax", "reshape"]
+    stage: Literal["before", "after"]
+    input: str
+    output: str
+    source: str = ""
+    scale: float = 1.0
+    zero_point: int = 0
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """An iterative rank: the body (``Cascade.einsums``) runs once per value of ``variable``.
+
+    Attributes:
+        variable: the rank variable that counts the steps.
+        start, stop: first value and the value that ends the iteration.
+        init, final: Einsums before and after the iteration.
+    """
+
+    variable: str
+    start: int
+    stop: int
+    init: tuple[Einsum, ...] = ()
+    final: tuple[Einsum, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A network.
+
+    Attributes:
+        name: free text.
+        rank_sizes: size of every rank; rank variables are the lower case of a rank.
+        tensors: by name.
+        einsums: in an order in which each runs after those it reads from.
+        constants: data of the tensors with role ``weight``.
+        inputs, outputs: tensors that enter and leave the machine.
+        host: host operations, in order.
+        graph_inputs, graph_outputs: tensors that enter and leave the whole network, host
+            included, in the order of the imported model; same as inputs, outputs without host.
+        iteration: for iterative cascades.
+    """
+
+    name: str
+    rank_sizes: Mapping[str, int]
+    tensors: Mapping[str, Tensor]
+    einsums: tuple[Einsum, ...]
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    host: tuple[HostOp, ...] = ()
+    graph_inputs: tuple[str, ...] = ()
+    graph_outputs: tuple[str, ...] = ()
+    iteration: Iteration | None = None
+
+    def size(self, variable: str) -> int:
+        """Number of values of a rank variable."""
+        return self.rank_sizes[variable.upper()]
+
+    def sizes(self, einsum: Einsum) -> dict[str, int]:
+        """Size of each iteration variable of an Einsum."""
+        return {v: self.size(v) for v in einsum.variables}
+
+    @property
+    def all_einsums(self) -> tuple[Einsum, ...]:
+        """The Einsums with those of an iteration's init and final parts, in program order."""
+        if self.iteration is None:
+            return self.einsums
+        return self.iteration.init + self.einsums + self.iteration.final
+
+
+__all__ = [
+    "Access",
+    "Affine",
+    "Call",
+    "Cascade",
+    "Const",
+    "Einsum",
+    "Expr",
+    "HostOp",
+    "Iteration",
+    "Quant",
+    "Reduction",
+    "Role",
+    "Tensor",
+]

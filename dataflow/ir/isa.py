@@ -1,0 +1,407 @@
+"""Instruction words of the machine: one field table, printed as a SystemVerilog package and used to pack.
+
+An instruction is a header, a fixed block of fields for its engine, and (vector only) a payload of
+micro-operations and an optional 256-entry table, padded to whole DRAM beats. Fields lie in the
+order of the tables below, first field in the least significant bits. Every number of the machine
+that depends on the architecture is a parameter; only these formats are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+VERSION = 1
+LEVELS = 6  # tile loops that each engine walks in hardware
+RAGGED = 2  # [size of a full tile, size of the last tile]
+
+
+class Unit(IntEnum):
+    """Engine that executes an instruction; values of the header's `unit` field."""
+
+    LOAD = 0
+    ARRAY = 1
+    VECTOR = 2
+    STORE = 3
+    END = 15
+
+
+class Event(IntEnum):
+    """Monotonic 24-bit event counters, each incremented by one engine, read by all."""
+
+    NONE = 0  # always reached
+    LOAD_I = 1  # first-source tiles loaded
+    LOAD_R = 2  # second-source tiles loaded
+    ARRAY_I = 3  # first-source tiles released by the array
+    ARRAY_R = 4  # second-source (stationary activation) tiles released by the array
+    ARRAY_ACC = 5  # accumulator blocks complete
+    VECTOR_ACC = 6  # accumulator blocks released by the vector unit
+    VECTOR_I = 7  # first-source tiles released by the vector unit
+    VECTOR_R = 8  # second-source tiles released by the vector unit
+    VECTOR_OUT = 9  # output tiles written to the activation memory
+    STORE_FREE = 10  # output tiles read out by the store engine
+    LOAD_DONE = 11  # instructions retired, per engine
+    ARRAY_DONE = 12
+    VECTOR_DONE = 13
+    STORE_DONE = 14
+
+
+class Op(IntEnum):
+    """Vector micro-operations on (a, b, c)."""
+
+    FMA = 0  # a * b + c, binary32, one rounding
+    IADD = 1  # a + b, int32
+    IMAX = 2
+    IMIN = 3
+    FMAX = 4  # binary32 maximum of a, b
+    FMIN = 5
+    LOOKUP = 6  # table[a & 255]
+    MOVE = 7  # a
+
+
+class Operand(IntEnum):
+    """Operand selectors of a micro-operation."""
+
+    R0 = 0
+    R1 = 1
+    R2 = 2
+    R3 = 3
+    S0 = 4  # first source stream
+    S1 = 5  # second source stream
+    P0 = 6  # per-channel parameter lines of the current channel block
+    P1 = 7
+    K0 = 8  # K0..K7 scalar constants of the instruction
+    ZERO = 16
+    ONE = 17  # 1.0f
+    MINUS_ZERO = 18  # -0.0f
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: `count` elements of `bits` each, element 0 lowest."""
+
+    name: str
+    bits: int
+    count: int = 1
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Struct:
+    """A named, ordered group of fields; a nested struct is a field whose type is another Struct."""
+
+    name: str
+    members: tuple[Field | tuple[str, Struct], ...]
+
+    @property
+    def bits(self) -> int:
+        """Width of the packed group, bits."""
+        return sum(
+            m.bits * m.count if isinstance(m, Field) else m[1].bits for m in self.members
+        )
+
+
+def _f(name: str, bits: int, count: int = 1, signed: bool = False) -> Field:
+    return Field(name, bits, count, signed)
+
+
+HEADER = Struct(
+    "header_t",
+    (
+        _f("version", 8),
+        _f("unit", 4),
+        _f("flags", 4),  # reserved
+        _f("beats", 16),  # length of the whole instruction in beats, header and payload included
+        _f("layer", 16),
+        _f("reserved", 16),
+    ),
+)
+
+WAIT = Struct(  # reached when counter[event] >= min(cap, base + (t * step) >> 8), t = fires so far
+    "wait_t", (_f("event", 4), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24))
+)
+
+RETIRED = Struct(  # instructions that each engine must have retired
+    "retired_t", (_f("load", 16), _f("array", 16), _f("vector", 16), _f("store", 16))
+)
+
+TILE = Struct(  # a tile in the activation memory, byte addresses
+    "tile_t",
+    (
+        _f("enable", 1),
+        _f("depth", 3),  # fires when all levels >= depth stand at their first iteration
+        _f("base", 24),
+        _f("strides", 24, LEVELS),  # added per step of a level, modulo 2^24
+        _f("slots", 4),  # 0: no slots; else slot = t mod slots
+        _f("slot_bytes", 24),
+        ("ready", WAIT),
+    ),
+)
+
+RING = Struct(  # sequential stream into a ring buffer
+    "ring_t",
+    (
+        _f("enable", 1),
+        _f("depth", 3),
+        _f("base", 32),  # DRAM byte offset, line aligned
+        _f("strides", 32, LEVELS),
+        _f("lines", 20, 4),  # lines of a block: [n full k full, n last k full, n full k last, both last]
+    ),
+)
+
+BLOCK = Struct(  # what the load engine needs for a tile of a tensor in DRAM
+    "block_t",
+    (
+        ("tile", TILE),
+        ("retired", RETIRED),
+        _f("dram", 32),
+        _f("dram_strides", 32, LEVELS),
+        _f("y", 32, 1, True),  # row coordinate of the tile's first row
+        _f("y_strides", 32, LEVELS, True),
+        _f("x", 32, 1, True),  # column coordinate of its first column
+        _f("x_strides", 32, LEVELS, True),
+        _f("z", 32, 1, True),  # byte coordinate inside a segment
+        _f("z_strides", 32, LEVELS, True),
+        _f("y_size", 32),  # rows of the tensor: rows outside [0, y_size) are not loaded
+        _f("x_size", 32),  # columns likewise
+        _f("z_size", 32),  # bytes likewise
+        _f("y_count", 16, RAGGED),
+        _f("x_count", 16, RAGGED),
+        _f("z_count", 32, RAGGED),  # bytes of a segment
+        _f("y_level", 3),
+        _f("x_level", 3),
+        _f("z_level", 3),
+        _f("y_dram", 32),  # DRAM bytes from row to row
+        _f("x_dram", 32),
+        _f("y_local", 24),  # activation-memory bytes from row to row
+        _f("x_local", 24),
+    ),
+)
+
+LOAD = Struct(
+    "load_t",
+    (
+        ("header", HEADER),
+        _f("trips", 16, LEVELS),
+        _f("n_level", 3),  # 7: none
+        _f("k_level", 3),
+        ("weights", RING),
+        ("params", RING),
+        ("source", BLOCK),
+        ("second", BLOCK),
+    ),
+)
+
+STEP = Struct(  # what one step of a feed loop adds: address bytes, row coordinate, column coordinate
+    "step_t",
+    (_f("addr", 24), _f("y", 24, 1, True), _f("x", 24, 1, True)),
+)
+
+ARRAY = Struct(
+    "array_t",
+    (
+        ("header", HEADER),
+        ("retired", RETIRED),
+        _f("trips", 16, LEVELS),
+        _f("p_level", 3),
+        _f("q_level", 3),
+        _f("n_level", 3),
+        _f("k_level", 3),
+        _f("p_count", 16, RAGGED),  # outer feed loop, output points of a tile
+        _f("q_count", 16, RAGGED),  # inner feed loop
+        _f("blocks", 16, RAGGED),  # column blocks of a tile
+        _f("columns", 8),  # columns of a block
+        _f("columns_last", 8, RAGGED),  # columns of a tile's last block
+        _f("mac_columns", 8),  # 0: columns; else MACs per row and point (block-diagonal groups)
+        _f("taps_a", 16),  # outer kernel loop (the ports' axis)
+        _f("taps_b", 16),  # inner kernel loop (the axis of FIR taps)
+        _f("segment", 24, RAGGED),  # contiguous reduction bytes of a tap, by k
+        _f("ports", 2),  # 1..3 taps fed at once
+        _f("fir", 1),  # depthwise: taps on rows, channels on columns
+        _f("fir_taps", 8),  # taps_b taken in one pass
+        _f("fir_stride", 8),  # feed steps per output point
+        ("tile", TILE),
+        _f("y", 24, 1, True),
+        _f("y_strides", 24, LEVELS, True),
+        _f("x", 32, 1, True),  # byte coordinate in the row
+        _f("x_strides", 32, LEVELS, True),
+        _f("y_size", 24),
+        _f("x_size", 32),  # valid bytes of a row
+        ("p_step", STEP),
+        ("q_step", STEP),
+        ("a_step", STEP),
+        ("b_step", STEP),
+        _f("block_step", 24),  # feed bytes from column block to column block
+        _f("x_zero", 10, 1, True),
+        _f("x_signed", 1),
+        _f("w_zero", 10, 1, True),
+        _f("w_signed", 1),
+        _f("w_zero_lines", 1),  # a line of zero points stands before the lines of each pass
+        _f("w_source", 2),  # 0 ring, 1 activation rows, 2 activation columns (transposed)
+        _f("w_depth", 3),  # scope over which a block of the weight ring is held
+        _f("w_irrelevant", LEVELS),  # levels over which the same weights are read again
+        ("second", TILE),  # stationary activations
+        _f("second_k", 24),  # bytes from row to row of the reduction
+        _f("second_n", 24),  # bytes from column to column
+        _f("acc_base", 24),  # accumulator blocks of all earlier instructions
+    ),
+)
+
+SOURCE = Struct(
+    "source_t",
+    (
+        ("tile", TILE),
+        ("p_step", STEP),
+        ("q_step", STEP),
+        _f("block_step", 24),
+        _f("zero", 10, 1, True),
+        _f("signed", 1),
+        _f("mode", 2),  # 0 bytes, 1 one byte to all lanes, 2 one 32-bit word to all lanes
+    ),
+)
+
+VECTOR = Struct(
+    "vector_t",
+    (
+        ("header", HEADER),
+        ("retired", RETIRED),
+        _f("trips", 16, LEVELS),
+        _f("p_level", 3),
+        _f("q_level", 3),
+        _f("n_level", 3),
+        _f("p_count", 16, RAGGED),
+        _f("q_count", 16, RAGGED),
+        _f("blocks", 16, RAGGED),
+        _f("lanes", 8),  # lanes of a block
+        _f("lanes_last", 8, RAGGED),
+        _f("from_acc", 1),  # S0 is the accumulators
+        _f("bias", 1),  # S0 from the accumulators has P0 added
+        _f("acc_base", 24),
+        ("first", SOURCE),  # S0 when not from the accumulators
+        _f("y", 24, 1, True),
+        _f("y_strides", 24, LEVELS, True),
+        _f("x", 24, 1, True),  # in points
+        _f("x_strides", 24, LEVELS, True),
+        _f("y_size", 24),
+        _f("x_size", 24),
+        _f("pad_value", 32, 1, True),  # value of S0 outside the tensor, after the zero point
+        _f("window_r", 16),  # body repetitions = window_r * window_s
+        _f("window_s", 16),
+        ("r_step", STEP),
+        ("s_step", STEP),
+        ("second", SOURCE),
+        _f("second_use", 24),  # S1 bytes from its first to its second use in a strip, and so on
+        _f("params", 2),  # parameter lines per column block, 0..2
+        _f("params_depth", 3),
+        _f("params_irrelevant", LEVELS),
+        ("sink", TILE),
+        _f("sink_p", 24),
+        _f("sink_q", 24),
+        _f("sink_block", 24),
+        _f("limit_enable", 1),
+        _f("limit_step", 16),  # bytes per inner point, compared with `limit`
+        _f("limit", 24, RAGGED),  # bytes of a row that exist, by q
+        _f("ops_init", 6),
+        _f("ops_body", 6),
+        _f("ops_final", 6),
+        _f("table", 1),  # a 256-byte table follows the micro-operations
+        _f("constants", 32, 8),
+    ),
+)
+
+STORE = Struct(
+    "store_t",
+    (
+        ("header", HEADER),
+        ("retired", RETIRED),
+        _f("trips", 16, LEVELS),
+        ("tile", TILE),
+        _f("dram", 32),
+        _f("dram_strides", 32, LEVELS),
+        _f("y_count", 16, RAGGED),
+        _f("x_count", 16, RAGGED),
+        _f("z_count", 32, RAGGED),
+        _f("y_level", 3),
+        _f("x_level", 3),
+        _f("z_level", 3),
+        _f("y_dram", 32),
+        _f("x_dram", 32),
+        _f("y_local", 24),
+        _f("x_local", 24),
+    ),
+)
+
+MICRO_OP = Struct(
+    "micro_op_t",
+    (
+        _f("op", 4),
+        _f("a", 5),
+        _f("b", 5),
+        _f("c", 5),
+        _f("a_float", 1),  # convert the int32 operand to binary32
+        _f("b_float", 1),
+        _f("a_negate", 1),  # flip the float sign
+        _f("b_negate", 1),
+        _f("c_negate", 1),
+        _f("to_int", 1),  # result := clamp(rint(result) + zero, lo, hi)
+        _f("zero", 10, 1, True),
+        _f("lo", 10, 1, True),
+        _f("hi", 10, 1, True),
+        _f("dst", 2),
+        _f("write", 1),  # write register dst
+        _f("sink", 1),  # result byte goes to the sink (in the body: only in the last repetition)
+        _f("first_b", 1),  # in the body's first repetition the result is operand b
+        _f("depends", 1),  # reads a register that the previous micro-operation wrote
+        _f("reserved", 3),
+    ),
+)
+
+STRUCTS = (
+    HEADER, WAIT, RETIRED, TILE, RING, BLOCK, LOAD, STEP, ARRAY, SOURCE, VECTOR, STORE, MICRO_OP,
+)
+
+Value = int | Sequence[int] | Mapping[str, "Value"]
+
+
+def pack(struct: Struct, values: Mapping[str, Value], where: str = "") -> int:
+    """Packs nested `values` (missing fields are 0) into an integer of `struct.bits` bits.
+
+    Raises `ValueError` for an unknown field, a wrong element count or a value out of range: those
+    are bugs of the program builder, not of its input.
+    """
+    names = {m.name if isinstance(m, Field) else m[0] for m in struct.members}
+    unknown = set(values) - names
+    if unknown:
+        raise ValueError(f"{where}{struct.name}: no field {sorted(unknown)}")
+    word, shift = 0, 0
+    for member in struct.members:
+        if isinstance(member, Field):
+            word |= _pack_field(member, values.get(member.name), f"{where}{struct.name}.") << shift
+            shift += member.bits * member.count
+        else:
+            name, inner = member
+            nested = values.get(name, {})
+            if not isinstance(nested, Mapping):
+                raise ValueError(f"{where}{struct.name}.{name}: a mapping is needed")
+            word |= pack(inner, nested, f"{where}{struct.name}.{name}.") << shift
+            shift += inner.bits
+    return word
+
+
+def _pack_field(field: Field, value: Value | None, where: str) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, Mapping):
+        raise ValueError(f"{where}{field.name}: not a group")
+    items = [value] if isinstance(value, int) else [int(v) for v in value]
+    if len(items) != field.count:
+        raise ValueError(f"{where}{field.name}: {len(items)} values, not {field.count}")
+    low = -(1 << (field.bits - 1)) if field.signed else 0
+    high = (1 << (field.bits - (1 if field.signed else 0))) - 1
+    word = 0
+    for i, item in enumerate(items):
+        if not low <= item <= high:
+            raise ValueError(f"{where}{field.name}[{i}]: {item} is not in [{low}, {high}]")
+        word |= (item & ((1 << field.bits) - 1)) << (i * field.bits)
+    return word

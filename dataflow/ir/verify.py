@@ -1,0 +1,294 @@
+"""Checks that a Cascade is well formed: names, ranks, types, bounds and order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+
+from dataflow.errors import DataflowError
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Cascade, Einsum, Tensor
+from dataflow.ir.dtype import S32, DType
+from dataflow.ir.expr import Access, Call, Const, Expr, variables, walk
+from dataflow.ir.ops import OPS, REDUCERS, result_type
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+RANK = re.compile(r"[A-Z][A-Z0-9_]*")
+ORDER = re.compile(r"any|sequential|tree\([1-9][0-9]*\)")
+RESERVED = frozenset({"inf", "nan"})
+
+
+def verify(cascade: Cascade) -> None:
+    """Raises DataflowError at the first rule that the cascade breaks."""
+    for rank, size in cascade.rank_sizes.items():
+        _require(RANK.fullmatch(rank) is not None, f"rank {rank!r}", "is not an upper-case name")
+        _require(size >= 1, f"rank {rank}", f"has size {size}", "sizes are at least 1")
+    for name, tensor in cascade.tensors.items():
+        _tensor(cascade, name, tensor)
+    for name in cascade.constants:
+        known = name in cascade.tensors and cascade.tensors[name].role == "weight"
+        _require(known, f"constant {name!r}", "is no tensor of role weight")
+    _interface(cascade)
+    names = [e.name for e in cascade.all_einsums]
+    for name in names:
+        _require(names.count(name) == 1, f"einsum {name!r}", "is defined twice", "rename one")
+    for einsum in cascade.all_einsums:
+        _einsum(cascade, einsum)
+    _order(cascade)
+    if cascade.iteration is None:
+        _coverage(cascade)
+
+
+def _require(holds: bool, where: str, what: str, fix: str = "correct the cascade") -> None:
+    if not holds:
+        raise DataflowError(where, what, fix)
+
+
+def _tensor(cascade: Cascade, name: str, tensor: Tensor) -> None:
+    where = f"tensor {name!r}"
+    _require(NAME.fullmatch(name) is not None and name not in RESERVED, where, "is not a name")
+    _require(tensor.name == name, where, f"is filed under another name than {tensor.name!r}")
+    _require(
+        len(tensor.ranks) == len(tensor.shape),
+        where,
+        f"has {len(tensor.ranks)} ranks but {len(tensor.shape)} dimensions",
+    )
+    _require(all(s >= 1 for s in tensor.shape), where, f"has shape {list(tensor.shape)}")
+    if tensor.role == "weight" and name in cascade.constants:
+        data = cascade.constants[name]
+        _require(
+            data.shape == tensor.shape and data.dtype == tensor.dtype.numpy,
+            where,
+            f"is {tensor.dtype} {list(tensor.shape)} but its data is {data.dtype.name} "
+            f"{list(data.shape)}",
+        )
+    if tensor.quant is not None:
+        axis, count = tensor.quant.axis, len(tensor.quant.scale)
+        expected = 1 if axis is None else tensor.shape[axis]
+        _require(
+            count == expected and len(tensor.quant.zero_point) == expected,
+            where,
+            f"has {count} scales and {len(tensor.quant.zero_point)} zero points, not {expected}",
+        )
+
+
+def _interface(cascade: Cascade) -> None:
+    for names, role in ((cascade.inputs, "input"), (cascade.outputs, "output")):
+        for name in names:
+            _require(name in cascade.tensors, f"{role} {name!r}", "is no tensor of the cascade")
+            found = cascade.tensors[name].role
+            _require(found == role, f"{role} {name!r}", f"has the role {found}")
+    for host in cascade.host:
+        for name in (host.input, host.output):
+            _require(name in cascade.tensors, f"host {host.op}", f"uses unknown tensor {name!r}")
+
+
+def expr_type(tensors: Mapping[str, Tensor], expr: Expr) -> DType:
+    """Element type of an expression; DataflowError when operand types do not fit."""
+    if isinstance(expr, Const):
+        return expr.dtype
+    if isinstance(expr, Access):
+        return tensors[expr.tensor].dtype
+    return result_type(expr.op, tuple(expr_type(tensors, a) for a in expr.args))
+
+
+def _einsum(cascade: Cascade, einsum: Einsum) -> None:
+    where = f"einsum {einsum.name!r}"
+    for item in (einsum.output, *einsum.inputs):
+        _require(
+            item.tensor in cascade.tensors, where, f"uses unknown tensor {item.tensor!r}"
+        )
+    for variable in dict.fromkeys(einsum.output.variables + variables(einsum.expr)):
+        known = variable.upper() in cascade.rank_sizes and variable == variable.lower()
+        _require(known, where, f"rank variable {variable!r} has no rank", "declare its size")
+    _tables(cascade, einsum, where)
+    written = cascade.tensors[einsum.output.tensor]
+    _require(
+        written.role in ("intermediate", "output"), where, f"writes {written.role} {written.name!r}"
+    )
+    _reduction(cascade, einsum, where)
+    _output_access(cascade, einsum, where)
+    _bounds(cascade, einsum, where)
+    result = expr_type(cascade.tensors, einsum.expr)
+    if not storable(cascade.tensors, einsum.expr, written.dtype):
+        raise DataflowError(
+            where,
+            f"computes {result} but writes {written.dtype} {written.name!r}",
+            "convert with f32(), rint() or clip() to the range of the type",
+        )
+
+
+def storable(tensors: Mapping[str, Tensor], expr: Expr, dtype: DType) -> bool:
+    """Whether each value of ``expr`` fits ``dtype`` by construction."""
+    result = expr_type(tensors, expr)
+    if result == dtype:
+        return True
+    if not (result.is_int and dtype.is_int):
+        return False
+    low, high = value_range(tensors, expr)
+    return dtype.lowest <= low and high <= dtype.highest
+
+
+def value_range(tensors: Mapping[str, Tensor], expr: Expr) -> tuple[int, int]:
+    """Bounds of an integer expression (the type's range where nothing better is known)."""
+    if isinstance(expr, Const):
+        return int(expr.value), int(expr.value)
+    if isinstance(expr, Call) and expr.op in ("clip", "min", "max"):
+        low, high = value_range(tensors, expr.args[0])
+        if expr.op == "clip":
+            bound = value_range(tensors, expr.args[1])[0], value_range(tensors, expr.args[2])[1]
+            return max(low, bound[0]), min(high, bound[1])
+        other = value_range(tensors, expr.args[1])
+        pick = min if expr.op == "min" else max
+        return pick(low, other[0]), pick(high, other[1])
+    dtype = expr_type(tensors, expr)
+    return (dtype.lowest, dtype.highest) if dtype.is_int else (S32.lowest, S32.highest)
+
+
+def _tables(cascade: Cascade, einsum: Einsum, where: str) -> None:
+    tables = set()
+    for part in walk(einsum.expr):
+        if isinstance(part, Call) and part.op in OPS and OPS[part.op].table is not None:
+            operand = part.args[OPS[part.op].table or 0]
+            shape = cascade.tensors[operand.tensor].shape if isinstance(operand, Access) else ()
+            _require(
+                isinstance(operand, Access) and not operand.indices and shape == (256,),
+                where,
+                f"the table of {part.op} is not a whole tensor of 256 entries",
+            )
+            tables.add(id(operand))
+    for part in walk(einsum.expr):
+        if isinstance(part, Access) and id(part) not in tables:
+            dims = len(cascade.tensors[part.tensor].shape)
+            _require(
+                len(part.indices) == dims,
+                where,
+                f"{part.tensor!r} has {dims} ranks but {len(part.indices)} indices",
+            )
+
+
+def _reduction(cascade: Cascade, einsum: Einsum, where: str) -> None:
+    reduced = einsum.reduction.variables if einsum.reduction else ()
+    if einsum.reduction is not None:
+        op = einsum.reduction.op
+        known = op in REDUCERS or (op in OPS and OPS[op].arity == 2)
+        _require(known, where, f"unknown reduction {op!r}", f"use one of {', '.join(REDUCERS)}")
+        order = einsum.reduction.order
+        _require(ORDER.fullmatch(order) is not None, where, f"unknown order {order!r}")
+        _require(bool(reduced), where, "reduces over no variable", "remove the reduction")
+    for variable in reduced:
+        known = variable.upper() in cascade.rank_sizes
+        _require(known, where, f"rank variable {variable!r} has no rank", "declare its size")
+        _require(
+            variable not in einsum.output.variables,
+            where,
+            f"reduces over {variable!r}, which is in the output",
+        )
+    _require(len(set(reduced)) == len(reduced), where, "reduces twice over a variable")
+    step = {cascade.iteration.variable} if cascade.iteration else set()
+    free = set(variables(einsum.expr)) - set(einsum.output.variables) - set(reduced) - step
+    _require(
+        not free,
+        where,
+        f"{', '.join(sorted(free))} is neither in the output nor reduced",
+        "name it in the reduction, as in ':: add(...)'",
+    )
+
+
+def _output_access(cascade: Cascade, einsum: Einsum, where: str) -> None:
+    tensor = cascade.tensors[einsum.output.tensor]
+    indices = einsum.output.indices
+    _require(
+        len(indices) == len(tensor.shape),
+        where,
+        f"writes {tensor.name!r} of {len(tensor.shape)} ranks with {len(indices)} indices",
+    )
+    sizes = dict.fromkeys(einsum.output.variables, 1)
+    sizes |= {v: cascade.size(v) for v in sizes}
+    seen: set[str] = set()
+    for index, size, rank in zip(indices, tensor.shape, tensor.ranks, strict=True):
+        low, high = index.bounds(sizes)
+        _require(
+            low >= 0 and high < size,
+            where,
+            f"writes coordinates {low}..{high} of rank {rank} of {tensor.name!r}, whose "
+            f"size is {size}",
+        )
+        injective = not seen & set(index.variables) and injective_index(index, sizes)
+        _require(injective, where, f"writes some element of {tensor.name!r} twice")
+        seen |= set(index.variables)
+
+
+def injective_index(index: Affine, sizes: Mapping[str, int]) -> bool:
+    """Whether different variable values give different index values (mixed-radix test)."""
+    reach = 0
+    for variable, coefficient in sorted(index.terms, key=lambda t: abs(t[1])):
+        if sizes[variable] > 1 and abs(coefficient) <= reach:
+            return False
+        reach += abs(coefficient) * (sizes[variable] - 1)
+    return True
+
+
+def _bounds(cascade: Cascade, einsum: Einsum, where: str) -> None:
+    if einsum.reduction is not None:
+        return
+    every = {v: cascade.size(v) for a in einsum.inputs for v in a.variables}
+    for item in einsum.inputs:
+        for index, size in zip(item.indices, cascade.tensors[item.tensor].shape, strict=False):
+            low, high = index.bounds(every)
+            _require(
+                low >= 0 and high < size,
+                where,
+                f"reads coordinates {low}..{high} of a rank of size {size} of {item.tensor!r}",
+                "only under a reduction may an access leave its tensor",
+            )
+
+
+def _order(cascade: Cascade) -> None:
+    ready = {n for n, t in cascade.tensors.items() if t.role in ("input", "weight")}
+    pending: dict[str, int] = {}
+    for einsum in cascade.all_einsums:
+        pending[einsum.output.tensor] = pending.get(einsum.output.tensor, 0) + 1
+    ready |= {
+        n for n, t in cascade.tensors.items() if t.role != "host" and n not in pending
+    } & set(cascade.constants)
+    started: set[str] = set()
+    for einsum in cascade.all_einsums:
+        for item in einsum.inputs:
+            late = item.tensor not in ready
+            iterative = cascade.iteration is not None and item.tensor in started
+            _require(
+                not late or iterative,
+                f"einsum {einsum.name!r}",
+                f"reads {item.tensor!r} before it is complete",
+                "move it after the Einsums that write the tensor",
+            )
+        started.add(einsum.output.tensor)
+        pending[einsum.output.tensor] -= 1
+        if not pending[einsum.output.tensor]:
+            ready.add(einsum.output.tensor)
+
+
+def _coverage(cascade: Cascade) -> None:
+    writers: dict[str, list[Einsum]] = {}
+    for einsum in cascade.einsums:
+        writers.setdefault(einsum.output.tensor, []).append(einsum)
+    for name, tensor in cascade.tensors.items():
+        if tensor.role not in ("intermediate", "output"):
+            continue
+        _require(name in writers, f"tensor {name!r}", "is never written")
+        written, boxes = 0, []
+        for einsum in writers[name]:
+            sizes = {v: cascade.size(v) for v in einsum.output.variables}
+            written += prod(sizes.values())
+            boxes.append([i.bounds(sizes) for i in einsum.output.indices])
+        _require(
+            written == tensor.elements,
+            f"tensor {name!r}",
+            f"has {tensor.elements} elements but {written} are written",
+        )
+        for k, box in enumerate(boxes):
+            for other in boxes[:k]:
+                apart = any(a[1] < b[0] or b[1] < a[0] for a, b in zip(box, other, strict=True))
+                _require(apart, f"tensor {name!r}", "two Einsums write the same region")

@@ -1,0 +1,144 @@
+"""The report page: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflow.outdir import write_atomic
+from dataflow.report import rows as r
+from dataflow.report.figure import figure
+from dataflow.report.html import render_html
+from dataflow.report.results import (
+    Csim,
+    Simulation,
+    Summary,
+    load_csim,
+    load_simulation,
+    load_summary,
+    report_dir,
+)
+from dataflow.report.table import verdicts
+
+PAGE_NAME = "index.html"
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """A row of the layer table, as text."""
+
+    name: str
+    operator: str
+    macs: str
+    predicted: str
+    simulated: str
+    ratio: str
+    off: bool
+    utilization: str
+    read: str
+    written: str
+    stalls: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A number at the top of the page."""
+
+    label: str
+    value: str
+    note: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written page and what it shows."""
+
+    page: Path
+    summary: Summary
+    simulation: Simulation | None
+    csim: Csim | None
+
+
+def _layer_view(row: r.LayerRow) -> LayerView:
+    return LayerView(
+        name=r.printable(row.name),
+        operator=r.printable(row.operator),
+        macs=r.count_text(row.macs),
+        predicted=r.count_text(row.predicted),
+        simulated=r.count_text(row.simulated),
+        ratio=r.ratio_text(row.ratio),
+        # 3 % is what the cycle model promises for a network
+        off=row.ratio is not None and abs(row.ratio - 1) > 0.03,
+        utilization=r.percent_text(row.mac_utilization),
+        read=r.bytes_text(row.read_bytes),
+        written=r.bytes_text(row.write_bytes),
+        stalls=", ".join(f"{r.printable(cause)} {r.count_text(n)}" for cause, n in row.stalls)
+        or r.NOTHING,
+    )
+
+
+def _cards(summary: Summary, simulation: Simulation | None, csim: Csim | None) -> list[Card]:
+    predicted, cards = summary.predicted, []
+    if simulation is not None:
+        error = f"predicted {r.count_text(simulation.predicted_cycles)}"
+        cards.append(Card("cycles, simulated", r.count_text(simulation.cycles), error, ""))
+        cards.append(
+            Card("cycle error", f"{100 * simulation.cycle_error:+.2f} %", "predicted vs RTL", "")
+        )
+        cards.append(
+            Card("array utilisation", r.percent_text(simulation.mac_utilization), "simulated", "")
+        )
+    else:
+        gap = predicted.cycles / summary.bound.cycles - 1 if summary.bound.cycles else 0.0
+        note = f"{100 * gap:.1f} % above the bound"
+        cards.append(Card("cycles, predicted", r.count_text(predicted.cycles), note, ""))
+        cards.append(
+            Card("array utilisation", r.percent_text(predicted.mac_utilization), "predicted", "")
+        )
+    for label, result in (("RTL mismatches", simulation), ("HLS mismatches", csim)):
+        if result is not None:
+            style = "good" if result.mismatches == 0 else "bad"
+            cards.append(Card(label, r.count_text(result.mismatches), "vs evaluate()", style))
+    milliseconds = f"{1e3 * predicted.seconds:.3f} ms"
+    cards.append(Card("latency, modelled", milliseconds, "predicted cycles / clock", ""))
+    cards.append(Card("energy, modelled", f"{predicted.energy_pj / 1e6:.1f} µJ", "predicted", ""))
+    return cards
+
+
+def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None) -> str:
+    """The HTML of the page."""
+    rows = r.layer_rows(summary, simulation)
+    seconds = [("compile", summary.compile_seconds)]
+    if simulation is not None:
+        seconds += [
+            ("Verilator build", simulation.build_seconds),
+            ("RTL simulation", simulation.simulation_seconds),
+        ]
+    if csim is not None:
+        seconds += [("g++ build", csim.build_seconds), ("C simulation", csim.run_seconds)]
+    return render_html(
+        "report/index.html.j2",
+        model=r.printable(summary.model),
+        arch=r.printable(summary.arch),
+        macs=r.count_text(summary.macs),
+        bound=r.count_text(summary.bound.cycles),
+        cards=_cards(summary, simulation, csim),
+        comparisons=r.comparisons(summary, simulation),
+        layers=[_layer_view(row) for row in rows],
+        figure=figure(rows),
+        simulated=simulation is not None,
+        outputs=r.output_rows(simulation, csim),
+        host=[] if simulation is None else [r.printable(n) for n in simulation.host_names()],
+        program=r.NOTHING if simulation is None else r.bytes_text(simulation.program_bytes),
+        verdicts=verdicts(simulation, csim),
+        seconds=[(what, f"{value:.1f} s") for what, value in seconds],
+    )
+
+
+def write_report(out: Path) -> Report:
+    """Writes ``OUT/report/index.html`` from the result files. Raises DataflowError."""
+    summary, simulation, csim = load_summary(out), load_simulation(out), load_csim(out)
+    page = report_dir(out) / PAGE_NAME
+    write_atomic(page, page_text(summary, simulation, csim).encode())
+    return Report(page, summary, simulation, csim)

@@ -1,0 +1,156 @@
+"""The result files of an output folder as typed values: summary, simulation, csim.
+
+The keys are those of the contract; what a file has beyond them is kept out. A file that lacks one
+is an error that names it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dataflow.errors import DataflowError
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Predicted(_Result):
+    """What the cycle model says of the whole program. ``seconds`` at the modelled clock."""
+
+    cycles: int
+    seconds: float
+    mac_utilization: float
+    dram_read_bytes: int
+    dram_write_bytes: int
+    energy_pj: float
+
+
+class Bound(_Result):
+    """What no mapping can beat."""
+
+    cycles: int
+
+
+class LayerPrediction(_Result):
+    """One layer (fusion group) of the program, in execution order."""
+
+    name: str
+    operator: str = ""
+    cycles: int | None = Field(default=None, alias="predicted_cycles")
+    macs: int = 0
+    mac_utilization: float | None = None
+    bound_cycles: int | None = None
+    dram_read_bytes: int | None = None
+    dram_write_bytes: int | None = None
+    mapping: str = ""
+
+
+class Summary(_Result):
+    """``report/summary.json``, written by compile."""
+
+    model: str
+    arch: str
+    macs: int
+    predicted: Predicted
+    bound: Bound
+    layers: tuple[LayerPrediction, ...]
+    compile_seconds: float
+
+
+class OutputError(_Result):
+    """How far an output is from a reference, in output units; None: not compared."""
+
+    max_abs_error_vs_evaluate: float | None = None
+    max_abs_error_vs_onnxruntime: float | None = None
+    snr_db_vs_onnxruntime: float | None = None
+    snr_db_vs_torch: float | None = None
+
+
+class SimulatedLayer(_Result):
+    """Counted cycles of a layer; ``stalls`` are those of the array, by cause."""
+
+    name: str
+    cycles: int
+    predicted_cycles: int | None = None
+    mac_utilization: float | None = None
+    stalls: dict[str, int] = {}
+
+
+class Simulation(_Result):
+    """``report/simulation.json``, written by simulate."""
+
+    cycles: int
+    predicted_cycles: int
+    cycle_error: float
+    mac_utilization: float
+    mismatches: int
+    outputs: dict[str, OutputError]
+    dram_read_bytes: int
+    dram_write_bytes: int
+    predicted_dram_read_bytes: int
+    predicted_dram_write_bytes: int
+    layers: tuple[SimulatedLayer, ...]
+    program_bytes: int
+    host: tuple[str | dict[str, object], ...]
+    build_seconds: float
+    simulation_seconds: float
+
+    def host_names(self) -> tuple[str, ...]:
+        """One readable text for each operation that the host does."""
+        return tuple(
+            item if isinstance(item, str) else " ".join(str(value) for value in item.values())
+            for item in self.host
+        )
+
+
+class Csim(_Result):
+    """``report/csim.json``, written by csim."""
+
+    mismatches: int
+    outputs: dict[str, OutputError]
+    build_seconds: float
+    run_seconds: float
+
+
+_ResultT = TypeVar("_ResultT", bound=_Result)
+
+
+def _load(path: Path, model: type[_ResultT], command: str) -> _ResultT:
+    fix = f"run dataflow {command} again"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataflowError(str(path), "cannot be read as JSON", fix) from error
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+        raise DataflowError(f"{path}: {key}", first["msg"].lower(), fix) from error
+
+
+def report_dir(out: Path) -> Path:
+    """The folder of the result files of an output folder."""
+    return out / "report"
+
+
+def load_summary(out: Path) -> Summary:
+    """The summary of ``out``. Raises DataflowError when it is missing or wrong."""
+    return _load(report_dir(out) / "summary.json", Summary, "compile")
+
+
+def load_simulation(out: Path) -> Simulation | None:
+    """The simulation of ``out``, None when it has not been run. Raises DataflowError."""
+    path = report_dir(out) / "simulation.json"
+    return _load(path, Simulation, "simulate") if path.exists() else None
+
+
+def load_csim(out: Path) -> Csim | None:
+    """The C simulation of ``out``, None when it has not been run. Raises DataflowError."""
+    path = report_dir(out) / "csim.json"
+    return _load(path, Csim, "csim") if path.exists() else None

@@ -1,0 +1,361 @@
+// Streams the output points of each pass: feed reads, operand lines, launch and accumulation.
+//
+// Issue of a step in cycle s: feed reads go out; operands enter the array in cycle s + 3;
+// `swap` enters one cycle earlier than the first step's operands. The sum of a point launched in
+// cycle t leaves the array Rows cycles later and is added to its accumulator line in that cycle.
+// Passes follow each other without a gap when the next one's weights are ready.
+
+module array_feed
+  import df_pkg::*;
+  import array_pkg::*;
+#(
+  localparam int unsigned AccAddrW = $clog2(AccLines)
+) (
+  input  logic               clk_i,
+  input  logic               rst_ni,
+
+  input  logic               valid_i,
+  input  feed_t              pass_i,
+  output logic               take_o,
+  input  logic               weights_ready_i,
+  output logic               start_o,
+  output logic               swapped_o,
+
+  output logic [FeedPorts-1:0]               feed_valid_o,
+  output logic [FeedPorts-1:0][23:0]         feed_addr_o,
+  input  logic [FeedPorts-1:0][LineBits-1:0] feed_data_i,
+
+  input  logic               row_we_i,
+  input  logic               col_we_i,
+  input  logic [7:0]         w_index_i,
+  input  logic signed [8:0]  w_line_i [LineBytes],
+
+  output logic               acc_rd_o,
+  output logic               acc_rd_half_o,
+  output logic [AccAddrW-1:0] acc_rd_addr_o,
+  input  logic [Cols*32-1:0] acc_data_i,
+  output logic               acc_we_o,
+  output logic               acc_wr_half_o,
+  output logic [AccAddrW-1:0] acc_wr_addr_o,
+  output logic [Cols*32-1:0] acc_wr_data_o,
+
+  output logic               tile_released_o,
+  output logic               block_done_o,
+  output logic               instr_done_o,
+  output logic [15:0]        done_layer_o,
+  output logic               busy_o,        // a step is issued
+  output logic [15:0]        macs_o,        // MACs launched in this cycle
+  output logic               idle_o
+);
+
+  // Step loops of the pass in progress.
+  feed_t       pass_q;
+  logic        running_q;
+  logic [15:0] p_q, q_q;      // outer point, inner step
+  logic [7:0]  phase_q;       // FIR: steps since the last launch
+  logic [15:0] launched_q;    // FIR: launches in this row
+  step_t       row_q, pos_q;  // cursor at the row start, and now
+  logic [15:0] line_q;        // accumulator line of the next launch
+
+  logic [15:0] row_steps;     // steps of a row
+  assign row_steps = pass_q.fir ? 16'((pass_q.q_count - 16'd1) * 16'(pass_q.fir_stride))
+                                  + 16'(pass_q.fir_taps)
+                                : pass_q.q_count;
+
+  logic row_ends, pass_ends, launch;
+  assign row_ends  = q_q + 16'd1 == row_steps;
+  assign pass_ends = running_q && row_ends && p_q + 16'd1 == pass_q.p_count;
+  assign launch    = running_q && (!pass_q.fir
+                                   || (phase_q == '0 && launched_q != pass_q.q_count));
+
+  logic start;
+  assign start   = valid_i && weights_ready_i && (!running_q || pass_ends);
+  assign take_o  = start;
+  assign start_o = start;
+  assign busy_o  = running_q;
+
+  // The first step issues in the cycle after `start`: the registers below are loaded by it.
+  logic first_step_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      running_q    <= 1'b0;
+      first_step_q <= 1'b0;
+    end else begin
+      first_step_q <= start;
+      if (start) begin
+        running_q <= 1'b1;
+      end else if (pass_ends) begin
+        running_q <= 1'b0;
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (start) begin
+      pass_q     <= pass_i;
+      p_q        <= '0;
+      q_q        <= '0;
+      phase_q    <= '0;
+      launched_q <= '0;
+      row_q      <= '0;
+      pos_q      <= '0;
+      line_q     <= pass_i.acc_line;
+    end else if (running_q) begin
+      if (launch) begin
+        line_q     <= line_q + 16'd1;
+        launched_q <= launched_q + 16'd1;
+      end
+      phase_q <= phase_q + 8'd1 == pass_q.fir_stride ? '0 : phase_q + 8'd1;
+      if (row_ends) begin
+        q_q        <= '0;
+        p_q        <= p_q + 16'd1;
+        phase_q    <= '0;
+        launched_q <= '0;
+        row_q.addr <= row_q.addr + pass_q.p_step.addr;
+        row_q.y    <= row_q.y + pass_q.p_step.y;
+        row_q.x    <= row_q.x + pass_q.p_step.x;
+        pos_q.addr <= row_q.addr + pass_q.p_step.addr;
+        pos_q.y    <= row_q.y + pass_q.p_step.y;
+        pos_q.x    <= row_q.x + pass_q.p_step.x;
+      end else begin
+        q_q        <= q_q + 16'd1;
+        pos_q.addr <= pos_q.addr + pass_q.q_step.addr;
+        pos_q.y    <= pos_q.y + pass_q.q_step.y;
+        pos_q.x    <= pos_q.x + pass_q.q_step.x;
+      end
+    end
+  end
+
+  // Stage 0: addresses and coordinates.
+  logic signed [31:0] x0 [FeedPorts];
+  logic               row_ok0 [FeedPorts];
+  always_comb begin
+    for (int unsigned p = 0; p < FeedPorts; p++) begin
+      automatic logic signed [23:0] y = pass_q.port[p].y + pos_q.y;
+      feed_valid_o[p] = running_q && pass_q.used[p];
+      feed_addr_o[p]  = pass_q.port[p].addr + pos_q.addr;
+      x0[p]           = pass_q.port[p].x + 32'(pos_q.x);
+      row_ok0[p]      = y >= 0 && $unsigned(y) < pass_q.y_size;
+    end
+  end
+
+  // What stages 1 and 2 need of the pass: it changes only with `start`, a cycle before stage 0.
+  typedef struct packed {
+    logic [FeedPorts-1:0][7:0]  lane_end;
+    logic                       fir;
+    logic [7:0]                 fir_taps;
+    logic [31:0]                x_size;
+    logic signed [8:0]          x_zero;
+    logic                       x_signed;
+    logic [7:0]                 macs_columns;
+  } lanes_t;
+
+  typedef struct packed {
+    logic        launch;
+    logic [15:0] line;
+    logic        half;
+    logic        first;
+    logic        last;
+  } point_t;
+
+  lanes_t lanes0, lanes1_q, lanes2_q;
+  assign lanes0 = '{
+    lane_end: pass_q.lane_end, fir: pass_q.fir, fir_taps: pass_q.fir_taps,
+    x_size: pass_q.x_size, x_zero: pass_q.x_zero, x_signed: pass_q.x_signed,
+    macs_columns: pass_q.macs_columns
+  };
+
+  point_t point0, point1_q, point2_q, point3_q;
+  assign point0 = '{
+    launch: launch, line: line_q, half: pass_q.acc_half, first: pass_q.acc_first,
+    last: pass_q.acc_last && pass_last_launch
+  };
+
+  // In FIR mode the last launch of a pass comes before its last step.
+  logic pass_last_launch;
+  assign pass_last_launch = p_q + 16'd1 == pass_q.p_count
+                            && (pass_q.fir ? launched_q + 16'd1 == pass_q.q_count : row_ends);
+
+  logic               valid1_q, valid2_q, valid3_q, first1_q, first2_q;
+  logic signed [31:0] x1_q [FeedPorts], x2_q [FeedPorts];
+  logic               row_ok1_q [FeedPorts], row_ok2_q [FeedPorts];
+  logic signed [8:0]  flat3_q [Rows];
+  logic signed [8:0]  line3_q [FeedPorts][Cols];
+  logic [15:0]        macs3_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      valid1_q <= 1'b0;
+      valid2_q <= 1'b0;
+      valid3_q <= 1'b0;
+      first1_q <= 1'b0;
+      first2_q <= 1'b0;
+    end else begin
+      valid1_q <= running_q;
+      valid2_q <= valid1_q;
+      valid3_q <= valid2_q;
+      first1_q <= first_step_q;
+      first2_q <= first1_q;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (running_q) begin
+      lanes1_q  <= lanes0;
+      for (int unsigned p = 0; p < FeedPorts; p++) begin
+        x1_q[p]      <= x0[p];
+        row_ok1_q[p] <= row_ok0[p];
+      end
+    end
+    point1_q <= running_q ? point0 : '0;
+    if (valid1_q) begin
+      lanes2_q  <= lanes1_q;
+      for (int unsigned p = 0; p < FeedPorts; p++) begin
+        x2_q[p]      <= x1_q[p];
+        row_ok2_q[p] <= row_ok1_q[p];
+      end
+    end
+    point2_q <= point1_q;
+    point3_q <= point2_q;
+  end
+
+  // Stage 2: differences, padding, lanes.
+  always_ff @(posedge clk_i) begin
+    if (valid2_q) begin
+      macs3_q <= 16'(lanes2_q.lane_end[FeedPorts-1]) * 16'(lanes2_q.macs_columns);
+      if (lanes2_q.fir) begin
+        for (int unsigned p = 0; p < FeedPorts; p++) begin
+          for (int unsigned c = 0; c < Cols; c++) begin
+            automatic logic signed [31:0] x = x2_q[p] + 32'(c);
+            line3_q[p][c] <= row_ok2_q[p] && x >= 0 && $unsigned(x) < lanes2_q.x_size
+              ? {lanes2_q.x_signed && feed_data_i[p][c*8+7], feed_data_i[p][c*8 +: 8]}
+                - lanes2_q.x_zero
+              : 9'sd0;
+          end
+        end
+      end else begin
+        for (int unsigned r = 0; r < Rows; r++) begin
+          automatic logic [1:0] p = 8'(r) < lanes2_q.lane_end[0] ? 2'd0
+                                    : 8'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
+          automatic logic signed [31:0] x = x2_q[p] + 32'(r);
+          flat3_q[r] <= 8'(r) < lanes2_q.lane_end[FeedPorts-1]
+                        && row_ok2_q[p] && x >= 0 && $unsigned(x) < lanes2_q.x_size
+            ? {lanes2_q.x_signed && feed_data_i[p][r*8+7], feed_data_i[p][r*8 +: 8]}
+              - lanes2_q.x_zero
+            : 9'sd0;
+        end
+      end
+    end
+  end
+
+  // FIR rows: row j*T + s belongs to port j and sees its line j*T cycles late.
+  logic [1:0] row_port  [Rows];
+  logic [5:0] row_delay [Rows];
+  always_comb begin
+    for (int unsigned r = 0; r < Rows; r++) begin
+      row_port[r]  = 2'd3;
+      row_delay[r] = '0;
+      if (8'(r) < lanes2_q.lane_end[0]) begin
+        row_port[r]  = 2'd0;
+      end else if (8'(r) < lanes2_q.lane_end[1]) begin
+        row_port[r]  = 2'd1;
+        row_delay[r] = 6'(lanes2_q.fir_taps);
+      end else if (8'(r) < lanes2_q.lane_end[2]) begin
+        row_port[r]  = 2'd2;
+        row_delay[r] = 6'({lanes2_q.fir_taps, 1'b0});
+      end
+    end
+  end
+
+  // The array steps while anything is under way in it.
+  localparam int unsigned Flight = Rows + 2;
+  localparam int unsigned FlightW = $clog2(Flight + 1);
+  logic [FlightW-1:0] flight_q;
+  logic               step;
+  assign step = valid3_q || first2_q || flight_q != '0;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      flight_q <= '0;
+    end else if (valid3_q || first2_q) begin
+      flight_q <= FlightW'(Flight);
+    end else if (flight_q != '0) begin
+      flight_q <= flight_q - 1'b1;
+    end
+  end
+
+  logic signed [31:0] psum [Cols];
+
+  pe_array u_array (
+    .clk_i,
+    .rst_ni,
+    .step_i     (step),
+    .flat_i     (flat3_q),
+    .line_i     (line3_q),
+    .swap_i     (first2_q),
+    .fir_i      (lanes2_q.fir),
+    .row_port_i (row_port),
+    .row_delay_i(row_delay),
+    .w_row_we_i (row_we_i),
+    .w_col_we_i (col_we_i),
+    .w_index_i,
+    .w_line_i,
+    .psum_o     (psum)
+  );
+  assign swapped_o = first2_q;
+  assign macs_o    = point3_q.launch ? macs3_q : '0;
+
+  // Points travel with their sums.
+  localparam int unsigned Depth  = 2 ** $clog2(Rows + 1);
+  localparam int unsigned DepthW = $clog2(Depth);
+  point_t            flight_point_q [Depth];
+  logic [DepthW-1:0] now_q;
+  point_t            reading, writing;
+
+  assign reading = flight_point_q[DepthW'(now_q - DepthW'(Rows - 1))];
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      now_q   <= '0;
+      writing <= '0;
+      for (int unsigned i = 0; i < Depth; i++) flight_point_q[i] <= '0;
+    end else if (step) begin
+      now_q                 <= now_q + 1'b1;
+      flight_point_q[now_q] <= point3_q;
+      writing               <= reading;
+    end
+  end
+
+  assign acc_rd_o      = step && reading.launch && !reading.first;
+  assign acc_rd_half_o = reading.half;
+  assign acc_rd_addr_o = AccAddrW'(reading.line);
+  assign acc_we_o      = step && writing.launch;
+  assign acc_wr_half_o = writing.half;
+  assign acc_wr_addr_o = AccAddrW'(writing.line);
+  for (genvar c = 0; c < Cols; c++) begin : gen_sum
+    assign acc_wr_data_o[c*32 +: 32] = psum[c] + (writing.first ? '0 : acc_data_i[c*32 +: 32]);
+  end
+
+  logic unused;
+  assign unused = ^{reading.line, writing.line, pass_q.acc_line};
+
+  // Events. A tile is released when its last read has been issued; the block is done when its last
+  // sum is written.
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      tile_released_o <= 1'b0;
+      instr_done_o    <= 1'b0;
+      block_done_o    <= 1'b0;
+    end else begin
+      tile_released_o <= pass_ends && pass_q.tile_release;
+      instr_done_o    <= pass_ends && pass_q.instr_last;
+      block_done_o    <= acc_we_o && writing.last;
+    end
+  end
+  always_ff @(posedge clk_i) begin
+    if (pass_ends) done_layer_o <= pass_q.layer;
+  end
+
+  assign idle_o = !running_q && !valid_i && !step && !valid1_q && !valid2_q;
+
+endmodule

@@ -1,0 +1,398 @@
+// Walks the tile loops of an array instruction and cuts each tile into passes.
+//
+// States, one cycle each: Tile (repeated while a wait is not reached), Port once for each tap that
+// a pass takes, Push (repeated while a FIFO is full). A pass therefore costs 2 to 4 cycles here,
+// which run while earlier passes stream. Between instructions: Idle one cycle.
+
+module array_sequencer
+  import df_pkg::*;
+  import array_pkg::*;
+(
+  input  logic              clk_i,
+  input  logic              rst_ni,
+
+  input  logic              instr_valid_i,
+  input  array_t            instr_i,
+  output logic              instr_take_o,
+
+  input  logic [15:0][23:0] counters_i,
+
+  output logic              push_o,
+  input  logic              room_i,
+  output feed_t             feed_o,
+  output load_weights_t     weights_o,
+
+  output logic              idle_o,
+  output logic              wait_tile_o,
+  output logic              wait_acc_o
+);
+
+  typedef enum logic [2:0] {Idle, Start, Tile, Port, Push} state_e;
+
+  state_e state_q;
+  array_t cfg_q;
+
+  logic retired;
+  assign retired = counters_i[EventLoadDone][15:0]   >= instr_i.retired.load
+                && counters_i[EventArrayDone][15:0]  >= instr_i.retired.array
+                && counters_i[EventVectorDone][15:0] >= instr_i.retired.vector
+                && counters_i[EventStoreDone][15:0]  >= instr_i.retired.store;
+  assign instr_take_o = state_q == Idle && instr_valid_i && retired;
+  assign idle_o = state_q == Idle && !instr_valid_i;
+
+  // Tile loops and their addresses.
+  logic              load, step;
+  logic [Levels-1:0] first, last;
+  logic              all_last;
+  logic [2:0]        level;
+  logic [23:0]       tile_base, second_base, y_base;
+  logic [31:0]       x_base;
+
+  assign load = state_q == Start;
+
+  loop_nest #(.Levels(Levels)) u_nest (
+    .clk_i, .load_i(load), .trips_i(cfg_q.trips), .step_i(step),
+    .first_o(first), .last_o(last), .all_last_o(all_last), .level_o(level)
+  );
+  nest_agu #(.Width(24), .Levels(Levels)) u_tile (
+    .clk_i, .load_i(load), .base_i(cfg_q.tile.base), .strides_i(cfg_q.tile.strides),
+    .step_i(step), .level_i(level), .value_o(tile_base)
+  );
+  nest_agu #(.Width(24), .Levels(Levels)) u_second (
+    .clk_i, .load_i(load), .base_i(cfg_q.second.base), .strides_i(cfg_q.second.strides),
+    .step_i(step), .level_i(level), .value_o(second_base)
+  );
+  nest_agu #(.Width(24), .Levels(Levels)) u_y (
+    .clk_i, .load_i(load), .base_i(cfg_q.y), .strides_i(cfg_q.y_strides),
+    .step_i(step), .level_i(level), .value_o(y_base)
+  );
+  nest_agu #(.Width(32), .Levels(Levels)) u_x (
+    .clk_i, .load_i(load), .base_i(cfg_q.x), .strides_i(cfg_q.x_strides),
+    .step_i(step), .level_i(level), .value_o(x_base)
+  );
+
+  function automatic logic at_last(input logic [2:0] l);
+    return l < 3'(Levels) && last[l];
+  endfunction
+
+  // Scope of a depth: all levels >= depth at their first (last) index.
+  function automatic logic scope(input logic [Levels-1:0] edge_levels, input logic [2:0] depth);
+    logic all;
+    all = 1'b1;
+    for (int unsigned l = 0; l < Levels; l++) begin
+      if (3'(l) >= depth && !edge_levels[l]) all = 1'b0;
+    end
+    return all;
+  endfunction
+
+  // Fires so far, slots.
+  logic [23:0] tile_count, second_count, block_count_q, tile_offset, second_offset;
+  logic        tile_fires, second_fires, tile_ready, second_ready, acc_ready;
+  logic        k_first, k_last;
+
+  assign tile_fires   = cfg_q.tile.enable && scope(first, cfg_q.tile.depth);
+  assign second_fires = cfg_q.second.enable && scope(first, cfg_q.second.depth);
+  assign k_first      = cfg_q.k_level >= 3'(Levels) || first[cfg_q.k_level];
+  assign k_last       = cfg_q.k_level >= 3'(Levels) || last[cfg_q.k_level];
+
+  event_wait u_tile_wait (
+    .wait_i(cfg_q.tile.ready), .t_i(tile_count), .counters_i, .reached_o(tile_ready)
+  );
+  event_wait u_second_wait (
+    .wait_i(cfg_q.second.ready), .t_i(second_count), .counters_i, .reached_o(second_ready)
+  );
+
+  // Block t may start when block t-2 has been read out: VectorAcc >= acc_base + t - 1.
+  assign acc_ready = counters_i[EventVectorAcc] + 24'd1 >= cfg_q.acc_base + block_count_q;
+
+  logic tile_go;
+  assign tile_go = (!tile_fires || tile_ready) && (!second_fires || second_ready)
+                   && (!k_first || acc_ready);
+  assign wait_tile_o = state_q == Tile && !((!tile_fires || tile_ready)
+                                            && (!second_fires || second_ready));
+  assign wait_acc_o  = state_q == Tile && !wait_tile_o && k_first && !acc_ready;
+
+  // Sizes of the current tile.
+  logic        p_last, q_last, n_last, kl;
+  logic [15:0] p_count, q_count, blocks;
+  logic [23:0] segment;
+  assign p_last  = at_last(cfg_q.p_level);
+  assign q_last  = at_last(cfg_q.q_level);
+  assign n_last  = at_last(cfg_q.n_level);
+  assign kl      = at_last(cfg_q.k_level);
+  assign p_count = cfg_q.p_count[p_last];
+  assign q_count = cfg_q.q_count[q_last];
+  assign blocks  = cfg_q.blocks[n_last];
+  assign segment = cfg_q.segment[kl];
+
+  // Position in the tile.
+  logic [15:0] block_q, tap_a_q, tap_b_q;
+  logic [23:0] block_addr_q;          // block * block_step
+  logic [23:0] offset_q;              // byte of the segment
+  logic [23:0] reduction_q;           // reduction index of the pass (single tap)
+  step_t       a_pos_q, b_pos_q;      // of tap (a, 0) and (a, b)
+  logic [7:0]  lane_q;
+  logic [1:0]  port_q;
+  logic [15:0] acc_line_q;
+  logic        half_q;
+  logic        taps_done_q, tile_first_pass_q;
+  logic [23:0] pointer_q;
+  logic [23:0] start_q [Levels];      // ring pointer where a level's first iteration began
+  feed_t         feed_q;
+  logic [23:0]   second_line_q;       // first stationary line of the pass
+
+  logic [7:0] columns;
+  assign columns = block_q + 16'd1 == blocks ? cfg_q.columns_last[n_last] : cfg_q.columns;
+
+  // One port of a flat pass.
+  logic [23:0] left;
+  logic [7:0]  room, take;
+  assign left = segment - offset_q;
+  assign room = 8'(Rows) - lane_q;
+  assign take = left < 24'(room) ? 8'(left) : room;
+
+  // FIR: taps along b of this pass, and whether this is the last port of it.
+  logic [15:0] fir_left;
+  logic [7:0]  fir_take;
+  assign fir_left = cfg_q.taps_b - tap_b_q;
+  assign fir_take = fir_left < 16'(cfg_q.fir_taps) ? 8'(fir_left) : cfg_q.fir_taps;
+
+  logic b_wraps, a_wraps, tap_ends, reduction_ends, pass_ends;
+  always_comb begin
+    if (cfg_q.fir) begin
+      tap_ends       = 1'b1;
+      a_wraps        = tap_a_q + 16'd1 == cfg_q.taps_a;
+      b_wraps        = tap_b_q + 16'(fir_take) == cfg_q.taps_b;
+      reduction_ends = a_wraps && b_wraps;
+      pass_ends      = a_wraps || port_q + 2'd1 == cfg_q.ports;
+    end else begin
+      tap_ends       = 24'(take) == left;
+      b_wraps        = tap_b_q + 16'd1 == cfg_q.taps_b;
+      a_wraps        = tap_a_q + 16'd1 == cfg_q.taps_a;
+      reduction_ends = tap_ends && a_wraps && b_wraps;
+      pass_ends      = reduction_ends || take == room || port_q + 2'd1 == cfg_q.ports;
+    end
+  end
+
+  logic [7:0] lines;
+  assign lines = lane_q;  // lanes filled when the pass is pushed
+
+  // Fields that were used before the instruction was taken, or are wider than their use.
+  logic unused;
+  assign unused = ^{cfg_q.retired, cfg_q.header, cfg_q.x_zero[9], cfg_q.w_zero[9]};
+
+  logic last_block, tile_pass_last;
+  assign last_block     = block_q + 16'd1 == blocks;
+  assign tile_pass_last = taps_done_q && last_block;
+  assign push_o         = state_q == Push && room_i;
+  assign step           = push_o && tile_pass_last && !all_last;
+
+  logic [23:0] pointer_next;
+  assign pointer_next = pointer_q + (cfg_q.w_source == '0 ? 24'(lines) + 24'(cfg_q.w_zero_lines)
+                                                          : '0);
+
+  always_comb begin
+    feed_o               = feed_q;
+    feed_o.fir           = cfg_q.fir;
+    feed_o.fir_stride    = cfg_q.fir_stride;
+    feed_o.macs_columns  = cfg_q.mac_columns == '0 ? columns : cfg_q.mac_columns;
+    feed_o.p_count       = p_count;
+    feed_o.q_count       = q_count;
+    feed_o.p_step        = cfg_q.p_step;
+    feed_o.q_step        = cfg_q.q_step;
+    feed_o.y_size        = cfg_q.y_size;
+    feed_o.x_size        = cfg_q.x_size;
+    feed_o.x_zero        = cfg_q.x_zero[8:0];
+    feed_o.x_signed      = cfg_q.x_signed;
+    feed_o.acc_line      = acc_line_q;
+    feed_o.acc_half      = half_q;
+    feed_o.acc_first     = k_first && tile_first_pass_q;
+    feed_o.acc_last      = k_last && tile_pass_last;
+    feed_o.tile_release  = tile_pass_last && cfg_q.tile.enable && scope(last, cfg_q.tile.depth);
+    feed_o.instr_last    = tile_pass_last && all_last;
+    feed_o.layer         = cfg_q.header.layer;
+
+    weights_o                = '0;
+    weights_o.source         = cfg_q.w_source;
+    weights_o.lines          = cfg_q.w_source == 2'd2 ? columns : lines;
+    weights_o.zero_line      = cfg_q.w_zero_lines;
+    weights_o.zero           = cfg_q.w_zero[8:0];
+    weights_o.is_signed      = cfg_q.w_signed;
+    weights_o.pointer        = pointer_q;
+    weights_o.free           = cfg_q.w_source == '0 && tile_pass_last
+                               && scope(last, cfg_q.w_depth);
+    weights_o.addr           = second_line_q;
+    weights_o.stride         = cfg_q.w_source == 2'd2 ? cfg_q.second_n : cfg_q.second_k;
+    weights_o.release_second = tile_pass_last && cfg_q.second.enable
+                               && scope(last, cfg_q.second.depth);
+  end
+
+  function automatic step_t add(input step_t a, input step_t b);
+    step_t s;
+    s.addr = a.addr + b.addr;
+    s.y    = a.y + b.y;
+    s.x    = a.x + b.x;
+    return s;
+  endfunction
+
+  // b positions a FIR pass further: fir_taps steps of b.
+  function automatic step_t scaled(input step_t a, input logic [7:0] n);
+    step_t s;
+    s.addr = 24'(a.addr * 24'(n));
+    s.y    = 24'(a.y * $signed({16'b0, n}));
+    s.x    = 24'(a.x * $signed({16'b0, n}));
+    return s;
+  endfunction
+
+  // Slot offsets of the fire in progress, kept until the next fire.
+  logic fire_tile, fire_second;
+  assign fire_tile   = state_q == Tile && tile_go && tile_fires;
+  assign fire_second = state_q == Tile && tile_go && second_fires;
+
+  tile_slots #(.Width(24), .EventW(EventW)) u_tile_slots (
+    .clk_i, .load_i(load), .fire_i(fire_tile), .slots_i(cfg_q.tile.slots),
+    .slot_bytes_i(cfg_q.tile.slot_bytes), .t_o(tile_count), .offset_o(tile_offset)
+  );
+  tile_slots #(.Width(24), .EventW(EventW)) u_second_slots (
+    .clk_i, .load_i(load), .fire_i(fire_second), .slots_i(cfg_q.second.slots),
+    .slot_bytes_i(cfg_q.second.slot_bytes), .t_o(second_count), .offset_o(second_offset)
+  );
+
+  logic [23:0] tile_addr_q, second_addr_q, tile_held_q, second_held_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      state_q   <= Idle;
+      half_q    <= 1'b0;
+      pointer_q <= '0;
+    end else begin
+      unique case (state_q)
+        Idle: if (instr_take_o) begin
+          cfg_q   <= instr_i;
+          state_q <= Start;
+        end
+
+        Start: begin
+          block_count_q <= '0;
+          for (int unsigned l = 0; l < Levels; l++) start_q[l] <= pointer_q;
+          state_q <= Tile;
+        end
+
+        Tile: if (tile_go) begin
+          tile_addr_q   <= tile_base + (tile_fires ? tile_offset : tile_held_q);
+          second_addr_q <= second_base + (second_fires ? second_offset : second_held_q);
+          if (tile_fires) tile_held_q <= tile_offset;
+          if (second_fires) second_held_q <= second_offset;
+          if (k_first) block_count_q <= block_count_q + 1'b1;
+          block_q           <= '0;
+          block_addr_q      <= '0;
+          acc_line_q        <= '0;
+          tap_a_q           <= '0;
+          tap_b_q           <= '0;
+          offset_q          <= '0;
+          reduction_q       <= '0;
+          a_pos_q           <= '0;
+          b_pos_q           <= '0;
+          lane_q            <= '0;
+          port_q            <= '0;
+          tile_first_pass_q <= 1'b1;
+          taps_done_q       <= 1'b0;
+          feed_q            <= '0;
+          state_q           <= Port;
+        end
+
+        Port: begin
+          feed_q.used[port_q]      <= 1'b1;
+          feed_q.port[port_q].addr <= tile_addr_q + block_addr_q + b_pos_q.addr
+                                      + (cfg_q.fir ? '0 : offset_q - 24'(lane_q));
+          feed_q.port[port_q].y    <= $signed(y_base) + b_pos_q.y;
+          feed_q.port[port_q].x    <= $signed(x_base) + 32'(b_pos_q.x)
+                                      + $signed({8'b0, block_addr_q})
+                                      + (cfg_q.fir ? '0 : $signed({8'b0, offset_q})
+                                                          - $signed({24'b0, lane_q}));
+          feed_q.fir_taps <= fir_take;
+          for (int unsigned p = 0; p < FeedPorts; p++) begin
+            if (2'(p) >= port_q) begin
+              feed_q.lane_end[p] <= lane_q + (cfg_q.fir ? fir_take : take);
+            end
+          end
+          if (port_q == '0) begin
+            second_line_q <= second_addr_q + 24'(reduction_q * cfg_q.second_k)
+                              + 24'(24'(block_q) * 24'(cfg_q.columns) * cfg_q.second_n);
+          end
+          lane_q      <= lane_q + (cfg_q.fir ? fir_take : take);
+          reduction_q <= reduction_q + 24'(take);
+          port_q      <= port_q + 2'd1;
+          if (reduction_ends) taps_done_q <= 1'b1;
+          if (cfg_q.fir) begin
+            // a inner, b outer
+            if (a_wraps) begin
+              tap_a_q <= '0;
+              tap_b_q <= tap_b_q + 16'(fir_take);
+              a_pos_q <= add(a_pos_q, scaled(cfg_q.b_step, fir_take));
+              b_pos_q <= add(a_pos_q, scaled(cfg_q.b_step, fir_take));
+            end else begin
+              tap_a_q <= tap_a_q + 16'd1;
+              b_pos_q <= add(b_pos_q, cfg_q.a_step);
+            end
+          end else if (tap_ends) begin
+            offset_q <= '0;
+            if (b_wraps) begin
+              tap_b_q <= '0;
+              tap_a_q <= tap_a_q + 16'd1;
+              a_pos_q <= add(a_pos_q, cfg_q.a_step);
+              b_pos_q <= add(a_pos_q, cfg_q.a_step);
+            end else begin
+              tap_b_q <= tap_b_q + 16'd1;
+              b_pos_q <= add(b_pos_q, cfg_q.b_step);
+            end
+          end else begin
+            offset_q <= offset_q + 24'(take);
+          end
+          if (pass_ends) state_q <= Push;
+        end
+
+        Push: if (room_i) begin
+          pointer_q         <= pointer_next;
+          tile_first_pass_q <= 1'b0;
+          feed_q            <= '0;
+          lane_q            <= '0;
+          port_q            <= '0;
+          state_q           <= Port;
+          if (taps_done_q) begin
+            // next column block
+            taps_done_q       <= 1'b0;
+            tap_a_q           <= '0;
+            tap_b_q           <= '0;
+            offset_q          <= '0;
+            reduction_q       <= '0;
+            a_pos_q           <= '0;
+            b_pos_q           <= '0;
+            block_q           <= block_q + 16'd1;
+            block_addr_q      <= block_addr_q + cfg_q.block_step;
+            acc_line_q        <= acc_line_q + 16'(p_count * q_count);
+            tile_first_pass_q <= 1'b1;
+            if (last_block) begin
+              if (k_last) half_q <= !half_q;
+              if (all_last) begin
+                state_q <= Idle;
+              end else begin
+                state_q <= Tile;
+                // rewind or go on in the weight ring
+                if (cfg_q.w_irrelevant[level]) pointer_q <= start_q[level];
+                for (int unsigned l = 0; l < Levels; l++) begin
+                  if (3'(l) > level) begin
+                    start_q[l] <= cfg_q.w_irrelevant[level] ? start_q[level] : pointer_next;
+                  end
+                end
+              end
+            end
+          end
+        end
+
+        default: state_q <= Idle;
+      endcase
+    end
+  end
+
+endmodule

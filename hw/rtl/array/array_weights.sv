@@ -1,0 +1,190 @@
+// Loads the shadow weights of the next pass, from the weight ring or from activation memory.
+//
+// Ring: starts when the shadow is free and all lines of the pass are in the ring; then one line a
+// cycle (after a line of zero points, if any). ready_o rises after the first row's read is issued:
+// the wavefront reaches row r not before row r is written. Activation source: ready_o rises after
+// the last line is written, as its reads may be refused.
+
+module array_weights
+  import df_pkg::*;
+  import array_pkg::*;
+(
+  input  logic               clk_i,
+  input  logic               rst_ni,
+
+  input  logic               valid_i,
+  input  load_weights_t      pass_i,
+  output logic               take_o,
+
+  input  logic               start_i,      // the feed starts the pass whose weights are ready
+  input  logic               swapped_i,    // row 0 took its shadow weights
+  output logic               ready_o,
+  output logic               waiting_o,    // for lines of the ring
+
+  input  logic [23:0]        written_i,    // lines of the ring written so far
+  output logic [23:0]        freed_o,
+  output logic               ring_rd_o,
+  output logic [23:0]        ring_addr_o,  // line number modulo WbufLines
+  input  logic [LineBits-1:0] ring_data_i, // one cycle later
+
+  output logic               act_valid_o,
+  output logic [23:0]        act_addr_o,
+  input  logic               act_ready_i,
+  input  logic [LineBits-1:0] act_data_i,  // two cycles after the grant
+
+  output logic               row_we_o,
+  output logic               col_we_o,
+  output logic [7:0]         index_o,
+  output logic signed [8:0]  line_o [LineBytes],
+
+  output logic               second_released_o,
+  output logic               idle_o
+);
+
+  logic          busy_q;        // a pass is being loaded
+  logic          shadow_used_q; // loaded or loading, not swapped yet
+  logic          ready_q;
+  load_weights_t pass_q;
+  logic [7:0]    issued_q;      // lines issued, the zero line not counted
+  logic          zero_next_q;   // the zero line is still to come
+  logic [23:0]   addr_q;        // ring line modulo WbufLines, or activation address
+  logic [23:0]   freed_q;
+  // ring position: absolute number -> address, kept with the absolute number it belongs to
+  logic [23:0]   ring_abs_q, ring_pos_q;
+
+  logic [23:0] total;
+  assign total = 24'(pass_i.lines) + 24'(pass_i.zero_line);
+
+  logic lines_there;
+  assign lines_there = $signed(written_i - pass_i.pointer - total) >= 0;
+
+  // Address of an absolute line: the pointer moves less than one ring length between passes.
+  logic signed [23:0] moved;
+  logic signed [24:0] position;
+  logic [23:0]        ring_start;
+  assign moved    = $signed(pass_i.pointer - ring_abs_q);
+  assign position = $signed({1'b0, ring_pos_q}) + 25'(moved);
+  always_comb begin
+    if (position < 0) ring_start = 24'(position + 25'(WbufLines));
+    else if (position >= 25'(WbufLines)) ring_start = 24'(position - 25'(WbufLines));
+    else ring_start = 24'(position);
+  end
+
+  logic go;
+  assign go     = valid_i && !busy_q && !shadow_used_q
+                  && (pass_i.source != '0 || lines_there);
+  assign take_o = go;
+  assign waiting_o = valid_i && !busy_q && !shadow_used_q && !go;
+
+  logic issue;
+  assign issue = busy_q && (zero_next_q || issued_q != pass_q.lines);
+  assign ring_rd_o   = issue && pass_q.source == '0;
+  assign ring_addr_o = addr_q;
+  assign act_valid_o = issue && pass_q.source != '0;
+  assign act_addr_o  = addr_q;
+
+  logic accepted;
+  assign accepted = ring_rd_o || (act_valid_o && act_ready_i);
+
+  // In flight: two stages for the activation source, one for the ring.
+  logic       f1_q, f2_q;
+  logic [7:0] f1_index_q, f2_index_q;
+  logic       f1_zero_q;
+  logic signed [8:0] zero_line_q [Cols];
+
+  logic last_issue;
+  assign last_issue = accepted && !zero_next_q && issued_q + 8'd1 == pass_q.lines;
+
+  logic              we;
+  logic [7:0]        index;
+  logic [LineBits-1:0] data;
+  assign we    = pass_q.source == '0 ? f1_q && !f1_zero_q : f2_q;
+  assign index = pass_q.source == '0 ? f1_index_q : f2_index_q;
+  assign data  = pass_q.source == '0 ? ring_data_i : act_data_i;
+
+  assign row_we_o = we && pass_q.source != 2'd2;
+  assign col_we_o = we && pass_q.source == 2'd2;
+  assign index_o  = index;
+  always_comb begin
+    for (int unsigned l = 0; l < LineBytes; l++) begin
+      line_o[l] = {pass_q.is_signed && data[l*8+7], data[l*8 +: 8]}
+                  - (pass_q.zero_line && l < Cols ? zero_line_q[l < Cols ? l : 0] : pass_q.zero);
+    end
+  end
+
+  logic act_done;
+  assign act_done = f2_q && pass_q.source != '0 && f2_index_q + 8'd1 == pass_q.lines;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      busy_q            <= 1'b0;
+      shadow_used_q     <= 1'b0;
+      ready_q           <= 1'b0;
+      f1_q              <= 1'b0;
+      f2_q              <= 1'b0;
+      freed_q           <= '0;
+      ring_abs_q        <= '0;
+      ring_pos_q        <= '0;
+      second_released_o <= 1'b0;
+    end else begin
+      second_released_o <= 1'b0;
+      if (start_i) ready_q <= 1'b0;
+      if (swapped_i) shadow_used_q <= 1'b0;
+      if (go) begin
+        pass_q        <= pass_i;
+        busy_q        <= 1'b1;
+        shadow_used_q <= 1'b1;
+        issued_q      <= '0;
+        zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
+        addr_q        <= pass_i.source == '0 ? ring_start : pass_i.addr;
+        if (pass_i.source == '0) begin
+          ring_abs_q <= pass_i.pointer;
+          ring_pos_q <= ring_start;
+        end
+      end
+      if (accepted) begin
+        zero_next_q <= 1'b0;
+        if (!zero_next_q) issued_q <= issued_q + 8'd1;
+        if (pass_q.source == '0) begin
+          addr_q <= addr_q + 24'd1 == 24'(WbufLines) ? '0 : addr_q + 24'd1;
+          if (!zero_next_q && issued_q == '0) ready_q <= 1'b1;
+        end else begin
+          addr_q <= addr_q + pass_q.stride;
+        end
+      end
+      f1_q       <= accepted;
+      f1_index_q <= issued_q;
+      f1_zero_q  <= zero_next_q;
+      f2_q       <= f1_q && pass_q.source != '0;
+      f2_index_q <= f1_index_q;
+      if (last_issue && pass_q.source == '0) begin
+        busy_q <= 1'b0;
+        if (pass_q.free) begin
+          freed_q <= pass_q.pointer + 24'(pass_q.lines) + 24'(pass_q.zero_line);
+        end
+      end
+      if (act_done) begin
+        busy_q            <= 1'b0;
+        ready_q           <= 1'b1;
+        second_released_o <= pass_q.release_second;
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (f1_q && f1_zero_q) begin
+      for (int unsigned c = 0; c < Cols; c++) begin
+        zero_line_q[c] <= {pass_q.is_signed && ring_data_i[c*8+7], ring_data_i[c*8 +: 8]};
+      end
+    end
+  end
+
+  // The start address went into addr_q.
+  logic unused;
+  assign unused = ^pass_q.addr;
+
+  assign ready_o = ready_q;
+  assign freed_o = freed_q;
+  assign idle_o  = !busy_q && !valid_i && !f1_q && !f2_q;
+
+endmodule

@@ -1,0 +1,56 @@
+// Synchronous first-in first-out buffer with valid/ready on both sides.
+//
+// A word accepted in cycle c is offered from cycle c + 1. Both sides take a word a cycle; in_ready_o
+// and out_valid_o depend on registers only. The store is an array read asynchronously (LUT RAM).
+
+module fifo #(
+  parameter int unsigned Width = 32,
+  parameter int unsigned Depth = 2
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+
+  input  logic             in_valid_i,
+  output logic             in_ready_o,
+  input  logic [Width-1:0] in_data_i,
+
+  output logic             out_valid_o,
+  input  logic             out_ready_i,
+  output logic [Width-1:0] out_data_o
+);
+
+  localparam int unsigned PtrW   = $clog2(Depth);
+  localparam int unsigned CountW = $clog2(Depth + 1);
+
+  if (Depth < 2) begin : gen_depth_check
+    $error("a fifo holds at least 2 words, Depth is %0d", Depth);
+  end
+
+  logic [Width-1:0]  store_q [Depth];
+  logic [PtrW-1:0]   head_q, tail_q;
+  logic [CountW-1:0] count_q;
+  logic              push, pop;
+
+  assign in_ready_o = count_q != CountW'(Depth);
+  assign out_valid_o = count_q != '0;
+  assign out_data_o = store_q[head_q];
+  assign push = in_valid_i && in_ready_o;
+  assign pop = out_valid_o && out_ready_i;
+
+  always_ff @(posedge clk_i) begin
+    if (push) store_q[tail_q] <= in_data_i;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      head_q <= '0;
+      tail_q <= '0;
+      count_q <= '0;
+    end else begin
+      if (push) tail_q <= tail_q == PtrW'(Depth - 1) ? '0 : tail_q + PtrW'(1);
+      if (pop) head_q <= head_q == PtrW'(Depth - 1) ? '0 : head_q + PtrW'(1);
+      if (push != pop) count_q <= push ? count_q + CountW'(1) : count_q - CountW'(1);
+    end
+  end
+
+endmodule

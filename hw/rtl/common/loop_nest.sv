@@ -1,0 +1,54 @@
+// Tile loops of an engine, level 0 outermost: where each level stands, and which one steps next.
+//
+// load_i sets every index to 0; step_i advances to the next iteration (an odometer). Both take
+// effect at the clock edge; the outputs are combinational functions of the indices. trips_i is read
+// in every cycle, so it must hold from the cycle after load_i to the last iteration. Each trip count
+// is at least 1. A step in the last iteration returns every index to 0.
+
+module loop_nest #(
+  parameter  int unsigned Levels = 6,
+  parameter  int unsigned Width  = 16,
+  localparam int unsigned LevelW = $clog2(Levels)
+) (
+  input  logic                         clk_i,
+
+  input  logic                         load_i,
+  input  logic [Levels-1:0][Width-1:0] trips_i,
+  input  logic                         step_i,
+
+  output logic [Levels-1:0]            first_o,     // index == 0
+  output logic [Levels-1:0]            last_o,      // index == trips - 1
+  output logic                         all_last_o,  // this is the last iteration
+  output logic [LevelW-1:0]            level_o      // the level that a step increments: the deepest
+                                                    // one not at its last index (0 when all are)
+);
+
+  if (Levels < 2) begin : gen_levels_check
+    $error("loop_nest needs at least 2 levels, not %0d", Levels);
+  end
+
+  logic [Levels-1:0][Width-1:0] index_q;
+
+  always_comb begin
+    level_o = '0;
+    for (int unsigned l = 0; l < Levels; l++) begin
+      first_o[l] = index_q[l] == '0;
+      last_o[l] = index_q[l] == trips_i[l] - Width'(1);
+      if (!last_o[l]) level_o = LevelW'(l);
+    end
+    all_last_o = &last_o;
+  end
+
+  // No reset: load_i comes before any use.
+  always_ff @(posedge clk_i) begin
+    if (load_i) begin
+      index_q <= '0;
+    end else if (step_i) begin
+      for (int unsigned l = 0; l < Levels; l++) begin
+        if (LevelW'(l) == level_o && !all_last_o) index_q[l] <= index_q[l] + Width'(1);
+        else if (LevelW'(l) > level_o || all_last_o) index_q[l] <= '0;
+      end
+    end
+  end
+
+endmodule

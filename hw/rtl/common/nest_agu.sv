@@ -1,0 +1,44 @@
+// Affine address of a loop nest, without multipliers: base + sum over levels of index * stride,
+// modulo 2^Width.
+//
+// Register l holds the sum over the levels up to l. A step of level l adds its stride there and
+// copies the result to the deeper levels, whose indices return to 0; so value_o, the deepest
+// register, follows the indices of a loop_nest that is loaded and stepped in the same cycles.
+// base_i is read with load_i, strides_i with step_i.
+
+module nest_agu #(
+  parameter  int unsigned Width  = 24,
+  parameter  int unsigned Levels = 6,
+  localparam int unsigned LevelW = $clog2(Levels)
+) (
+  input  logic                         clk_i,
+
+  input  logic                         load_i,
+  input  logic [Width-1:0]             base_i,
+  input  logic [Levels-1:0][Width-1:0] strides_i,
+  input  logic                         step_i,
+  input  logic [LevelW-1:0]            level_i,
+
+  output logic [Width-1:0]             value_o
+);
+
+  if (Levels < 2) begin : gen_levels_check
+    $error("nest_agu needs at least 2 levels, not %0d", Levels);
+  end
+
+  logic [Levels-1:0][Width-1:0] sum_q;
+
+  assign value_o = sum_q[Levels-1];
+
+  // No reset: load_i comes before any use.
+  always_ff @(posedge clk_i) begin
+    if (load_i) begin
+      sum_q <= {Levels{base_i}};
+    end else if (step_i) begin
+      for (int unsigned l = 0; l < Levels; l++) begin
+        if (LevelW'(l) >= level_i) sum_q[l] <= sum_q[level_i] + strides_i[level_i];
+      end
+    end
+  end
+
+endmodule

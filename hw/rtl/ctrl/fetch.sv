@@ -1,0 +1,195 @@
+// Program fetch: reads the program with bursts and deals its instructions to the engines' queues.
+//
+// start_i (one cycle, while idle) takes address and length. A burst (at most MaxBurst beats, inside
+// one 4 KiB page) is requested when the beats on their way and in the buffer leave room for it, so
+// a beat that arrives is always taken. The header in an instruction's first beat names the queue and
+// the number of beats; one beat is dealt per cycle, in program order, when its queue has room. The
+// END instruction stops requests; what still arrives behind it is dropped.
+//
+// Latency: start_i in cycle c -> first request c + 1, a further one per cycle. A beat that arrives
+// in cycle c is dealt in c + 1 at the earliest and seen by the queue's collector in c + 2.
+//
+// done_o is high from the cycle after END has been dealt and all requested beats have been received,
+// until the next start; after an error likewise. error_o: 0 none, 1 an unknown version, unit or a
+// length of 0 in a header, 2 the program ended without END, or had more END behind its end.
+
+module fetch
+  import df_pkg::*;
+#(
+  parameter int unsigned Depth = FifoBeats  // of the beat buffer: two bursts or more keep AR busy
+) (
+  input  logic                clk_i,
+  input  logic                rst_ni,
+
+  input  logic                start_i,
+  input  logic [AxiAddrW-1:0] program_addr_i,   // line aligned: low bits are ignored
+  input  logic [31:0]         program_bytes_i,  // a last partial beat counts whole
+  output logic                done_o,
+  output logic [1:0]          error_o,
+
+  output logic                req_valid_o,
+  input  logic                req_ready_i,
+  output logic [AxiAddrW-1:0] req_addr_o,
+  output logic [7:0]          req_len_o,
+
+  input  logic                r_valid_i,
+  output logic                r_ready_o,
+  input  logic [LineBits-1:0] r_data_i,
+
+  output logic [3:0]          beat_valid_o,  // by unit: load, array, vector, store
+  input  logic [3:0]          beat_ready_i,
+  output logic [LineBits-1:0] beat_data_o
+);
+
+  localparam int unsigned PageBeats = 4096 / LineBytes;
+  localparam int unsigned BeatsW    = 32 - LineIdxW;
+  localparam int unsigned ReservedW = $clog2(Depth + 1);
+  localparam int unsigned UnitW     = 2;
+
+  if (Depth < MaxBurst) begin : gen_depth_check
+    $error("a buffer of %0d beats has no room for a burst of %0d", Depth, MaxBurst);
+  end
+  if (LineBytes < 4) begin : gen_header_check
+    $error("unit and length of an instruction need a beat of 4 bytes, not %0d", LineBytes);
+  end
+
+  typedef enum logic [1:0] {
+    Idle,
+    Run,   // requests and deals
+    Drain, // drops what still arrives
+    Done
+  } state_e;
+
+  typedef enum logic [1:0] {
+    ErrorNone,
+    ErrorHeader,
+    ErrorEnd
+  } error_e;
+
+  state_e               state_q;
+  error_e               error_q;
+  logic [AxiAddrW-1:0]  addr_q;
+  logic [BeatsW-1:0]    left_q;      // beats not yet requested
+  logic [ReservedW-1:0] reserved_q;  // beats requested and not yet dealt
+  logic [UnitW-1:0]     unit_q;      // of the instruction that is being dealt
+  logic [15:0]          body_q;      // its beats to come; 0: a header comes
+
+  // Requests.
+
+  logic [BeatsW-1:0] burst;
+  logic              request;
+
+  always_comb begin
+    burst = BeatsW'(PageBeats) - BeatsW'(addr_q[11:LineIdxW]);
+    if (burst > BeatsW'(MaxBurst)) burst = BeatsW'(MaxBurst);
+    if (burst > left_q) burst = left_q;
+  end
+
+  assign req_valid_o = state_q == Run && left_q != '0
+                       && BeatsW'(reserved_q) + burst <= BeatsW'(Depth);
+  assign req_addr_o = addr_q;
+  assign req_len_o = 8'(burst - BeatsW'(1));
+  assign request = req_valid_o && req_ready_i;
+
+  // Buffer.
+
+  logic beat_valid, beat_ready, beat_pop;
+
+  fifo #(
+    .Width(LineBits),
+    .Depth(Depth)
+  ) u_beats (
+    .clk_i,
+    .rst_ni,
+    .in_valid_i (r_valid_i),
+    .in_ready_o (r_ready_o),
+    .in_data_i  (r_data_i),
+    .out_valid_o(beat_valid),
+    .out_ready_i(beat_ready),
+    .out_data_o (beat_data_o)
+  );
+
+  // Dealing.
+
+  logic             is_header, known, is_end;
+  logic [3:0]       header_unit;
+  logic [15:0]      header_beats;
+  logic [UnitW-1:0] target;
+
+  assign header_unit = beat_data_o[11:8];
+  assign header_beats = beat_data_o[31:16];
+  assign is_header = body_q == '0;
+  assign is_end = header_unit == UnitEnd;
+  assign known = beat_data_o[7:0] == 8'(IsaVersion) && header_beats != '0
+                 && (is_end || header_unit <= UnitStore);
+  assign target = is_header ? header_unit[UnitW-1:0] : unit_q;
+
+  always_comb begin
+    beat_valid_o = '0;
+    beat_ready = 1'b0;
+    if (state_q == Run) begin
+      if (is_header && (!known || is_end)) begin
+        beat_ready = 1'b1;
+      end else begin
+        beat_valid_o[target] = beat_valid;
+        beat_ready = beat_ready_i[target];
+      end
+    end else begin
+      beat_ready = 1'b1;
+    end
+  end
+
+  assign beat_pop = beat_valid && beat_ready;
+  assign done_o = state_q == Done;
+  assign error_o = error_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      state_q <= Idle;
+      error_q <= ErrorNone;
+      left_q <= '0;
+      reserved_q <= '0;
+      body_q <= '0;
+    end else begin
+      reserved_q <= reserved_q + (request ? ReservedW'(burst) : '0) - ReservedW'(beat_pop);
+      if (request) begin
+        addr_q <= addr_q + (AxiAddrW'(burst) << LineIdxW);
+        left_q <= left_q - burst;
+      end
+      unique case (state_q)
+        Run: begin
+          if (beat_pop) begin
+            if (is_header) begin
+              unit_q <= header_unit[UnitW-1:0];
+              body_q <= header_beats - 16'd1;
+              if (!known || is_end) begin
+                state_q <= Drain;
+                body_q <= '0;
+                if (!known) error_q <= ErrorHeader;
+              end
+            end else begin
+              body_q <= body_q - 16'd1;
+            end
+          end else if (left_q == '0 && reserved_q == '0) begin
+            state_q <= Done;
+            error_q <= ErrorEnd;
+          end
+        end
+        Drain: begin
+          if (reserved_q == '0) state_q <= Done;
+        end
+        default: begin  // Idle, Done
+          if (start_i) begin
+            state_q <= Run;
+            error_q <= ErrorNone;
+            addr_q <= {program_addr_i[AxiAddrW-1:LineIdxW], LineIdxW'(0)};
+            left_q <= program_bytes_i[31:LineIdxW]
+                      + BeatsW'(program_bytes_i[LineIdxW-1:0] != '0);
+            body_q <= '0;
+          end
+        end
+      endcase
+    end
+  end
+
+endmodule
