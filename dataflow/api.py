@@ -36,9 +36,9 @@ def export(spec: str, out: StrPath) -> Path:
 
     The factory returns ``(module, example_inputs)``.
     """
+    path = _new_file(out)
     from dataflow import frontend
 
-    path = _new_file(out)
     frontend.export(spec, path)
     return path
 
@@ -50,10 +50,10 @@ def quantize(
     format: Literal["qoperator", "qdq"] = "qoperator",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
+    path, source = _new_file(out), _model_file(model)
     from dataflow import frontend
 
-    path = _new_file(out)
-    frontend.quantize(_model_file(model), Path(calibrate), path, format=format)
+    frontend.quantize(source, Path(calibrate), path, format=format)
     return path
 
 
@@ -64,20 +64,22 @@ def check(
 
     Unsupported operators are rows too, not errors.
     """
+    source = _source(model)
     from dataflow import frontend
 
-    return tuple(frontend.check(_source(model), dims or {}))
+    return tuple(frontend.check(source, dims or {}))
 
 
 def load(model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None) -> Cascade:
     """The Cascade of an ONNX model, or of a text cascade (``.yaml``)."""
-    if isinstance(model, (str, PathLike)) and Path(model).suffix in (".yaml", ".yml"):
+    source = _source(model)
+    if isinstance(source, Path) and source.suffix in (".yaml", ".yml"):
         from dataflow.ir import text
 
-        return text.load(_model_file(model))
+        return text.load(source)
     from dataflow import frontend
 
-    return frontend.load_model(_source(model), dims or {})
+    return frontend.load_model(source, dims or {})
 
 
 def evaluate(
@@ -86,10 +88,10 @@ def evaluate(
     dims: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
     """Outputs by name of ``model`` in the reference evaluator, for ``inputs`` by name."""
+    cascade = load(model, dims)
     from dataflow.evaluate.run import evaluate as run
     from dataflow.npz import check_arrays
 
-    cascade = load(model, dims)
     return run(cascade, check_arrays(inputs, input_specs(cascade), "input"))
 
 
@@ -128,14 +130,15 @@ def compile_model(
     """
     _choices(targets, TARGETS, "--target")
     _choices(objective, OBJECTIVES, "--objective")
-    from dataflow import flow
     from dataflow.outdir import require_replaceable
+
+    folder, source = Path(out), _model_file(model)
+    require_replaceable(folder)  # before minutes of work
+    from dataflow import flow
     from dataflow.report import load_summary
 
-    folder = Path(out)
-    require_replaceable(folder)  # before minutes of work
     flow.compile_model(
-        model=_model_file(model),
+        model=source,
         out=folder,
         arch=str(arch),
         targets=tuple(targets),
@@ -167,14 +170,15 @@ def simulate(
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
         progress: told where the work stands.
     """
-    from dataflow import cosim
     from dataflow.outdir import require_ours
-    from dataflow.report import load_simulation
 
     if not 0 <= stall <= 0.9:
         raise DataflowError("--stall", f"{stall} is not a probability", "use 0 to 0.9")
     folder = Path(out)
     require_ours(folder)
+    from dataflow import cosim
+    from dataflow.report import load_simulation
+
     result = cosim.simulate(
         folder,
         input=_arrays(input),
@@ -193,12 +197,13 @@ def csim(
     out: StrPath, *, input: StrPath | Inputs | None = None, progress: Progress = silent
 ) -> Csim:
     """Builds and runs the HLS project of ``out``; writes ``OUT/report/csim.json``."""
-    from dataflow import cosim
     from dataflow.outdir import require_ours
-    from dataflow.report import load_csim
 
     folder = Path(out)
     require_ours(folder)
+    from dataflow import cosim
+    from dataflow.report import load_csim
+
     result = cosim.csim(folder, input=_arrays(input), progress=progress)
     _write_result(folder, "csim.json", result)
     loaded = load_csim(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import traceback
 import warnings
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -370,8 +371,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(state: _State, message: str) -> int:
-    if state.debug and sys.exc_info()[1] is not None:
-        raise
+    if state.debug:
+        traceback.print_exc()
     click.echo(f"error: {message}", err=True)
     return BAD_INPUT
 

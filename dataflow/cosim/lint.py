@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from dataflow.cosim.toolchain import find_toolchain
 from dataflow.errors import DataflowError
 
 _VERILATOR_LINE = re.compile(r"^%(Error|Warning)(?:-(\w+))?: (.*)$")
+_PACKAGE = re.compile(r"^package \w+;", re.MULTILINE)
+_USE = re.compile(r"\b(\w+)::")
 _PLACE = re.compile(r"^(\S+?):(\d+):\d+: (.*)$")
 
 
@@ -35,6 +38,31 @@ class LintMessage:
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.text} [{self.tool} {self.code}]"
+
+
+def source_order(files: Iterable[Path]) -> tuple[Path, ...]:
+    """Orders sources for compilation: packages, each behind those it uses, then the rest by path.
+
+    A package is a file that begins a ``package``; its name is that of the file.
+
+    Raises:
+        DataflowError: packages use each other in a circle.
+    """
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(files)}
+    packages = {path.stem: path for path, text in texts.items() if _PACKAGE.search(text)}
+    uses = {
+        name: {used for used in _USE.findall(texts[path]) if used in packages and used != name}
+        for name, path in packages.items()
+    }
+    try:
+        names = list(TopologicalSorter(uses).static_order())
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise DataflowError(
+            "SystemVerilog packages", f"use each other in a circle: {circle}", "break the circle"
+        ) from None
+    rest = [path for path in texts if path.stem not in packages]
+    return (*(packages[name] for name in names), *rest)
 
 
 def lint(

@@ -88,9 +88,9 @@ def pass_lines(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[int, .
     taps = taps_of(shape, feed, k)
     if feed.feed == "fir":
         return tuple(
-            min(feed.ports, taps.a - a) * min(feed.fir_taps, taps.b - b)
+            min(feed.ports, taps.a - a) * feed.fir_taps  # missing taps get zero weights
             for a in range(0, taps.a, feed.ports)
-            for b in range(0, taps.b, feed.fir_taps)
+            for _ in range(0, taps.b, feed.fir_taps)
         )
     count, segment = taps.a * taps.b, taps.segment
     if segment % rows == 0 or feed.ports == 1:

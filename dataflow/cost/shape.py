@@ -80,8 +80,13 @@ class LayerShape:
         return self.groups > 1 and self.c == 1 and self.n == 1
 
 
-def shape_of(layer: Layer) -> LayerShape:
-    """The LayerShape of `layer`."""
+def shape_of(layer: Layer, lanes: int) -> LayerShape:
+    """The LayerShape of `layer` on a machine with `lanes` vector lanes.
+
+    A flat layer's q counts bytes; its shape's q counts rows of lanes.
+    """
+    if layer.flat:
+        return _flat_shape(layer, lanes)
     window = layer.taps_r * layer.taps_s if layer.kind == "vector" else 1
     micro = layer.micro
     ops = (micro.init, micro.body, micro.final)
@@ -122,6 +127,26 @@ def shape_of(layer: Layer) -> LayerShape:
         second=_second(layer),
         stationary_view=has_view,
         output_contiguous=layer.output.x_bytes == layer.output.shape[3],
+    )
+
+
+def _flat_shape(layer: Layer, lanes: int) -> LayerShape:
+    rows = -(-layer.q // lanes)
+    ops = (*layer.micro.init, *layer.micro.body, *layer.micro.final)
+    second = None
+    if layer.second is not None:
+        whole = not layer.second.splat and layer.second.x_bytes != 0
+        second = OperandShape(
+            b=False, p=False, q=whole, n=whole, k=False,
+            channel_bytes=lanes if whole else 1, row_contiguous=True,
+        )
+    return LayerShape(
+        kind="vector", batch=1, groups=1, p=1, q=rows, n=lanes, taps_r=1, taps_s=1, c=1,
+        stride_p=1, stride_q=1, dilation_r=1, dilation_s=1, pad_p=0, pad_q=0,
+        source_y=1, source_x=rows, source_channels=lanes, x_bytes=lanes, y_bytes=layer.q,
+        offset=layer.source.offset, source_b=False, lines=len(ops),
+        depends=sum(op.depends for op in ops), param_lines=0, zero_lines=False, second=second,
+        stationary_view=False, output_contiguous=True,
     )
 
 

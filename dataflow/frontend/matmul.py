@@ -173,7 +173,8 @@ def _spaced(a: Value, b: Value) -> tuple[Value, Value]:
     a_dims = (*a.dims[:-1], (), a.dims[-1])
     count = len(b.dims)
     b = transpose(b, (*range(count - 2), count - 1, count - 2))
-    return replace(a, dims=a_dims), replace(b, dims=(*b.dims[:-2], (), *b.dims[-2:]))
+    b_dims = (*b.dims[:-2], (), *b.dims[-2:])
+    return replace(a, dims=a_dims), replace(b, dims=b_dims)
 
 
 def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
@@ -253,12 +254,13 @@ def _factor(
     if value.constant is not None:
         # Weights are laid out [batch.., k.., n], or [batch.., m, k..] on the left.
         data = value.constant if exact else value.real_constant().astype(np.float32)
+        data = np.expand_dims(data, -3 if side == 1 else -2)
         lead = len(shape) - data.ndim
-        order = [k for k in range(lead, len(shape)) if k != len(shape) - 1]
-        order.insert(len(order) - (1 if side == 1 else 0), len(shape) - 1)
-        kept = [k for k in order if data.shape[k - lead] > 1 or shape[k] == 1]
-        kept = [k for k in kept if k != (column - 1 if side == 1 else column)]
-        data = data.transpose([k - lead for k in order])
+        batch = [k for k in range(lead, len(shape) - 3) if data.shape[k - lead] > 1]
+        last = len(shape) - 1
+        kept = [*batch, last, column] if side == 1 else [*batch, column - 1, last]
+        rest = [k for k in range(lead, len(shape)) if k not in kept]
+        data = data.transpose([k - lead for k in (*rest, *kept)])
         sizes = [s for k in kept for s in parts[k]]
         names = [r for k in kept for r in ranks[k]]
         quant = value.quant if exact and value.quant and value.quant.axis is None else None

@@ -45,7 +45,12 @@ class DType:
     @staticmethod
     def of(array: np.ndarray) -> DType:
         """The type of a NumPy array; DataflowError when it has no counterpart here."""
-        return DType.parse(array.dtype.name)
+        return DType.of_numpy(array.dtype)
+
+    @staticmethod
+    def of_numpy(dtype: np.dtype) -> DType:
+        """The counterpart of a NumPy type; DataflowError when there is none."""
+        return DType.parse(dtype.name)
 
     @property
     def numpy(self) -> np.dtype:

@@ -129,7 +129,9 @@ class Layer:
     second_words: bool = False  # S1 is 32-bit words, one for all lanes, `second_use` bytes apart
     second_use: int = 0
     macs: int = 0  # nominal
-    flat: bool = False  # vector: elementwise over dense tensors, seen as rows of lanes
+    # Vector: elementwise over dense tensors, seen as rows of lanes. Then batch = groups = p =
+    # n = 1, q counts bytes and each view has shape (1, 1, q, 1) (or splat with strides 0).
+    flat: bool = False
 
     @property
     def reduction(self) -> int:
@@ -167,7 +169,12 @@ class Tiling:
     """How one layer runs. `order` lists the tiled dims outermost first; k, when tiled, is last.
 
     Untiled dims have tile = full extent and are not in `order`. `*_depth` count positions in
-    `order`: the tile is (re)loaded whenever one of order[:depth] steps.
+    `order`: the tile is (re)loaded whenever one of order[:depth] steps; it covers one tile of each
+    dim in order[:depth] and the whole of every other dim. b is tiled by 1 when batch > 1. A flat
+    vector layer tiles only q (bytes, a multiple of the lanes). Array with groups: see
+    `dataflow.mapper.lowering.tiles` (an iteration handles tile["g"] groups as column blocks of
+    group_pack groups; fir: of cols channels). `weight_depth`, `param_depth`: a block of the ring
+    holds what order[weight_depth:] needs, and is loaded again when order[:weight_depth] steps.
     """
 
     order: tuple[Dim, ...]

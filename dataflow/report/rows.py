@@ -155,12 +155,17 @@ def output_rows(simulation: Simulation | None, csim: Csim | None) -> tuple[Outpu
             name=name,
             evaluate=error_text(item.max_abs_error_vs_evaluate),
             onnxruntime=error_text(item.max_abs_error_vs_onnxruntime),
-            snr_onnxruntime=snr_text(item.snr_db_vs_onnxruntime),
+            snr_onnxruntime=_snr(item.snr_db_vs_onnxruntime, item.max_abs_error_vs_onnxruntime),
             snr_torch=snr_text(item.snr_db_vs_torch),
         )
         for run, outputs in runs
         for name, item in outputs.items()
     )
+
+
+def _snr(value: float | None, error: float | None) -> str:
+    """The ratio of equal outputs is infinite, which JSON cannot say: the error of 0 does."""
+    return snr_text(math.inf if value is None and error == 0 else value)
 
 
 def count_text(value: float | None) -> str:

@@ -133,7 +133,11 @@ WRONG: list[tuple[str, Any, str]] = [
         "nodes.mac.executes[0].inputs[0]: 'int99' is not a list of dtypes (int1 to int64, uint1 to "
         "uint64, float16, float32, float64, bool); use for example [int9, int9]",
     ),
-    ("nodes.weights.kind", None, "nodes.weights.kind: is missing; use one of memory, fanout, compute"),
+    (
+        "nodes.weights.kind",
+        None,
+        "nodes.weights.kind: is missing; use one of memory, fanout, compute",
+    ),
     (
         "nodes.weights.kind",
         "sram",

@@ -96,7 +96,5 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("dram")
     return build_binary(
-        Model(
-            SOURCES[:1], "dram_model", folder, parameters={"MEM_BYTES_LOG2": MEM_BYTES_LOG2}
-        )
+        Model(SOURCES[:1], "dram_model", folder, parameters={"MEM_BYTES_LOG2": MEM_BYTES_LOG2})
     )

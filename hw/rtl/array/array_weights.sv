@@ -70,9 +70,14 @@ module array_weights
     else ring_start = 24'(position);
   end
 
+  // A column write touches all rows: it waits until the swap has travelled through the array.
+  localparam int unsigned SettleW = $clog2(Rows + 1);
+  logic [SettleW-1:0] settle_q;
+
   logic go;
   assign go     = valid_i && !busy_q && !shadow_used_q
-                  && (pass_i.source != '0 || lines_there);
+                  && (pass_i.source != '0 || lines_there)
+                  && (pass_i.source != 2'd2 || settle_q == '0);
   assign take_o = go;
   assign waiting_o = valid_i && !busy_q && !shadow_used_q && !go;
 
@@ -120,6 +125,7 @@ module array_weights
       busy_q            <= 1'b0;
       shadow_used_q     <= 1'b0;
       ready_q           <= 1'b0;
+      settle_q          <= '0;
       f1_q              <= 1'b0;
       f2_q              <= 1'b0;
       freed_q           <= '0;
@@ -130,6 +136,8 @@ module array_weights
       second_released_o <= 1'b0;
       if (start_i) ready_q <= 1'b0;
       if (swapped_i) shadow_used_q <= 1'b0;
+      if (swapped_i) settle_q <= SettleW'(Rows);
+      else if (settle_q != '0) settle_q <= settle_q - 1'b1;
       if (go) begin
         pass_q        <= pass_i;
         busy_q        <= 1'b1;

@@ -10,8 +10,8 @@
 // in cycle c is dealt in c + 1 at the earliest and seen by the queue's collector in c + 2.
 //
 // done_o is high from the cycle after END has been dealt and all requested beats have been received,
-// until the next start; after an error likewise. error_o: 0 none, 1 an unknown version, unit or a
-// length of 0 in a header, 2 the program ended without END, or had more END behind its end.
+// until the next start; after an error likewise. error_o: 0 none, 1 a header has another version, an
+// unknown unit or length 0, 2 the program ended without END, 3 its address is not line aligned.
 
 module fetch
   import df_pkg::*;
@@ -22,7 +22,7 @@ module fetch
   input  logic                rst_ni,
 
   input  logic                start_i,
-  input  logic [AxiAddrW-1:0] program_addr_i,   // line aligned: low bits are ignored
+  input  logic [AxiAddrW-1:0] program_addr_i,
   input  logic [31:0]         program_bytes_i,  // a last partial beat counts whole
   output logic                done_o,
   output logic [1:0]          error_o,
@@ -55,15 +55,16 @@ module fetch
 
   typedef enum logic [1:0] {
     Idle,
-    Run,   // requests and deals
-    Drain, // drops what still arrives
+    Run,    // requests and deals
+    Drain,  // drops what still arrives
     Done
   } state_e;
 
   typedef enum logic [1:0] {
     ErrorNone,
     ErrorHeader,
-    ErrorEnd
+    ErrorEnd,
+    ErrorAddress
   } error_e;
 
   state_e               state_q;
@@ -180,9 +181,9 @@ module fetch
         end
         default: begin  // Idle, Done
           if (start_i) begin
-            state_q <= Run;
-            error_q <= ErrorNone;
-            addr_q <= {program_addr_i[AxiAddrW-1:LineIdxW], LineIdxW'(0)};
+            state_q <= program_addr_i[LineIdxW-1:0] == '0 ? Run : Done;
+            error_q <= program_addr_i[LineIdxW-1:0] == '0 ? ErrorNone : ErrorAddress;
+            addr_q <= program_addr_i;
             left_q <= program_bytes_i[31:LineIdxW]
                       + BeatsW'(program_bytes_i[LineIdxW-1:0] != '0);
             body_q <= '0;

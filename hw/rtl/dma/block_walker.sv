@@ -6,9 +6,9 @@
 // aligned address, its length, the offset of its first byte in the first beat, its bytes, and the
 // local address of byte 0 of the first beat (so of the byte `offset` places before the first one).
 //
-// Latency: start_i in cycle c (only while !busy_o) -> first burst offered from c + 1 + y_skip + x_skip;
-// then one burst a cycle as long as burst_ready_i, without a gap between segments. busy_o falls in
-// the cycle after the last burst was taken. The strides must hold from start_i until then.
+// Latency: start_i in cycle c -> first burst offered from c + 1 + y_skip + x_skip; then one burst a
+// cycle as long as burst_ready_i, without a gap between segments. The next start_i may come in the
+// cycle after the last burst was taken; the strides must hold until then.
 
 module block_walker
   import df_pkg::*;
@@ -31,7 +31,6 @@ module block_walker
   input  logic [AxiAddrW-1:0] x_dram_i,
   input  logic [LocalW-1:0]   y_local_i,
   input  logic [LocalW-1:0]   x_local_i,
-  output logic                busy_o,
 
   output logic                burst_valid_o,
   input  logic                burst_ready_i,
@@ -89,7 +88,6 @@ module block_walker
   assign burst_bytes_o = bytes;
   assign burst_beats_o = 9'((14'(bytes) + 14'(burst_offset_o) + 14'(LineBytes - 1)) >> LineIdxW);
   assign burst_last_o = segment_last && columns_q == 16'd1 && rows_q == 16'd1;
-  assign busy_o = state_q != Idle;
   assign take = burst_valid_o && burst_ready_i;
 
   assign row_step.dram = row_q.dram + y_dram_i;

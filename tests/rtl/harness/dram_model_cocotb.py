@@ -42,7 +42,9 @@ class Recorder:
     def __init__(self, dut: Any) -> None:
         self.dut = dut
         self.cycle = 0
-        self.seen: dict[str, list[tuple[int, int]]] = {name: [] for name in ("ar", "r", "aw", "w", "b")}
+        self.seen: dict[str, list[tuple[int, int]]] = {
+            name: [] for name in ("ar", "r", "aw", "w", "b")
+        }
         self.valid: dict[str, list[int]] = {"r": [], "b": []}
         cocotb.start_soon(self.run())
 
@@ -385,6 +387,8 @@ async def stall_rate(dut: Any) -> None:
     throughput = 640 / (taken[-1] - taken[0] + 1)
     assert abs(throughput - (1 - rate)) < 0.06, throughput
     assert len(record.seen["w"]) == 40
-    waits = [b - a for (a, _), (b, _) in zip(record.seen["aw"], record.seen["aw"][1:], strict=False)]
+    waits = [
+        b - a for (a, _), (b, _) in zip(record.seen["aw"], record.seen["aw"][1:], strict=False)
+    ]
     assert max(waits[:14]) > 1  # refused although the queue had room
     assert int(dut.protocol_errors.value) == 0

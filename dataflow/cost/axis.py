@@ -1,0 +1,54 @@
+"""Tile sizes of an axis and what tiles of it touch: all exact integers, ragged last tiles included."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def ceil_div(a: int, b: int) -> int:
+    """ceil(a / b) for b > 0."""
+    return -(-a // b)
+
+
+def tile_sizes(extent: int) -> tuple[int, ...]:
+    """All distinct ceil(extent / t): every other size has the trips of one of these and is larger.
+
+    There are at most 2*sqrt(extent) of them.
+    """
+    sizes = {extent}
+    trips = 1
+    while sizes and trips < extent:
+        size = ceil_div(extent, trips)
+        sizes.add(size)
+        # the least number of trips that needs a smaller tile
+        trips = (extent - 1) // (size - 1) + 1 if size > 1 else extent
+    sizes.add(1)
+    return tuple(sorted(sizes))
+
+
+def window(points: int | Ints, stride: int, taps: int, dilation: int) -> int | Ints:
+    """Source positions from the first to the last that `points` neighbouring outputs read."""
+    return (points - 1) * stride + (taps - 1) * dilation + 1
+
+
+def clipped_runs(
+    size: int, points: int, tile: int, stride: int, taps: int, dilation: int, pad: int
+) -> Ints:
+    """Source positions inside [0, size) that each tile of an output axis reads, in order."""
+    start = np.arange(0, points, tile, dtype=np.int64)
+    count = np.minimum(tile, points - start)
+    low = start * stride - pad
+    high = low + (count - 1) * stride + (taps - 1) * dilation + 1
+    runs: Ints = np.maximum(0, np.minimum(high, size) - np.maximum(low, 0))
+    return runs
+
+
+def prefix_need(
+    size: int, tile: int, stride: int, taps: int, dilation: int, pad: int
+) -> int:
+    """Source positions, counted from 0, that must exist before the first tile can be read."""
+    high = (tile - 1) * stride + (taps - 1) * dilation + 1 - pad
+    return max(0, min(size, high))

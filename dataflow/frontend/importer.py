@@ -1,0 +1,201 @@
+"""ONNX to Cascade: each node is lowered in turn; what cannot be is reported all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from dataflow.errors import DataflowError
+from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
+from dataflow.frontend.context import Context, Poisoned, Unsupported
+from dataflow.frontend.finish import finish
+from dataflow.frontend.graph import Graph, Node, read_graph
+from dataflow.frontend.load import load_proto
+from dataflow.frontend.value import stored_value
+from dataflow.ir.cascade import Cascade
+from dataflow.ir.dtype import DType
+
+Lowering = Callable[[Context, Node], None]
+
+MICROSOFT = "com.microsoft"
+
+LOWERINGS: dict[tuple[str, str], Lowering] = {
+    ("", "Conv"): conv.conv,
+    ("", "QLinearConv"): conv.qlinear_conv,
+    ("", "MatMul"): matmul.matmul,
+    ("", "Gemm"): matmul.gemm,
+    ("", "QLinearMatMul"): matmul.qlinear_matmul,
+    (MICROSOFT, "QGemm"): matmul.qgemm,
+    **{("", op): pointwise.unary for op in pointwise.COMPUTED},
+    **{("", op): pointwise.arithmetic for op in pointwise.BINARY},
+    (MICROSOFT, "QLinearAdd"): pointwise.qlinear_add,
+    (MICROSOFT, "QLinearMul"): pointwise.qlinear_mul,
+    (MICROSOFT, "QLinearSigmoid"): pointwise.qlinear_unary,
+    (MICROSOFT, "QLinearLeakyRelu"): pointwise.qlinear_unary,
+    ("", "QuantizeLinear"): linear.quantize,
+    ("", "DequantizeLinear"): linear.dequantize,
+    (MICROSOFT, "QuantizeLinear"): linear.quantize,
+    (MICROSOFT, "DequantizeLinear"): linear.dequantize,
+    ("", "MaxPool"): pool.max_pool,
+    ("", "GlobalMaxPool"): pool.max_pool,
+    ("", "AveragePool"): pool.average_pool,
+    ("", "GlobalAveragePool"): pool.average_pool,
+    ("", "ReduceMean"): pool.reduce_mean,
+    (MICROSOFT, "QLinearAveragePool"): pool.qlinear_average_pool,
+    (MICROSOFT, "QLinearGlobalAveragePool"): pool.qlinear_global_average_pool,
+    ("", "Reshape"): views.reshape_node,
+    ("", "Flatten"): views.flatten,
+    ("", "Squeeze"): views.squeeze,
+    ("", "Unsqueeze"): views.unsqueeze,
+    ("", "Transpose"): views.transpose_node,
+    ("", "Identity"): views.identity,
+    ("", "Concat"): views.concat,
+    (MICROSOFT, "QLinearConcat"): views.qlinear_concat,
+    ("", "Softmax"): softmax.softmax,
+}
+
+NEAREST: dict[str, str] = {
+    "QLinearSoftmax": "quantise with the final Softmax left in float",
+    "BatchNormalization": "export in eval mode so that it folds into the convolution",
+    "Dropout": "export in eval mode",
+    "DynamicQuantizeLinear": "quantise with static parameters",
+    "NonZero": "export without data-dependent shapes",
+    "Compress": "export without data-dependent shapes",
+    "NonMaxSuppression": "run it after the network, on the host",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A cascade with the record of how each node was lowered.
+
+    Attributes:
+        cascade: the network.
+        graph: the ONNX graph.
+        emitted: names of the Einsums that do the work of a node, by node index.
+        emitted_host: kinds of its host operations.
+        notes: remarks, such as biases that were quantised.
+    """
+
+    cascade: Cascade
+    graph: Graph
+    emitted: Mapping[int, tuple[str, ...]]
+    emitted_host: Mapping[int, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An unsupported node."""
+
+    node: Node
+    shape: str
+    reason: str
+    fix: str
+
+
+class UnsupportedModel(DataflowError):
+    """A model with unsupported nodes; ``refusals`` lists them all."""
+
+    def __init__(self, where: str, refusals: list[Refusal], graph: Graph) -> None:
+        self.refusals = refusals
+        self.graph = graph
+        rows = [
+            f"  {r.node.name!r}  {_qualified(r.node)}  {r.shape}: {r.reason}; {r.fix}"
+            for r in refusals
+        ]
+        plural = "operators" if len(rows) > 1 else "operator"
+        super().__init__(
+            where,
+            f"has {len(rows)} unsupported {plural}:\n" + "\n".join(rows) + "\n",
+            "change the operators listed",
+        )
+
+
+def load_model(
+    source: str | Path | onnx.ModelProto, dims: Mapping[str, int] | None = None
+) -> Cascade:
+    """Imports an ONNX model.
+
+    Args:
+        source: a path or a model in memory.
+        dims: sizes of symbolic dimensions, by name (``input.axis`` for nameless ones).
+
+    Raises:
+        DataflowError: for bad input; UnsupportedModel lists every operator that has no lowering.
+    """
+    return import_model(source, dims).cascade
+
+
+def import_model(
+    source: str | Path | onnx.ModelProto, dims: Mapping[str, int] | None = None
+) -> Imported:
+    """As ``load_model``, with the record of how each node was lowered."""
+    where = "model" if isinstance(source, onnx.ModelProto) else str(source)
+    proto = load_proto(source)
+    graph = read_graph(proto, dims or {})
+    ctx = Context(graph)
+    for port in graph.inputs:
+        letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))
+        ranks = [
+            ctx.builder.rank(letter, size)
+            for letter, size in zip(letters, port.shape, strict=True)
+        ]
+        dtype = DType.of_numpy(port.dtype)
+        name = ctx.builder.tensor(port.name, ranks, dtype, "input")
+        ctx.values[port.name] = stored_value(name, tuple((s,) for s in port.shape), dtype)
+    refusals: list[Refusal] = []
+    for node in graph.nodes:
+        if node.index not in ctx.absorbed:
+            _lower(ctx, node, refusals)
+    if refusals:
+        raise UnsupportedModel(where, refusals, graph)
+    cascade = finish(ctx)
+    return Imported(
+        cascade,
+        graph,
+        {k: tuple(v) for k, v in ctx.builder.emitted.items()},
+        {k: tuple(v) for k, v in ctx.builder.emitted_host.items()},
+        tuple(ctx.notes),
+    )
+
+
+def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    lowering = LOWERINGS.get((domain, node.op))
+    try:
+        if lowering is None:
+            fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
+            raise Unsupported("no lowering for this operator", fix)
+        lowering(ctx, node)
+    except Poisoned:
+        ctx.poisoned.update(node.outputs)
+    except Unsupported as refusal:
+        refusals.append(Refusal(node, _shapes(ctx, node), refusal.reason, refusal.fix))
+        ctx.poisoned.update(node.outputs)
+
+
+def _supported() -> str:
+    return ", ".join(sorted({op for _, op in LOWERINGS}))
+
+
+def _qualified(node: Node) -> str:
+    return f"{node.domain}.{node.op}" if node.domain not in ("", "ai.onnx") else node.op
+
+
+def _shapes(ctx: Context, node: Node) -> str:
+    known = []
+    for name in node.inputs:
+        if name in ctx.values:
+            known.append(str(list(ctx.values[name].shape)))
+        elif name in ctx.graph.constants:
+            known.append(str(list(ctx.graph.constants[name].shape)))
+        else:
+            known.append("?")
+    return " ".join(known)
+
+
+__all__ = ["Imported", "Refusal", "UnsupportedModel", "import_model", "load_model", "replace"]

@@ -1,0 +1,251 @@
+// AXI4-Lite control slave with the register map of Vitis HLS block control (ap_ctrl_hs).
+//
+//   0x00 CTRL   bit 0 ap_start      read/write 1; cleared by the handshake (ap_ready)
+//               bit 1 ap_done       set by done_i, cleared by reading CTRL
+//               bit 2 ap_idle       read only
+//               bit 3 ap_ready      set by done_i, cleared by reading CTRL
+//               bit 7 auto_restart  read/write
+//   0x04 GIE    bit 0 global interrupt enable
+//   0x08 IER    bit 0 done, bit 1 ready
+//   0x0c ISR    bit 0 done, bit 1 ready; writing 1 toggles
+//   0x10 0x14   program address, low and high word
+//   0x1c        program length in bytes
+//   0x24 0x28   base address of the tensors, low and high word
+//   0x38        build identifier, read only
+//   0x3c        error code, read only
+//   0x40 + 4n   counter n, read only
+//
+// Everything else reads zero and ignores writes; responses are always OKAY. Byte strobes hold for
+// every writable register. The machine takes one job at a time, so ap_ready comes with ap_done:
+// ap_start stays set from the write until done_i (and beyond with auto_restart). start_o is high
+// for one cycle when a job begins: ap_start set, no job running, idle_i high. The arguments must
+// be written before and left alone until done_i.
+//
+// An address and its data may come in any order and are held until both are there; a write takes
+// effect at the edge at which its response becomes valid. A read shows the state of the cycle of
+// its AR handshake, its data is valid in the next cycle.
+
+module axil_ctrl #(
+  parameter int unsigned ADDR_WIDTH = 12,
+  parameter int unsigned NUM_COUNTERS = 16,   // at least 1
+  parameter logic [31:0] BUILD_ID = 32'h0
+) (
+  input  logic                  clk_i,
+  input  logic                  rst_ni,
+
+  input  logic                  aw_valid_i,
+  output logic                  aw_ready_o,
+  input  logic [ADDR_WIDTH-1:0] aw_addr_i,
+  input  logic                  w_valid_i,
+  output logic                  w_ready_o,
+  input  logic [31:0]           w_data_i,
+  input  logic [3:0]            w_strb_i,
+  output logic                  b_valid_o,
+  input  logic                  b_ready_i,
+  output logic [1:0]            b_resp_o,
+  input  logic                  ar_valid_i,
+  output logic                  ar_ready_o,
+  input  logic [ADDR_WIDTH-1:0] ar_addr_i,
+  output logic                  r_valid_o,
+  input  logic                  r_ready_i,
+  output logic [31:0]           r_data_o,
+  output logic [1:0]            r_resp_o,
+
+  output logic                  start_o,          // one cycle
+  input  logic                  done_i,           // one cycle
+  input  logic                  idle_i,
+  output logic [63:0]           program_addr_o,
+  output logic [31:0]           program_bytes_o,
+  output logic [63:0]           tensor_base_o,
+  output logic                  interrupt_o,
+
+  input  logic [31:0]           error_code_i,
+  input  logic [31:0]           counters_i [NUM_COUNTERS]
+);
+
+  // Registers by word number.
+  localparam int unsigned WordWidth = ADDR_WIDTH - 2;
+  typedef logic [WordWidth-1:0] word_t;
+  localparam word_t Ctrl = word_t'('h00 / 4);
+  localparam word_t Gie = word_t'('h04 / 4);
+  localparam word_t Ier = word_t'('h08 / 4);
+  localparam word_t Isr = word_t'('h0c / 4);
+  localparam word_t ProgramLow = word_t'('h10 / 4);
+  localparam word_t ProgramHigh = word_t'('h14 / 4);
+  localparam word_t ProgramBytes = word_t'('h1c / 4);
+  localparam word_t TensorLow = word_t'('h24 / 4);
+  localparam word_t TensorHigh = word_t'('h28 / 4);
+  localparam word_t BuildId = word_t'('h38 / 4);
+  localparam word_t ErrorCode = word_t'('h3c / 4);
+  localparam word_t Counters = word_t'('h40 / 4);
+  localparam int unsigned CounterWidth = NUM_COUNTERS > 1 ? $clog2(NUM_COUNTERS) : 1;
+
+  if (ADDR_WIDTH < 7 || 'h40 + 4 * NUM_COUNTERS > 2 ** ADDR_WIDTH) begin : gen_map_check
+    $error("%0d counters do not fit in %0d address bits", NUM_COUNTERS, ADDR_WIDTH);
+  end
+
+  function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
+                                        input logic [3:0] strobes);
+    logic [31:0] mask;
+    mask = {{8{strobes[3]}}, {8{strobes[2]}}, {8{strobes[1]}}, {8{strobes[0]}}};
+    return (old & ~mask) | (data & mask);
+  endfunction
+
+  // Accesses are by words.
+  logic unused_address;
+  assign unused_address = ^{aw_addr_i[1:0], ar_addr_i[1:0]};
+
+  // Write channels: address and data are held apart until both are there.
+
+  logic        aw_held_q, w_held_q;
+  word_t       write_word_q;
+  logic [31:0] write_data_q;
+  logic [3:0]  write_strobes_q;
+  logic        write;
+
+  assign aw_ready_o = !aw_held_q;
+  assign w_ready_o = !w_held_q;
+  assign write = aw_held_q && w_held_q && (!b_valid_o || b_ready_i);
+  assign b_resp_o = 2'b00;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      aw_held_q <= 1'b0;
+      w_held_q <= 1'b0;
+      b_valid_o <= 1'b0;
+    end else begin
+      if (aw_ready_o) begin
+        aw_held_q <= aw_valid_i;
+        write_word_q <= aw_addr_i[ADDR_WIDTH-1:2];
+      end
+      if (w_ready_o) begin
+        w_held_q <= w_valid_i;
+        write_data_q <= w_data_i;
+        write_strobes_q <= w_strb_i;
+      end
+      if (write) begin
+        aw_held_q <= 1'b0;
+        w_held_q <= 1'b0;
+      end
+      if (!b_valid_o || b_ready_i) b_valid_o <= write;
+    end
+  end
+
+  // Registers.
+
+  logic       start_q, running_q, auto_restart_q;
+  logic       done_q, ready_q;
+  logic       gie_q;
+  logic [1:0] ier_q, isr_q;
+  logic       read_ctrl;
+  logic       write_low;  // the write carries its lowest byte, where all control bits are
+
+  assign write_low = write && write_strobes_q[0];
+  assign start_o = start_q && !running_q && idle_i;
+  assign interrupt_o = gie_q && isr_q != '0;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      start_q <= 1'b0;
+      running_q <= 1'b0;
+      auto_restart_q <= 1'b0;
+      done_q <= 1'b0;
+      ready_q <= 1'b0;
+      gie_q <= 1'b0;
+      ier_q <= '0;
+      isr_q <= '0;
+      program_addr_o <= '0;
+      program_bytes_o <= '0;
+      tensor_base_o <= '0;
+    end else begin
+      if (done_i) start_q <= auto_restart_q;
+      if (start_o) running_q <= 1'b1;
+      if (done_i) running_q <= 1'b0;
+
+      // An event in the cycle of a clearing read is kept for the next read.
+      if (read_ctrl) begin
+        done_q <= 1'b0;
+        ready_q <= 1'b0;
+      end
+      if (done_i) begin
+        done_q <= 1'b1;
+        ready_q <= 1'b1;
+      end
+
+      if (write_low) begin
+        unique case (write_word_q)
+          Ctrl: begin
+            if (write_data_q[0]) start_q <= 1'b1;
+            auto_restart_q <= write_data_q[7];
+          end
+          Gie: gie_q <= write_data_q[0];
+          Ier: ier_q <= write_data_q[1:0];
+          Isr: isr_q <= isr_q ^ write_data_q[1:0];
+          default: ;
+        endcase
+      end
+      // An event wins over a toggle in the same cycle, as in the HLS adapter.
+      if (done_i) begin
+        for (int n = 0; n < 2; n++) if (ier_q[n]) isr_q[n] <= 1'b1;
+      end
+
+      if (write) begin
+        unique case (write_word_q)
+          ProgramLow:
+            program_addr_o[31:0] <= merge(program_addr_o[31:0], write_data_q, write_strobes_q);
+          ProgramHigh:
+            program_addr_o[63:32] <= merge(program_addr_o[63:32], write_data_q, write_strobes_q);
+          ProgramBytes: program_bytes_o <= merge(program_bytes_o, write_data_q, write_strobes_q);
+          TensorLow:
+            tensor_base_o[31:0] <= merge(tensor_base_o[31:0], write_data_q, write_strobes_q);
+          TensorHigh:
+            tensor_base_o[63:32] <= merge(tensor_base_o[63:32], write_data_q, write_strobes_q);
+          default: ;
+        endcase
+      end
+    end
+  end
+
+  // Read channels.
+
+  word_t read_word;
+  logic  read;
+
+  assign ar_ready_o = !r_valid_o || r_ready_i;
+  assign read = ar_valid_i && ar_ready_o;
+  assign read_word = ar_addr_i[ADDR_WIDTH-1:2];
+  assign read_ctrl = read && read_word == Ctrl;
+  assign r_resp_o = 2'b00;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      r_valid_o <= 1'b0;
+    end else begin
+      if (ar_ready_o) r_valid_o <= read;
+      if (read) begin
+        unique case (read_word)
+          Ctrl: begin
+            r_data_o <= {24'b0, auto_restart_q, 3'b0, ready_q, idle_i && !start_q && !running_q,
+                         done_q, start_q};
+          end
+          Gie: r_data_o <= {31'b0, gie_q};
+          Ier: r_data_o <= {30'b0, ier_q};
+          Isr: r_data_o <= {30'b0, isr_q};
+          ProgramLow: r_data_o <= program_addr_o[31:0];
+          ProgramHigh: r_data_o <= program_addr_o[63:32];
+          ProgramBytes: r_data_o <= program_bytes_o;
+          TensorLow: r_data_o <= tensor_base_o[31:0];
+          TensorHigh: r_data_o <= tensor_base_o[63:32];
+          BuildId: r_data_o <= BUILD_ID;
+          ErrorCode: r_data_o <= error_code_i;
+          default: begin
+            automatic word_t index = read_word - Counters;
+            r_data_o <= read_word >= Counters && index < word_t'(NUM_COUNTERS)
+                        ? counters_i[index[CounterWidth-1:0]] : '0;
+          end
+        endcase
+      end
+    end
+  end
+
+endmodule

@@ -1,0 +1,116 @@
+// Where the current tile of a tensor lies: local and DRAM address, coordinates, fires so far.
+//
+// Loaded from the new instruction's block in the cycle of load_i, stepped with the loop nest; the
+// strides come from the running instruction. Outputs are registers (and one sum, local_o); they
+// hold until the next step_i or fire_i.
+
+module block_addresses
+  import df_pkg::*;
+(
+  input  logic                      clk_i,
+
+  input  logic                      load_i,
+  input  logic                      step_i,
+  input  logic [$clog2(Levels)-1:0] level_i,
+  input  logic                      fire_i,
+  // Of the new instruction only the bases are needed, of the running one only the strides.
+  // verilator lint_off UNUSEDSIGNAL
+  input  block_t                    new_i,
+  input  block_t                    block_i,
+  // verilator lint_on UNUSEDSIGNAL
+
+  output logic [23:0]               local_o,  // slot included
+  output logic [31:0]               dram_o,
+  output logic signed [31:0]        y_o,
+  output logic signed [31:0]        x_o,
+  output logic signed [31:0]        z_o,
+  output logic [EventW-1:0]         t_o
+);
+
+  logic [23:0] tile, slot;
+  logic [31:0] y, x, z;
+
+  assign local_o = tile + slot;
+  assign y_o = signed'(y);
+  assign x_o = signed'(x);
+  assign z_o = signed'(z);
+
+  nest_agu #(
+    .Width (24),
+    .Levels(Levels)
+  ) u_tile (
+    .clk_i,
+    .load_i,
+    .base_i   (new_i.tile.base),
+    .strides_i(block_i.tile.strides),
+    .step_i,
+    .level_i,
+    .value_o  (tile)
+  );
+
+  nest_agu #(
+    .Width (32),
+    .Levels(Levels)
+  ) u_dram (
+    .clk_i,
+    .load_i,
+    .base_i   (new_i.dram),
+    .strides_i(block_i.dram_strides),
+    .step_i,
+    .level_i,
+    .value_o  (dram_o)
+  );
+
+  nest_agu #(
+    .Width (32),
+    .Levels(Levels)
+  ) u_y (
+    .clk_i,
+    .load_i,
+    .base_i   (new_i.y),
+    .strides_i(block_i.y_strides),
+    .step_i,
+    .level_i,
+    .value_o  (y)
+  );
+
+  nest_agu #(
+    .Width (32),
+    .Levels(Levels)
+  ) u_x (
+    .clk_i,
+    .load_i,
+    .base_i   (new_i.x),
+    .strides_i(block_i.x_strides),
+    .step_i,
+    .level_i,
+    .value_o  (x)
+  );
+
+  nest_agu #(
+    .Width (32),
+    .Levels(Levels)
+  ) u_z (
+    .clk_i,
+    .load_i,
+    .base_i   (new_i.z),
+    .strides_i(block_i.z_strides),
+    .step_i,
+    .level_i,
+    .value_o  (z)
+  );
+
+  tile_slots #(
+    .Width (24),
+    .EventW(EventW)
+  ) u_slots (
+    .clk_i,
+    .load_i,
+    .fire_i,
+    .slots_i     (block_i.tile.slots),
+    .slot_bytes_i(block_i.tile.slot_bytes),
+    .t_o,
+    .offset_o    (slot)
+  );
+
+endmodule

@@ -1,0 +1,163 @@
+// Load engine, delivering side: takes the R beats of the bursts in the order of their requests and
+// writes them into the weight ring, the parameter ring or the activation memory.
+//
+// An R beat accepted in cycle c is written in c + 1 at the earliest (a two-entry buffer, so that
+// RREADY depends on registers only), one beat a cycle; activation writes wait for act_ready_i. The
+// write, the events and the retirement of a burst's last beat happen in one cycle, so the counters
+// (registers, here and in the top level) show it in the next one, when a read sees the data.
+// An entry without data takes one cycle of its own.
+
+module load_deliver
+  import df_pkg::*;
+  import dma_pkg::*;
+#(
+  localparam int unsigned WbufAddrW  = $clog2(WbufLines),
+  localparam int unsigned ParamAddrW = $clog2(ParamLines)
+) (
+  input  logic                  clk_i,
+  input  logic                  rst_ni,
+
+  input  logic                  burst_valid_i,
+  output logic                  burst_ready_o,  // in the cycle of the burst's last write
+  input  burst_t                burst_i,
+
+  input  logic                  r_valid_i,
+  output logic                  r_ready_o,
+  input  logic [LineBits-1:0]   r_data_i,
+
+  output logic                  wbuf_we_o,
+  output logic [WbufAddrW-1:0]  wbuf_addr_o,
+  output logic                  param_we_o,
+  output logic [ParamAddrW-1:0] param_addr_o,
+  output logic [1:0]            param_quarter_o,
+  output logic                  act_valid_o,
+  input  logic                  act_ready_i,
+  output logic [23:0]           act_addr_o,
+  output logic [LineBytes-1:0]  act_mask_o,
+  output logic [LineBits-1:0]   data_o,         // to all three memories
+
+  output logic [EventW-1:0]     w_written_o,
+  output logic [EventW-1:0]     p_written_o,
+  output logic                  load_i_o,
+  output logic                  load_r_o,
+  output logic                  load_done_o,
+  output logic [15:0]           done_layer_o,
+
+  output logic [31:0]           beats_o,
+  output logic [31:0]           bytes_o,
+  output logic [31:0]           wait_data_o,
+  output logic [31:0]           wait_act_o
+);
+
+  logic                 data_valid, data_ready;
+  logic                 first_q;         // the burst's first beat comes
+  logic [23:0]          on_chip, on_chip_q;
+  logic [LineIdxW-1:0]  offset;
+  logic [12:0]          left, left_q;    // bytes of the burst, this beat included
+  logic [13:0]          reach;           // of the burst's bytes, counted from byte 0 of this beat
+  logic                 end_of_burst, is_act, has_data, write, finish;
+  logic [LineIdxW:0]    bytes;           // of this beat
+  logic [WbufAddrW-1:0] w_line_q;
+  logic [ParamAddrW-1:0] p_line_q;
+  logic [1:0]           p_quarter_q;
+  logic [EventW-1:0]    w_written_q, p_written_q;
+  logic [31:0]          beats_q, bytes_q, wait_data_q, wait_act_q;
+
+  fifo #(
+    .Width(LineBits),
+    .Depth(2)
+  ) u_data (
+    .clk_i,
+    .rst_ni,
+    .in_valid_i (r_valid_i),
+    .in_ready_o (r_ready_o),
+    .in_data_i  (r_data_i),
+    .out_valid_o(data_valid),
+    .out_ready_i(data_ready),
+    .out_data_o (data_o)
+  );
+
+  // This beat: byte lanes offset .. reach - 1.
+
+  assign on_chip = first_q ? burst_i.on_chip : on_chip_q;
+  assign offset = first_q ? burst_i.offset : '0;
+  assign left = first_q ? burst_i.bytes : left_q;
+  assign reach = 14'(left) + 14'(offset);
+  assign end_of_burst = reach <= 14'(LineBytes);
+  assign bytes = (end_of_burst ? (LineIdxW + 1)'(reach) : (LineIdxW + 1)'(LineBytes))
+                 - (LineIdxW + 1)'(offset);
+
+  always_comb begin
+    act_mask_o = {LineBytes{1'b1}} << offset;
+    if (end_of_burst) act_mask_o &= ~({LineBytes{1'b1}} << (LineIdxW + 1)'(reach));
+  end
+
+  // What happens in this cycle.
+
+  assign has_data = burst_i.bytes != '0;
+  assign is_act = burst_i.kind == RefSource || burst_i.kind == RefSecond;
+  assign act_valid_o = burst_valid_i && has_data && is_act && data_valid;
+  assign write = burst_valid_i && has_data && data_valid && (!is_act || act_ready_i);
+  assign finish = burst_valid_i && (has_data ? write && end_of_burst : 1'b1);
+  assign data_ready = write;
+  assign burst_ready_o = finish;
+
+  assign wbuf_we_o = write && burst_i.kind == RefWeights;
+  assign wbuf_addr_o = w_line_q;
+  assign param_we_o = write && burst_i.kind == RefParams;
+  assign param_addr_o = p_line_q;
+  assign param_quarter_o = p_quarter_q;
+  assign act_addr_o = on_chip;
+  assign w_written_o = w_written_q;
+  assign p_written_o = p_written_q;
+  assign load_i_o = finish && burst_i.last && burst_i.kind == RefSource;
+  assign load_r_o = finish && burst_i.last && burst_i.kind == RefSecond;
+  assign load_done_o = finish && burst_i.retire;
+  assign done_layer_o = burst_i.on_chip[15:0];
+  assign beats_o = beats_q;
+  assign bytes_o = bytes_q;
+  assign wait_data_o = wait_data_q;
+  assign wait_act_o = wait_act_q;
+
+  always_ff @(posedge clk_i) begin
+    if (write) begin
+      on_chip_q <= on_chip + 24'(LineBytes);
+      left_q <= left - 13'(bytes);
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      first_q <= 1'b1;
+      w_line_q <= '0;
+      p_line_q <= '0;
+      p_quarter_q <= '0;
+      w_written_q <= '0;
+      p_written_q <= '0;
+      beats_q <= '0;
+      bytes_q <= '0;
+      wait_data_q <= '0;
+      wait_act_q <= '0;
+    end else begin
+      if (write) begin
+        first_q <= end_of_burst;
+        beats_q <= beats_q + 32'd1;
+        bytes_q <= bytes_q + 32'(bytes);
+      end
+      if (wbuf_we_o) begin
+        w_line_q <= w_line_q == WbufAddrW'(WbufLines - 1) ? '0 : w_line_q + WbufAddrW'(1);
+        w_written_q <= w_written_q + EventW'(1);
+      end
+      if (param_we_o) begin
+        p_quarter_q <= p_quarter_q + 2'd1;
+        if (p_quarter_q == 2'd3) begin
+          p_line_q <= p_line_q == ParamAddrW'(ParamLines - 1) ? '0 : p_line_q + ParamAddrW'(1);
+          p_written_q <= p_written_q + EventW'(1);
+        end
+      end
+      if (burst_valid_i && has_data && !data_valid) wait_data_q <= wait_data_q + 32'd1;
+      if (act_valid_o && !act_ready_i) wait_act_q <= wait_act_q + 32'd1;
+    end
+  end
+
+endmodule

@@ -1,0 +1,383 @@
+// Sequencer of the vector engine: turns a tile into lines, one a cycle.
+//
+// Order: blocks > strips > micro-operations (initial; body, once per window position; final) >
+// lines of the strip. Each block first fetches its parameter lines. All addresses are cursors: a
+// position (p, q) that steps line by line, returns to the start of the strip for the next
+// micro-operation, and stays at the end of the strip for the next strip.
+//
+// Cycles. Times are cycles in which a line is issued (its memory reads are requested), without
+// refused reads, with parameters present.
+//   strip of n lines:    sum over executed micro-operations of n + wait
+//                        wait = depends && !first of the strip ? max(0, Latency - n) : 0
+//                        executed: initial + window_r * window_s * body + final
+//   block:               params + sum of its strips
+//   tile:                sum of its blocks = I; strips have VectorStrip lines, the last one of a
+//                        block has (p_count * q_count - 1) mod VectorStrip + 1
+//   The issue cycles of a tile are F .. F + I - 1. Let W be the first cycle in which its event
+//   counters have reached their values (as inputs of this engine) and this tile is the one looked
+//   at. The tile behind is looked at from W + 1 on or, when W + 1 finds the tile register taken,
+//   from the cycle in which that register is emptied (two cycles before F): V.
+//     F = max(W + 3, F' + I')        F', I' of the tile before in the same instruction
+//     a tile enters the tile register at max(W, F' - 2) and leaves it at F - 2
+//   instruction, taken in cycle X with B payload beats that are waiting (micro-operations and table):
+//     the first tile is looked at from X + 2 on and F >= X + B + 3
+//   next instruction, when it waits in the queue: X = T + 3, T = last issue cycle of this one; T + 4
+//     is the first idle cycle when none waits
+//   events: the pulse of a released source comes in the cycle T' in which the last line of the last
+//     micro-operation that reads it is issued; VECTOR_OUT and VECTOR_DONE in the cycle of the last
+//     line's write, T + WriteStage. Counters that the top keeps show them one cycle later.
+
+module vector_control
+  import df_pkg::*;
+  import vector_pkg::*;
+(
+  input  logic       clk_i,
+  input  logic       rst_ni,
+
+  // Waived: the tile walk and the lanes read the other fields.
+  // verilator lint_off UNUSEDSIGNAL
+  input  vector_t    instr_i,
+  // verilator lint_on UNUSEDSIGNAL
+  input  logic       program_ready_i,
+  output logic [OpIdxW-1:0] op_index_o,
+  input  micro_op_t  op_i,
+  input  logic [OpIdxW-1:0] op_last_i,
+  input  logic [OpIdxW-1:0] last_s0_i,
+  input  logic [OpIdxW-1:0] last_s1_i,
+
+  input  logic       tile_valid_i,
+  output logic       tile_ready_o,
+  input  tile_work_t tile_i,
+
+  output logic       line_valid_o,
+  input  logic       line_ready_i,  // nothing moves in a cycle in which it is low
+  output line_t      line_o,
+
+  output logic       busy_o,
+  output logic       waits_dependency_o
+);
+
+  localparam int unsigned GapW = $clog2(Latency + 1);
+
+  if (Latency != VectorLatency) begin : gen_latency_check
+    $error("the lanes have a latency of %0d cycles, the architecture says %0d", Latency,
+           VectorLatency);
+  end
+
+  logic              busy_q;
+  tile_work_t        tile_q;
+  logic [15:0]       block_q;
+  logic [1:0]        params_left_q;
+  logic [OpIdxW-1:0] op_q;
+  logic [StripW-1:0] line_q;
+  logic [GapW-1:0]   gap_q;  // cycles that a dependent micro-operation still waits
+  logic [15:0]       p_q, q_q, saved_p_q, saved_q_q;
+  logic [15:0]       r_q, s_q;
+  logic [AccIdxW-1:0] acc_q, saved_acc_q;
+  logic [23:0]       use_q;  // second_use * uses of S1 in this strip
+
+  // Where we are.
+  logic in_body, window_first, window_last, once;
+  logic at_q_end, at_point_end, line_end, body_repeat, strip_end, block_end, tile_end, block_last;
+  logic [OpIdxW-1:0] body_first, body_end;
+  logic uses_s0, uses_s1;
+
+  // What happens in this cycle.
+  logic emit_param, emit_line, waits, step, param_step, load;
+
+  assign body_first = OpIdxW'(instr_i.ops_init);
+  assign body_end = OpIdxW'(instr_i.ops_init) + OpIdxW'(instr_i.ops_body);
+  assign in_body = op_q >= body_first && 7'(op_q) < 7'(instr_i.ops_init) + 7'(instr_i.ops_body);
+  assign window_first = r_q == '0 && s_q == '0;
+  assign window_last = r_q == instr_i.window_r - 16'd1 && s_q == instr_i.window_s - 16'd1;
+  assign once = !in_body || window_last;
+
+  assign at_q_end = q_q == tile_q.q_last;
+  assign at_point_end = at_q_end && p_q == tile_q.p_last;
+  assign line_end = line_q == StripW'(VectorStrip - 1) || at_point_end;
+  assign body_repeat = in_body && op_q == body_end - OpIdxW'(1) && !window_last;
+  assign strip_end = line_end && op_q == op_last_i && !body_repeat;
+  assign block_end = strip_end && at_point_end;
+  assign block_last = block_q == tile_q.block_last;
+  assign tile_end = block_end && block_last;
+
+  assign uses_s0 = op_i.a == OperandS0 || op_i.b == OperandS0 || op_i.c == OperandS0;
+  assign uses_s1 = op_i.a == OperandS1 || op_i.b == OperandS1 || op_i.c == OperandS1;
+
+  assign emit_param = busy_q && params_left_q != '0;
+  assign waits = busy_q && !emit_param && line_q == '0 && op_i.depends && gap_q != '0;
+  assign emit_line = busy_q && !emit_param && !waits;
+  assign step = emit_line && line_ready_i;
+  assign param_step = emit_param && line_ready_i;
+  assign load = tile_valid_i && tile_ready_o;
+
+  assign tile_ready_o = program_ready_i && (!busy_q || (step && tile_end));
+  assign line_valid_o = emit_param || emit_line;
+  assign busy_o = busy_q;
+  assign waits_dependency_o = waits;
+  assign op_index_o = op_q;
+
+  // Cursors.
+
+  cursor_e point_command, window_command;
+  logic    save;
+
+  always_comb begin
+    point_command = CursorHold;
+    save = 1'b0;
+    if (load) begin
+      point_command = CursorLoad;
+      save = 1'b1;
+    end else if (step && !tile_end) begin
+      if (block_end) point_command = CursorBlock;
+      else if (line_end && !strip_end) point_command = CursorRestore;
+      else point_command = at_q_end ? CursorStepP : CursorStepQ;
+      save = strip_end;
+    end
+
+    // Back to the point itself behind the body: the cursor's base is 0.
+    window_command = CursorHold;
+    if (load || (step && line_end && !body_repeat)) window_command = CursorLoad;
+    else if (step && line_end) begin
+      window_command = s_q == instr_i.window_s - 16'd1 ? CursorStepP : CursorStepQ;
+    end
+  end
+
+  logic [23:0] first_addr, first_y, first_x, window_addr, window_y, window_x;
+  logic [23:0] second_addr, sink_addr;
+  logic [31:0] limit_used;  // q * limit_step
+
+  vector_cursor u_first_addr (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (tile_i.first_addr),
+    .q_step_i    (instr_i.first.q_step.addr),
+    .p_step_i    (instr_i.first.p_step.addr),
+    .block_step_i(instr_i.first.block_step),
+    .value_o     (first_addr)
+  );
+
+  // Coordinates are the same in every block.
+  vector_cursor u_first_y (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (tile_i.y),
+    .q_step_i    (instr_i.first.q_step.y),
+    .p_step_i    (instr_i.first.p_step.y),
+    .block_step_i(24'd0),
+    .value_o     (first_y)
+  );
+
+  vector_cursor u_first_x (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (tile_i.x),
+    .q_step_i    (instr_i.first.q_step.x),
+    .p_step_i    (instr_i.first.p_step.x),
+    .block_step_i(24'd0),
+    .value_o     (first_x)
+  );
+
+  vector_cursor u_second_addr (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (tile_i.second_addr),
+    .q_step_i    (instr_i.second.q_step.addr),
+    .p_step_i    (instr_i.second.p_step.addr),
+    .block_step_i(instr_i.second.block_step),
+    .value_o     (second_addr)
+  );
+
+  vector_cursor u_sink_addr (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (tile_i.sink_addr),
+    .q_step_i    (instr_i.sink_q),
+    .p_step_i    (instr_i.sink_p),
+    .block_step_i(instr_i.sink_block),
+    .value_o     (sink_addr)
+  );
+
+  vector_cursor #(
+    .Width(32)
+  ) u_limit_used (
+    .clk_i,
+    .command_i   (point_command),
+    .save_i      (save),
+    .base_i      (32'd0),
+    .q_step_i    (32'(instr_i.limit_step)),
+    .p_step_i    (32'd0),
+    .block_step_i(32'd0),
+    .value_o     (limit_used)
+  );
+
+  vector_cursor u_window_addr (
+    .clk_i,
+    .command_i   (window_command),
+    .save_i      (1'b0),
+    .base_i      (24'd0),
+    .q_step_i    (instr_i.s_step.addr),
+    .p_step_i    (instr_i.r_step.addr),
+    .block_step_i(24'd0),
+    .value_o     (window_addr)
+  );
+
+  vector_cursor u_window_y (
+    .clk_i,
+    .command_i   (window_command),
+    .save_i      (1'b0),
+    .base_i      (24'd0),
+    .q_step_i    (instr_i.s_step.y),
+    .p_step_i    (instr_i.r_step.y),
+    .block_step_i(24'd0),
+    .value_o     (window_y)
+  );
+
+  vector_cursor u_window_x (
+    .clk_i,
+    .command_i   (window_command),
+    .save_i      (1'b0),
+    .base_i      (24'd0),
+    .q_step_i    (instr_i.s_step.x),
+    .p_step_i    (instr_i.r_step.x),
+    .block_step_i(24'd0),
+    .value_o     (window_x)
+  );
+
+  // Parameter ring.
+
+  logic                 param_last;
+  logic [23:0]          param_count;
+  logic [ParamIdxW-1:0] param_line;
+
+  assign param_last = params_left_q == 2'd1;
+
+  vector_params u_params (
+    .clk_i,
+    .rst_ni,
+    .load_i  (load),
+    .rewind_i(tile_i.rewind),
+    .level_i (tile_i.level),
+    .opens_i (tile_i.opens),
+    .step_i  (param_step),
+    .count_o (param_count),
+    .line_o  (param_line)
+  );
+
+  // The line of this cycle.
+
+  logic [23:0]  y, x;
+  logic         last_use;  // in the last strip of the tile, last line
+  logic [31:0]  room;      // lanes left before the limit, signed
+  logic [7:0]   lanes;
+
+  always_comb begin
+    y = first_y + window_y;
+    x = first_x + window_x;
+    lanes = block_last ? tile_q.lanes_last : instr_i.lanes;
+    room = 32'(tile_q.limit) - limit_used;
+    last_use = emit_line && block_last && at_point_end && once;
+
+    line_o.param = emit_param;
+    line_o.param_index = params_left_q != instr_i.params;
+    line_o.param_free = param_last && block_last && tile_q.release_params;
+    line_o.param_count = param_count;
+    line_o.param_line = param_line;
+
+    line_o.op = op_i;
+    line_o.line = line_q;
+    line_o.take_b = op_i.first_b && in_body && window_first;
+    line_o.use_s0 = uses_s0 && !emit_param;
+    line_o.use_s1 = uses_s1 && !emit_param;
+    line_o.outside = !instr_i.from_acc
+                     && (y[23] || x[23] || y >= instr_i.y_size || x >= instr_i.x_size);
+    line_o.acc_read = line_o.use_s0 && instr_i.from_acc;
+    line_o.acc_half = tile_q.acc_half;
+    line_o.acc_line = acc_q;
+    line_o.act_read = line_o.use_s1 || (line_o.use_s0 && !instr_i.from_acc && !line_o.outside);
+    line_o.act_addr = uses_s1 ? second_addr + use_q : first_addr + window_addr;
+
+    line_o.sink = emit_line && op_i.sink && once && instr_i.sink.enable;
+    line_o.sink_addr = sink_addr;
+    if (!instr_i.limit_enable || $signed(room) >= $signed(32'(lanes))) line_o.sink_lanes = lanes;
+    else line_o.sink_lanes = room[31] ? 8'd0 : room[7:0];
+
+    line_o.release_first = last_use && op_q == last_s0_i && tile_q.release_first;
+    line_o.release_second = last_use && op_q == last_s1_i && tile_q.release_second;
+    line_o.release_out = emit_line && tile_end && tile_q.release_out;
+    line_o.instr_last = emit_line && tile_end && tile_q.instr_last;
+    line_o.layer = instr_i.header.layer;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (load) begin
+      tile_q <= tile_i;
+      block_q <= '0;
+      params_left_q <= instr_i.params;
+      op_q <= '0;
+      line_q <= '0;
+      gap_q <= '0;
+      p_q <= '0;
+      q_q <= '0;
+      saved_p_q <= '0;
+      saved_q_q <= '0;
+      r_q <= '0;
+      s_q <= '0;
+      acc_q <= '0;
+      saved_acc_q <= '0;
+      use_q <= '0;
+    end else begin
+      if (param_step) params_left_q <= params_left_q - 2'd1;
+      if (waits && line_ready_i) gap_q <= gap_q - GapW'(1);
+      if (step) begin
+        // The next line.
+        line_q <= line_end ? '0 : line_q + StripW'(1);
+        if (line_end && !strip_end) begin
+          p_q <= saved_p_q;
+          q_q <= saved_q_q;
+          acc_q <= saved_acc_q;
+        end else begin
+          acc_q <= acc_q + AccIdxW'(1);
+          q_q <= at_q_end ? '0 : q_q + 16'd1;
+          if (at_q_end) p_q <= at_point_end ? '0 : p_q + 16'd1;
+        end
+        if (strip_end) begin
+          saved_acc_q <= acc_q + AccIdxW'(1);
+          saved_q_q <= at_q_end ? '0 : q_q + 16'd1;
+          saved_p_q <= at_point_end ? '0 : at_q_end ? p_q + 16'd1 : p_q;
+        end
+        if (block_end) begin
+          block_q <= block_q + 16'd1;
+          params_left_q <= instr_i.params;
+        end
+        // The next micro-operation.
+        if (line_end) begin
+          op_q <= body_repeat ? body_first : strip_end ? '0 : op_q + OpIdxW'(1);
+          if (strip_end || 8'(line_q) >= 8'(Latency - 1)) gap_q <= '0;
+          else gap_q <= GapW'(8'(Latency - 1) - 8'(line_q));
+          if (body_repeat) begin
+            s_q <= s_q == instr_i.window_s - 16'd1 ? '0 : s_q + 16'd1;
+            if (s_q == instr_i.window_s - 16'd1) r_q <= r_q + 16'd1;
+          end else if (!in_body || op_q == body_end - OpIdxW'(1)) begin
+            r_q <= '0;
+            s_q <= '0;
+          end
+          if (strip_end) use_q <= '0;
+          else if (uses_s1) use_q <= use_q + instr_i.second_use;
+        end
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) busy_q <= 1'b0;
+    else if (load) busy_q <= 1'b1;
+    else if (step && tile_end) busy_q <= 1'b0;
+  end
+
+endmodule

@@ -1,0 +1,396 @@
+// The lanes: what happens to a line between its issue and its write.
+//
+//   stage 0   memory reads requested           1   accumulator and parameter data arrive
+//   stage 2   S0, S1, P0, P1                   3   operand selection, register file
+//   stage 4   int32 to binary32                5   integer operations, comparisons, table; FMA starts
+//   stage 10  binary32 to a code              11   write of register and sink
+//
+// A parameter line travels in the same order as the lines that use it, so P0 and P1 change exactly
+// between the lines of two blocks. Results of the short operations wait for those of the FMA in a
+// ring that is written in stage 5 and read in stage 10. All loops over lanes stay rolled; stages
+// without a line do nothing.
+//
+// Fields of instr_i must hold until its last line has left the select stage.
+
+module vector_lanes
+  import df_pkg::*;
+  import vector_pkg::*;
+(
+  input  logic                clk_i,
+  input  logic                rst_ni,
+
+  // Waived: the tile walk and the control read the other fields.
+  // verilator lint_off UNUSEDSIGNAL
+  input  vector_t             instr_i,
+  // verilator lint_on UNUSEDSIGNAL
+
+  input  logic                table_we_i,
+  input  logic [7:0]          table_beat_i,
+  input  logic [LineBits-1:0] table_data_i,
+
+  input  logic                line_valid_i,  // stage 0
+  // Waived: addresses of reads end at the issue.
+  // verilator lint_off UNUSEDSIGNAL
+  input  line_t               line_i,
+  // verilator lint_on UNUSEDSIGNAL
+  input  logic [31:0]         acc_data_i [Cols],    // stage 1
+  input  logic [31:0]         param_data_i [Cols],  // stage 1
+  input  logic [LineBits-1:0] act_data_i,           // stage 2
+
+  output logic                sink_valid_o,  // stage 11
+  output logic [23:0]         sink_addr_o,
+  output logic [LineBits-1:0] sink_data_o,
+  output logic [LineBytes-1:0] sink_mask_o,
+  output logic                release_out_o,
+  output logic                instr_last_o,
+  output logic [15:0]         layer_o,
+
+  output logic                front_busy_o,  // a line is before the select stage
+  output logic                busy_o
+);
+
+  localparam int unsigned RegLines = 4 << StripW;
+  localparam int unsigned RegW = $clog2(RegLines);
+  localparam int unsigned DelayDepth = 8;
+  localparam int unsigned Delay = FinishStage - ExecuteStage;
+  localparam int unsigned LineOffsetW = LineIdxW;
+  localparam int unsigned TableIdxW = TableBeats > 1 ? $clog2(TableBeats) : 1;
+
+  if (Cols > LineBytes) begin : gen_cols_check
+    $error("%0d lanes do not fit into a line of %0d bytes", Cols, LineBytes);
+  end
+  if (Delay >= DelayDepth) begin : gen_delay_check
+    $error("a delay of %0d cycles needs a ring deeper than %0d", Delay, DelayDepth);
+  end
+
+  // Control pipeline: stage s holds the line that was issued s cycles ago.
+
+  logic [WriteStage:1] valid_q;
+  // Waived: each stage reads some fields only.
+  // verilator lint_off UNUSEDSIGNAL
+  line_t               pipe_q [WriteStage+1];
+  // verilator lint_on UNUSEDSIGNAL
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) valid_q <= '0;
+    else valid_q <= {valid_q[WriteStage-1:1], line_valid_i};
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (line_valid_i) pipe_q[1] <= line_i;
+    if (valid_q != '0) begin
+      for (int unsigned s = 2; s <= WriteStage; s++) pipe_q[s] <= pipe_q[s-1];
+    end
+  end
+
+  assign front_busy_o = valid_q[SelectStage-1:1] != '0;
+  assign busy_o = valid_q != '0;
+
+  // Stage 1: register the memories' data.
+
+  logic [31:0] acc_q [Cols];
+  logic [31:0] param_q [Cols];
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[1] && pipe_q[1].acc_read) acc_q <= acc_data_i;
+    if (valid_q[1] && pipe_q[1].param) param_q <= param_data_i;
+  end
+
+  // Stage 2: operand lines, in the order of the selectors S0, S1, P0, P1.
+
+  logic [31:0] operand_q [4][Cols];
+
+  function automatic logic [31:0] from_bytes(
+    input logic [LineBits-1:0] data, input int unsigned lane, input logic [1:0] mode,
+    input logic is_signed, input logic signed [9:0] zero
+  );
+    logic [7:0]        code;
+    logic signed [9:0] value;
+    code = mode == 2'd0 ? data[8*lane +: 8] : data[7:0];
+    value = {{2{is_signed && code[7]}}, code};
+    return mode == 2'd2 ? data[31:0] : 32'(value) - 32'(zero);
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[SourceStage]) begin
+      if (pipe_q[SourceStage].param) begin
+        operand_q[{1'b1, pipe_q[SourceStage].param_index}] <= param_q;
+      end
+      if (pipe_q[SourceStage].use_s0) begin
+        if (pipe_q[SourceStage].outside) begin
+          for (int unsigned c = 0; c < Cols; c++) operand_q[0][c] <= instr_i.pad_value;
+        end else if (instr_i.from_acc) begin
+          for (int unsigned c = 0; c < Cols; c++) begin
+            operand_q[0][c] <= acc_q[c] + (instr_i.bias ? operand_q[2][c] : 32'd0);
+          end
+        end else begin
+          for (int unsigned c = 0; c < Cols; c++) begin
+            operand_q[0][c] <= from_bytes(act_data_i, c, instr_i.first.mode,
+                                          instr_i.first.signed_f, instr_i.first.zero);
+          end
+        end
+      end
+      if (pipe_q[SourceStage].use_s1) begin
+        for (int unsigned c = 0; c < Cols; c++) begin
+          operand_q[1][c] <= from_bytes(act_data_i, c, instr_i.second.mode,
+                                        instr_i.second.signed_f, instr_i.second.zero);
+        end
+      end
+    end
+  end
+
+  // Stage 3: select. Selectors 0..3 are registers, 4..7 operand lines, the others scalars.
+
+  logic [31:0]     regfile_q [RegLines][Cols];
+  logic [31:0]     result [Cols];  // of stage 11
+  logic [31:0]     a_q [Cols], b_q [Cols], c_q [Cols];
+  logic            forward;
+  logic [RegW-1:0] write_line;
+
+  function automatic logic [31:0] scalar(
+    input logic [4:0] selector, input logic [7:0][31:0] constants
+  );
+    unique case (selector)
+      OperandOne: return 32'h3f80_0000;
+      OperandMinusZero: return 32'h8000_0000;
+      default: return selector[3] ? constants[selector[2:0]] : 32'd0;
+    endcase
+  endfunction
+
+  assign write_line = RegW'({pipe_q[WriteStage].op.dst, pipe_q[WriteStage].line});
+  assign forward = valid_q[WriteStage] && pipe_q[WriteStage].op.write
+                   && !pipe_q[WriteStage].param
+                   && pipe_q[WriteStage].line == pipe_q[SelectStage].line;
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[SelectStage] && !pipe_q[SelectStage].param) begin
+      automatic micro_op_t op = pipe_q[SelectStage].op;
+      automatic logic [StripW-1:0] line = pipe_q[SelectStage].line;
+      automatic logic [31:0] a_scalar = scalar(op.a, instr_i.constants);
+      automatic logic [31:0] b_scalar = scalar(op.b, instr_i.constants);
+      automatic logic [31:0] c_scalar = scalar(op.c, instr_i.constants);
+      automatic logic a_new = forward && pipe_q[WriteStage].op.dst == op.a[1:0];
+      automatic logic b_new = forward && pipe_q[WriteStage].op.dst == op.b[1:0];
+      automatic logic c_new = forward && pipe_q[WriteStage].op.dst == op.c[1:0];
+      for (int unsigned c = 0; c < Cols; c++) begin
+        a_q[c] <= op.a[4:3] != '0 ? a_scalar : op.a[2] ? operand_q[op.a[1:0]][c]
+                  : a_new ? result[c] : regfile_q[RegW'({op.a[1:0], line})][c];
+        b_q[c] <= op.b[4:3] != '0 ? b_scalar : op.b[2] ? operand_q[op.b[1:0]][c]
+                  : b_new ? result[c] : regfile_q[RegW'({op.b[1:0], line})][c];
+        c_q[c] <= op.c[4:3] != '0 ? c_scalar : op.c[2] ? operand_q[op.c[1:0]][c]
+                  : c_new ? result[c] : regfile_q[RegW'({op.c[1:0], line})][c];
+      end
+    end
+  end
+
+  // Stage 4: conversion of a and b; the raw operands stay beside it.
+
+  logic [31:0] a_raw_q [Cols], b_raw_q [Cols], c_raw_q [Cols];
+  logic [31:0] a_float [Cols], b_float [Cols];
+  logic        a_convert, b_convert;
+
+  assign a_convert = valid_q[ConvertStage] && pipe_q[ConvertStage].op.a_float;
+  assign b_convert = valid_q[ConvertStage] && pipe_q[ConvertStage].op.b_float;
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[ConvertStage]) begin
+      a_raw_q <= a_q;
+      b_raw_q <= b_q;
+      c_raw_q <= c_q;
+    end
+  end
+
+  // Stage 5: operands are complete.
+
+  logic [31:0] a [Cols], b [Cols], c [Cols];
+  logic [31:0] a_sign, b_sign, c_sign;
+  line_t       execute;
+
+  assign execute = pipe_q[ExecuteStage];
+  assign a_sign = {execute.op.a_negate, 31'b0};
+  assign b_sign = {execute.op.b_negate, 31'b0};
+  assign c_sign = {execute.op.c_negate, 31'b0};
+
+  always_comb begin
+    for (int unsigned i = 0; i < Cols; i++) begin
+      a[i] = (execute.op.a_float ? a_float[i] : a_raw_q[i]) ^ a_sign;
+      b[i] = (execute.op.b_float ? b_float[i] : b_raw_q[i]) ^ b_sign;
+      c[i] = c_raw_q[i] ^ c_sign;
+    end
+  end
+
+  // Stages 5 to 10, short way. The table is a LUT RAM of beats, one copy a lane in hardware.
+
+  logic [LineBits-1:0]           table_q [TableBeats];
+  logic [31:0]                   delay_q [DelayDepth][Cols];
+  logic [$clog2(DelayDepth)-1:0] now_q;
+
+  always_ff @(posedge clk_i) begin
+    if (table_we_i) table_q[TableIdxW'(table_beat_i)] <= table_data_i;
+  end
+
+  function automatic logic [31:0] short_result(
+    input logic [3:0] operation, input logic [31:0] x, input logic [31:0] y
+  );
+    logic [31:0] x_order, y_order;
+    // Floats in the order of integers: -0 stands below +0.
+    x_order = x ^ {1'b0, {31{x[31]}}};
+    y_order = y ^ {1'b0, {31{y[31]}}};
+    unique case (operation)
+      OpIadd: return x + y;
+      OpImax: return $signed(x) > $signed(y) ? x : y;
+      OpImin: return $signed(x) < $signed(y) ? x : y;
+      OpFmax: return $signed(x_order) > $signed(y_order) ? x : y;
+      OpFmin: return $signed(x_order) < $signed(y_order) ? x : y;
+      default: return x;
+    endcase
+  endfunction
+
+  function automatic logic long_way(input line_t flight);
+    return flight.op.op == OpFma && !flight.take_b && !flight.param;
+  endfunction
+
+  function automatic logic [7:0] lookup(input logic [7:0] index);
+    logic [LineBits-1:0] beat;
+    beat = table_q[TableIdxW'(index >> LineOffsetW)];
+    return beat[8 * (index & 8'(LineBytes - 1)) +: 8];
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) now_q <= '0;
+    else now_q <= now_q + 1'b1;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[ExecuteStage] && !long_way(execute)) begin
+      if (execute.take_b) begin
+        delay_q[now_q] <= b;
+      end else if (execute.op.op == OpLookup) begin
+        for (int unsigned i = 0; i < Cols; i++) delay_q[now_q][i] <= 32'(lookup(a[i][7:0]));
+      end else begin
+        for (int unsigned i = 0; i < Cols; i++) begin
+          delay_q[now_q][i] <= short_result(execute.op.op, a[i], b[i]);
+        end
+      end
+    end
+  end
+
+  // The long way. The FMA has no valid bits: it moves while one of its stages holds a line of ours.
+
+  logic [FinishStage:ExecuteStage] in_fma;
+  logic        fma_moves;
+  logic [31:0] fma_result [Cols];
+
+  always_comb begin
+    for (int unsigned s = ExecuteStage; s <= FinishStage; s++) begin
+      in_fma[s] = valid_q[s] && long_way(pipe_q[s]);
+    end
+    fma_moves = in_fma[FinishStage-1:ExecuteStage] != '0;
+  end
+
+  // Stage 10: the result before rounding to a code.
+
+  logic [31:0]       value [Cols];
+  logic [31:0]       value_q [Cols];
+  logic signed [9:0] code [Cols];
+  line_t             finish;
+  logic              to_code;
+  logic [$clog2(DelayDepth)-1:0] then;
+
+  assign finish = pipe_q[FinishStage];
+  assign then = now_q - ($clog2(DelayDepth))'(Delay);
+  assign to_code = valid_q[FinishStage] && rounds(finish.op);
+
+  function automatic logic rounds(input micro_op_t op);
+    return op.to_int && (op.op == OpFma || op.op == OpFmax || op.op == OpFmin);
+  endfunction
+
+  always_comb begin
+    for (int unsigned i = 0; i < Cols; i++) begin
+      value[i] = in_fma[FinishStage] ? fma_result[i] : delay_q[then][i];
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[FinishStage]) value_q <= value;
+  end
+
+  for (genvar i = 0; i < Cols; i++) begin : gen_lane
+    int_to_fp32 u_a_float (
+      .clk_i,
+      .en_i(a_convert),
+      .x_i (a_q[i]),
+      .y_o (a_float[i])
+    );
+
+    int_to_fp32 u_b_float (
+      .clk_i,
+      .en_i(b_convert),
+      .x_i (b_q[i]),
+      .y_o (b_float[i])
+    );
+
+    fp32_fma u_fma (
+      .clk_i,
+      .en_i(fma_moves),
+      .a_i (a[i]),
+      .b_i (b[i]),
+      .c_i (c[i]),
+      .y_o (fma_result[i])
+    );
+
+    fp32_to_int u_code (
+      .clk_i,
+      .en_i        (to_code),
+      .x_i         (value[i]),
+      .zero_point_i(finish.op.zero),
+      .lo_i        (finish.op.lo),
+      .hi_i        (finish.op.hi),
+      .y_o         (code[i])
+    );
+  end
+
+  // Stage 11: write.
+
+  line_t write;
+
+  assign write = pipe_q[WriteStage];
+
+  always_comb begin
+    for (int unsigned i = 0; i < Cols; i++) begin
+      result[i] = rounds(write.op) ? 32'(code[i]) : value_q[i];
+    end
+    sink_data_o = '0;
+    for (int unsigned i = 0; i < Cols; i++) sink_data_o[8*i +: 8] = result[i][7:0];
+    for (int unsigned i = 0; i < LineBytes; i++) sink_mask_o[i] = 8'(i) < write.sink_lanes;
+  end
+
+  assign sink_valid_o = valid_q[WriteStage] && write.sink;
+  assign sink_addr_o = write.sink_addr;
+  assign release_out_o = valid_q[WriteStage] && write.release_out;
+  assign instr_last_o = valid_q[WriteStage] && write.instr_last;
+  assign layer_o = write.layer;
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[WriteStage] && write.op.write && !write.param) regfile_q[write_line] <= result;
+  end
+
+  // Simulation check only: the program builder sets `depends` where it is needed.
+  function automatic logic reads(input micro_op_t op, input logic [1:0] register);
+    return op.a == 5'(register) || op.b == 5'(register) || op.c == 5'(register);
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[SelectStage] && !pipe_q[SelectStage].param) begin
+      for (int unsigned s = SelectStage + 1; s < WriteStage; s++) begin
+        if (valid_q[s] && pipe_q[s].op.write && !pipe_q[s].param
+            && pipe_q[s].line == pipe_q[SelectStage].line
+            && reads(pipe_q[SelectStage].op, pipe_q[s].op.dst)) begin
+          $error("vector: register %0d is read %0d cycles after its write was issued",
+                 pipe_q[s].op.dst, s - SelectStage);
+        end
+      end
+    end
+  end
+
+endmodule

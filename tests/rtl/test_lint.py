@@ -1,0 +1,80 @@
+"""The whole RTL library is clean under Verilator -Wall and slang."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dataflow.cosim.lint import lint, source_order
+from dataflow.errors import DataflowError
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = source_order((ROOT / "hw/rtl").rglob("*.sv"))
+TEXTS = {path: path.read_text(encoding="utf-8") for path in LIBRARY}
+MODULES = [path for path, text in TEXTS.items() if re.search(r"^module \w+", text, re.MULTILINE)]
+
+
+def is_instantiated(name: str) -> bool:
+    instance = re.compile(rf"^\s*{name}\s*(?:#\(|\w+ *\()", re.MULTILINE)
+    return any(instance.search(text) for path, text in TEXTS.items() if path.stem != name)
+
+
+ROOTS = [path.stem for path in MODULES if not is_instantiated(path.stem)]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_file_holds_one_unit_of_its_name(path: Path) -> None:
+    units = re.findall(r"^(?:module|package|interface) (\w+)", TEXTS[path], re.MULTILINE)
+    assert units == [path.stem]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
+def test_lines_are_at_most_100_columns(path: Path) -> None:
+    long = [n for n, line in enumerate(TEXTS[path].splitlines(), 1) if len(line) > 100]
+    assert long == []
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("top", ROOTS)
+def test_design_is_lint_clean(top: str) -> None:
+    """Every module that no other one instantiates, with all below it."""
+    assert [str(message) for message in lint(LIBRARY, top)] == []
+
+
+@pytest.mark.rtl
+def test_lint_reports_both_tools(tmp_path: Path) -> None:
+    source = tmp_path / "bad.sv"
+    source.write_text(
+        "module bad (\n  input logic [3:0] a_i,\n  output logic [2:0] b_o\n);\n"
+        "  assign b_o = a_i;\n  initial $nosuchtask;\nendmodule\n"
+    )
+    messages = lint([source], "bad")
+    found = {(message.tool, message.code, message.line) for message in messages}
+    assert ("slang", "UnknownSystemName", 6) in found
+    assert any(tool == "verilator" and line == 6 for tool, _, line in found)
+    source.write_text(source.read_text().replace("  initial $nosuchtask;\n", ""))
+    (message,) = (m for m in lint([source], "bad") if m.tool == "verilator")
+    assert (message.code, message.line) == ("WIDTHTRUNC", 5)
+    assert str(message).endswith("generates 4 bits. [verilator WIDTHTRUNC]")
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataflowError, match=r"none\.sv: no such SystemVerilog file"):
+        lint([tmp_path / "none.sv"], "none")
+
+
+def test_packages_come_before_their_users(tmp_path: Path) -> None:
+    (tmp_path / "a_pkg.sv").write_text(
+        "package a_pkg;\n  localparam int A = z_pkg::Z;\nendpackage\n"
+    )
+    (tmp_path / "z_pkg.sv").write_text("package z_pkg;\n  localparam int Z = 1;\nendpackage\n")
+    (tmp_path / "b.sv").write_text("module b import a_pkg::*; ();\nendmodule\n")
+    order = source_order(tmp_path.iterdir())
+    assert [path.stem for path in order] == ["z_pkg", "a_pkg", "b"]
+    (tmp_path / "z_pkg.sv").write_text(
+        "package z_pkg;\n  localparam int Z = a_pkg::A;\nendpackage\n"
+    )
+    with pytest.raises(DataflowError, match="packages: use each other in a circle: "):
+        source_order(tmp_path.iterdir())
