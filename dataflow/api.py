@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from dataflow.errors import DataflowError
 from dataflow.progress import Progress, silent
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dataflow.frontend import CheckRow
     from dataflow.ir import Cascade
-    from dataflow.npz import Array
+    from dataflow.npz import Array, ArraySpec
     from dataflow.report import Csim, Report, Simulation, Summary
 
 StrPath = str | PathLike[str]
@@ -92,11 +92,11 @@ def evaluate(
     from dataflow.evaluate.run import evaluate as run
     from dataflow.npz import check_arrays
 
-    return run(cascade, check_arrays(inputs, input_specs(cascade), "input"))
+    return run(cascade, check_arrays(inputs, input_specs(cascade)))
 
 
-def input_specs(cascade: Cascade) -> tuple[Any, ...]:
-    """Name, shape and dtype of each input of the whole network, as :class:`npz.ArraySpec`."""
+def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
+    """Name, shape and dtype of each input of the whole network, for ``npz.check_arrays``."""
     from dataflow.npz import ArraySpec
 
     tensors = [cascade.tensors[name] for name in cascade.graph_inputs or cascade.inputs]

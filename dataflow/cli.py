@@ -7,6 +7,7 @@ standard error and no traceback.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import traceback
 import warnings
@@ -39,6 +40,7 @@ def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.ensure_object(_State).debug = True
         warnings.resetwarnings()
+        logging.disable(logging.NOTSET)
 
 
 _debug = click.option(
@@ -343,7 +345,6 @@ def _exit_for(mismatches: int) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     state = _State()
-    warnings.simplefilter("ignore")  # libraries' deprecations are not the user's; see --debug
     try:
         code = cli.main(
             args=None if arguments is None else list(arguments),
@@ -379,4 +380,7 @@ def _fail(state: _State, message: str) -> int:
 
 def main() -> NoReturn:
     """Entry point of the ``dataflow`` command."""
+    # What libraries say about themselves is not the user's business; --debug shows it.
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
     sys.exit(run())

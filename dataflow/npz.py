@@ -125,12 +125,13 @@ def save_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def check_arrays(
-    arrays: Mapping[str, Array], specs: Sequence[ArraySpec], where: str
+    arrays: Mapping[str, Array], specs: Sequence[ArraySpec], where: str = "input"
 ) -> dict[str, Array]:
     """``arrays`` in the order of ``specs``, each with its name, shape and dtype checked.
 
     No conversion is made: a float64 array for a float32 input is refused, since silently rounding
-    an input would be a difference nobody sees. Raises DataflowError naming the array.
+    an input would be a difference nobody sees. Raises DataflowError naming the array; ``where``
+    stands before its name.
     """
     names = [spec.name for spec in specs]
     for name in arrays:
@@ -138,12 +139,12 @@ def check_arrays(
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise DataflowError(
-                f"{where}: {name}",
+                f"{where} {name!r}",
                 "the model has no input of this name",
                 f"{hint}inputs: {', '.join(map(repr, names))}",
             )
     for spec in specs:
-        place = f"{where}: {spec.name}"
+        place = f"{where} {spec.name!r}"
         if spec.name not in arrays:
             raise DataflowError(
                 place, "is missing", f"add an array of shape {spec.shape} and dtype {spec.dtype}"

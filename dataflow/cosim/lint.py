@@ -123,9 +123,9 @@ def _lint_slang(files: Sequence[Path], top: str) -> tuple[LintMessage, ...]:
     options = ast.CompilationOptions()
     options.topModules = {top}
     compilation = ast.Compilation(pyslang.Bag([options]))
-    manager = syntax.SyntaxTree.getDefaultSourceManager()
+    manager = pyslang.SourceManager()  # the default one keeps files that have changed since
     for path in files:
-        compilation.addSyntaxTree(syntax.SyntaxTree.fromFile(str(path)))
+        compilation.addSyntaxTree(syntax.SyntaxTree.fromFile(str(path), manager))
     engine = pyslang.DiagnosticEngine(manager)
     client = pyslang.TextDiagnosticClient()
     engine.addClient(client)

@@ -367,8 +367,11 @@ def _build(model: Model, mode: Sequence[str], control: Sequence[Path]) -> Path:
 def _parameter(name: str, setting: int | str) -> str:
     """A top-level parameter on Verilator's command line."""
     if isinstance(setting, str):
-        escaped = setting.replace("\\", "\\\\").replace('"', '\\"')
-        return f'-G{name}="{escaped}"'
+        if '"' in setting or "\\" in setting:  # Verilator has no escapes there
+            raise DataflowError(
+                f"parameter {name}", f"{setting!r} has a quote or backslash", "choose another text"
+            )
+        return f'-G{name}="{setting}"'
     return f"-G{name}={int(setting)}"
 
 

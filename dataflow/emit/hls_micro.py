@@ -79,10 +79,7 @@ def element(prefix: str, micro: MicroProgram, *, windowed: bool, separate_uses: 
         arguments += [f"s1_{k}" for k in range(uses)] if separate_uses else ["s1"]
     arguments += [names[o] for o in (Operand.P0, Operand.P1) if o in used]
     printer = _Printer(prefix, micro, separate_uses)
-    if windowed:
-        code = printer.windowed(arguments)
-    else:
-        code = printer.straight(arguments)
+    code = printer.windowed(arguments) if windowed else printer.straight(arguments)
     return Element(code, tuple(arguments), windowed)
 
 
@@ -119,9 +116,9 @@ class _Printer:
         entry = self._entry_kinds()
         written = sorted({op.dst for op in _ops(self.micro) if op.dst is not None})
         both: tuple[Kind, Kind] = ("float", "int32_t")
-        held = Scope(f"struct {self.prefix}_state")
-        held.add(*(f"{kind} {_register(n, kind)};" for n in written for kind in both))
-        held.add("uint8_t out;")
+        held = Scope(f"struct {self.prefix}_state", end="};")
+        held.add(*(f"{kind} {_register(n, kind)} = 0;" for n in written for kind in both))
+        held.add("uint8_t out = 0;")
         state = f"{self.prefix}_state &state"
         parts = []
         for part, ops in (("init", self.micro.init), ("body", self.micro.body)):
@@ -142,8 +139,7 @@ class _Printer:
         )
         self._mutate(final, self.micro.final)
         final.add("return state.out;")
-        struct = Scope(None, (), [held, "/*end*/"])
-        return (*self._table(), struct, *parts, final)
+        return (*self._table(), held, *parts, final)
 
     def _entry_kinds(self) -> dict[int, Kind]:
         """What each register holds when a repetition of the body begins."""
@@ -210,7 +206,7 @@ class _Printer:
         if convert:
             value = (f"df::to_f32({_as('int32_t', value)})", "float")
         if negate:
-            value = (f"-{_as('float', value)}", "float")
+            value = (f"-({_as('float', value)})", "float")
         return value
 
     def _plain(self, selector: int) -> Value:
@@ -233,8 +229,8 @@ class _Printer:
             return ()
         codes = self.micro.table
         rows = [", ".join(map(str, codes[i : i + 16])) + "," for i in range(0, 256, 16)]
-        table = Scope(f"static const uint8_t {self.prefix}_table[256] =", (), list(rows))
-        return (Scope(None, (), [table, "/*end*/"]),)
+        head = f"static const uint8_t {self.prefix}_table[256] ="
+        return (Scope(head, (), list(rows), end="};"),)
 
 
 def _register(number: int, kind: Kind) -> str:

@@ -16,11 +16,13 @@ class Scope:
         head: the line before the brace, or None for a list without braces.
         pragmas: directives, which stand at the margin directly behind the head.
         body: lines and nested scopes, in order.
+        end: the line that closes a head's brace.
     """
 
     head: str | None = None
     pragmas: tuple[str, ...] = ()
     body: list[str | Scope] = field(default_factory=list)
+    end: str = "}"
 
     def add(self, *lines: str | Scope) -> None:
         """Appends statements."""
@@ -68,7 +70,7 @@ def lines(scope: Scope, indent: int = 0) -> Iterator[str]:
         else:
             yield from _wrapped(item, inner)
     if scope.head is not None:
-        yield " " * indent + "}"
+        yield " " * indent + scope.end
 
 
 def _wrapped(text: str, indent: int) -> Iterator[str]:

@@ -89,6 +89,7 @@ def _view(machine: Machine) -> PackageView:
         enumerations=(
             _enumeration("unit_e", "Unit", 4, isa.Unit),
             _enumeration("event_e", "Event", 4, isa.Event),
+            _enumeration("counter_e", "Counter", 5, isa.Counter),
             _enumeration("op_e", "Op", 4, isa.Op),
             _enumeration("operand_e", "Operand", 5, isa.Operand),
         ),
@@ -123,6 +124,7 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             ("AxiAddrW", AXI_ADDRESS_BITS, ""),
             ("EventW", EVENT_BITS, "bits of an event counter"),
             ("NumEvents", NUM_EVENTS, "codes of an event selector"),
+            ("NumCounters", len(isa.Counter), "performance counters"),
         )
     )
 

@@ -14,6 +14,7 @@ from dataflow.ir.cascade import Einsum, HostOp, Quant, Reduction, Role, Tensor
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, accesses, substitute
 from dataflow.ir.ops import promote
+from dataflow.ir.names import default_name
 from dataflow.ir.verify import RESERVED
 
 Array = np.ndarray
@@ -136,7 +137,6 @@ class Builder:
 
     def einsum(
         self,
-        label: str,
         output: Access,
         expr: Expr,
         reduction: Reduction | None,
@@ -144,7 +144,7 @@ class Builder:
         sources: frozenset[int],
     ) -> None:
         """Appends an Einsum; ``node`` is the (name, operator) it comes from."""
-        name = self.name(f"e_{label}")
+        name = default_name(output.tensor, {e.name for e in self.einsums})
         self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1]))
         for index in sorted(sources):
             self.emitted.setdefault(index, []).append(name)
@@ -185,7 +185,7 @@ class Builder:
         name = self.tensor(label, ranks, dtype, quant=quant)
         output = Access(name, tuple(Affine.of(r.lower()) for r in ranks))
         self.einsum(
-            name, output, substitute(expr, variables), None, node, value.sources | sources
+            output, substitute(expr, variables), None, node, value.sources | sources
         )
         return stored_value(name, dims, dtype, quant)
 
@@ -208,7 +208,7 @@ class Builder:
         name = self.tensor(label, ranks, value.dtype, quant=value.quant)
         names = {f"${k}": Affine.of(r.lower()) for k, r in enumerate(known)}
         expr = substitute(value.expr, names)
-        self.einsum(name, Access(name, tuple(indices)), expr, None, node, value.sources)
+        self.einsum(Access(name, tuple(indices)), expr, None, node, value.sources)
         dims: Dims = tuple((n,) for n in value.shape)
         return replace(
             stored_value(name, dims, value.dtype, value.quant), chain=value.chain

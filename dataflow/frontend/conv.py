@@ -126,8 +126,9 @@ def _emit(
         g, m = b.rank("G", groups), b.rank("M", n_all // groups)
         n_index = Affine.of((g.lower(), n_all // groups), m.lower())
         c_index = Affine.of((g.lower(), c_group), c_rank.lower())
+    name = node.input(3 if node.op == "QLinearConv" else 1)
     weight = b.weight(
-        node.input(1),
+        name,
         _weight_data(w, exact),
         [n_rank, c_rank, *kernel_ranks],
         w.quant if exact else None,
@@ -143,13 +144,13 @@ def _emit(
     if exact:
         assert x.quant is not None and w.quant is not None
         left = call("sub", left, integer(x.quant.z))
-        right = call("sub", right, zero_point(ctx, node.input(1), w, [n_rank], n_index))
+        right = call("sub", right, zero_point(ctx, name, w, [n_rank], n_index))
     acc = b.tensor(label, [batch, n_rank, *out_ranks], S32 if exact else F32)
     outs = tuple(Affine.of(r.lower()) for r in out_ranks)
     output = Access(acc, (Affine.of(batch.lower()), n_index, *outs))
     reduced = tuple(r.lower() for r in (c_rank, *kernel_ranks))
     b.einsum(
-        acc, output, call("mul", left, right), Reduction("add", reduced),
+        output, call("mul", left, right), Reduction("add", reduced),
         (node.name, node.op), x.sources | {node.index},
     )
     dims = tuple((s,) for s in b.tensors[acc].shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.value import QParams, Value
+from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.cascade import Cascade, HostOp, Role
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access
@@ -30,8 +30,6 @@ def finish(ctx: Context) -> Cascade:
 
 def _value(ctx: Context, name: str) -> Value:
     if name not in ctx.values:
-        from dataflow.frontend.value import constant_value
-
         return constant_value(ctx.graph.constants[name])
     return ctx.values[name]
 
@@ -99,8 +97,8 @@ def _host_side(
     steps: list[HostOp] = []
     if coded:
         assert quant is not None
-        op = HostOp("dequantize", "after", current, "", name, quant.s, quant.z)
-        steps.append(op)
+        source = _dequantiser(ctx, value, name)
+        steps.append(HostOp("dequantize", "after", current, "", source, quant.s, quant.z))
     elif shape != b.tensors[tensor].shape:
         steps.append(HostOp("reshape", "after", current, "", name))
     if final is not None:
@@ -119,6 +117,14 @@ def _host_side(
     if not steps:
         b.tensors[tensor] = replace(b.tensors[tensor], label=name)
     return current
+
+
+def _dequantiser(ctx: Context, value: Value, default: str) -> str:
+    """Name of the DequantizeLinear whose work a value still carries."""
+    for node in ctx.graph.nodes:
+        if node.index in value.sources and node.op == "DequantizeLinear":
+            return node.name
+    return default
 
 
 def _ranks(ctx: Context, value: Value) -> list[str]:

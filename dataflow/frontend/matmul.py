@@ -210,7 +210,7 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     output = Access(acc, tuple(Affine.of(r.lower()) for r in out_ranks))
     reduction = Reduction("add", tuple(r.lower() for r in ranks[-1]))
     sources = a.sources | b.sources | {node.index}
-    builder.einsum(acc, output, expr, reduction, (node.name, node.op), sources)
+    builder.einsum(output, expr, reduction, (node.name, node.op), sources)
     return stored_value(acc, tuple(tuple(p) for p in parts[:-1]), dtype)
 
 

@@ -63,14 +63,15 @@ def average_pool(ctx: Context, node: Node) -> None:
     ctx.define(node, settled(ctx, node, value))
 
 
-def averaged(ctx: Context, node: Node, x: Value, taps: tuple[Window, ...]) -> Value:
+def averaged(
+    ctx: Context, node: Node, x: Value, taps: tuple[Window, ...], order: str = "any"
+) -> Value:
     """The float mean over the windows, pending: div(sum, count)."""
     if x.chain or x.quant is None:
         x = ctx.stored(x, f"{node.input(0)}_f", node, real=True)
     else:
         x = ctx.stored(x, node.input(0), node)
     quant = x.quant
-    order = "any" if quant is None and not ctx.quantised else "sequential"
 
     def real(expr: Expr) -> Expr:
         return expr if quant is None else replace(x, expr=expr).real()
@@ -107,7 +108,7 @@ def qlinear_average_pool(ctx: Context, node: Node) -> None:
     x = with_params(ctx, node, ctx.value(node, 0), 1, 2, None)
     _no_channels_last(node)
     quant = activation_params(ctx, node, 3, 4)
-    mean = averaged(ctx, node, x, _taps(node, x))
+    mean = averaged(ctx, node, x, _taps(node, x), "sequential")
     assert mean.expr is not None
     shifted = call(
         "add", call("div", mean.expr, single(quant.s)), single(float(quant.z))
@@ -179,7 +180,7 @@ def _windowed(
     output = Access(name, tuple(Affine.of(r.lower()) for r in (*ranks[:2], *outer)))
     reduction = Reduction(op, tuple(r.lower() for r in inner), order)
     sources = x.sources | {node.index}
-    b.einsum(name, output, change(code), reduction, (node.name, node.op), sources)
+    b.einsum(output, change(code), reduction, (node.name, node.op), sources)
     return stored_value(name, tuple((s,) for s in b.tensors[name].shape), dtype)
 
 

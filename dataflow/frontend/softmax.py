@@ -45,7 +45,7 @@ def _cascade(ctx: Context, node: Node, x: Value, axis: int) -> Value:
         name = b.tensor(f"{label}_{suffix}", over, F32)
         output = Access(name, tuple(Affine.of(r.lower()) for r in over))
         reduction = Reduction(op, (ranks[axis].lower(),)) if op else None
-        b.einsum(name, output, expr, reduction, origin, sources)
+        b.einsum(output, expr, reduction, origin, sources)
         return output
 
     peak = emit("peak", outer, moved, "max")

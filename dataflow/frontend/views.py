@@ -179,7 +179,7 @@ def _joined(
         moved = substitute(expr, {f"${k}": v for k, v in enumerate(variables)})
         done = merged_sources(value) | sources | {node.index}
         access = Access(name, tuple(output))
-        ctx.builder.einsum(name, access, moved, None, (node.name, node.op), done)
+        ctx.builder.einsum(access, moved, None, (node.name, node.op), done)
         offset += value.shape[axis]
     dims = tuple((s,) for s in ctx.builder.tensors[name].shape)
     return stored_value(name, dims, dtype, quant)

@@ -47,6 +47,39 @@ class Event(IntEnum):
     STORE_DONE = 14
 
 
+class Counter(IntEnum):
+    """Performance counters, 32 bits each, readable at 0x40 + 4 * index; cleared by ap_start."""
+
+    CYCLES = 0
+    ARRAY_STEPS = 1  # cycles in which the array is fed
+    ARRAY_WAIT_TILE = 2  # idle cycles of the feed by cause
+    ARRAY_WAIT_ACC = 3
+    ARRAY_WAIT_WEIGHTS = 4
+    MACS_LOW = 5
+    MACS_HIGH = 6
+    LOAD_BYTES = 7
+    LOAD_BEATS = 8
+    LOAD_WAIT_RING = 9
+    LOAD_WAIT_EVENT = 10
+    LOAD_WAIT_BUS = 11
+    LOAD_WAIT_DATA = 12
+    LOAD_WAIT_ACT = 13
+    VECTOR_BUSY = 14
+    VECTOR_OPS = 15
+    VECTOR_WAIT_SOURCE = 16
+    VECTOR_WAIT_SINK = 17
+    VECTOR_WAIT_PARAMS = 18
+    VECTOR_WAIT_ACT = 19
+    VECTOR_WAIT_RESULT = 20
+    STORE_BYTES = 21
+    STORE_BEATS = 22
+    STORE_WAIT_EVENT = 23
+    STORE_WAIT_BUS = 24
+    STORE_WAIT_ACT = 25
+    STORE_WAIT_WRITE = 26
+    ERRORS = 27  # bit 0 read response, 1 write response, 2..3 fetch
+
+
 class Op(IntEnum):
     """Vector micro-operations on (a, b, c)."""
 

@@ -97,14 +97,14 @@ def follows_rows(view: View, row: int) -> bool:
     )
 
 
-def streamed(box: TileBox, place: Placement, slots: int, line_bytes: int) -> Local:
-    """The operand when tiles pass through the slots of a buffer."""
+def streamed(view: View, box: TileBox, place: Placement, slots: int, line_bytes: int) -> Local:
+    """The operand when tiles pass through the slots of a buffer; broadcast dims keep step 0."""
     pitch = max(place.pitch, box.row_bytes)
     return Local(
         place.offset,
-        box.rows * pitch if box.batch > 1 else 0,
-        pitch if box.rows > 1 else 0,
-        box.chan if box.cols > 1 else 0,
+        box.rows * pitch if view.b_bytes else 0,
+        pitch if view.y_bytes else 0,
+        box.chan if view.x_bytes else 0,
         box.y0 if "p" in box.tiled else 0,
         box.x0 if "q" in box.tiled else 0,
         box.tiled,

@@ -12,6 +12,8 @@ struct Block {
   int y, x;                 // tensor coordinates of the first row and column, may be negative
   int y_count, x_count;     // rows and columns of the block
   int y_size, x_size;       // rows and columns of the tensor
+  int x_step;               // columns from line to line
+  int x_lane;               // columns from lane to lane: 1 when lanes run along the row
   addr_t y_bytes, x_bytes;  // address steps
   int c_bytes;              // address step of a channel: 1, or 0 to repeat one byte
   int channels;             // channels of the block
@@ -46,18 +48,19 @@ inline DF_NOINLINE void load_source(const uint8_t *from, const Block block, bool
     for (int ix = 0; ix < block.x_count; ++ix) {
 #pragma HLS LOOP_TRIPCOUNT min=1 max=64
       const int y = block.y + iy;
-      const int x = block.x + ix;
-      const bool inside = y >= 0 && y < block.y_size && x >= 0 && x < block.x_size;
+      const int x = block.x + ix * block.x_step;
+      const bool row_inside = y >= 0 && y < block.y_size;
       const addr_t address = block.base + y * block.y_bytes + x * block.x_bytes;
       int line = block.line + iy * block.y_lines + ix * block.x_lines;
       for (int c = 0; c < block.channels; c += block.lanes) {
 #pragma HLS PIPELINE II=1
 #pragma HLS LOOP_TRIPCOUNT min=1 max=8
-        const int valid = inside ? least(block.lanes, block.channels - c) : 0;
+        const int valid = row_inside ? least(block.lanes, block.channels - c) : 0;
         for (int lane = 0; lane < kLine; ++lane) {
 #pragma HLS UNROLL
+          const int column = x + (c + lane) * block.x_lane;
           diff_t value = 0;
-          if (lane < valid) {
+          if (lane < valid && column >= 0 && column < block.x_size) {
             value = difference(from[address + (c + lane) * block.c_bytes], is_signed, zero);
           }
           for (int port = 0; port < kPorts; ++port) {

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import dataflow
+from dataflow import cli
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -41,7 +47,7 @@ def test_wheel_has_every_file_of_hw_templates_and_the_package(wheel: Path) -> No
 
 def test_wheel_has_neither_tests_nor_examples(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
-    assert tops == {"dataflow", "dataflow-0.1.0.dist-info"}
+    assert tops == {"dataflow", f"dataflow-{dataflow.__version__}.dist-info"}
 
 
 def test_unpacked_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
@@ -60,3 +66,36 @@ def test_unpacked_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     )
     data = tmp_path / "dataflow" / "_data"
     assert done.stdout.split() == ["edge8", str(data / "hw" / "arch"), str(data / "templates")]
+
+
+def test_readme_names_every_command_and_dependency() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for name in cli.cli.commands:
+        assert f"| `{name} " in readme
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    tests = project["optional-dependencies"]["test"]
+    section = readme[readme.index("## Dependencies") :]
+    for requirement in [*project["dependencies"], *tests]:
+        match = re.match(r"[\w-]+", requirement)
+        assert match is not None
+        assert match[0].startswith("types-") or match[0] in section, requirement
+
+
+def test_make_names_all_that_is_missing(tmp_path: Path) -> None:
+    """With nothing but make, bash and Python on the path."""
+    for name in ("make", "bash", "sed"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python3").chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / "make", "demo"],
+        cwd=REPOSITORY,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert lines[0] == "error: missing: g++ perl"
+    assert lines[1].split() == ["Debian,", "Ubuntu:", "sudo", "apt-get", "install", "g++", "perl"]

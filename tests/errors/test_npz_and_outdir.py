@@ -22,7 +22,7 @@ def message_of(error: pytest.ExceptionInfo[DataflowError], folder: Path) -> str:
 
 
 def test_arrays_come_back_in_the_order_of_the_model() -> None:
-    assert list(check_arrays(GOOD, SPECS, "i.npz")) == ["x", "mask"]
+    assert list(check_arrays(GOOD, SPECS)) == ["x", "mask"]
 
 
 @pytest.mark.parametrize(
@@ -30,32 +30,32 @@ def test_arrays_come_back_in_the_order_of_the_model() -> None:
     [
         (
             {"maks": np.zeros(2, np.int8)},
-            "i.npz: maks: the model has no input of this name; did you mean 'mask'? "
+            "input 'maks': the model has no input of this name; did you mean 'mask'? "
             "inputs: 'x', 'mask'",
         ),
-        ({"x": None}, "i.npz: x: is missing; add an array of shape (1, 3) and dtype float32"),
+        ({"x": None}, "input 'x': is missing; add an array of shape (1, 3) and dtype float32"),
         (
             {"x": np.ones((3, 1), np.float32)},
-            "i.npz: x: has shape (3, 1); the model takes shape (1, 3)",
+            "input 'x': has shape (3, 1); the model takes shape (1, 3)",
         ),
         (
             {"x": np.ones((1, 3))},
-            "i.npz: x: has dtype float64; the model takes float32: use .astype(numpy.float32)",
+            "input 'x': has dtype float64; the model takes float32: use .astype(numpy.float32)",
         ),
         (
             {"mask": np.zeros(2, np.uint8)},
-            "i.npz: mask: has dtype uint8; the model takes int8: use .astype(numpy.int8)",
+            "input 'mask': has dtype uint8; the model takes int8: use .astype(numpy.int8)",
         ),
         (
             {"x": np.array([[1, np.inf, 0]], np.float32)},
-            "i.npz: x: holds NaN or infinity; give finite numbers",
+            "input 'x': holds NaN or infinity; give finite numbers",
         ),
     ],
 )
 def test_wrong_array_is_named(change: dict[str, Array | None], message: str) -> None:
     arrays = {k: v for k, v in {**GOOD, **change}.items() if v is not None}
     with pytest.raises(DataflowError) as caught:
-        check_arrays(arrays, SPECS, "i.npz")
+        check_arrays(arrays, SPECS)
     assert str(caught.value) == message
 
 

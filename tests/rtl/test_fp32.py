@@ -1,8 +1,9 @@
 """The binary32 units, bit for bit against oracles that share nothing with them.
 
-A testbench streams binary operand files through the units. ``fma`` is vectorised: the product of two binary32 values is exact in binary64, Knuth's two-sum
-gives the exact error of the binary64 sum, and rounding that sum to odd makes the final rounding to
-binary32 the only one (Boldo and Melquiond, "Emulation of a FMA and correctly-rounded sums", 2008).
+A testbench streams binary operand files through the units. ``fma`` is vectorised: the product of
+two binary32 values is exact in binary64, Knuth's two-sum gives the exact error of the binary64 sum,
+and rounding that sum to odd makes the final rounding to binary32 the only one (Boldo and Melquiond,
+"Emulation of a FMA and correctly-rounded sums", 2008).
 ``fma_exact`` does the same by rational numbers, one case at a time.
 """
 

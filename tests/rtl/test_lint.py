@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dataflow.arch import load_architecture, machine_of
 from dataflow.cosim.lint import lint, source_order
+from dataflow.emit import sv_package
 from dataflow.errors import DataflowError
+from dataflow.resources import rtl_dir
 
-ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = source_order((ROOT / "hw/rtl").rglob("*.sv"))
+LIBRARY = source_order(rtl_dir().rglob("*.sv"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in LIBRARY}
 MODULES = [path for path, text in TEXTS.items() if re.search(r"^module \w+", text, re.MULTILINE)]
 
@@ -37,10 +39,14 @@ def test_lines_are_at_most_100_columns(path: Path) -> None:
 
 
 @pytest.mark.rtl
+@pytest.mark.parametrize("architecture", ["edge8", "edge16", "edge32"])
 @pytest.mark.parametrize("top", ROOTS)
-def test_design_is_lint_clean(top: str) -> None:
+def test_design_is_lint_clean(top: str, architecture: str, tmp_path: Path) -> None:
     """Every module that no other one instantiates, with all below it."""
-    assert [str(message) for message in lint(LIBRARY, top)] == []
+    package = tmp_path / "df_pkg.sv"
+    package.write_text(sv_package(machine_of(load_architecture(architecture))), encoding="utf-8")
+    files = source_order([package, *LIBRARY])
+    assert [str(message) for message in lint(files, top)] == []
 
 
 @pytest.mark.rtl
@@ -55,9 +61,12 @@ def test_lint_reports_both_tools(tmp_path: Path) -> None:
     assert ("slang", "UnknownSystemName", 6) in found
     assert any(tool == "verilator" and line == 6 for tool, _, line in found)
     source.write_text(source.read_text().replace("  initial $nosuchtask;\n", ""))
-    (message,) = (m for m in lint([source], "bad") if m.tool == "verilator")
-    assert (message.code, message.line) == ("WIDTHTRUNC", 5)
-    assert str(message).endswith("generates 4 bits. [verilator WIDTHTRUNC]")
+    messages = lint([source], "bad")
+    assert [(m.tool, m.code, m.line) for m in messages] == [
+        ("verilator", "WIDTHTRUNC", 5),
+        ("verilator", "UNUSEDSIGNAL", 2),
+    ]
+    assert str(messages[0]).endswith("generates 4 bits. [verilator WIDTHTRUNC]")
 
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:

@@ -146,7 +146,8 @@ class TileBox:
         return self.batch * self.rows * max(pitch, self.row_bytes)
 
 
-def _window(layer: Layer, dim: Dim, count: int) -> int:
+def window(layer: Layer, dim: Dim, count: int) -> int:
+    """Input rows (dim p) or columns (q) that ``count`` output points reach, halo included."""
     taps, stride, dilation = (
         (layer.taps_r, layer.stride_p, layer.dilation_r)
         if dim == "p"
@@ -168,8 +169,8 @@ def source_box(layer: Layer, tiling: Tiling, depth: int | None = None) -> TileBo
             chan = tiling.tile["k"] if "g" in tiled or layer.groups == 1 else c
     elif "n" in tiled and not layer.source.splat:
         chan = tiling.tile["n"]
-    rows, y0 = (y, 0) if "p" not in tiled else (_window(layer, "p", tiling.tile["p"]), -layer.pad_p)
-    cols, x0 = (x, 0) if "q" not in tiled else (_window(layer, "q", tiling.tile["q"]), -layer.pad_q)
+    rows, y0 = (y, 0) if "p" not in tiled else (window(layer, "p", tiling.tile["p"]), -layer.pad_p)
+    cols, x0 = (x, 0) if "q" not in tiled else (window(layer, "q", tiling.tile["q"]), -layer.pad_q)
     return _shrunk(
         layer.source, TileBox(1 if "b" in tiled else b, rows, cols, chan, y0, x0, tiled)
     )

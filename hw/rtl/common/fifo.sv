@@ -1,7 +1,8 @@
 // Synchronous first-in first-out buffer with valid/ready on both sides.
 //
-// A word accepted in cycle c is offered from cycle c + 1. Both sides take a word a cycle; in_ready_o
-// and out_valid_o depend on registers only. The store is an array read asynchronously (LUT RAM).
+// A word accepted in cycle c is offered from cycle c + 1. Both sides take a word a cycle;
+// in_ready_o and out_valid_o depend on registers only. The store is an array that is read
+// asynchronously (LUT RAM).
 
 module fifo #(
   parameter int unsigned Width = 32,

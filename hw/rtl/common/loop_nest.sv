@@ -2,8 +2,8 @@
 //
 // load_i sets every index to 0; step_i advances to the next iteration (an odometer). Both take
 // effect at the clock edge; the outputs are combinational functions of the indices. trips_i is read
-// in every cycle, so it must hold from the cycle after load_i to the last iteration. Each trip count
-// is at least 1. A step in the last iteration returns every index to 0.
+// in every cycle, so it must hold from the cycle after load_i to the last iteration. Each trip
+// count is at least 1. A step in the last iteration returns every index to 0.
 
 module loop_nest #(
   parameter  int unsigned Levels = 6,

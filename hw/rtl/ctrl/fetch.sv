@@ -2,16 +2,17 @@
 //
 // start_i (one cycle, while idle) takes address and length. A burst (at most MaxBurst beats, inside
 // one 4 KiB page) is requested when the beats on their way and in the buffer leave room for it, so
-// a beat that arrives is always taken. The header in an instruction's first beat names the queue and
-// the number of beats; one beat is dealt per cycle, in program order, when its queue has room. The
-// END instruction stops requests; what still arrives behind it is dropped.
+// a beat that arrives is always taken. The header in an instruction's first beat names the queue
+// and the number of beats; one beat is dealt per cycle, in program order, when its queue has room.
+// The END instruction stops requests; what still arrives behind it is dropped.
 //
 // Latency: start_i in cycle c -> first request c + 1, a further one per cycle. A beat that arrives
 // in cycle c is dealt in c + 1 at the earliest and seen by the queue's collector in c + 2.
 //
-// done_o is high from the cycle after END has been dealt and all requested beats have been received,
-// until the next start; after an error likewise. error_o: 0 none, 1 a header has another version, an
-// unknown unit or length 0, 2 the program ended without END, 3 its address is not line aligned.
+// done_o rises when END has been read (or an error) and all requested beats have been received, two
+// cycles after the last of both has left the buffer, and stays until the next start. error_o: 0
+// none, 1 a header has another version, an unknown unit or length 0, 2 the program ended without
+// END, 3 its address is not line aligned.
 
 module fetch
   import df_pkg::*;

@@ -2,12 +2,14 @@
 // fields of the next instruction.
 //
 // Beats leave the FIFO one a cycle. The first StructBeats of an instruction fill the register; then
-// instr_valid_o offers it until instr_take_i. The other beats that header.beats counts (the payload,
-// vector only) are offered on payload_* after the take; then the next instruction is collected.
+// instr_valid_o offers it until instr_take_i. The other beats that header.beats counts (the
+// payload, vector only) are offered on payload_* after the take; then the next instruction is
+// collected.
 //
 // Latency: the last fixed beat accepted in cycle c -> instr_valid_o from c + 2 (FIFO, register).
 // instr_take_i in cycle c -> first payload beat or first collected beat in c + 1; so instructions
-// whose beats are all waiting follow each other StructBeats + payload beats + 1 cycles apart at best.
+// whose beats are all waiting follow each other at best StructBeats + payload beats + 1 cycles
+// apart.
 
 module instr_queue
   import df_pkg::*;
@@ -31,7 +33,7 @@ module instr_queue
   input  logic                  payload_ready_i,
   output logic [LineBits-1:0]   payload_data_o,
 
-  output logic                  idle_o  // nothing inside; a beat accepted now shows in the next cycle
+  output logic                  idle_o  // nothing inside
 );
 
   localparam int unsigned IdxW = StructBeats > 1 ? $clog2(StructBeats) : 1;

@@ -46,7 +46,8 @@ module block_walker
   localparam int unsigned BurstBytes = MaxBurst * LineBytes;
 
   if (BurstBytes > PageBytes || MaxBurst > 256) begin : gen_burst_check
-    $error("a burst of %0d beats of %0d bytes exceeds 256 beats or 4096 bytes", MaxBurst, LineBytes);
+    $error("a burst of %0d beats of %0d bytes exceeds 256 beats or 4096 bytes", MaxBurst,
+           LineBytes);
   end
 
   typedef enum logic [1:0] {

@@ -1,4 +1,4 @@
-// What the issuing and the delivering side of the load engine tell each other.
+// What the issuing sides of the load and store engines tell the sides that move the data.
 
 package dma_pkg;
 
@@ -18,5 +18,12 @@ package dma_pkg;
     logic                        last;     // the tile's event follows
     logic                        retire;   // the instruction ends here
   } burst_t;
+
+  typedef struct packed {
+    logic [23:0]                 on_chip;  // local address of byte 0 of the first beat
+    logic [df_pkg::LineIdxW-1:0] offset;   // of the first byte in the first beat
+    logic [12:0]                 bytes;    // 0: no data belongs to this entry
+    logic                        last;     // the tile is free after it
+  } write_burst_t;
 
 endpackage

@@ -52,7 +52,8 @@ module dma_read
   assign fetch_ready_o = request_ready;
   assign load_ready_o = request_ready && !fetch_valid_i;
   assign request_valid = fetch_valid_i || load_valid_i;
-  assign request = fetch_valid_i ? {1'b0, fetch_addr_i, fetch_len_i} : {1'b1, load_addr_i, load_len_i};
+  assign request = fetch_valid_i ? {1'b0, fetch_addr_i, fetch_len_i}
+                                 : {1'b1, load_addr_i, load_len_i};
 
   fifo #(
     .Width(RequestW),

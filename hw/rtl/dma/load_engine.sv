@@ -4,15 +4,15 @@
 //
 // Cycle by cycle (request = a cycle in which req_valid_o && req_ready_i):
 //   Idle  takes the instruction (instr_valid_i high) in cycle c; Pick follows in c + 1.
-//   Pick  one cycle for each reference that fires, in the order weights, params, source, second, and
-//         one at the end of each iteration, which steps the loops, or after the last iteration
+//   Pick  one cycle for each reference that fires, in the order weights, params, source, second,
+//         and one at the end of each iteration, which steps the loops, or after the last iteration
 //         passes the retirement on (Idle follows; this waits for the FIFO).
-//   Go    one cycle; for source and second also the cycles until `retired` and `ready` are reached.
-//         A reference without a byte to load (all clipped, no lines) ends here (a clipped one waits
-//         for the FIFO); Pick follows.
-//   Run   first the clipped rows and columns at the front of the tile, one cycle each, then one burst
-//         a cycle; a burst waits for ring room, for the request buffer of dma_read and for the FIFO.
-//         Pick follows the cycle of the last burst.
+//   Go    one cycle; for source and second also the cycles until `retired` and `ready` are
+//         reached. A reference without a byte to load (all clipped, no lines) ends here (a clipped
+//         one waits for the FIFO); Pick follows.
+//   Run   first the clipped rows and columns at the front of the tile, one cycle each, then one
+//         burst a cycle; a burst waits for ring room, for the request buffer of dma_read and for
+//         the FIFO. Pick follows the cycle of the last burst.
 // So a reference with b bursts takes 2 + skipped + b cycles when it waits nowhere. Ring room counts
 // the lines that w_freed_i and p_freed_i show in the cycle of the request.
 //
@@ -48,7 +48,7 @@ module load_engine
   output logic                             wbuf_we_o,
   output logic [WbufAddrW-1:0]             wbuf_addr_o,
   output logic [LineBits-1:0]              wbuf_data_o,
-  output logic [EventW-1:0]                w_written_o,  // lines whose data a read of this cycle sees
+  output logic [EventW-1:0]                w_written_o,  // lines whose data a read now sees
   input  logic [EventW-1:0]                w_freed_i,    // lines freed so far
 
   output logic                             param_we_o,

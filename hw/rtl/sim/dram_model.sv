@@ -4,24 +4,24 @@
 // and ready both high at edge t.
 //   * AR handshake in cycle t: the first R beat is valid from cycle t + READ_LATENCY, then one beat
 //     a cycle, bursts in order, back to back when the latency of the next one has passed.
-//   * AR is ready while fewer than MAX_READS bursts are outstanding; a burst is outstanding from the
-//     cycle after its AR handshake up to and including the cycle of its RLAST handshake.
+//   * AR is ready while fewer than MAX_READS bursts are outstanding; a burst is outstanding from
+//     the cycle after its AR handshake up to and including the cycle of its RLAST handshake.
 //   * W is ready for every cycle in which a write address has arrived, at the earliest with its AW
 //     handshake. WLAST handshake in cycle t: B is valid from cycle t + WRITE_LATENCY.
 //   * AW is ready while fewer than MAX_WRITES bursts wait for their B handshake.
 //   * Reads and writes do not disturb each other.
 // +stall=P (per mille) refuses each channel with probability P in each cycle, drawn apart for the
-// five channels from +seed=N: AR, AW and W ready stay low, a new R or B valid is put off (once valid
-// it stays).
+// five channels from +seed=N: AR, AW and W ready stay low, a new R or B valid is put off (once
+// valid it stays).
 //
 // Contents: +image0=FILE +addr0=HEX .. +image3 +addr3: raw bytes, address a multiple of 8. All
 // other memory is zero. A pulse on dump_i appends the bytes [dump_lo_i, dump_hi_i), multiples of 8,
 // to the file +dump_file=F.
 //
 // Checked and counted in protocol_errors_o: valid and payload hold until ready; INCR bursts of the
-// full width, inside 4 KiB and inside the memory; WLAST on the last beat only. hazards_o counts what
-// AXI leaves undefined: a read that is accepted while an overlapping write has no response yet, or
-// a write while an overlapping read is under way. The first few of each are printed.
+// full width, inside 4 KiB and inside the memory; WLAST on the last beat only. hazards_o counts
+// what AXI leaves undefined: a read that is accepted while an overlapping write has no response
+// yet, or a write while an overlapping read is under way. The first few of each are printed.
 
 module dram_model #(
   parameter int unsigned DATA_BYTES = 16,      // a power of two, at least 8
@@ -106,7 +106,8 @@ module dram_model #(
   if (READ_LATENCY < 2 || WRITE_LATENCY < 2) begin : gen_latency_check
     $error("latencies are %0d and %0d, must be at least 2", READ_LATENCY, WRITE_LATENCY);
   end
-  if (MEM_BYTES_LOG2 < 12 || MEM_BYTES_LOG2 > 33 || MEM_BYTES_LOG2 > ADDR_WIDTH) begin : gen_mem_check
+  if (MEM_BYTES_LOG2 < 12 || MEM_BYTES_LOG2 > 33 || MEM_BYTES_LOG2 > ADDR_WIDTH)
+  begin : gen_mem_check
     $error("MEM_BYTES_LOG2 is %0d, must be 12 to 33, at most ADDR_WIDTH", MEM_BYTES_LOG2);
   end
 
@@ -274,7 +275,8 @@ module dram_model #(
       end
       if (r_free) begin
         r_valid_o <= 1'b0;
-        if (read_next_q != read_in_q && read_due_q[read_head] <= cycle_q + 64'd1 && !stall_q[1]) begin
+        if (read_next_q != read_in_q && read_due_q[read_head] <= cycle_q + 64'd1
+            && !stall_q[1]) begin
           automatic line_t line = read_line_q[read_head] + line_t'(read_beat_q);
           automatic logic last = read_beat_q == read_len_q[read_head];
           for (int i = 0; i < int'(BeatWords); i++) begin

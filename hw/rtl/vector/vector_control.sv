@@ -65,7 +65,10 @@ module vector_control
   end
 
   logic              busy_q;
+  // Waived: where the tile begins is read when it is loaded.
+  // verilator lint_off UNUSEDSIGNAL
   tile_work_t        tile_q;
+  // verilator lint_on UNUSEDSIGNAL
   logic [15:0]       block_q;
   logic [1:0]        params_left_q;
   logic [OpIdxW-1:0] op_q;
@@ -101,8 +104,8 @@ module vector_control
   assign block_last = block_q == tile_q.block_last;
   assign tile_end = block_end && block_last;
 
-  assign uses_s0 = op_i.a == OperandS0 || op_i.b == OperandS0 || op_i.c == OperandS0;
-  assign uses_s1 = op_i.a == OperandS1 || op_i.b == OperandS1 || op_i.c == OperandS1;
+  assign uses_s0 = selects(op_i.a, op_i.b, op_i.c, OperandS0);
+  assign uses_s1 = selects(op_i.a, op_i.b, op_i.c, OperandS1);
 
   assign emit_param = busy_q && params_left_q != '0;
   assign waits = busy_q && !emit_param && line_q == '0 && op_i.depends && gap_q != '0;

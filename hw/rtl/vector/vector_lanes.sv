@@ -25,7 +25,10 @@ module vector_lanes
   // verilator lint_on UNUSEDSIGNAL
 
   input  logic                table_we_i,
+  // Waived: how many bits count depends on the width of a beat.
+  // verilator lint_off UNUSEDSIGNAL
   input  logic [7:0]          table_beat_i,
+  // verilator lint_on UNUSEDSIGNAL
   input  logic [LineBits-1:0] table_data_i,
 
   input  logic                line_valid_i,  // stage 0
@@ -69,6 +72,7 @@ module vector_lanes
   // Waived: each stage reads some fields only.
   // verilator lint_off UNUSEDSIGNAL
   line_t               pipe_q [WriteStage+1];
+  line_t               select, execute, finish, write;  // at these stages
   // verilator lint_on UNUSEDSIGNAL
 
   always_ff @(posedge clk_i) begin
@@ -83,6 +87,10 @@ module vector_lanes
     end
   end
 
+  assign select = pipe_q[SelectStage];
+  assign execute = pipe_q[ExecuteStage];
+  assign finish = pipe_q[FinishStage];
+  assign write = pipe_q[WriteStage];
   assign front_busy_o = valid_q[SelectStage-1:1] != '0;
   assign busy_o = valid_q != '0;
 
@@ -157,28 +165,31 @@ module vector_lanes
     endcase
   endfunction
 
-  assign write_line = RegW'({pipe_q[WriteStage].op.dst, pipe_q[WriteStage].line});
-  assign forward = valid_q[WriteStage] && pipe_q[WriteStage].op.write
-                   && !pipe_q[WriteStage].param
-                   && pipe_q[WriteStage].line == pipe_q[SelectStage].line;
+  assign write_line = RegW'({write.op.dst, write.line});
+  assign forward = valid_q[WriteStage] && write.op.write && !write.param
+                   && write.line == select.line;
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[SelectStage] && !pipe_q[SelectStage].param) begin
-      automatic micro_op_t op = pipe_q[SelectStage].op;
-      automatic logic [StripW-1:0] line = pipe_q[SelectStage].line;
-      automatic logic [31:0] a_scalar = scalar(op.a, instr_i.constants);
-      automatic logic [31:0] b_scalar = scalar(op.b, instr_i.constants);
-      automatic logic [31:0] c_scalar = scalar(op.c, instr_i.constants);
-      automatic logic a_new = forward && pipe_q[WriteStage].op.dst == op.a[1:0];
-      automatic logic b_new = forward && pipe_q[WriteStage].op.dst == op.b[1:0];
-      automatic logic c_new = forward && pipe_q[WriteStage].op.dst == op.c[1:0];
+    if (valid_q[SelectStage] && !select.param) begin
+      automatic logic [4:0] sa = select.op.a;
+      automatic logic [4:0] sb = select.op.b;
+      automatic logic [4:0] sc = select.op.c;
+      automatic logic [RegW-1:0] a_line = RegW'({sa[1:0], select.line});
+      automatic logic [RegW-1:0] b_line = RegW'({sb[1:0], select.line});
+      automatic logic [RegW-1:0] c_line = RegW'({sc[1:0], select.line});
+      automatic logic [31:0] a_scalar = scalar(sa, instr_i.constants);
+      automatic logic [31:0] b_scalar = scalar(sb, instr_i.constants);
+      automatic logic [31:0] c_scalar = scalar(sc, instr_i.constants);
+      automatic logic a_new = forward && write.op.dst == sa[1:0];
+      automatic logic b_new = forward && write.op.dst == sb[1:0];
+      automatic logic c_new = forward && write.op.dst == sc[1:0];
       for (int unsigned c = 0; c < Cols; c++) begin
-        a_q[c] <= op.a[4:3] != '0 ? a_scalar : op.a[2] ? operand_q[op.a[1:0]][c]
-                  : a_new ? result[c] : regfile_q[RegW'({op.a[1:0], line})][c];
-        b_q[c] <= op.b[4:3] != '0 ? b_scalar : op.b[2] ? operand_q[op.b[1:0]][c]
-                  : b_new ? result[c] : regfile_q[RegW'({op.b[1:0], line})][c];
-        c_q[c] <= op.c[4:3] != '0 ? c_scalar : op.c[2] ? operand_q[op.c[1:0]][c]
-                  : c_new ? result[c] : regfile_q[RegW'({op.c[1:0], line})][c];
+        a_q[c] <= sa[4:3] != '0 ? a_scalar : sa[2] ? operand_q[sa[1:0]][c]
+                  : a_new ? result[c] : regfile_q[a_line][c];
+        b_q[c] <= sb[4:3] != '0 ? b_scalar : sb[2] ? operand_q[sb[1:0]][c]
+                  : b_new ? result[c] : regfile_q[b_line][c];
+        c_q[c] <= sc[4:3] != '0 ? c_scalar : sc[2] ? operand_q[sc[1:0]][c]
+                  : c_new ? result[c] : regfile_q[c_line][c];
       end
     end
   end
@@ -204,9 +215,7 @@ module vector_lanes
 
   logic [31:0] a [Cols], b [Cols], c [Cols];
   logic [31:0] a_sign, b_sign, c_sign;
-  line_t       execute;
 
-  assign execute = pipe_q[ExecuteStage];
   assign a_sign = {execute.op.a_negate, 31'b0};
   assign b_sign = {execute.op.b_negate, 31'b0};
   assign c_sign = {execute.op.c_negate, 31'b0};
@@ -246,8 +255,10 @@ module vector_lanes
     endcase
   endfunction
 
-  function automatic logic long_way(input line_t flight);
-    return flight.op.op == OpFma && !flight.take_b && !flight.param;
+  function automatic logic long_way(
+    input logic [3:0] operation, input logic take_b, input logic param
+  );
+    return operation == OpFma && !take_b && !param;
   endfunction
 
   function automatic logic [7:0] lookup(input logic [7:0] index);
@@ -262,7 +273,7 @@ module vector_lanes
   end
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[ExecuteStage] && !long_way(execute)) begin
+    if (valid_q[ExecuteStage] && !long_way(execute.op.op, execute.take_b, execute.param)) begin
       if (execute.take_b) begin
         delay_q[now_q] <= b;
       end else if (execute.op.op == OpLookup) begin
@@ -283,7 +294,7 @@ module vector_lanes
 
   always_comb begin
     for (int unsigned s = ExecuteStage; s <= FinishStage; s++) begin
-      in_fma[s] = valid_q[s] && long_way(pipe_q[s]);
+      in_fma[s] = valid_q[s] && long_way(pipe_q[s].op.op, pipe_q[s].take_b, pipe_q[s].param);
     end
     fma_moves = in_fma[FinishStage-1:ExecuteStage] != '0;
   end
@@ -293,16 +304,14 @@ module vector_lanes
   logic [31:0]       value [Cols];
   logic [31:0]       value_q [Cols];
   logic signed [9:0] code [Cols];
-  line_t             finish;
   logic              to_code;
   logic [$clog2(DelayDepth)-1:0] then;
 
-  assign finish = pipe_q[FinishStage];
   assign then = now_q - ($clog2(DelayDepth))'(Delay);
-  assign to_code = valid_q[FinishStage] && rounds(finish.op);
+  assign to_code = valid_q[FinishStage] && rounds(finish.op.to_int, finish.op.op);
 
-  function automatic logic rounds(input micro_op_t op);
-    return op.to_int && (op.op == OpFma || op.op == OpFmax || op.op == OpFmin);
+  function automatic logic rounds(input logic to_int, input logic [3:0] operation);
+    return to_int && (operation == OpFma || operation == OpFmax || operation == OpFmin);
   endfunction
 
   always_comb begin
@@ -352,13 +361,9 @@ module vector_lanes
 
   // Stage 11: write.
 
-  line_t write;
-
-  assign write = pipe_q[WriteStage];
-
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      result[i] = rounds(write.op) ? 32'(code[i]) : value_q[i];
+      result[i] = rounds(write.op.to_int, write.op.op) ? 32'(code[i]) : value_q[i];
     end
     sink_data_o = '0;
     for (int unsigned i = 0; i < Cols; i++) sink_data_o[8*i +: 8] = result[i][7:0];
@@ -376,16 +381,24 @@ module vector_lanes
   end
 
   // Simulation check only: the program builder sets `depends` where it is needed.
-  function automatic logic reads(input micro_op_t op, input logic [1:0] register);
-    return op.a == 5'(register) || op.b == 5'(register) || op.c == 5'(register);
+  function automatic logic reads(
+    input logic [3:0] operation, input logic take_b, input logic [4:0] a_selector,
+    input logic [4:0] b_selector, input logic [4:0] c_selector, input logic [4:0] register
+  );
+    logic unary;
+    unary = operation == OpLookup || operation == OpMove;
+    if (take_b) return b_selector == register;
+    return a_selector == register || (!unary && b_selector == register)
+           || (operation == OpFma && c_selector == register);
   endfunction
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[SelectStage] && !pipe_q[SelectStage].param) begin
+    if (valid_q[SelectStage] && !select.param) begin
       for (int unsigned s = SelectStage + 1; s < WriteStage; s++) begin
         if (valid_q[s] && pipe_q[s].op.write && !pipe_q[s].param
-            && pipe_q[s].line == pipe_q[SelectStage].line
-            && reads(pipe_q[SelectStage].op, pipe_q[s].op.dst)) begin
+            && pipe_q[s].line == select.line
+            && reads(select.op.op, select.take_b, select.op.a, select.op.b, select.op.c,
+                     5'(pipe_q[s].op.dst))) begin
           $error("vector: register %0d is read %0d cycles after its write was issued",
                  pipe_q[s].op.dst, s - SelectStage);
         end

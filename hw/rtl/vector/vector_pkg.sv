@@ -81,6 +81,13 @@ package vector_pkg;
     logic [15:0]          layer;
   } line_t;
 
+  // Is `source` one of the operands a, b, c? (Selectors that an operation does not use are 0.)
+  function automatic logic selects(
+    input logic [4:0] a, input logic [4:0] b, input logic [4:0] c, input logic [4:0] source
+  );
+    return a == source || b == source || c == source;
+  endfunction
+
   typedef enum logic [2:0] {
     CursorHold,
     CursorLoad,     // to the base

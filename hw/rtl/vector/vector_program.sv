@@ -86,10 +86,6 @@ module vector_program
     assign op_o = ops_q[op_index_i];
   end
 
-  function automatic logic reads(input micro_op_t op, input operand_e source);
-    return op.a == source || op.b == source || op.c == source;
-  endfunction
-
   always_ff @(posedge clk_i) begin
     if (take_o) instr_q <= instr_i;
     if (accept && state_q == Ops) begin
@@ -100,9 +96,14 @@ module vector_program
       end
       for (int unsigned i = 0; i < OpsPerBeat; i++) begin
         automatic logic [7:0] index = first_op + 8'(i);
+        // Waived: only the operands count here.
+        // verilator lint_off UNUSEDSIGNAL
         automatic micro_op_t op = payload_data_i[$bits(micro_op_t)*i +: $bits(micro_op_t)];
-        if (index < op_count && reads(op, OperandS0)) last_s0_q <= OpIdxW'(index);
-        if (index < op_count && reads(op, OperandS1)) last_s1_q <= OpIdxW'(index);
+        // verilator lint_on UNUSEDSIGNAL
+        if (index < op_count) begin
+          if (selects(op.a, op.b, op.c, OperandS0)) last_s0_q <= OpIdxW'(index);
+          if (selects(op.a, op.b, op.c, OperandS1)) last_s1_q <= OpIdxW'(index);
+        end
       end
     end
   end

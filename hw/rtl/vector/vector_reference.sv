@@ -2,7 +2,7 @@
 // fires there, and whether the event that it waits for has been reached.
 //
 // The slot is chosen by the fire and kept for the whole scope. Outputs are combinational functions
-// of registers, instruction fields, opens_i and counters_i; step_i moves to the next iteration.
+// of registers, instruction fields, first_i and counters_i; step_i moves to the next iteration.
 
 module vector_reference
   import df_pkg::*;
@@ -13,7 +13,7 @@ module vector_reference
   input  logic                 start_i,
   input  logic                 step_i,
   input  logic [LevelIdxW-1:0] level_i,
-  input  logic [Levels-1:0]    opens_i,  // this level and all deeper ones stand at index 0
+  input  logic [Levels-1:0]    first_i,  // levels that stand at index 0
   input  tile_t                tile_i,
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
 
@@ -58,7 +58,7 @@ module vector_reference
     .reached_o
   );
 
-  assign fires_o = tile_i.enable && (tile_i.depth >= 3'(Levels) || opens_i[tile_i.depth]);
+  assign fires_o = tile_i.enable && all_from(first_i, tile_i.depth);
   assign addr_o = offset + (fires_o ? slot : slot_q);
 
   always_ff @(posedge clk_i) begin

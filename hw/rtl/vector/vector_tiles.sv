@@ -32,7 +32,7 @@ module vector_tiles
   logic                   busy_q, tile_valid_q;
   tile_work_t             tile_q, tile_d;
   logic                   push;
-  logic [Levels-1:0]      first, last, opens, closes;
+  logic [Levels-1:0]      first, last;
   logic                   all_last;
   logic [LevelIdxW-1:0]   level, level_q;
   logic                   stepped_q;  // the current iteration was reached by a step of level_q
@@ -66,7 +66,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .opens_i   (opens),
+    .first_i   (first),
     .tile_i    (instr_i.first.tile),
     .counters_i,
     .fires_o   (first_fires),
@@ -79,7 +79,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .opens_i   (opens),
+    .first_i   (first),
     .tile_i    (instr_i.second.tile),
     .counters_i,
     .fires_o   (second_fires),
@@ -92,7 +92,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .opens_i   (opens),
+    .first_i   (first),
     .tile_i    (instr_i.sink),
     .counters_i,
     .fires_o   (sink_fires),
@@ -127,31 +127,12 @@ module vector_tiles
   );
 
   always_comb begin
-    for (int unsigned l = 0; l < Levels; l++) begin
-      opens[l] = 1'b1;
-      closes[l] = 1'b1;
-      for (int unsigned m = l; m < Levels; m++) begin
-        opens[l] = opens[l] && first[m];
-        closes[l] = closes[l] && last[m];
-      end
-    end
+    for (int unsigned l = 0; l < Levels; l++) tile_d.opens[l] = all_from(first, 3'(l));
   end
-
-  function automatic logic at_last(input logic [2:0] l, input logic [Levels-1:0] standing);
-    return l < 3'(Levels) && standing[l];
-  endfunction
-
-  // A reference of depth 6 or more has a scope of one iteration.
-  function automatic logic scope(input logic [2:0] depth, input logic [Levels-1:0] edges);
-    return depth >= 3'(Levels) || edges[depth];
-  endfunction
 
   assign acc_distance = counters_i[EventArrayAcc] - acc_wanted_q;
   assign acc_reached = !acc_distance[EventW-1];
-  assign retired = counters_i[EventLoadDone] >= EventW'(instr_i.retired.load)
-                   && counters_i[EventArrayDone] >= EventW'(instr_i.retired.array)
-                   && counters_i[EventVectorDone] >= EventW'(instr_i.retired.vector)
-                   && counters_i[EventStoreDone] >= EventW'(instr_i.retired.store);
+  assign retired = all_retired(counters_i, instr_i.retired);
   assign source_ready = retired && (!second_fires || second_reached)
                         && (instr_i.from_acc ? acc_reached : !first_fires || first_reached);
   assign sink_ready = !sink_fires || sink_reached;
@@ -161,21 +142,20 @@ module vector_tiles
   assign tile_d.second_addr = second_addr;
   assign tile_d.sink_addr = sink_addr;
   assign tile_d.acc_half = !acc_wanted_q[0];
-  assign tile_d.p_last = instr_i.p_count[at_last(instr_i.p_level, last)] - 16'd1;
-  assign tile_d.q_last = instr_i.q_count[at_last(instr_i.q_level, last)] - 16'd1;
-  assign tile_d.block_last = instr_i.blocks[at_last(instr_i.n_level, last)] - 16'd1;
-  assign tile_d.lanes_last = instr_i.lanes_last[at_last(instr_i.n_level, last)];
-  assign tile_d.limit = instr_i.limit[at_last(instr_i.q_level, last)];
+  assign tile_d.p_last = instr_i.p_count[ragged(last, instr_i.p_level)] - 16'd1;
+  assign tile_d.q_last = instr_i.q_count[ragged(last, instr_i.q_level)] - 16'd1;
+  assign tile_d.block_last = instr_i.blocks[ragged(last, instr_i.n_level)] - 16'd1;
+  assign tile_d.lanes_last = instr_i.lanes_last[ragged(last, instr_i.n_level)];
+  assign tile_d.limit = instr_i.limit[ragged(last, instr_i.q_level)];
   assign tile_d.release_first = instr_i.from_acc
                                 || (instr_i.first.tile.enable
-                                    && scope(instr_i.first.tile.depth, closes));
+                                    && all_from(last, instr_i.first.tile.depth));
   assign tile_d.release_second = instr_i.second.tile.enable
-                                 && scope(instr_i.second.tile.depth, closes);
-  assign tile_d.release_out = instr_i.sink.enable && scope(instr_i.sink.depth, closes);
-  assign tile_d.release_params = scope(instr_i.params_depth, closes);
+                                 && all_from(last, instr_i.second.tile.depth);
+  assign tile_d.release_out = instr_i.sink.enable && all_from(last, instr_i.sink.depth);
+  assign tile_d.release_params = all_from(last, instr_i.params_depth);
   assign tile_d.rewind = stepped_q && instr_i.params_irrelevant[level_q];
   assign tile_d.level = level_q;
-  assign tile_d.opens = opens;
   assign tile_d.instr_last = all_last;
 
   assign tile_valid_o = tile_valid_q;

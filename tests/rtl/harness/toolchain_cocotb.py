@@ -23,7 +23,7 @@ async def runs_until_done(dut: Any) -> None:
     dut.start.value = 0
     await RisingEdge(dut.done)
     length = int(os.environ["LENGTH"])
-    assert get_sim_time("ns") - begin == 2 * (length + 1)
+    assert get_sim_time("ns") - begin == 2 * length
 
 
 @cocotb.test()

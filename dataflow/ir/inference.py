@@ -1,0 +1,109 @@
+"""What a text cascade leaves unsaid: ranks, shapes and roles from the accesses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dataflow.ir.affine import Affine
+from dataflow.ir.dtype import F32, DType
+from dataflow.ir.expr import Access, Call, Const, Expr, accesses
+from dataflow.ir.ops import OPS, promote, result_type
+from dataflow.ir.statement import Statement
+
+
+def extents(statements: Sequence[Statement], sizes: Mapping[str, int]) -> dict[str, list[int]]:
+    """For each tensor the largest coordinate + 1 of each dimension, over all accesses."""
+    found: dict[str, list[int]] = {}
+    lower = {r.lower(): s for r, s in sizes.items()}
+    for statement in statements:
+        for item in (statement.output, *accesses(statement.expr)):
+            high = [i.bounds(lower)[1] + 1 for i in item.indices]
+            known = found.setdefault(item.tensor, high)
+            if item.indices or not known:
+                for k, value in enumerate(high[: len(known)]):
+                    known[k] = max(known[k], value)
+    return found
+
+
+def ranks_of(tensor: str, statements: Sequence[Statement]) -> list[str] | None:
+    """Ranks of an undeclared tensor: the single variables of its output accesses, or None."""
+    writers = [s.output for s in statements if s.output.tensor == tensor]
+    best: list[str | None] = []
+    for output in writers:
+        names = [_single(i) for i in output.indices]
+        if not best:
+            best = names
+        best = [old or new for old, new in zip(best, names, strict=False)]
+    if not writers or any(name is None for name in best):
+        return None
+    return [str(name).upper() for name in best]
+
+
+def _single(index: Affine) -> str | None:
+    return index.variables[0] if len(index.variables) == 1 else None
+
+
+def typed(expr: Expr, types: Mapping[str, DType], wanted: DType) -> Expr:
+    """The expression with its literals in the type that their operands ask for.
+
+    Raises DataflowError when operand types do not fit.
+    """
+    if isinstance(expr, Const):
+        return _literal(expr, promote(wanted))
+    if isinstance(expr, Access):
+        return expr
+    op = OPS[expr.op]
+    if op.rule == "to_f32":
+        return Call(expr.op, (typed(expr.args[0], types, DType("int", True, 32)),))
+    if op.rule == "to_s32":
+        return Call(expr.op, (typed(expr.args[0], types, F32),))
+    given = [_type(a, types) for a in expr.args]
+    asked = next((promote(t) for t in given if t is not None), promote(wanted))
+    if op.rule == "table":
+        return Call(expr.op, (typed(expr.args[0], types, asked), expr.args[1]))
+    if op.rule == "select":
+        value = next((promote(t) for t in given[1:] if t is not None), promote(wanted))
+        first = typed(expr.args[0], types, asked)
+        return Call(expr.op, (first, *(typed(a, types, value) for a in expr.args[1:])))
+    return Call(expr.op, tuple(typed(a, types, asked) for a in expr.args))
+
+
+def _literal(const: Const, wanted: DType) -> Const:
+    if wanted.is_float or const.dtype.is_float:
+        dtype = wanted if wanted.is_float else F32
+        with np.errstate(over="ignore"):
+            return Const(float(dtype.numpy.type(const.value)), dtype)
+    return Const(const.value, wanted)
+
+
+def _type(expr: Expr, types: Mapping[str, DType]) -> DType | None:
+    """Type of an expression, None when it is made of literals only."""
+    if isinstance(expr, Const):
+        return None
+    if isinstance(expr, Access):
+        return types.get(expr.tensor, F32)
+    rule = OPS[expr.op].rule
+    if rule == "to_f32":
+        return F32
+    if rule == "to_s32":
+        return DType("int", True, 32)
+    given = [_type(a, types) for a in expr.args]
+    known = [t for t in given if t is not None]
+    if rule == "table":
+        return given[1]
+    if rule == "compare":
+        return DType("bool", False, 1)
+    if rule == "select":
+        known = [t for t in given[1:] if t is not None]
+    return promote(known[0]) if known else None
+
+
+def reduced_variables(output: Access, expr: Expr) -> tuple[str, ...]:
+    """Variables of the expression that are not in the output, in order of first use."""
+    names = dict.fromkeys(v for a in accesses(expr) for v in a.variables)
+    return tuple(v for v in names if v not in output.variables)
+
+
+__all__ = ["extents", "ranks_of", "reduced_variables", "result_type", "typed"]

@@ -1,0 +1,246 @@
+"""Weight and parameter images: bytes in the exact order in which the engines consume them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from dataflow.ir.isa import LEVELS
+from dataflow.ir.mapping import Dim, Layer, LayerGraph, Tiling
+from dataflow.mapper.lowering.passes import Pass, feed, passes
+from dataflow.mapper.lowering.tiles import columns, ragged, tile_of, trips
+
+Array = np.ndarray
+
+WEIGHT_DIMS: frozenset[Dim] = frozenset(("g", "n", "k"))
+PARAM_DIMS: frozenset[Dim] = frozenset(("g", "n"))
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A stream into a ring buffer.
+
+    Attributes:
+        data: DRAM bytes; block i of the outer levels stands at sum(index * strides).
+        strides: DRAM bytes per step of each level.
+        lines: lines of a block: [full, last n (or g), last k, both last].
+        read_lines: lines read over the whole layer.
+    """
+
+    data: bytes
+    strides: list[int]
+    lines: list[int]
+    read_lines: int
+
+
+def zero_lines(layer: Layer) -> bool:
+    """Whether the stationary zero points differ between channels."""
+    return layer.stationary is not None and len(set(layer.stationary.zero)) > 1
+
+
+def tile_lines(layer: Layer, tiling: Tiling, rows: int, cols: int, last: Sequence[bool]) -> int:
+    """Weight lines of one array tile; ``last`` = (n or g at its last index, k at its last)."""
+    blocks = columns(layer, tiling, cols).blocks[last[0]]
+    k = ragged(layer, tiling, "k")[last[1]]
+    walk = passes(layer, tiling, rows, cols, k)
+    return blocks * sum(p.lanes + zero_lines(layer) for p in walk)
+
+
+def weight_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols: int,
+                line_bytes: int) -> Ring:
+    """The weights of an array layer with a constant stationary operand."""
+    assert layer.stationary is not None
+    data = np.asarray(graph.weights[layer.stationary.tensor])
+    expected = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
+    assert data.shape == expected, f"{layer.name}: weights {data.shape}, not {expected}"
+    channels = layer.groups * layer.n
+    zeros = layer.stationary.zero
+    zero = np.broadcast_to(np.asarray(zeros, dtype=np.int64), (channels,))
+
+    def tile(index: dict[Dim, int]) -> Array:
+        return _weight_tile(layer, tiling, data, zero, rows, cols, line_bytes, index)
+
+    return _ring(layer, tiling, tiling.weight_depth, WEIGHT_DIMS, tile, line_bytes)
+
+
+def param_ring(
+    graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int
+) -> Ring:
+    """Bias (int32) then scale (float32) of each column block, whichever the layer has."""
+    arrays = [
+        np.asarray(graph.params[name]).astype(kind, copy=False).view(np.uint32)
+        for name, kind in ((layer.bias, np.int32), (layer.scale, np.float32))
+        if name is not None
+    ]
+
+    def tile(index: dict[Dim, int]) -> Array:
+        first, width, count = _channels(layer, tiling, cols, index)
+        blocks = -(-count // width)
+        lines = np.zeros((blocks, len(arrays), line_bytes), dtype="<u4")
+        for kind, values in enumerate(arrays):
+            for block in range(blocks):
+                low = first + block * width
+                part = values[low : min(low + width, first + count)]
+                lines[block, kind, : len(part)] = part
+        return lines.view(np.uint8).reshape(-1, 4 * line_bytes)
+
+    return _ring(layer, tiling, tiling.param_depth, PARAM_DIMS, tile, 4 * line_bytes)
+
+
+def _channels(
+    layer: Layer, tiling: Tiling, cols: int, index: dict[Dim, int]
+) -> tuple[int, int, int]:
+    """(first output channel, channels of a block, channels) of a tile."""
+    shape = columns(layer, tiling, cols)
+    groups, n = tile_of(layer, tiling, "g"), tile_of(layer, tiling, "n")
+    g0, n0 = index.get("g", 0) * groups, index.get("n", 0) * n
+    if groups == 1:
+        return g0 * layer.n + n0, shape.width, min(n, layer.n - n0)
+    return g0 * layer.n, shape.width, min(groups, layer.groups - g0) * layer.n
+
+
+def _weight_tile(
+    layer: Layer,
+    tiling: Tiling,
+    data: Array,
+    zero: Array,
+    rows: int,
+    cols: int,
+    line_bytes: int,
+    index: dict[Dim, int],
+) -> Array:
+    """Lines (lines, line_bytes) of one array tile: column block, pass, lanes."""
+    first, width, count = _channels(layer, tiling, cols, index)
+    size = ragged(layer, tiling, "k")
+    k0 = index.get("k", 0) * size[0]
+    k = min(size[0], layer.c - k0)
+    walk = passes(layer, tiling, rows, cols, k)
+    lines: list[Array] = []
+    for low in range(first, first + count, width):
+        high = min(low + width, first + count)
+        own_zero = zero[low:high]
+        matrix = _block_matrix(layer, data, own_zero, low, high, k0, k)
+        taps = _lane_taps(layer, tiling, matrix, walk, cols, k, own_zero, low)
+        block = np.full((len(taps), line_bytes), own_zero[0], dtype=np.int64)
+        block[:, : high - low] = taps
+        if zero_lines(layer):
+            block = _with_zero_lines(block, walk, own_zero, line_bytes)
+        lines.append(block)
+    return (np.concatenate(lines) & 255).astype(np.uint8)
+
+
+def _block_matrix(
+    layer: Layer, data: Array, zero: Array, low: int, high: int, k0: int, k: int
+) -> Array:
+    """(taps_r, taps_s, groups of the block, k, columns): off-diagonal groups hold zero points."""
+    g0, g1 = low // layer.n, -(-high // layer.n)
+    matrix = np.broadcast_to(
+        zero.astype(np.int64), (layer.taps_r, layer.taps_s, g1 - g0, k, high - low)
+    ).copy()
+    for g in range(g0, g1):
+        a, b = max(low, g * layer.n), min(high, (g + 1) * layer.n)
+        matrix[:, :, g - g0, :, a - low : b - low] = data[
+            g, :, :, k0 : k0 + k, a - g * layer.n : b - g * layer.n
+        ]
+    return matrix
+
+
+def _lane_taps(
+    layer: Layer,
+    tiling: Tiling,
+    matrix: Array,
+    walk: tuple[Pass, ...],
+    cols: int,
+    k: int,
+    zero: Array,
+    low: int,
+) -> Array:
+    """(lanes of all passes, columns)."""
+    width = matrix.shape[-1]
+    if tiling.feed == "fir":
+        # (taps_r, taps_s, channels): the diagonal of the block-diagonal matrix.
+        diagonal = matrix[:, :, np.arange(width), 0, np.arange(width)]
+        if tiling.swap:
+            diagonal = diagonal.swapaxes(0, 1)
+        lanes = []
+        for step in walk:
+            for a, b, _, count in step.taps:
+                for s in range(b, b + count):
+                    lanes.append(diagonal[a, s] if s < diagonal.shape[1] else zero)
+        return np.stack(lanes)
+    shape = feed(layer, tiling, cols, k)
+    if shape.merged:
+        flat = matrix.reshape(shape.taps_a, 1, -1, width)
+    else:
+        flat = matrix.reshape(layer.taps_r, layer.taps_s, -1, width)
+        if tiling.swap:
+            flat = flat.swapaxes(0, 1)
+    if flat.shape[2] < shape.segment:  # a last, smaller pack: the lanes beyond multiply by zero
+        tail = np.broadcast_to(
+            zero, (*flat.shape[:2], shape.segment - flat.shape[2], width)
+        )
+        flat = np.concatenate([flat, tail], axis=2)
+    return np.concatenate(
+        [flat[a, b, at : at + count] for step in walk for a, b, at, count in step.taps]
+    )
+
+
+def _with_zero_lines(
+    block: Array, walk: tuple[Pass, ...], zero: Array, line_bytes: int
+) -> Array:
+    line = np.full((1, line_bytes), zero[0], dtype=np.int64)
+    line[0, : len(zero)] = zero
+    parts, at = [], 0
+    for step in walk:
+        parts += [line, block[at : at + step.lanes]]
+        at += step.lanes
+    return np.concatenate(parts)
+
+
+def _ring(
+    layer: Layer,
+    tiling: Tiling,
+    depth: int,
+    relevant: frozenset[Dim],
+    tile: object,
+    line_bytes: int,
+) -> Ring:
+    """Blocks of one scope each, at regular strides of a full block."""
+    assert callable(tile)
+    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+    outer = [d for d in tiling.order[:depth] if d in relevant]
+    inner = [d for d in tiling.order[depth:] if d in relevant]
+    blocks: dict[tuple[int, ...], bytes] = {}
+    for outside in product(*(range(count[d]) for d in outer)):
+        parts = []
+        for inside in product(*(range(count[d]) for d in inner)):
+            index = dict(zip((*outer, *inner), (*outside, *inside), strict=True))
+            parts.append(tile(index))
+        blocks[outside] = np.concatenate(parts).tobytes()
+    full = len(blocks[(0,) * len(outer)])
+    strides, step = [0] * LEVELS, full
+    for dim in reversed(outer):
+        strides[tiling.order.index(dim)] = step
+        step *= count[dim]
+    image = bytearray(step if outer else full)
+    for position, outside in enumerate(product(*(range(count[d]) for d in outer))):
+        image[position * full : position * full + len(blocks[outside])] = blocks[outside]
+
+    def lines(last_n: bool, last_k: bool) -> int:
+        chosen = tuple(
+            count[d] - 1 if (last_k if d == "k" else last_n) else 0 for d in outer
+        )
+        return len(blocks[chosen]) // line_bytes
+
+    repeats = prod(count[d] for d in tiling.order[:depth] if d not in relevant)
+    total = sum(len(b) for b in blocks.values()) // line_bytes * repeats
+    return Ring(
+        bytes(image),
+        strides,
+        [lines(False, False), lines(True, False), lines(False, True), lines(True, True)],
+        total,
+    )

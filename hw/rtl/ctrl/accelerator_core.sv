@@ -1,0 +1,565 @@
+// The machine behind its buses: fetch, the four engines, the memories, events and counters.
+
+module accelerator_core
+  import df_pkg::*;
+(
+  input  logic                clk_i,
+  input  logic                rst_ni,
+
+  input  logic                start_i,
+  input  logic [AxiAddrW-1:0] program_addr_i,
+  input  logic [31:0]         program_bytes_i,
+  input  logic [AxiAddrW-1:0] tensors_base_i,
+  output logic                done_o,   // one cycle
+  output logic                idle_o,
+  output logic [31:0]         counters_o [NumCounters],
+
+  output logic                ar_valid_o,
+  input  logic                ar_ready_i,
+  output logic                ar_id_o,
+  output logic [AxiAddrW-1:0] ar_addr_o,
+  output logic [7:0]          ar_len_o,
+  input  logic                r_valid_i,
+  output logic                r_ready_o,
+  input  logic                r_id_i,
+  input  logic [LineBits-1:0] r_data_i,
+  input  logic [1:0]          r_resp_i,
+
+  output logic                aw_valid_o,
+  input  logic                aw_ready_i,
+  output logic [AxiAddrW-1:0] aw_addr_o,
+  output logic [7:0]          aw_len_o,
+  output logic                w_valid_o,
+  input  logic                w_ready_i,
+  output logic [LineBits-1:0] w_data_o,
+  output logic [LineBytes-1:0] w_strb_o,
+  output logic                w_last_o,
+  input  logic                b_valid_i,
+  output logic                b_ready_o,
+  input  logic [1:0]          b_resp_i,
+
+  // instructions retired in this cycle, by unit, and their layers: for traces
+  output logic [3:0]          retired_o,
+  output logic [3:0][15:0]    retired_layer_o
+);
+
+  localparam int unsigned AccAddrW   = $clog2(AccLines);
+  localparam int unsigned WbufAddrW  = $clog2(WbufLines);
+  localparam int unsigned ParamAddrW = $clog2(ParamLines);
+
+  localparam int unsigned Load = 32'(UnitLoad), Array = 32'(UnitArray), Vector = 32'(UnitVector),
+                          Store = 32'(UnitStore);
+
+  // Program.
+  logic                fetch_req_valid, fetch_req_ready, fetch_r_valid, fetch_r_ready, fetch_done;
+  logic [AxiAddrW-1:0] fetch_req_addr;
+  logic [7:0]          fetch_req_len;
+  logic [1:0]          fetch_error;
+  logic [3:0]          beat_valid, beat_ready;
+  logic [LineBits-1:0] beat_data, r_data;
+
+  fetch u_fetch (
+    .clk_i,
+    .rst_ni,
+    .start_i,
+    .program_addr_i,
+    .program_bytes_i,
+    .done_o      (fetch_done),
+    .error_o     (fetch_error),
+    .req_valid_o (fetch_req_valid),
+    .req_ready_i (fetch_req_ready),
+    .req_addr_o  (fetch_req_addr),
+    .req_len_o   (fetch_req_len),
+    .r_valid_i   (fetch_r_valid),
+    .r_ready_o   (fetch_r_ready),
+    .r_data_i    (r_data),
+    .beat_valid_o(beat_valid),
+    .beat_ready_i(beat_ready),
+    .beat_data_o (beat_data)
+  );
+
+  logic                load_req_valid, load_req_ready, load_r_valid, load_r_ready;
+  logic [AxiAddrW-1:0] load_req_addr;
+  logic [7:0]          load_req_len;
+  logic                read_error, read_idle;
+
+  dma_read u_dma_read (
+    .clk_i,
+    .rst_ni,
+    .fetch_valid_i  (fetch_req_valid),
+    .fetch_ready_o  (fetch_req_ready),
+    .fetch_addr_i   (fetch_req_addr),
+    .fetch_len_i    (fetch_req_len),
+    .fetch_r_valid_o(fetch_r_valid),
+    .fetch_r_ready_i(fetch_r_ready),
+    .load_valid_i   (load_req_valid),
+    .load_ready_o   (load_req_ready),
+    .load_addr_i    (load_req_addr),
+    .load_len_i     (load_req_len),
+    .load_r_valid_o (load_r_valid),
+    .load_r_ready_i (load_r_ready),
+    .r_data_o       (r_data),
+    .ar_valid_o,
+    .ar_ready_i,
+    .ar_id_o,
+    .ar_addr_o,
+    .ar_len_o,
+    .r_valid_i,
+    .r_ready_o,
+    .r_id_i,
+    .r_data_i,
+    .r_resp_i,
+    .error_o        (read_error),
+    .idle_o         (read_idle)
+  );
+
+  // Queues.
+  logic [3:0]          instr_valid, instr_take, queue_idle;
+  logic [LineBits-1:0] payload_data;
+  logic                payload_valid, payload_ready;
+  load_t               load_instr;
+  array_t              array_instr;
+  vector_t             vector_instr;
+  store_t              store_instr;
+  logic [2:0]          no_payload_valid;
+  logic [2:0][LineBits-1:0] no_payload_data;
+
+  instr_queue #(.StructBits($bits(load_t))) u_load_queue (
+    .clk_i,
+    .rst_ni,
+    .beat_valid_i   (beat_valid[Load]),
+    .beat_ready_o   (beat_ready[Load]),
+    .beat_data_i    (beat_data),
+    .instr_valid_o  (instr_valid[Load]),
+    .instr_take_i   (instr_take[Load]),
+    .instr_o        (load_instr),
+    .payload_valid_o(no_payload_valid[0]),
+    .payload_ready_i(1'b1),
+    .payload_data_o (no_payload_data[0]),
+    .idle_o         (queue_idle[Load])
+  );
+  instr_queue #(.StructBits($bits(array_t))) u_array_queue (
+    .clk_i,
+    .rst_ni,
+    .beat_valid_i   (beat_valid[Array]),
+    .beat_ready_o   (beat_ready[Array]),
+    .beat_data_i    (beat_data),
+    .instr_valid_o  (instr_valid[Array]),
+    .instr_take_i   (instr_take[Array]),
+    .instr_o        (array_instr),
+    .payload_valid_o(no_payload_valid[1]),
+    .payload_ready_i(1'b1),
+    .payload_data_o (no_payload_data[1]),
+    .idle_o         (queue_idle[Array])
+  );
+  instr_queue #(.StructBits($bits(vector_t))) u_vector_queue (
+    .clk_i,
+    .rst_ni,
+    .beat_valid_i   (beat_valid[Vector]),
+    .beat_ready_o   (beat_ready[Vector]),
+    .beat_data_i    (beat_data),
+    .instr_valid_o  (instr_valid[Vector]),
+    .instr_take_i   (instr_take[Vector]),
+    .instr_o        (vector_instr),
+    .payload_valid_o(payload_valid),
+    .payload_ready_i(payload_ready),
+    .payload_data_o (payload_data),
+    .idle_o         (queue_idle[Vector])
+  );
+  instr_queue #(.StructBits($bits(store_t))) u_store_queue (
+    .clk_i,
+    .rst_ni,
+    .beat_valid_i   (beat_valid[Store]),
+    .beat_ready_o   (beat_ready[Store]),
+    .beat_data_i    (beat_data),
+    .instr_valid_o  (instr_valid[Store]),
+    .instr_take_i   (instr_take[Store]),
+    .instr_o        (store_instr),
+    .payload_valid_o(no_payload_valid[2]),
+    .payload_ready_i(1'b1),
+    .payload_data_o (no_payload_data[2]),
+    .idle_o         (queue_idle[Store])
+  );
+
+  // Events: counters since ap_start, each moved by one engine.
+  logic [NumEvents-1:0]             event_pulse;
+  logic [NumEvents-1:0][EventW-1:0] events_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      events_q <= '0;
+    end else begin
+      for (int unsigned e = 0; e < NumEvents; e++) begin
+        if (start_i) begin
+          events_q[e] <= '0;
+        end else if (event_pulse[e]) begin
+          events_q[e] <= events_q[e] + 1'b1;
+        end
+      end
+    end
+  end
+  assign event_pulse[EventNone] = 1'b0;
+  assign event_pulse[NumEvents-1] = 1'b0;
+
+  // Activation memory: clients by priority.
+  localparam int unsigned VectorWrite = 0, VectorRead = 1, Stationary = 2, LoadWrite = 3,
+                          StoreRead = 4, Clients = 5;
+  logic [Clients-1:0]                 act_valid, act_write, act_ready;
+  logic [Clients-1:0][23:0]           act_addr;
+  logic [Clients-1:0][LineBits-1:0]   act_wdata, act_rdata;
+  logic [Clients-1:0][LineBytes-1:0]  act_mask;
+  logic [FeedPorts-1:0]               feed_valid;
+  logic [FeedPorts-1:0][23:0]         feed_addr;
+  logic [FeedPorts-1:0][LineBits-1:0] feed_data;
+
+  assign act_write = Clients'(1) << VectorWrite | Clients'(1) << LoadWrite;
+  assign act_wdata[VectorRead] = '0;
+  assign act_wdata[Stationary] = '0;
+  assign act_wdata[StoreRead]  = '0;
+  assign act_mask[VectorRead]  = '0;
+  assign act_mask[Stationary]  = '0;
+  assign act_mask[StoreRead]   = '0;
+
+  act_mem #(.Clients(Clients)) u_act (
+    .clk_i,
+    .rst_ni,
+    .feed_valid_i(feed_valid),
+    .feed_addr_i (feed_addr),
+    .feed_data_o (feed_data),
+    .valid_i     (act_valid),
+    .write_i     (act_write),
+    .addr_i      (act_addr),
+    .data_i      (act_wdata),
+    .mask_i      (act_mask),
+    .ready_o     (act_ready),
+    .data_o      (act_rdata)
+  );
+
+  // Load.
+  logic                  wbuf_we, param_we;
+  logic [WbufAddrW-1:0]  wbuf_addr;
+  logic [LineBits-1:0]   wbuf_data, param_data;
+  logic [ParamAddrW-1:0] param_addr;
+  logic [1:0]            param_quarter;
+  logic [EventW-1:0]     w_written, w_freed, p_written, p_freed;
+  logic                  load_idle;
+  logic [31:0]           load_counts [7];
+
+  load_engine u_load (
+    .clk_i,
+    .rst_ni,
+    .tensors_base_i,
+    .instr_valid_i  (instr_valid[Load]),
+    .instr_i        (load_instr),
+    .instr_take_o   (instr_take[Load]),
+    .counters_i     (events_q),
+    .req_valid_o    (load_req_valid),
+    .req_ready_i    (load_req_ready),
+    .req_addr_o     (load_req_addr),
+    .req_len_o      (load_req_len),
+    .r_valid_i      (load_r_valid),
+    .r_ready_o      (load_r_ready),
+    .r_data_i       (r_data),
+    .wbuf_we_o      (wbuf_we),
+    .wbuf_addr_o    (wbuf_addr),
+    .wbuf_data_o    (wbuf_data),
+    .w_written_o    (w_written),
+    .w_freed_i      (w_freed),
+    .param_we_o     (param_we),
+    .param_addr_o   (param_addr),
+    .param_quarter_o(param_quarter),
+    .param_data_o   (param_data),
+    .p_written_o    (p_written),
+    .p_freed_i      (p_freed),
+    .act_valid_o    (act_valid[LoadWrite]),
+    .act_ready_i    (act_ready[LoadWrite]),
+    .act_addr_o     (act_addr[LoadWrite]),
+    .act_data_o     (act_wdata[LoadWrite]),
+    .act_mask_o     (act_mask[LoadWrite]),
+    .load_i_o       (event_pulse[EventLoadI]),
+    .load_r_o       (event_pulse[EventLoadR]),
+    .load_done_o    (event_pulse[EventLoadDone]),
+    .done_layer_o   (retired_layer_o[Load]),
+    .idle_o         (load_idle),
+    .beats_o        (load_counts[0]),
+    .bytes_o        (load_counts[1]),
+    .wait_ring_o    (load_counts[2]),
+    .wait_event_o   (load_counts[3]),
+    .wait_bus_o     (load_counts[4]),
+    .wait_data_o    (load_counts[5]),
+    .wait_act_o     (load_counts[6])
+  );
+
+  // Rings.
+  logic                w_rd, p_rd;
+  logic [23:0]         w_addr;
+  logic [ParamAddrW-1:0] p_addr;
+  logic [LineBits-1:0] w_data;
+  logic [4*LineBits-1:0] p_data;
+
+  line_ram #(.Width(LineBits), .Depth(WbufLines)) u_wbuf (
+    .clk_i,
+    .we_i     (wbuf_we),
+    .wr_addr_i(wbuf_addr),
+    .wr_data_i(wbuf_data),
+    .rd_i     (w_rd),
+    .rd_addr_i(WbufAddrW'(w_addr)),
+    .rd_data_o(w_data)
+  );
+  line_ram #(.Width(4*LineBits), .Parts(4), .Depth(ParamLines)) u_params (
+    .clk_i,
+    .we_i     (4'(param_we) << param_quarter),
+    .wr_addr_i(param_addr),
+    .wr_data_i({4{param_data}}),
+    .rd_i     (p_rd),
+    .rd_addr_i(p_addr),
+    .rd_data_o(p_data)
+  );
+
+  // Array and accumulators.
+  logic                acc_rd, acc_rd_half, acc_we, acc_wr_half, vacc_rd, vacc_half;
+  logic [AccAddrW-1:0] acc_rd_addr, acc_wr_addr, vacc_addr;
+  logic [Cols*32-1:0]  acc_rdata, acc_wdata, vacc_data;
+  logic                array_idle, array_busy, stall_tile, stall_acc, stall_weights;
+  logic [15:0]         macs;
+
+  array_engine u_array (
+    .clk_i,
+    .rst_ni,
+    .instr_valid_i    (instr_valid[Array]),
+    .instr_i          (array_instr),
+    .instr_take_o     (instr_take[Array]),
+    .counters_i       (events_q),
+    .feed_valid_o     (feed_valid),
+    .feed_addr_o      (feed_addr),
+    .feed_data_i      (feed_data),
+    .act_valid_o      (act_valid[Stationary]),
+    .act_addr_o       (act_addr[Stationary]),
+    .act_ready_i      (act_ready[Stationary]),
+    .act_data_i       (act_rdata[Stationary]),
+    .w_written_i      (w_written),
+    .w_freed_o        (w_freed),
+    .w_rd_o           (w_rd),
+    .w_addr_o         (w_addr),
+    .w_data_i         (w_data),
+    .acc_rd_o         (acc_rd),
+    .acc_rd_half_o    (acc_rd_half),
+    .acc_rd_addr_o    (acc_rd_addr),
+    .acc_data_i       (acc_rdata),
+    .acc_we_o         (acc_we),
+    .acc_wr_half_o    (acc_wr_half),
+    .acc_wr_addr_o    (acc_wr_addr),
+    .acc_wr_data_o    (acc_wdata),
+    .tile_released_o  (event_pulse[EventArrayI]),
+    .second_released_o(event_pulse[EventArrayR]),
+    .block_done_o     (event_pulse[EventArrayAcc]),
+    .instr_done_o     (event_pulse[EventArrayDone]),
+    .done_layer_o     (retired_layer_o[Array]),
+    .idle_o           (array_idle),
+    .busy_o           (array_busy),
+    .macs_o           (macs),
+    .stall_tile_o     (stall_tile),
+    .stall_acc_o      (stall_acc),
+    .stall_weights_o  (stall_weights)
+  );
+
+  acc_mem u_acc (
+    .clk_i,
+    .array_rd_i     (acc_rd),
+    .array_rd_half_i(acc_rd_half),
+    .array_rd_addr_i(acc_rd_addr),
+    .array_data_o   (acc_rdata),
+    .array_we_i     (acc_we),
+    .array_wr_half_i(acc_wr_half),
+    .array_wr_addr_i(acc_wr_addr),
+    .array_wr_data_i(acc_wdata),
+    .vector_rd_i    (vacc_rd),
+    .vector_half_i  (vacc_half),
+    .vector_addr_i  (vacc_addr),
+    .vector_data_o  (vacc_data)
+  );
+
+  // Vector.
+  logic [31:0] vacc_words [Cols], p_words [Cols];
+  for (genvar c = 0; c < Cols; c++) begin : gen_words
+    assign vacc_words[c] = vacc_data[c*32 +: 32];
+    assign p_words[c]    = p_data[c*32 +: 32];
+  end
+
+  logic vector_idle, vector_busy, vector_op, vector_param;
+  logic [4:0] vector_stall;
+
+  vector_engine u_vector (
+    .clk_i,
+    .rst_ni,
+    .instr_valid_i      (instr_valid[Vector]),
+    .instr_i            (vector_instr),
+    .take_o             (instr_take[Vector]),
+    .payload_valid_i    (payload_valid),
+    .payload_data_i     (payload_data),
+    .payload_ready_o    (payload_ready),
+    .counters_i         (events_q),
+    .acc_free_o         (event_pulse[EventVectorAcc]),
+    .i_free_o           (event_pulse[EventVectorI]),
+    .r_free_o           (event_pulse[EventVectorR]),
+    .out_o              (event_pulse[EventVectorOut]),
+    .done_o             (event_pulse[EventVectorDone]),
+    .done_layer_o       (retired_layer_o[Vector]),
+    .rd_valid_o         (act_valid[VectorRead]),
+    .rd_addr_o          (act_addr[VectorRead]),
+    .rd_ready_i         (act_ready[VectorRead]),
+    .rd_data_i          (act_rdata[VectorRead]),
+    .wr_valid_o         (act_valid[VectorWrite]),
+    .wr_addr_o          (act_addr[VectorWrite]),
+    .wr_data_o          (act_wdata[VectorWrite]),
+    .wr_mask_o          (act_mask[VectorWrite]),
+    .acc_rd_o           (vacc_rd),
+    .acc_half_o         (vacc_half),
+    .acc_addr_o         (vacc_addr),
+    .acc_data_i         (vacc_words),
+    .par_rd_o           (p_rd),
+    .par_addr_o         (p_addr),
+    .par_data_i         (p_words),
+    .p_written_i        (p_written),
+    .p_freed_o          (p_freed),
+    .idle_o             (vector_idle),
+    .perf_busy_o        (vector_busy),
+    .perf_op_o          (vector_op),
+    .perf_param_o       (vector_param),
+    .perf_stall_source_o(vector_stall[0]),
+    .perf_stall_sink_o  (vector_stall[1]),
+    .perf_stall_param_o (vector_stall[2]),
+    .perf_stall_act_o   (vector_stall[3]),
+    .perf_stall_depend_o(vector_stall[4])
+  );
+
+  // Store.
+  logic        store_idle, write_error;
+  logic [31:0] store_counts [6];
+
+  store_engine u_store (
+    .clk_i,
+    .rst_ni,
+    .tensors_base_i,
+    .instr_valid_i(instr_valid[Store]),
+    .instr_i      (store_instr),
+    .instr_take_o (instr_take[Store]),
+    .counters_i   (events_q),
+    .act_valid_o  (act_valid[StoreRead]),
+    .act_ready_i  (act_ready[StoreRead]),
+    .act_addr_o   (act_addr[StoreRead]),
+    .act_data_i   (act_rdata[StoreRead]),
+    .aw_valid_o,
+    .aw_ready_i,
+    .aw_addr_o,
+    .aw_len_o,
+    .w_valid_o,
+    .w_ready_i,
+    .w_data_o,
+    .w_strb_o,
+    .w_last_o,
+    .b_valid_i,
+    .b_ready_o,
+    .b_resp_i,
+    .store_free_o (event_pulse[EventStoreFree]),
+    .store_done_o (event_pulse[EventStoreDone]),
+    .done_layer_o (retired_layer_o[Store]),
+    .idle_o       (store_idle),
+    .error_o      (write_error),
+    .beats_o      (store_counts[0]),
+    .bytes_o      (store_counts[1]),
+    .wait_event_o (store_counts[2]),
+    .wait_bus_o   (store_counts[3]),
+    .wait_act_o   (store_counts[4]),
+    .wait_w_o     (store_counts[5])
+  );
+
+  assign retired_o = {event_pulse[EventStoreDone], event_pulse[EventVectorDone],
+                      event_pulse[EventArrayDone], event_pulse[EventLoadDone]};
+
+  // Run state: done when the program has ended and nothing is under way.
+  logic running_q, fetched_q, quiet;
+  logic [2:0] quiet_q;  // engines report idle a cycle or two before their neighbours wake up
+
+  assign quiet = fetched_q && queue_idle == '1 && load_idle && array_idle && vector_idle
+                 && store_idle && read_idle && beat_valid == '0;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      running_q <= 1'b0;
+      fetched_q <= 1'b0;
+      quiet_q   <= '0;
+      done_o    <= 1'b0;
+    end else begin
+      done_o <= 1'b0;
+      if (start_i) begin
+        running_q <= 1'b1;
+        fetched_q <= 1'b0;
+        quiet_q   <= '0;
+      end else if (running_q) begin
+        if (fetch_done) fetched_q <= 1'b1;
+        quiet_q <= {quiet_q[1:0], quiet};
+        if (&quiet_q) begin
+          running_q <= 1'b0;
+          done_o    <= 1'b1;
+        end
+      end
+    end
+  end
+  assign idle_o = !running_q;
+
+  // Performance counters; those of the DMA engines are kept there, relative to ap_start here.
+  localparam int unsigned FirstVectorWait = 32'(CounterVectorWaitSource);
+  logic [31:0] count_q [NumCounters];
+  logic [63:0] macs_q;
+  logic [31:0] load_base_q [7], store_base_q [6];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni || start_i) begin
+      for (int unsigned i = 0; i < NumCounters; i++) count_q[i] <= '0;
+      macs_q <= '0;
+      for (int unsigned i = 0; i < 7; i++) load_base_q[i] <= load_counts[i];
+      for (int unsigned i = 0; i < 6; i++) store_base_q[i] <= store_counts[i];
+    end else if (running_q) begin
+      count_q[CounterCycles] <= count_q[CounterCycles] + 1;
+      macs_q <= macs_q + 64'(macs);
+      if (array_busy) count_q[CounterArraySteps] <= count_q[CounterArraySteps] + 1;
+      if (stall_tile) count_q[CounterArrayWaitTile] <= count_q[CounterArrayWaitTile] + 1;
+      if (stall_acc) count_q[CounterArrayWaitAcc] <= count_q[CounterArrayWaitAcc] + 1;
+      if (stall_weights) count_q[CounterArrayWaitWeights] <= count_q[CounterArrayWaitWeights] + 1;
+      if (vector_busy) count_q[CounterVectorBusy] <= count_q[CounterVectorBusy] + 1;
+      if (vector_op || vector_param) count_q[CounterVectorOps] <= count_q[CounterVectorOps] + 1;
+      for (int unsigned i = 0; i < 5; i++) begin
+        if (vector_stall[i]) begin
+          count_q[FirstVectorWait+i] <= count_q[FirstVectorWait+i] + 1;
+        end
+      end
+    end
+  end
+
+  always_comb begin
+    counters_o = count_q;
+    counters_o[CounterMacsLow]       = macs_q[31:0];
+    counters_o[CounterMacsHigh]      = macs_q[63:32];
+    counters_o[CounterLoadBeats]     = load_counts[0] - load_base_q[0];
+    counters_o[CounterLoadBytes]     = load_counts[1] - load_base_q[1];
+    counters_o[CounterLoadWaitRing]  = load_counts[2] - load_base_q[2];
+    counters_o[CounterLoadWaitEvent] = load_counts[3] - load_base_q[3];
+    counters_o[CounterLoadWaitBus]   = load_counts[4] - load_base_q[4];
+    counters_o[CounterLoadWaitData]  = load_counts[5] - load_base_q[5];
+    counters_o[CounterLoadWaitAct]   = load_counts[6] - load_base_q[6];
+    counters_o[CounterStoreBeats]     = store_counts[0] - store_base_q[0];
+    counters_o[CounterStoreBytes]     = store_counts[1] - store_base_q[1];
+    counters_o[CounterStoreWaitEvent] = store_counts[2] - store_base_q[2];
+    counters_o[CounterStoreWaitBus]   = store_counts[3] - store_base_q[3];
+    counters_o[CounterStoreWaitAct]   = store_counts[4] - store_base_q[4];
+    counters_o[CounterStoreWaitWrite] = store_counts[5] - store_base_q[5];
+    counters_o[CounterErrors]         = {28'b0, fetch_error, write_error, read_error};
+  end
+
+  // Only the vector unit has payloads; addresses are taken modulo the ring.
+  logic unused;
+  assign unused = ^{no_payload_valid, no_payload_data, w_addr, act_ready[VectorWrite],
+                    act_rdata[VectorWrite], act_rdata[LoadWrite], p_data};
+
+endmodule
