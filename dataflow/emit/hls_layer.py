@@ -10,7 +10,7 @@ from dataflow.emit.hls_operands import Params, Place, Second, Source, Weights, s
 from dataflow.emit.hls_tree import Scope, lines, plus, times
 from dataflow.emit.hls_walk import Item, Walk, block_count, normalised
 from dataflow.ir.isa import Operand
-from dataflow.ir.mapping import Layer, Tiling
+from dataflow.ir.mapping import Dim, Layer, Tiling
 
 _BUFFERS = {  # argument of a layer function: its declaration, and the size that it needs
     "x_tile": "df::x_line_t x_tile[df::kPorts][df::kXLines]",
@@ -190,7 +190,7 @@ class _LayerPrinter:
         else:
             self._epilogue(scope)
         item = self.walk.items(scope)
-        store(item.scope, self.walk, item, self.places.sinks, self._first_output(item))
+        store(item.scope, self.walk, item, self.places.sinks, self._item_output(item))
 
     def _loads(self, scope: Scope, depth: int) -> None:
         if self.places.params and self.params.depth == depth:
@@ -200,10 +200,9 @@ class _LayerPrinter:
                 operand.load(scope)
 
     def _item_output(self, item: Item) -> str:
+        """First accumulator or output line of a batch item and pack of groups."""
         per_item = self.walk.blocks * self.points
         return plus(times(item.b, self.walk.bundles * per_item), times(item.g, per_item))
-
-    _first_output = _item_output
 
     def _feed(self, scope: Scope) -> None:
         """The call of the array."""
@@ -268,10 +267,11 @@ class _LayerPrinter:
         if walk.blocks > 1:
             stop = block_count(item.of_groups(walk.count("n")), walk.cols)
             inner, block = inner.loop("n1", "0", stop, 1, (1, walk.blocks)), "n1"
-        for dim, var in (("p", "p1"), ("q", "q1")):
-            most = walk.tile("p" if dim == "p" else "q")
-            count = walk.count("p" if dim == "p" else "q")
-            inner = inner.loop(var, "0", count, 1, (1, most), *(pragmas if var == "q1" else ()))
+        loops: tuple[tuple[Dim, str], ...] = (("p", "p1"), ("q", "q1"))
+        for dim, var in loops:
+            inner = inner.loop(
+                var, "0", walk.count(dim), 1, (1, walk.tile(dim)), *(pragmas if dim == "q" else ())
+            )
         return item, inner, block
 
     def _arguments(self, item: Item, block: str, first: str) -> tuple[list[str], list[str]]:
@@ -356,8 +356,10 @@ class _LayerPrinter:
         """Vector operations over a window around each output point."""
         layer, element = self.layer, self.element
         item, inner, block = self._points(scope)
-        inner.add(f"{self.name}_state state[df::kCols];")
-        inner.pragma_before_next = None if False else None
+        inner.add(
+            f"{self.name}_state state[df::kCols];",
+            "#pragma HLS ARRAY_PARTITION variable=state dim=1 type=complete",
+        )
         declared, outside = self._arguments(item, block, "0")
         inner.add(*declared, f"const int line = {self._output_line(item, block)};")
         inner.lanes("lane", "df::kCols", self._state_call(element, "init", [], outside))

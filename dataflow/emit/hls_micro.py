@@ -30,7 +30,7 @@ class Element:
 
     Attributes:
         code: type and function definitions, in order.
-        arguments: names of the int32 arguments, in order: of ``s0``, ``s1``, ``s1_0``, ``p0``, ``p1``.
+        arguments: names of the int32 arguments, in order: of s0, s1 (or s1_0, s1_1...), p0, p1.
         windowed: three functions with a register structure instead of one.
     """
 
@@ -42,7 +42,7 @@ class Element:
 def sources(micro: MicroProgram) -> frozenset[Operand]:
     """Which of S0, S1, P0 and P1 the program reads."""
     used = {o for op in _ops(micro) for o in _operands(op)}
-    return frozenset(used & {Operand.S0, Operand.S1, Operand.P0, Operand.P1})
+    return frozenset(o for o in (Operand.S0, Operand.S1, Operand.P0, Operand.P1) if o in used)
 
 
 def second_uses(micro: MicroProgram) -> int:

@@ -67,6 +67,8 @@ def lines(scope: Scope, indent: int = 0) -> Iterator[str]:
     for item in scope.body:
         if isinstance(item, Scope):
             yield from lines(item, inner)
+        elif item.startswith("#"):
+            yield item
         else:
             yield from _wrapped(item, inner)
     if scope.head is not None:

@@ -1,8 +1,8 @@
 """A layer's tile loops as C++ expressions: starts, counts and buffer slots of each dim.
 
 A tiled dim ``p`` is walked by ``p0``, the first index of the tile, and has ``p_count`` indices
-where its last tile is smaller. An operand is loaded inside the loops ``order[:depth]``, its *scope*;
-the loops outside the scope that move it have a buffer slot for each of their tiles.
+where its last tile is smaller. An operand is loaded inside the loops ``order[:depth]``, its
+*scope*; the loops outside the scope that move it have a buffer slot for each of their tiles.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Walk:
         return ceil_div(self.columns, self.cols)
 
     def items(self, scope: Scope) -> Item:
-        """Opens the loops over batch items and packs of groups of a tile, where there are several."""
+        """Opens the loops over the batch items and packs of groups of a tile."""
         b, g = "0", "0"
         if self.tile("b") > 1:
             scope = scope.loop("bi", "0", self.count("b"), 1, (1, self.tile("b")))
@@ -170,8 +170,7 @@ class Walk:
             packed = str(self.pack)
             if self.extent("g") % self.tile("g") or self.tile("g") % self.pack:
                 rest = f"{self.count('g')} - {times('gi', self.pack)}"
-                scope.add(f"const int packed = df::least({self.pack}, {rest});")
-                packed = "packed"
+                packed = f"df::least({self.pack}, {rest})"
         return Item(
             scope=scope,
             b=b,

@@ -32,19 +32,36 @@ def evaluate(
     Raises:
         DataflowError: when an input is missing, unknown, or of the wrong shape or type.
     """
-    entry = cascade.graph_inputs or cascade.inputs
-    leave = cascade.graph_outputs or cascade.outputs
-    values = _bind(cascade, entry, inputs)
+    values = before_machine(cascade, inputs)
+    values.update(run_machine_part(cascade, {n: values[n] for n in cascade.inputs}))
+    outputs = after_machine(cascade, values)
+    result = {n: v for n, v in values.items() if n not in cascade.constants} if tensors else {}
+    result.update(outputs)
+    return result
+
+
+def before_machine(cascade: Cascade, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The network's inputs and what the host makes of them, by name in the cascade.
+
+    ``inputs`` are given by the imported model's names; raises as `evaluate`.
+    """
+    values = _bind(cascade, cascade.graph_inputs or cascade.inputs, inputs)
     for op in cascade.host:
         if op.stage == "before":
             values[op.output] = host.run(op, values[op.input], cascade.tensors[op.output])
-    values.update(run_machine_part(cascade, {n: values[n] for n in cascade.inputs}))
+    return values
+
+
+def after_machine(cascade: Cascade, values: dict[str, Array]) -> dict[str, Array]:
+    """The network's outputs by the imported model's names, from the machine's tensors.
+
+    What the host computes on the way is added to ``values``.
+    """
     for op in cascade.host:
         if op.stage == "after":
             values[op.output] = host.run(op, values[op.input], cascade.tensors[op.output])
-    result = {n: v for n, v in values.items() if n not in cascade.constants} if tensors else {}
-    result.update({cascade.tensors[n].label or n: values[n] for n in leave})
-    return result
+    leave = cascade.graph_outputs or cascade.outputs
+    return {cascade.tensors[n].label or n: values[n] for n in leave}
 
 
 def run_machine_part(

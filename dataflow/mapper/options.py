@@ -40,6 +40,21 @@ class Traffic:
     fires: Ints
     valid: Ints
 
+    def same_as(self, other: Traffic) -> bool:
+        """All numbers are equal for every tile."""
+        return all(
+            np.array_equal(mine, theirs)
+            for mine, theirs in zip(astuple_arrays(self), astuple_arrays(other), strict=True)
+        )
+
+
+def astuple_arrays(traffic: Traffic) -> tuple[Ints, ...]:
+    """The arrays of a Traffic, in order."""
+    return (
+        traffic.cycles, traffic.bytes, traffic.tile_bytes, traffic.tile_cycles, traffic.fires,
+        traffic.valid,
+    )
+
 
 def fires(order: Order, depth: int, trips: dict[Dim, Ints]) -> Ints:
     """Times a reference of `depth` fires."""

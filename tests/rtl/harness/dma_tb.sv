@@ -12,6 +12,12 @@ module dma_tb
   parameter int unsigned MemBytesLog2 = 20
 );
 
+  // Units as indices of the queues.
+  localparam logic [1:0] LoadQ   = 2'(UnitLoad);
+  localparam logic [1:0] ArrayQ  = 2'(UnitArray);
+  localparam logic [1:0] VectorQ = 2'(UnitVector);
+  localparam logic [1:0] StoreQ  = 2'(UnitStore);
+
   logic clk = 1'b0;
   logic rst_n = 1'b0;
   logic start = 1'b0;
@@ -64,31 +70,31 @@ module dma_tb
 
   instr_queue #(.StructBits($bits(load_t))) u_load_queue (
     .clk_i(clk), .rst_ni(rst_n),
-    .beat_valid_i(beat_valid[UnitLoad]), .beat_ready_o(beat_ready[UnitLoad]),
-    .beat_data_i(beat_data), .instr_valid_o(instr_valid[UnitLoad]),
-    .instr_take_i(instr_take[UnitLoad]), .instr_o(load_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[UnitLoad])
+    .beat_valid_i(beat_valid[LoadQ]), .beat_ready_o(beat_ready[LoadQ]),
+    .beat_data_i(beat_data), .instr_valid_o(instr_valid[LoadQ]),
+    .instr_take_i(instr_take[LoadQ]), .instr_o(load_instr), .payload_valid_o(),
+    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[LoadQ])
   );
   instr_queue #(.StructBits($bits(array_t))) u_array_queue (
     .clk_i(clk), .rst_ni(rst_n),
-    .beat_valid_i(beat_valid[UnitArray]), .beat_ready_o(beat_ready[UnitArray]),
-    .beat_data_i(beat_data), .instr_valid_o(instr_valid[UnitArray]),
-    .instr_take_i(instr_take[UnitArray]), .instr_o(array_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[UnitArray])
+    .beat_valid_i(beat_valid[ArrayQ]), .beat_ready_o(beat_ready[ArrayQ]),
+    .beat_data_i(beat_data), .instr_valid_o(instr_valid[ArrayQ]),
+    .instr_take_i(instr_take[ArrayQ]), .instr_o(array_instr), .payload_valid_o(),
+    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[ArrayQ])
   );
   instr_queue #(.StructBits($bits(vector_t))) u_vector_queue (
     .clk_i(clk), .rst_ni(rst_n),
-    .beat_valid_i(beat_valid[UnitVector]), .beat_ready_o(beat_ready[UnitVector]),
-    .beat_data_i(beat_data), .instr_valid_o(instr_valid[UnitVector]),
-    .instr_take_i(instr_take[UnitVector]), .instr_o(vector_instr), .payload_valid_o(payload_valid),
-    .payload_ready_i(payload_ready), .payload_data_o(payload), .idle_o(queue_idle[UnitVector])
+    .beat_valid_i(beat_valid[VectorQ]), .beat_ready_o(beat_ready[VectorQ]),
+    .beat_data_i(beat_data), .instr_valid_o(instr_valid[VectorQ]),
+    .instr_take_i(instr_take[VectorQ]), .instr_o(vector_instr), .payload_valid_o(payload_valid),
+    .payload_ready_i(payload_ready), .payload_data_o(payload), .idle_o(queue_idle[VectorQ])
   );
   instr_queue #(.StructBits($bits(store_t))) u_store_queue (
     .clk_i(clk), .rst_ni(rst_n),
-    .beat_valid_i(beat_valid[UnitStore]), .beat_ready_o(beat_ready[UnitStore]),
-    .beat_data_i(beat_data), .instr_valid_o(instr_valid[UnitStore]),
-    .instr_take_i(instr_take[UnitStore]), .instr_o(store_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[UnitStore])
+    .beat_valid_i(beat_valid[StoreQ]), .beat_ready_o(beat_ready[StoreQ]),
+    .beat_data_i(beat_data), .instr_valid_o(instr_valid[StoreQ]),
+    .instr_take_i(instr_take[StoreQ]), .instr_o(store_instr), .payload_valid_o(),
+    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[StoreQ])
   );
 
   // AXI.
@@ -208,9 +214,9 @@ module dma_tb
     .clk_i           (clk),
     .rst_ni          (rst_n),
     .tensors_base_i  (tensors),
-    .instr_valid_i   (instr_valid[UnitLoad]),
+    .instr_valid_i   (instr_valid[LoadQ]),
     .instr_i         (load_instr),
-    .instr_take_o    (instr_take[UnitLoad]),
+    .instr_take_o    (instr_take[LoadQ]),
     .counters_i      (counters),
     .req_valid_o     (load_req_valid),
     .req_ready_i     (load_req_ready),
@@ -253,9 +259,9 @@ module dma_tb
     .clk_i         (clk),
     .rst_ni        (rst_n),
     .tensors_base_i(tensors),
-    .instr_valid_i (instr_valid[UnitStore]),
+    .instr_valid_i (instr_valid[StoreQ]),
     .instr_i       (store_instr),
-    .instr_take_o  (instr_take[UnitStore]),
+    .instr_take_o  (instr_take[StoreQ]),
     .counters_i    (counters),
     .act_valid_o   (store_act_valid),
     .act_ready_i   (act_ready[3]),
@@ -321,8 +327,8 @@ module dma_tb
 
   logic act_array, act_vector;
 
-  assign instr_take[UnitArray] = instr_valid[UnitArray] && act_array;
-  assign instr_take[UnitVector] = instr_valid[UnitVector] && act_vector;
+  assign instr_take[ArrayQ] = instr_valid[ArrayQ] && act_array;
+  assign instr_take[VectorQ] = instr_valid[VectorQ] && act_vector;
   assign payload_ready = act_vector;
 
   always_ff @(posedge clk) begin
@@ -344,8 +350,8 @@ module dma_tb
       counters[EventLoadDone] <= counters[EventLoadDone] + EventW'(load_done);
       counters[EventStoreFree] <= counters[EventStoreFree] + EventW'(store_free);
       counters[EventStoreDone] <= counters[EventStoreDone] + EventW'(store_done);
-      counters[EventArrayDone] <= counters[EventArrayDone] + EventW'(instr_take[UnitArray]);
-      counters[EventVectorDone] <= counters[EventVectorDone] + EventW'(instr_take[UnitVector]);
+      counters[EventArrayDone] <= counters[EventArrayDone] + EventW'(instr_take[ArrayQ]);
+      counters[EventVectorDone] <= counters[EventVectorDone] + EventW'(instr_take[VectorQ]);
     end
   end
 
@@ -354,12 +360,12 @@ module dma_tb
   always_ff @(posedge clk) begin
     if (rst_n) begin
       cycle <= cycle + 1;
-      if (instr_take[UnitLoad]) $fdisplay(log_file, "take_load %0d", cycle);
-      if (instr_take[UnitStore]) $fdisplay(log_file, "take_store %0d", cycle);
-      if (instr_take[UnitArray]) begin
+      if (instr_take[LoadQ]) $fdisplay(log_file, "take_load %0d", cycle);
+      if (instr_take[StoreQ]) $fdisplay(log_file, "take_store %0d", cycle);
+      if (instr_take[ArrayQ]) begin
         $fdisplay(log_file, "take_array %0d %0d", cycle, array_instr.header.layer);
       end
-      if (instr_take[UnitVector]) begin
+      if (instr_take[VectorQ]) begin
         $fdisplay(log_file, "take_vector %0d %0d", cycle, vector_instr.header.layer);
       end
       if (payload_valid && payload_ready) $fdisplay(log_file, "payload %0d %h", cycle, payload);

@@ -1,0 +1,109 @@
+"""An output folder of compile, read back: what simulate and csim need of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from dataflow.arch import Machine, load_architecture, machine_of
+from dataflow.errors import DataflowError
+from dataflow.ir import Cascade, text
+from dataflow.ir.program import LayerCounts, Program, TensorPlace
+from dataflow.npz import Array, ArraySpec, check_arrays, load_npz
+
+CASCADE = "ir/cascade.yaml"
+MODEL = "ir/model.onnx"
+ARCHITECTURE = "architecture.yaml"
+PROGRAM = "data/program.json"
+INPUTS = "data/inputs.npz"
+CONFIG = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The parts of an output folder.
+
+    Attributes:
+        summary: `report/summary.json`.
+        torch_spec: `FILE.py:FACTORY` given to compile, or None.
+        stored: the stored seeded inputs.
+    """
+
+    cascade: Cascade
+    model: onnx.ModelProto
+    machine: Machine
+    program: Program
+    summary: Mapping[str, Any]
+    torch_spec: str | None
+    stored: Mapping[str, Array]
+
+    def check_inputs(self, inputs: Mapping[str, Array] | None) -> Mapping[str, Array]:
+        """The given inputs, checked against the network, or the stored ones."""
+        if inputs is None:
+            return self.stored
+        names = self.cascade.graph_inputs or self.cascade.inputs
+        tensors = [self.cascade.tensors[name] for name in names]
+        specs = [ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors]
+        return check_arrays(inputs, specs)
+
+
+def load_project(out: Path) -> Project:
+    """Reads an output folder; DataflowError names what is missing."""
+    for name in (CASCADE, MODEL, ARCHITECTURE, PROGRAM, INPUTS, "report/summary.json"):
+        if not (out / name).is_file():
+            raise DataflowError(str(out / name), "is missing", "compile again")
+    program = read_program(out)
+    return Project(
+        cascade=text.load(out / CASCADE),
+        model=onnx.load(out / MODEL),
+        machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
+        program=program,
+        summary=json.loads((out / "report" / "summary.json").read_text(encoding="utf-8")),
+        torch_spec=json.loads((out / PROGRAM).read_text(encoding="utf-8"))["torch"],
+        stored=load_npz(out / INPUTS),
+    )
+
+
+def write_program(out: Path, program: Program, torch_spec: str | None) -> None:
+    """Writes `data/program.bin`, `data/weights.bin` and their description."""
+    data = out / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "program.bin").write_bytes(program.code)
+    (data / "weights.bin").write_bytes(program.image)
+    document = {
+        "name": program.name,
+        "arch": program.arch,
+        "line_bytes": program.line_bytes,
+        "image_base": program.image_base,
+        "dram_bytes": program.dram_bytes,
+        "tensors": [vars(place) for _, place in sorted(program.tensors.items())],
+        "layers": [vars(layer) for layer in program.layers],
+        "torch": torch_spec,
+    }
+    (out / PROGRAM).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def read_program(out: Path) -> Program:
+    """The program of an output folder; its instructions only as code."""
+    document = json.loads((out / PROGRAM).read_text(encoding="utf-8"))
+    places = [
+        TensorPlace(**{**entry, "shape": tuple(entry["shape"]), "layout": tuple(entry["layout"])})
+        for entry in document["tensors"]
+    ]
+    return Program(
+        name=document["name"],
+        arch=document["arch"],
+        line_bytes=document["line_bytes"],
+        instructions=(),
+        code=(out / "data" / "program.bin").read_bytes(),
+        image=(out / "data" / "weights.bin").read_bytes(),
+        image_base=document["image_base"],
+        dram_bytes=document["dram_bytes"],
+        tensors={place.name: place for place in places},
+        layers=tuple(LayerCounts(**entry) for entry in document["layers"]),
+    )

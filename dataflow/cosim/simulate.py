@@ -1,0 +1,147 @@
+"""``dataflow simulate``: runs the RTL of an output folder and compares it with everything else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dataflow.cosim.compare import compare_outputs
+from dataflow.cosim.job import unpack_tensor, write_job
+from dataflow.cosim.project import Project, load_project
+from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
+from dataflow.emit.rtl import library
+from dataflow.errors import DataflowError
+from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.npz import Array
+from dataflow.progress import Progress, silent
+
+SEED = 1
+
+STALLS = {
+    "tile": "array_wait_tile",
+    "accumulator": "array_wait_acc",
+    "weights": "array_wait_weights",
+}
+
+
+def simulate(
+    out: Path,
+    *,
+    input: Mapping[str, Array] | None = None,
+    stall: float = 0.0,
+    waves: bool = False,
+    torch_spec: str | None = None,
+    seed: int = SEED,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Simulates the RTL of ``out`` on one input; returns the contract's simulation result.
+
+    Args:
+        out: output folder of compile.
+        input: arrays by the model's input names; None: the stored seeded ones.
+        stall: probability in each cycle that a handshake of an AXI channel is refused.
+        waves: write `sim/run/dump.vcd`.
+        torch_spec: `FILE.py:FACTORY` of the float module; None: the one given to compile, if any.
+        seed: of the stalls.
+    """
+    progress("evaluate", 0, 3)
+    project = load_project(out)
+    sources = _sources(out)
+    inputs = project.check_inputs(input)
+    before = before_machine(project.cascade, inputs)
+    values = run_machine_part(
+        project.cascade, {name: before[name] for name in project.cascade.inputs}
+    )
+    folder = out / "sim" / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    job = write_job(folder, project.program, values, project.summary["predicted"]["cycles"])
+    progress("build and simulate", 1, 3)
+    model = model_of(sources, project.machine, job["mem_bytes_log2"], waves)
+    run = run_job(folder, job, model, stall=stall, seed=seed, waves=waves)
+    progress("compare", 2, 3)
+    tensors = dict(values)
+    for place in project.program.tensors.values():
+        if place.written:
+            data = run.dump[place.dram : place.dram + place.bytes]
+            tensors[place.name] = unpack_tensor(data, place)
+    outputs = after_machine(project.cascade, tensors)
+    result = _result(project, run)
+    result["outputs"] = compare_outputs(
+        project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
+    )
+    progress("done", 3, 3)
+    return result
+
+
+def _sources(out: Path) -> list[Path]:
+    """RTL files of the project in order, then the simulation files."""
+    rtl = out / "rtl"
+    if not (rtl / "files.f").is_file():
+        raise DataflowError(str(out), "holds no RTL", "compile with --target rtl")
+    names = (rtl / "files.f").read_text(encoding="utf-8").split()
+    missing = [name for name in names if not (rtl / name).is_file()]
+    if missing:
+        raise DataflowError(str(rtl), f"lacks {', '.join(missing)}", "compile again")
+    simulation = [out / "sim" / path.name for path in library(simulation=True)]
+    return [rtl / name for name in names] + simulation
+
+
+def _result(project: Project, run: RtlRun) -> dict[str, Any]:
+    counts, predicted = run.counters, project.summary["predicted"]
+    cycles = counts["cycles"]
+    macs = project.summary["macs"]
+    units = project.machine.mac_units
+    return {
+        "cycles": cycles,
+        "predicted_cycles": predicted["cycles"],
+        "cycle_error": predicted["cycles"] / cycles - 1,
+        "mac_utilization": macs / (cycles * units),
+        "mismatches": sum(run.mismatches.values()),
+        "mismatches_by_tensor": dict(run.mismatches),
+        "macs": macs,
+        "array_macs": counts["macs_low"] + (counts["macs_high"] << 32),
+        "predicted_array_macs": sum(layer.array_macs for layer in project.program.layers),
+        "dram_read_bytes": counts["load_bytes"],
+        "dram_write_bytes": counts["store_bytes"],
+        "predicted_dram_read_bytes": predicted["dram_read_bytes"],
+        "predicted_dram_write_bytes": predicted["dram_write_bytes"],
+        "layers": _layers(project, run.retired, counts),
+        "program_bytes": len(project.program.code),
+        "host": project.summary["host"],
+        "counters": dict(counts),
+        "build_seconds": run.build_seconds,
+        "simulation_seconds": run.simulation_seconds,
+    }
+
+
+def _layers(
+    project: Project, retired: tuple[Retired, ...], final: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Cycles of each layer from the last retirement of the one before to its own.
+
+    What follows the last retirement (the responses, ap_done) belongs to the last layer, so that
+    the layers add up to the whole.
+    """
+    rows: list[dict[str, Any]] = []
+    before: Mapping[str, int] = dict.fromkeys(final, 0)
+    layers = project.summary["layers"]
+    for index, layer in enumerate(layers):
+        own = [entry.counters for entry in retired if entry.layer == index]
+        after = max(own, key=lambda c: c["cycles"], default=before)
+        if after["cycles"] < before["cycles"]:
+            after = before
+        if index == len(layers) - 1:
+            after = final
+        cycles = after["cycles"] - before["cycles"]
+        rows.append({
+            "name": layer["name"],
+            "cycles": cycles,
+            "predicted_cycles": layer["predicted_cycles"],
+            "mac_utilization": layer["macs"] / (cycles * project.machine.mac_units)
+            if cycles else 0.0,
+            "stalls": {name: after[key] - before[key] for name, key in STALLS.items()},
+        })
+        before = after
+    return rows

@@ -1,0 +1,282 @@
+"""compile: the pipeline from a model to a hardware project, as one list of steps."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import yaml
+
+from dataflow import cost, frontend, rewrite
+from dataflow.arch import Machine, architecture_path, load_architecture, machine_of
+from dataflow.cosim import project as layout
+from dataflow.cosim.job import write_job
+from dataflow.emit.hls import emit_hls
+from dataflow.emit.rtl import emit_rtl, library
+from dataflow.errors import DataflowError
+from dataflow.evaluate import before_machine, run_machine_part
+from dataflow.ir import Cascade, text
+from dataflow.ir.mapping import LayerGraph, NetworkMapping
+from dataflow.ir.program import Program
+from dataflow.mapper import map_network
+from dataflow.mapper.files import save_mapping
+from dataflow.mapper.lowering import lower
+from dataflow.npz import Array, save_npz
+from dataflow.outdir import replacing
+from dataflow.program import build
+from dataflow.program.cycles import Prediction, predict
+from dataflow.progress import Progress, silent
+from dataflow.resources import templates_dir
+
+INPUT_SEED = 0
+QUANTISED = ("QuantizeLinear", "DequantizeLinear")
+STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Everything that compile makes, before it is written."""
+
+    model: onnx.ModelProto
+    imported: Cascade
+    cascade: Cascade
+    graph: LayerGraph
+    machine: Machine
+    mapping: NetworkMapping
+    program: Program
+    prediction: Prediction
+
+
+def compile_model(
+    *,
+    model: Path,
+    out: Path,
+    arch: str,
+    targets: Sequence[str],
+    objective: Sequence[str],
+    calibrate: Path | None,
+    dims: Mapping[str, int],
+    torch_spec: str | None,
+    progress: Progress = silent,
+) -> None:
+    """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
+    start = time.monotonic()
+    architecture = load_architecture(arch)
+    machine = machine_of(architecture)
+    compiled = run(model, machine, objective, calibrate, dims, progress)
+    progress("emit", STEPS.index("emit"), len(STEPS))
+    with replacing(out) as folder:
+        config = {
+            "model": model.name,
+            "arch": architecture.name,
+            "targets": list(targets),
+            "objective": list(objective),
+            "calibrate": None if calibrate is None else calibrate.name,
+            "dims": dict(dims),
+            "torch": torch_spec,
+        }
+        (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
+        (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
+        write_ir(folder, compiled)
+        write_mapping(folder, compiled)
+        layout.write_program(folder, compiled.program, torch_spec)
+        inputs = stored_inputs(compiled.cascade)
+        save_npz(folder / layout.INPUTS, inputs)
+        before = before_machine(compiled.cascade, inputs)
+        values = run_machine_part(
+            compiled.cascade, {name: before[name] for name in compiled.cascade.inputs}
+        )
+        if "rtl" in targets:
+            emit_rtl(machine, folder / "rtl")
+            write_simulation(folder, compiled, values)
+        if "hls" in targets:
+            emit_hls(
+                compiled.graph, compiled.mapping, machine, folder / "hls", compiled.graph.name
+            )
+        report = folder / "report"
+        report.mkdir(exist_ok=True)
+        result = summary(model.name, compiled)
+        result["compile_seconds"] = time.monotonic() - start
+        (report / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
+        log = [f"{key}: {value}" for key, value in config.items()]
+        log += [f"predicted cycles: {compiled.prediction.cycles}"]
+        (folder / "compile.log").write_text("\n".join(log) + "\n")
+
+
+def run(
+    model: Path,
+    machine: Machine,
+    objective: Sequence[str] = ("latency",),
+    calibrate: Path | None = None,
+    dims: Mapping[str, int] | None = None,
+    progress: Progress = silent,
+) -> Compiled:
+    """The pipeline without files."""
+
+    def step(name: str) -> None:
+        progress(name, STEPS.index(name), len(STEPS))
+
+    step("import")
+    proto = quantised(model, calibrate)
+    imported = frontend.load_model(proto, dims or {})
+    step("legalise")
+    cascade = rewrite.legalise(imported)
+    step("lower")
+    graph = lower(cascade)
+    step("map")
+    mapping = map_network(graph, machine, objective=tuple(objective))
+    step("schedule")
+    program = build(graph, mapping, machine)
+    step("predict")
+    prediction = predict(program, machine)
+    return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
+
+
+def quantised(model: Path, calibrate: Path | None) -> onnx.ModelProto:
+    """The quantised model: as it is, or made from a float one with calibration data."""
+    proto = frontend.load_proto(model)
+    integer = any(
+        node.op_type in QUANTISED or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
+        for node in proto.graph.node
+    )
+    if integer:
+        if calibrate is not None:
+            raise DataflowError(
+                str(model), "is quantised already", "leave out --calibrate"
+            )
+        return proto
+    if calibrate is None:
+        raise DataflowError(
+            str(model),
+            "is a float model: the machine computes on int8 codes",
+            "give calibration data, --calibrate X.npz (arrays by input name, samples along the "
+            "first axis), or quantise it first: dataflow quantize MODEL --calibrate X.npz -o "
+            "Q.onnx",
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "quantised.onnx"
+        frontend.quantize(model, calibrate, path)
+        return frontend.load_proto(path)
+
+
+def stored_inputs(cascade: Cascade) -> dict[str, Array]:
+    """Seeded inputs that cover the range of each input's codes."""
+    rng = np.random.default_rng(INPUT_SEED)
+    inputs: dict[str, Array] = {}
+    quantize = {op.input: op for op in cascade.host if op.stage == "before"}
+    for name in cascade.graph_inputs or cascade.inputs:
+        tensor = cascade.tensors[name]
+        if name in quantize and quantize[name].op == "quantize":
+            op = quantize[name]
+            codes = cascade.tensors[op.output].dtype
+            low = (codes.lowest - op.zero_point) * op.scale
+            high = (codes.highest - op.zero_point) * op.scale
+            value = rng.uniform(low, high, tensor.shape).astype(np.float32)
+        elif tensor.dtype.kind == "int":
+            value = rng.integers(
+                tensor.dtype.lowest, tensor.dtype.highest, tensor.shape, endpoint=True
+            ).astype(tensor.dtype.numpy)
+        else:
+            value = rng.standard_normal(tensor.shape).astype(tensor.dtype.numpy)
+        inputs[tensor.label or name] = value
+    return inputs
+
+
+def write_ir(folder: Path, compiled: Compiled) -> None:
+    """The imported and the legal cascade, and the model that was compiled."""
+    (folder / "ir").mkdir()
+    onnx.save(compiled.model, folder / layout.MODEL)
+    text.save(compiled.imported, folder / "ir" / "01_imported.yaml")
+    text.save(compiled.cascade, folder / layout.CASCADE)
+
+
+def write_mapping(folder: Path, compiled: Compiled) -> None:
+    """The mapping, the memory map and the schedule."""
+    target = folder / "mapping"
+    target.mkdir()
+    save_mapping(compiled.mapping, target / "mapping.yaml")
+    memory = compiled.mapping.memory
+    document = {
+        "resident": {name: vars(place) for name, place in sorted(memory.resident.items())},
+        "buffers": {
+            f"{layer}/{kind}": vars(place)
+            for (layer, kind), place in sorted(memory.buffers.items())
+        },
+        "dram": dict(sorted(memory.dram.items())),
+    }
+    (target / "memory_map.json").write_text(json.dumps(document, indent=1) + "\n")
+    schedule = [
+        {"layer": layer.name, "kind": layer.kind, "einsums": list(layer.einsums), "cycles": cycles}
+        for layer, cycles in zip(compiled.graph.layers, compiled.prediction.layers, strict=True)
+    ]
+    (target / "schedule.json").write_text(json.dumps(schedule, indent=1) + "\n")
+
+
+def write_simulation(folder: Path, compiled: Compiled, values: Mapping[str, Array]) -> None:
+    """`sim/`: the testbench, and the stored job that its Makefile runs."""
+    sim = folder / "sim"
+    sim.mkdir()
+    for path in library(simulation=True):
+        (sim / path.name).write_bytes(path.read_bytes())
+    for name in ("test_accelerator.py", "Makefile"):
+        (sim / name).write_bytes((templates_dir() / "sim" / name).read_bytes())
+    write_job(sim / "job", compiled.program, values, compiled.prediction.cycles)
+
+
+def summary(model: str, compiled: Compiled) -> dict[str, Any]:
+    """`report/summary.json` without the time."""
+    graph, machine, prediction = compiled.graph, compiled.machine, compiled.prediction
+    macs = sum(layer.macs for layer in graph.layers)
+    units = machine.mac_units
+    layers = []
+    for layer, counts, cycles in zip(
+        graph.layers, compiled.program.layers, prediction.layers, strict=True
+    ):
+        layers.append({
+            "name": layer.name,
+            "operator": layer.kind,
+            "einsums": list(layer.einsums),
+            "macs": layer.macs,
+            "predicted_cycles": cycles,
+            "mac_utilization": layer.macs / (cycles * units) if cycles else 0.0,
+            "dram_read_bytes": counts.dram_read_bytes,
+            "dram_write_bytes": counts.store_bytes,
+        })
+    return {
+        "model": model,
+        "arch": machine.name,
+        "macs": macs,
+        "operators": operators(compiled.model),
+        "predicted": {
+            "cycles": prediction.cycles,
+            "seconds": prediction.cycles / (machine.clock_mhz * 1e6),
+            "mac_utilization": macs / (prediction.cycles * units),
+            "dram_read_bytes": compiled.program.dram_read_bytes,
+            "dram_write_bytes": compiled.program.dram_write_bytes,
+            "energy_pj": cost.energy_pj(compiled.graph, compiled.program, machine),
+        },
+        "bound": {"cycles": compiled.mapping.bound},
+        "mapper": {
+            "objective_cycles": compiled.mapping.objective,
+            "bound_cycles": compiled.mapping.bound,
+            "gap": compiled.mapping.gap,
+            "optimal": compiled.mapping.optimal,
+        },
+        "host": [f"{op.op} {op.source}".strip() for op in compiled.cascade.host] + ["packing"],
+        "layers": layers,
+    }
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """Nodes of the model by operator."""
+    counts: dict[str, int] = {}
+    for node in model.graph.node:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return dict(sorted(counts.items()))

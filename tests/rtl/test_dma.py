@@ -1,0 +1,135 @@
+"""Fetch, queues, load and store engines on random programs, bit for bit against `dma_model`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dataflow.arch import Machine, architecture_path, load_architecture, machine_of
+from dataflow.cosim.lint import source_order
+from dataflow.cosim.toolchain import Model, build_binary
+from dataflow.emit import sv_package
+from dataflow.resources import rtl_dir
+from tests.rtl.dma_model import TENSORS, Program, random_program
+
+pytestmark = pytest.mark.rtl
+
+HARNESS = Path(__file__).parent / "harness"
+Log = dict[str, list[list[str]]]
+
+
+def machine(name: str) -> Machine:
+    """A built-in machine, or `tiny`: rings and queues as small as they may be, odd bursts."""
+    if name != "tiny":
+        return machine_of(load_architecture(architecture_path(name)))
+    small = {"wbuf_lines": 11, "param_lines": 3, "max_burst_beats": 7, "instr_fifo_beats": 7}
+    return replace(machine("edge8"), name="tiny", **small)
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A built testbench."""
+
+    machine: Machine
+    binary: Path
+    folder: Path
+
+    def run(self, program: Program, **plusargs: int) -> tuple[Log, bytes]:
+        """Runs a program; returns the log by event and the DRAM afterwards."""
+        dram, image = self.folder / "dram.bin", self.folder / "program.bin"
+        log, after = self.folder / "log.txt", self.folder / "after.bin"
+        dram.write_bytes(program.dram)
+        image.write_bytes(program.image)
+        after.unlink(missing_ok=True)
+        arguments = {
+            "image0": dram,
+            "addr0": "0",
+            "image1": image,
+            "addr1": "f0000",
+            "program_addr": "f0000",
+            "program_bytes": len(program.image),
+            "tensors": f"{TENSORS:x}",
+            "log": log,
+            "dump_file": after,
+            "dump_hi": f"{len(program.dram):x}",
+            **plusargs,
+        }
+        command = [str(self.binary), *(f"+{name}={value}" for name, value in arguments.items())]
+        # Registers without reset start with random values.
+        command += ["+verilator+rand+reset+2", f"+verilator+seed+{plusargs.get('seed', 1)}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        events: Log = defaultdict(list)
+        for line in log.read_text().splitlines():
+            name, *values = line.split()
+            events[name].append(values)
+        return events, after.read_bytes()
+
+
+@cache
+def build(name: str, parent: Path) -> Simulator:
+    """Builds the testbench for a machine, once a session."""
+    folder = parent / f"dma_{name}"
+    folder.mkdir()
+    package = folder / "df_pkg.sv"
+    package.write_text(sv_package(machine(name)), encoding="utf-8")
+    rtl = rtl_dir()
+    parts = [*rtl.glob("common/*.sv"), *rtl.glob("dma/*.sv"), *rtl.glob("buffer/*.sv")]
+    parts += [rtl / "ctrl/fetch.sv", rtl / "ctrl/instr_queue.sv", rtl / "sim/dram_model.sv"]
+    sources = [*source_order([package, *parts]), HARNESS / "dma_tb.sv"]
+    model = Model(sources, "dma_tb", folder / "build", random_start=True)
+    return Simulator(machine(name), build_binary(model), folder)
+
+
+@pytest.fixture(scope="session")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dma")
+
+
+def lines(events: list[list[str]]) -> list[bytes]:
+    """Data words of a log, the last value of each entry, as bytes in memory order."""
+    return [bytes.fromhex(values[-1])[::-1] for values in events]
+
+
+def check(simulator: Simulator, program: Program, log: Log, after: bytes) -> None:
+    """Everything that a run did against what the walk says."""
+    expected, size = program.expected, simulator.machine
+    assert log["end"][0][1:] == ["error", "0", "0", "0", "protocol", "0", "hazards", "0"]
+    assert lines(log["wbuf"]) == expected.weights
+    assert [int(v[1]) for v in log["wbuf"]] == [
+        i % size.wbuf_lines for i in range(len(expected.weights))
+    ]
+    assert lines(log["param"]) == expected.params
+    assert [(int(v[1]), int(v[2])) for v in log["param"]] == [
+        (i // 4 % size.param_lines, i % 4) for i in range(len(expected.params))
+    ]
+    assert lines(log["payload"]) == list(program.payloads)
+    for name, count in expected.events.items():
+        assert len(log[name]) == count, name
+    for name in ("load_done", "store_done"):
+        layers = [layer for kind, layer in program.retired if kind == name]
+        assert [int(v[1]) for v in log[name]] == layers
+    different = [i for i, (a, b) in enumerate(zip(after, expected.dram, strict=True)) if a != b]
+    assert different == []
+    load, store = log["load"][0], log["store"][0]
+    assert (int(load[4]), int(store[4])) == (expected.load_bytes, expected.store_bytes)
+    read_beats, write_beats, write_bytes = (int(v) for v in log["dram"][0][1:])
+    assert (int(load[2]), int(store[2])) == (read_beats, write_beats)
+    assert write_bytes == expected.store_bytes
+
+
+@pytest.mark.parametrize("name", ["tiny", "edge16"])
+@pytest.mark.parametrize(("stall", "busy", "rate"), [(0, 0, 1000), (0, 600, 300), (300, 300, 100)])
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_random_programs(
+    parent: Path, name: str, seed: int, stall: int, busy: int, rate: int
+) -> None:
+    simulator = build(name, parent)
+    program = random_program(seed, simulator.machine.line_bytes, 8)
+    log, after = simulator.run(program, seed=seed, stall=stall, busy=busy, rate=rate)
+    check(simulator, program, log, after)
