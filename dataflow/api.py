@@ -176,10 +176,10 @@ def simulate(
         raise DataflowError("--stall", f"{stall} is not a probability", "use 0 to 0.9")
     folder = Path(out)
     require_ours(folder)
-    from dataflow import cosim
+    from dataflow.cosim.simulate import simulate as run
     from dataflow.report import load_simulation
 
-    result = cosim.simulate(
+    result = run(
         folder,
         input=_arrays(input),
         stall=stall,
@@ -201,10 +201,10 @@ def csim(
 
     folder = Path(out)
     require_ours(folder)
-    from dataflow import cosim
+    from dataflow.cosim.csim import csim as run
     from dataflow.report import load_csim
 
-    result = cosim.csim(folder, input=_arrays(input), progress=progress)
+    result = run(folder, input=_arrays(input), progress=progress)
     _write_result(folder, "csim.json", result)
     loaded = load_csim(folder)
     assert loaded is not None

@@ -97,9 +97,7 @@ def compile_model(
             emit_rtl(machine, folder / "rtl")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
-            emit_hls(
-                compiled.graph, compiled.mapping, machine, folder / "hls", compiled.graph.name
-            )
+            emit_hls(compiled.graph, compiled.mapping, machine, folder / "hls", compiled.graph.name)
         report = folder / "report"
         report.mkdir(exist_ok=True)
         result = summary(model.name, compiled)
@@ -148,9 +146,7 @@ def quantised(model: Path, calibrate: Path | None) -> onnx.ModelProto:
     )
     if integer:
         if calibrate is not None:
-            raise DataflowError(
-                str(model), "is quantised already", "leave out --calibrate"
-            )
+            raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
     if calibrate is None:
         raise DataflowError(
@@ -239,16 +235,18 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
     for layer, counts, cycles in zip(
         graph.layers, compiled.program.layers, prediction.layers, strict=True
     ):
-        layers.append({
-            "name": layer.name,
-            "operator": layer.kind,
-            "einsums": list(layer.einsums),
-            "macs": layer.macs,
-            "predicted_cycles": cycles,
-            "mac_utilization": layer.macs / (cycles * units) if cycles else 0.0,
-            "dram_read_bytes": counts.dram_read_bytes,
-            "dram_write_bytes": counts.store_bytes,
-        })
+        layers.append(
+            {
+                "name": layer.name,
+                "operator": layer.kind,
+                "einsums": list(layer.einsums),
+                "macs": layer.macs,
+                "predicted_cycles": cycles,
+                "mac_utilization": layer.macs / (cycles * units) if cycles else 0.0,
+                "dram_read_bytes": counts.dram_read_bytes,
+                "dram_write_bytes": counts.store_bytes,
+            }
+        )
     return {
         "model": model,
         "arch": machine.name,

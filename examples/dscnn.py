@@ -45,7 +45,7 @@ def make() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
             nn.init.kaiming_normal_(layer.weight)
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.7, 1.3)
-            nn.init.normal_(layer.bias, std=0.2)
+            nn.init.normal_(layer.bias, std=0.5)
             layer.momentum = None  # statistics are the mean over all batches
     module.train()
     with torch.no_grad():

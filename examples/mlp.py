@@ -19,6 +19,7 @@ def make() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     for layer in module:
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
+            assert layer.bias is not None
             nn.init.normal_(layer.bias, std=0.1)
     return module.eval(), (torch.zeros(1, 1, 28, 28),)
 

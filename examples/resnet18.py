@@ -1,9 +1,10 @@
 """ResNet-18 for 224x224 images and 1000 classes (He et al., 2015)."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 
 class Block(nn.Module):
@@ -22,8 +23,8 @@ class Block(nn.Module):
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
 class ResNet18(nn.Module):
@@ -41,14 +42,15 @@ class ResNet18(nn.Module):
         self.stages = nn.Sequential(
             *(
                 nn.Sequential(Block(a, b, 1 if a == b else 2), Block(b, b, 1))
-                for a, b in zip(widths, widths[1:], strict=False)
+                for a, b in pairwise(widths)
             )
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(512, 1000)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier(torch.flatten(self.pool(self.stages(self.stem(x))), 1))
+        y: torch.Tensor = self.classifier(torch.flatten(self.pool(self.stages(self.stem(x))), 1))
+        return y
 
 
 def make() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:

@@ -52,12 +52,11 @@ class RtlRun:
     simulation_seconds: float
 
 
-def model_of(
-    sources: Sequence[Path], machine: Machine, mem_bytes_log2: int, waves: bool
-) -> Model:
+def model_of(sources: Sequence[Path], machine: Machine, mem_bytes_log2: int, waves: bool) -> Model:
     """The simulator of a project; its folder in the user's cache is named by what is in it."""
-    digest = hashlib.sha256(f"{mem_bytes_log2} {waves} {find_toolchain().verilator_version}"
-                            .encode())
+    digest = hashlib.sha256(
+        f"{mem_bytes_log2} {waves} {find_toolchain().verilator_version}".encode()
+    )
     for path in sources:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
@@ -117,7 +116,8 @@ def run_job(
     seconds = time.monotonic() - start
     if not (folder / "result.json").exists():
         raise DataflowError(
-            str(outcome.log), "; ".join(outcome.messages) or "the simulation gave no result",
+            str(outcome.log),
+            "; ".join(outcome.messages) or "the simulation gave no result",
             "read the log; a run that does not end is a deadlock in the program",
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))

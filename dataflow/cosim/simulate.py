@@ -135,13 +135,16 @@ def _layers(
         if index == len(layers) - 1:
             after = final
         cycles = after["cycles"] - before["cycles"]
-        rows.append({
-            "name": layer["name"],
-            "cycles": cycles,
-            "predicted_cycles": layer["predicted_cycles"],
-            "mac_utilization": layer["macs"] / (cycles * project.machine.mac_units)
-            if cycles else 0.0,
-            "stalls": {name: after[key] - before[key] for name, key in STALLS.items()},
-        })
+        rows.append(
+            {
+                "name": layer["name"],
+                "cycles": cycles,
+                "predicted_cycles": layer["predicted_cycles"],
+                "mac_utilization": layer["macs"] / (cycles * project.machine.mac_units)
+                if cycles
+                else 0.0,
+                "stalls": {name: after[key] - before[key] for name, key in STALLS.items()},
+            }
+        )
         before = after
     return rows

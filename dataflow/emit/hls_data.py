@@ -77,24 +77,6 @@ def root(graph: LayerGraph, tensor: str) -> str:
     return storage.name
 
 
-def physical_bytes(storage: Storage, value: np.ndarray) -> bytes:
-    """A tensor of 8-bit codes in memory order.
-
-    Args:
-        storage: its shape and layout.
-        value: array of ``storage.shape``; any integer type that holds the codes.
-    """
-    codes = (np.asarray(value).astype(np.int64) & 255).astype(np.uint8).reshape(storage.shape)
-    return np.ascontiguousarray(codes.transpose(storage.layout)).tobytes()
-
-
-def logical_array(storage: Storage, data: bytes) -> np.ndarray:
-    """The inverse of :func:`physical_bytes`: codes as int8 or uint8 in the logical shape."""
-    shape = [storage.shape[axis] for axis in storage.layout]
-    codes = np.frombuffer(data, dtype=np.int8 if storage.signed else np.uint8).reshape(shape)
-    return np.ascontiguousarray(codes.transpose(np.argsort(storage.layout)))
-
-
 @dataclass(frozen=True)
 class Tap:
     """A look at a finished tensor: ``on_chip`` tells in which memory, ``offset`` where."""
@@ -127,6 +109,41 @@ class TensorFile:
     def file(self) -> str:
         """File of its bytes: what is loaded, or what is expected."""
         return f"tensor_{self.index:03d}.bin"
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """A line of the project's ``tensors.json``: what a reader needs of a :class:`TensorFile`.
+
+    Attributes:
+        index, name, file, dram: as there.
+        role: of its storage.
+        shape, layout, signed: of its storage.
+        checked: a layer writes it, and it is compared.
+        constant: its bytes are part of the project.
+    """
+
+    index: int
+    name: str
+    file: str
+    dram: int
+    role: str
+    shape: tuple[int, ...]
+    layout: tuple[int, ...]
+    signed: bool
+    checked: bool
+    constant: bool
+
+    def to_bytes(self, value: np.ndarray) -> bytes:
+        """Codes of the logical shape in memory order."""
+        codes = (np.asarray(value).astype(np.int64) & 255).astype(np.uint8).reshape(self.shape)
+        return np.ascontiguousarray(codes.transpose(self.layout)).tobytes()
+
+    def from_bytes(self, data: bytes) -> np.ndarray:
+        """The inverse of :meth:`to_bytes`: int8 or uint8."""
+        physical = [self.shape[axis] for axis in self.layout]
+        codes = np.frombuffer(data, dtype=np.int8 if self.signed else np.uint8).reshape(physical)
+        return np.ascontiguousarray(codes.transpose(np.argsort(self.layout)))
 
 
 def _region(graph: LayerGraph, table: Mapping[str, object], tensor: str) -> object | None:

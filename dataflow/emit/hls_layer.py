@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from dataflow.emit import hls_micro
 from dataflow.emit.hls_micro import Element
-from dataflow.emit.hls_operands import Params, Place, Second, Source, Weights, store
+from dataflow.emit.hls_operands import Params, Place, Second, store
+from dataflow.emit.hls_source import Source
 from dataflow.emit.hls_tree import Scope, lines, plus, times
 from dataflow.emit.hls_walk import Item, Walk, block_count, normalised
+from dataflow.emit.hls_weights import Weights
 from dataflow.ir.isa import Operand
 from dataflow.ir.mapping import Dim, Layer, Tiling
 

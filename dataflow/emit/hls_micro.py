@@ -8,13 +8,14 @@ repetitions: ``init``, ``body`` for each window position, ``final``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from dataflow.emit.hls_tree import Scope
+from dataflow.emit.hls_tree import Scope, lines
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import MicroOp, MicroProgram
 
@@ -96,29 +97,28 @@ class _Printer:
 
     def straight(self, arguments: list[str]) -> tuple[Scope, ...]:
         """One function of local constants."""
-        body = Scope(f"inline uint8_t {self.prefix}_element({_parameters(arguments)})", ("INLINE",))
+        values: list[tuple[Kind, str, str]] = []
         sunk = ""
         for op in _ops(self.micro):
             name = f"v{self.count}"
             self.count += 1
             text, kind = self._result(op, first="true")
-            body.add(f"const {kind} {name} = {text};")
+            values.append((kind, name, text))
             if op.dst is not None:
                 self.registers[op.dst] = (name, kind)
             if op.sink:
-                sunk = name if kind == "int32_t" else f"df::as_i32({name})"
+                sunk = _as("int32_t", (name, kind))
         assert sunk, f"{self.prefix}: no micro-operation writes the sink"
-        body.add(f"return static_cast<uint8_t>({sunk});")
-        return (*self._table(), body)
+        code = [f"return static_cast<uint8_t>({sunk});"]
+        for kind, name, text in reversed(values):
+            if any(re.search(rf"\b{name}\b", later) for later in code):  # else nobody reads it
+                code.insert(0, f"const {kind} {name} = {text};")
+        head = f"inline uint8_t {self.prefix}_element({_parameters(arguments)})"
+        return (*self._table(), Scope(head, ("INLINE",), list(code)))
 
     def windowed(self, arguments: list[str]) -> tuple[Scope, ...]:
         """Functions over a register structure."""
         entry = self._entry_kinds()
-        written = sorted({op.dst for op in _ops(self.micro) if op.dst is not None})
-        both: tuple[Kind, Kind] = ("float", "int32_t")
-        held = Scope(f"struct {self.prefix}_state", end="};")
-        held.add(*(f"{kind} {_register(n, kind)} = 0;" for n in written for kind in both))
-        held.add("uint8_t out = 0;")
         state = f"{self.prefix}_state &state"
         parts = []
         for part, ops in (("init", self.micro.init), ("body", self.micro.body)):
@@ -139,16 +139,27 @@ class _Printer:
         )
         self._mutate(final, self.micro.final)
         final.add("return state.out;")
-        return (*self._table(), held, *parts, final)
+        return (*self._table(), self._state([*parts, final]), *parts, final)
+
+    def _state(self, functions: list[Scope]) -> Scope:
+        """The structure of the registers that the functions use."""
+        text = " ".join(line for scope in functions for line in lines(scope))
+        held = Scope(f"struct {self.prefix}_state", end="};")
+        kinds: tuple[Kind, Kind] = ("float", "int32_t")
+        for number in sorted({op.dst for op in _ops(self.micro) if op.dst is not None}):
+            for kind in kinds:
+                if f"state.{_register(number, kind)}" in text:
+                    held.add(f"{kind} {_register(number, kind)} = 0;")
+        held.add("uint8_t out = 0;")
+        return held
 
     def _entry_kinds(self) -> dict[int, Kind]:
-        """What each register holds when a repetition of the body begins."""
+        """The type of each register between repetitions: what the body leaves in it."""
         probe = _Printer(self.prefix, self.micro, self.separate_uses)
-        scratch = Scope()
-        probe._mutate(scratch, self.micro.init)
-        before = {r: kind for r, (_, kind) in probe.registers.items()}
-        probe._mutate(scratch, self.micro.body)
-        return {r: before.get(r, kind) for r, (_, kind) in probe.registers.items()}
+        for ops in (self.micro.init, self.micro.body, self.micro.body):
+            probe._mutate(Scope(), ops)
+            probe.use = 0
+        return {r: kind for r, (_, kind) in probe.registers.items()}
 
     def _mutate(self, scope: Scope, ops: Iterable[MicroOp]) -> None:
         for op in ops:

@@ -79,8 +79,10 @@ def _wrapped(text: str, indent: int) -> Iterator[str]:
     """A statement broken behind blanks so that it fits the page."""
     margin, room = " " * indent, WIDTH - indent
     while len(text) > room:
-        cut = text.rfind(" ", 0, room)
-        if cut <= 0 or text.lstrip().startswith("//"):
+        cut = text.rfind(", ", 0, room) + 1  # between arguments, if that fills the line half
+        if cut < room // 2:
+            cut = text.rfind(" ", 0, room)
+        if cut <= 0 or text.startswith("//"):
             break
         yield margin + text[:cut]
         text, margin, room = text[cut + 1 :], " " * (indent + 4), WIDTH - indent - 4

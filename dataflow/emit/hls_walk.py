@@ -21,9 +21,7 @@ def ceil_div(a: int, b: int) -> int:
 
 def _bytes_as_channels(view: View) -> View:
     size = view.shape[2]
-    return replace(
-        view, shape=(1, 1, 1, size), x_bytes=0, splat=view.splat or view.x_bytes == 0
-    )
+    return replace(view, shape=(1, 1, 1, size), x_bytes=0, splat=view.splat or view.x_bytes == 0)
 
 
 def normalised(layer: Layer, tiling: Tiling) -> tuple[Layer, Tiling]:

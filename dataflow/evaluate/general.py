@@ -64,7 +64,7 @@ def _masked(value: Array, mask: Array | None, op: str) -> Array:
 
 def _combine(op: str, left: Array, right: Array) -> Array:
     if op in ("max", "min") and left.dtype == right.dtype:
-        return (np.maximum if op == "max" else np.minimum)(left, right)
+        return np.asarray((np.maximum if op == "max" else np.minimum)(left, right))
     return compute(op, [left, right])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import erf
 
 import numpy as np
 
@@ -38,23 +39,23 @@ def fma32(a: Array, b: Array, c: Array) -> Array:
 def rint32(x: Array) -> Array:
     """float32 -> int32, nearest even, saturating at +-2^30; NaN gives -2^30."""
     rounded = np.clip(np.rint(x), np.float32(-RINT_LIMIT), np.float32(RINT_LIMIT))
-    return np.where(np.isnan(rounded), np.float32(-RINT_LIMIT), rounded).astype(np.int32)
+    rounded = np.where(np.isnan(rounded), np.float32(-RINT_LIMIT), rounded)
+    return np.asarray(rounded.astype(np.int32))
 
 
 def clip(x: Array, low: Array, high: Array) -> Array:
     """max(low, min(x, high))."""
-    return np.maximum(low, np.minimum(x, high))
+    return np.asarray(np.maximum(low, np.minimum(x, high)))
 
 
 def lookup(x: Array, table: Array) -> Array:
     """table[x & 255]."""
-    return table[x.astype(np.int64) & 255]
+    return np.asarray(table[x.astype(np.int64) & 255])
 
 
 def _erf(x: Array) -> Array:
-    from math import erf
-
-    return np.vectorize(erf, otypes=[np.float64])(x.astype(np.float64)).astype(x.dtype)
+    values = [erf(v) for v in x.astype(np.float64).reshape(-1).tolist()]
+    return np.array(values, dtype=x.dtype).reshape(x.shape)
 
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {

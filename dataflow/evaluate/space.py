@@ -83,9 +83,7 @@ def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Ar
     """
     bounds = [space.bounds(i) for i in access.indices]
     offsets = [0] * data.ndim
-    if any(
-        low < 0 or high >= size for (low, high), size in zip(bounds, data.shape, strict=True)
-    ):
+    if any(low < 0 or high >= size for (low, high), size in zip(bounds, data.shape, strict=True)):
         data = _window(data, bounds, fill)
         offsets = [-low for low, _ in bounds]
     start, strides = [], dict.fromkeys(space.ranges, 0)
@@ -149,4 +147,3 @@ def evaluate_expr(
         if mask is not None:
             masks.append(mask)
     return compute(expr.op, args), reduce(np.logical_and, masks) if masks else None
-

@@ -2,17 +2,19 @@
 
 from dataflow.frontend.check import CheckRow, check
 from dataflow.frontend.export import export, load_module
-from dataflow.frontend.importer import Imported, UnsupportedModel, import_model, load_model
+from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
+from dataflow.frontend.load import load_proto
 from dataflow.frontend.quantize import quantize
 
 __all__ = [
     "CheckRow",
     "Imported",
-    "UnsupportedModel",
+    "UnsupportedModelError",
     "check",
     "export",
     "import_model",
     "load_model",
     "load_module",
+    "load_proto",
     "quantize",
 ]

@@ -13,8 +13,8 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum, HostOp, Quant, Reduction, Role, Tensor
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, accesses, substitute
-from dataflow.ir.ops import promote
 from dataflow.ir.names import default_name
+from dataflow.ir.ops import promote
 from dataflow.ir.verify import RESERVED
 
 Array = np.ndarray
@@ -184,9 +184,7 @@ class Builder:
                 position += 1
         name = self.tensor(label, ranks, dtype, quant=quant)
         output = Access(name, tuple(Affine.of(r.lower()) for r in ranks))
-        self.einsum(
-            output, substitute(expr, variables), None, node, value.sources | sources
-        )
+        self.einsum(output, substitute(expr, variables), None, node, value.sources | sources)
         return stored_value(name, dims, dtype, quant)
 
     def plain(self, value: Value, label: str, node: tuple[str, str]) -> Value:
@@ -210,9 +208,7 @@ class Builder:
         expr = substitute(value.expr, names)
         self.einsum(Access(name, tuple(indices)), expr, None, node, value.sources)
         dims: Dims = tuple((n,) for n in value.shape)
-        return replace(
-            stored_value(name, dims, value.dtype, value.quant), chain=value.chain
-        )
+        return replace(stored_value(name, dims, value.dtype, value.quant), chain=value.chain)
 
 
 def spread(dims: Dims, letters: str) -> str:
@@ -226,4 +222,3 @@ def record(quant: QParams | None) -> Quant | None:
         return None
     scales = tuple(float(s) for s in quant.scale)
     return Quant(scales, tuple(int(z) for z in quant.zero_point), quant.axis)
-

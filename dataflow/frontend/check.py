@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from dataflow.frontend.graph import Graph, Node
-from dataflow.frontend.importer import Imported, UnsupportedModel, import_model
+from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32
 from dataflow.ir.macs import contraction_operands, nominal_macs
@@ -52,7 +52,7 @@ def check(
     """
     try:
         imported = import_model(source, dims)
-    except UnsupportedModel as error:
+    except UnsupportedModelError as error:
         return _refused(error)
     return tuple(
         [_row(imported, node) for node in imported.graph.nodes]
@@ -103,7 +103,7 @@ def _plain(node: Node, runs: str, lowered: str) -> CheckRow:
     return CheckRow(node.name, _qualified(node), "", runs, lowered, 0)
 
 
-def _refused(error: UnsupportedModel) -> tuple[CheckRow, ...]:
+def _refused(error: UnsupportedModelError) -> tuple[CheckRow, ...]:
     refused = {r.node.index: r for r in error.refusals}
     rows = []
     for node in error.graph.nodes:
@@ -113,8 +113,14 @@ def _refused(error: UnsupportedModel) -> tuple[CheckRow, ...]:
             continue
         rows.append(
             CheckRow(
-                node.name, _qualified(node), refusal.shape, "unsupported", "", 0,
-                reason=refusal.reason, fix=refusal.fix,
+                node.name,
+                _qualified(node),
+                refusal.shape,
+                "unsupported",
+                "",
+                0,
+                reason=refusal.reason,
+                fix=refusal.fix,
             )
         )
     return tuple(rows)

@@ -19,7 +19,7 @@ from dataflow.ir.expr import Access, Expr, substitute
 Array = np.ndarray
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A node that cannot be lowered; collected, and reported with all others."""
 
     def __init__(self, reason: str, fix: str) -> None:
@@ -28,7 +28,7 @@ class Unsupported(Exception):
         self.fix = fix
 
 
-class Poisoned(Exception):
+class PoisonedError(Exception):
     """A node whose input comes from an unsupported one: not reported itself."""
 
 
@@ -75,10 +75,10 @@ class Context:
     # Values
 
     def value(self, node: Node, position: int) -> Value:
-        """An input of a node; Unsupported when it is absent."""
+        """An input of a node; UnsupportedError when it is absent."""
         found = self.optional(node, position)
         if found is None:
-            raise Unsupported(f"input {position} is missing", "repair the model")
+            raise UnsupportedError(f"input {position} is missing", "repair the model")
         return found
 
     def optional(self, node: Node, position: int) -> Value | None:
@@ -87,22 +87,22 @@ class Context:
         if not name:
             return None
         if name in self.poisoned:
-            raise Poisoned
+            raise PoisonedError
         if name not in self.values and name in self.graph.constants:
             data = self.graph.constants[name]
             try:
                 self.values[name] = constant_value(data)
             except DataflowError as error:
-                raise Unsupported(f"{name!r} has type {data.dtype.name}", error.fix) from error
+                raise UnsupportedError(f"{name!r} has type {data.dtype.name}", error.fix) from error
         return self.values[name]
 
     def constant(self, node: Node, position: int, what: str) -> Array | None:
-        """Data of a constant input, or None when it is absent; Unsupported when computed."""
+        """Data of a constant input, or None when it is absent; UnsupportedError when computed."""
         found = self.optional(node, position)
         if found is None:
             return None
         if found.constant is None:
-            raise Unsupported(f"{what} is computed at run time", f"make {what} a constant")
+            raise UnsupportedError(f"{what} is computed at run time", f"make {what} a constant")
         return found.real_constant()
 
     def define(self, node: Node, value: Value, output: int = 0) -> None:
@@ -128,14 +128,14 @@ class Context:
             shape = np.broadcast_shapes(*(v.shape for v in values))
         except ValueError as error:
             shapes = " and ".join(str(list(v.shape)) for v in values)
-            raise Unsupported(f"shapes {shapes} do not broadcast", "repair the model") from error
+            raise UnsupportedError(
+                f"shapes {shapes} do not broadcast", "repair the model"
+            ) from error
         ready = [self.expression(v, label) for v, label in zip(values, labels, strict=True)]
         parts = common_parts(ready, shape)
         if parts is None:
             ready = [
-                self.builder.plain(v, f"{label}_flat", (node.name, node.op))
-                if not v.simple
-                else v
+                self.builder.plain(v, f"{label}_flat", (node.name, node.op)) if not v.simple else v
                 for v, label in zip(ready, labels, strict=True)
             ]
             parts = common_parts(ready, shape)
@@ -161,7 +161,9 @@ class Context:
 
     def tail(self, node: Node) -> Tail | None:
         """The single-use chain of Relu/Clip from a node's output to a QuantizeLinear."""
-        name, chain, nodes = node.outputs[0], [], []
+        name = node.outputs[0]
+        chain: list[Unary] = []
+        nodes: list[int] = []
         while not self.is_output(name):
             users = self.graph.consumers.get(name, ())
             if len(users) != 1:
@@ -279,14 +281,10 @@ def aligned(value: Value, shape: tuple[int, ...], parts: list[list[int]]) -> Val
         if not own_parts[dim]
         for p in value.placeholders(dim)
     }
-    kept_dims = tuple(
-        d if own_parts[k] else () for k, d in enumerate(value.dims)
-    )
+    kept_dims = tuple(d if own_parts[k] else () for k, d in enumerate(value.dims))
     names = [p for k in range(len(value.dims)) if own_parts[k] for p in value.placeholders(k)]
     compact = {p: Affine.of(f"${k}") for k, p in enumerate(names)}
-    narrowed = replace(
-        value, dims=kept_dims, expr=substitute(value.expr, {**drop, **compact})
-    )
+    narrowed = replace(value, dims=kept_dims, expr=substitute(value.expr, {**drop, **compact}))
     fine = split_dims(narrowed, own_parts)
     # Shift the placeholders to their positions among the common dimensions.
     starts, position = [], 0
@@ -310,4 +308,3 @@ def is_scalar(value: Value) -> bool:
 def merged_sources(*values: Value) -> frozenset[int]:
     """Pending nodes of all values."""
     return frozenset().union(*(v.sources for v in values))
-

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.context import Context, Unsupported
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.quant import BYTES, clamp_codes, multiplier, params_of, to_codes
 from dataflow.frontend.unary import Unary
@@ -34,7 +34,7 @@ def with_params(
 ) -> Value:
     """Raw codes with the parameters that the operator gives for them (input positions)."""
     if value.quant is not None or value.dtype not in BYTES:
-        raise Unsupported(f"an operand is {value.dtype}, not 8-bit codes", "quantise to 8 bit")
+        raise UnsupportedError(f"an operand is {value.dtype}, not 8-bit codes", "quantise to 8 bit")
     return replace(value, quant=params_of(ctx, node, value, scale, zero, axis))
 
 
@@ -61,10 +61,10 @@ def int_bias(
     if bias is None:
         return None
     if bias.constant is None:
-        raise Unsupported("its bias is computed at run time", "make the bias a constant")
+        raise UnsupportedError("its bias is computed at run time", "make the bias a constant")
     expected = np.broadcast_to(product.astype(np.float64), (channels,))
     if bias.constant.size not in (1, channels):
-        raise Unsupported(
+        raise UnsupportedError(
             f"its bias has shape {list(bias.shape)}", "use one number for each output channel"
         )
     if bias.quant is not None and not bias.quant.zero_point.any():
@@ -133,7 +133,7 @@ def float_bias(ctx: Context, node: Node, acc: Value, channel: int, bias: Value |
     if bias is None:
         return acc
     if bias.constant is None or bias.constant.size not in (1, acc.shape[channel]):
-        raise Unsupported("its bias is no constant vector", "use one number for each channel")
+        raise UnsupportedError("its bias is no constant vector", "use one number for each channel")
     data = bias.real_constant().astype(np.float32)
     assert acc.expr is not None
     addend = ctx.vector(f"{node.outputs[0]}_bias", data, acc, channel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.contract import (
     float_bias,
     int_bias,
@@ -41,7 +41,7 @@ def conv(ctx: Context, node: Node) -> None:
     label = node.outputs[0]
     quantised = integer_operand(x) and integer_operand(w) and w.constant is not None
     if quantised and w.quant is not None and w.quant.axis not in (None, 0):
-        raise Unsupported("its weight scales are not per output channel", "quantise on axis 0")
+        raise UnsupportedError("its weight scales are not per output channel", "quantise on axis 0")
     if not quantised:
         ctx.define(node, float_bias(ctx, node, _convolve(ctx, node, x, w, False), 1, bias))
         return
@@ -54,7 +54,15 @@ def conv(ctx: Context, node: Node) -> None:
         ctx.define(node, scaled(ctx, node, label, acc, 1, product, codes))
         return
     y = requantised(
-        ctx, node, tail.output, acc, 1, product, codes, tail.quant, tail.chain,
+        ctx,
+        node,
+        tail.output,
+        acc,
+        1,
+        product,
+        codes,
+        tail.quant,
+        tail.chain,
         frozenset(tail.nodes),
     )
     ctx.absorb(tail, raw(y))
@@ -64,13 +72,13 @@ def qlinear_conv(ctx: Context, node: Node) -> None:
     """QLinearConv: x, s, z, w, s, z, y_s, y_z, [int32 bias]."""
     x, w = ctx.value(node, 0), ctx.value(node, 3)
     if w.constant is None:
-        raise Unsupported("its weights are computed at run time", "make the weights constant")
+        raise UnsupportedError("its weights are computed at run time", "make the weights constant")
     x = with_params(ctx, node, x, 1, 2, None)
     w = with_params(ctx, node, w, 4, 5, 0)
     quant = activation_params(ctx, node, 6, 7)
     bias = ctx.constant(node, 8, "the bias")
     if bias is not None and (bias.dtype != np.int32 or bias.shape != (w.shape[0],)):
-        raise Unsupported("its bias is not int32 per output channel", "repair the model")
+        raise UnsupportedError("its bias is not int32 per output channel", "repair the model")
     acc = _convolve(ctx, node, x, w, True)
     assert x.quant is not None and w.quant is not None
     product = scale_product(x.quant, w.quant)
@@ -82,21 +90,23 @@ def _convolve(ctx: Context, node: Node, x: Value, w: Value, exact: bool) -> Valu
     """The accumulator einsum; int32 of code differences, or float32."""
     spatial = len(x.shape) - 2
     if spatial not in TAPS or len(w.shape) != len(x.shape):
-        raise Unsupported(
+        raise UnsupportedError(
             f"operands have shapes {list(x.shape)} and {list(w.shape)}",
             "use 1-, 2- or 3-D convolution",
         )
     groups = int(node.get("group", 1))
     n_all, c_group = w.shape[:2]
     if groups < 1 or n_all % groups or c_group * groups != x.shape[1]:
-        raise Unsupported(
+        raise UnsupportedError(
             f"{x.shape[1]} input and {n_all} output channels in {groups} groups of {c_group}",
             "repair the model",
         )
     taps = windows(node, x.shape[2:], w.shape[2:])
     given = node.get("kernel_shape", list(w.shape[2:]))
     if list(given) != list(w.shape[2:]):
-        raise Unsupported(f"kernel_shape {list(given)} is not the weights'", "repair the model")
+        raise UnsupportedError(
+            f"kernel_shape {list(given)} is not the weights'", "repair the model"
+        )
     x = ctx.stored(x, f"{node.input(0)}_f", node, real=not exact)
     return _emit(ctx, node, x, w, taps, groups, exact)
 
@@ -134,8 +144,7 @@ def _emit(
         w.quant if exact else None,
     )
     spatial = [
-        t.index(p.lower(), r.lower())
-        for t, p, r in zip(taps, out_ranks, kernel_ranks, strict=True)
+        t.index(p.lower(), r.lower()) for t, p, r in zip(taps, out_ranks, kernel_ranks, strict=True)
     ]
     places = [Affine.of(batch.lower()), c_index, *spatial]
     left: Expr = _placed(x, places)
@@ -150,8 +159,11 @@ def _emit(
     output = Access(acc, (Affine.of(batch.lower()), n_index, *outs))
     reduced = tuple(r.lower() for r in (c_rank, *kernel_ranks))
     b.einsum(
-        output, call("mul", left, right), Reduction("add", reduced),
-        (node.name, node.op), x.sources | {node.index},
+        output,
+        call("mul", left, right),
+        Reduction("add", reduced),
+        (node.name, node.op),
+        x.sources | {node.index},
     )
     dims = tuple((s,) for s in b.tensors[acc].shape)
     return stored_value(acc, dims, S32 if exact else F32)
@@ -159,7 +171,7 @@ def _emit(
 
 def _weight_data(w: Value, exact: bool) -> Array:
     if w.constant is None:
-        raise Unsupported("its weights are computed at run time", "make the weights constant")
+        raise UnsupportedError("its weights are computed at run time", "make the weights constant")
     return w.constant if exact else w.real_constant().astype(np.float32)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Callable
@@ -84,18 +85,22 @@ def export(spec: str, out: str | Path) -> Path:
     import torch
 
     module, inputs = load_module(spec)
+    sink = io.StringIO()
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            with redirect_stderr(io.StringIO()):
-                warnings.simplefilter("ignore")
-                program = torch.onnx.export(
-                    module, inputs, dynamo=True, opset_version=OPSET, verbose=False
-                )
+        with warnings.catch_warnings(), redirect_stdout(sink), redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module, inputs, dynamo=True, opset_version=OPSET, verbose=False
+            )
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataflowError(
             spec, f"cannot be exported: {type(error).__name__}: {first}", "simplify the module"
         ) from error
+    finally:
+        logging.disable(level)
     assert program is not None
     return save(program.model_proto, out, "dataflow")
 

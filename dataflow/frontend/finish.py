@@ -43,9 +43,7 @@ def _machine_output(
     origin = (name, "Output")
     coded = value.quant is not None and not value.chain
     if not (value.stored and (coded or not value.chain) and row_major(ctx, value)):
-        expr, dtype = (
-            (value.expr, value.dtype) if coded else (value.real(), value.dtype)
-        )
+        expr, dtype = (value.expr, value.dtype) if coded else (value.real(), value.dtype)
         if value.quant is not None and not coded:
             dtype = F32
         assert expr is not None
@@ -60,9 +58,7 @@ def _machine_output(
     # A tensor that leaves under two names, or an input or weight that leaves as it is, is copied.
     clash = tensor.name in taken and not host
     if tensor.role == "weight" or (not host and (clash or tensor.role == "input")):
-        value = replace(
-            b.store(name, value, value.expr, value.dtype, origin), quant=value.quant
-        )
+        value = replace(b.store(name, value, value.expr, value.dtype, origin), quant=value.quant)
         assert isinstance(value.expr, Access)
         tensor = b.tensors[value.expr.tensor]
     return tensor.name, value
@@ -86,9 +82,7 @@ def row_major(ctx: Context, value: Value) -> bool:
     return offset == 0 and expected == tensor.elements
 
 
-def _host_side(
-    ctx: Context, name: str, tensor: str, value: Value, quant: QParams | None
-) -> str:
+def _host_side(ctx: Context, name: str, tensor: str, value: Value, quant: QParams | None) -> str:
     """Host operations after the machine; returns the tensor that leaves the network."""
     b = ctx.builder
     final = ctx.softmax.get(name)

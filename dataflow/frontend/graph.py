@@ -128,9 +128,9 @@ def _node(index: int, proto: onnx.NodeProto) -> Node:
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
         value = helper.get_attribute_value(attribute)
-        attributes[attribute.name] = value.decode("utf-8", "replace") if isinstance(
-            value, bytes
-        ) else value
+        attributes[attribute.name] = (
+            value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        )
     return Node(
         index=index,
         name=proto.name or (proto.output[0] if proto.output else f"node {index}"),

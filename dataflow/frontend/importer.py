@@ -10,7 +10,7 @@ import onnx
 
 from dataflow.errors import DataflowError
 from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
-from dataflow.frontend.context import Context, Poisoned, Unsupported
+from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
 from dataflow.frontend.graph import Graph, Node, read_graph
 from dataflow.frontend.load import load_proto
@@ -97,7 +97,7 @@ class Refusal:
     fix: str
 
 
-class UnsupportedModel(DataflowError):
+class UnsupportedModelError(DataflowError):
     """A model with unsupported nodes; ``refusals`` lists them all."""
 
     def __init__(self, where: str, refusals: list[Refusal], graph: Graph) -> None:
@@ -125,7 +125,7 @@ def load_model(
         dims: sizes of symbolic dimensions, by name (``input.axis`` for nameless ones).
 
     Raises:
-        DataflowError: for bad input; UnsupportedModel lists every operator that has no lowering.
+        DataflowError: for bad input; UnsupportedModelError lists all operators without lowering.
     """
     return import_model(source, dims).cascade
 
@@ -141,8 +141,7 @@ def import_model(
     for port in graph.inputs:
         letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))
         ranks = [
-            ctx.builder.rank(letter, size)
-            for letter, size in zip(letters, port.shape, strict=True)
+            ctx.builder.rank(letter, size) for letter, size in zip(letters, port.shape, strict=True)
         ]
         dtype = DType.of_numpy(port.dtype)
         name = ctx.builder.tensor(port.name, ranks, dtype, "input")
@@ -152,7 +151,7 @@ def import_model(
         if node.index not in ctx.absorbed:
             _lower(ctx, node, refusals)
     if refusals:
-        raise UnsupportedModel(where, refusals, graph)
+        raise UnsupportedModelError(where, refusals, graph)
     cascade = finish(ctx)
     return Imported(
         cascade,
@@ -169,11 +168,11 @@ def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
     try:
         if lowering is None:
             fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
-            raise Unsupported("no lowering for this operator", fix)
+            raise UnsupportedError("no lowering for this operator", fix)
         lowering(ctx, node)
-    except Poisoned:
+    except PoisonedError:
         ctx.poisoned.update(node.outputs)
-    except Unsupported as refusal:
+    except UnsupportedError as refusal:
         refusals.append(Refusal(node, _shapes(ctx, node), refusal.reason, refusal.fix))
         ctx.poisoned.update(node.outputs)
 
@@ -198,4 +197,4 @@ def _shapes(ctx: Context, node: Node) -> str:
     return " ".join(known)
 
 
-__all__ = ["Imported", "Refusal", "UnsupportedModel", "import_model", "load_model", "replace"]
+__all__ = ["Imported", "Refusal", "UnsupportedModelError", "import_model", "load_model", "replace"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.contract import raw
 from dataflow.frontend.graph import Node
 from dataflow.frontend.pointwise import tabulated
@@ -28,15 +28,15 @@ def dequantize(ctx: Context, node: Node) -> None:
     """DequantizeLinear: attaches the parameters; nothing is computed yet."""
     x = ctx.value(node, 0)
     if node.get("block_size", 0):
-        raise Unsupported("its scales are blocked", "quantise per tensor or per channel")
+        raise UnsupportedError("its scales are blocked", "quantise per tensor or per channel")
     if x.quant is not None or (x.dtype not in BYTES and x.dtype != S32):
-        raise Unsupported(f"its operand is {x.dtype}", "use int8, uint8 or an int32 bias")
+        raise UnsupportedError(f"its operand is {x.dtype}", "use int8, uint8 or an int32 bias")
     axis = _axis(node, x)
     quant = params_of(ctx, node, x, 1, 2, axis)
     if x.constant is None and quant.axis is not None:
-        raise Unsupported("an activation has per-channel scales", "quantise it per tensor")
+        raise UnsupportedError("an activation has per-channel scales", "quantise it per tensor")
     if x.constant is None and x.dtype == S32:
-        raise Unsupported("it dequantises an int32 activation", "requantise to 8 bit")
+        raise UnsupportedError("it dequantises an int32 activation", "requantise to 8 bit")
     ctx.define(node, replace(x, quant=quant).with_source(node.index))
 
 
@@ -44,24 +44,29 @@ def quantize(ctx: Context, node: Node) -> None:
     """QuantizeLinear: on the host for a network input, a table, a copy or a float epilogue."""
     x = ctx.value(node, 0)
     if node.get("block_size", 0):
-        raise Unsupported("its scales are blocked", "quantise per tensor or per channel")
+        raise UnsupportedError("its scales are blocked", "quantise per tensor or per channel")
     if x.constant is not None:
         _constant(ctx, node, x)
         return
     quant = activation_params(ctx, node, 1, 2)
     if quant.dtype not in BYTES:
-        raise Unsupported(f"it quantises to {quant.dtype}", "use int8 or uint8")
+        raise UnsupportedError(f"it quantises to {quant.dtype}", "use int8 or uint8")
     name = _host_input(ctx, x)
     if name is not None:
         ctx.define(node, _on_host(ctx, node, x, name, quant))
     elif x.quant is not None and x.quant.dtype in BYTES:
         ctx.define(node, raw(tabulated(ctx, node, node.outputs[0], x, x.chain, quant)))
     elif x.dtype != F32:
-        raise Unsupported(f"its operand is {x.dtype}", "use float32")
+        raise UnsupportedError(f"its operand is {x.dtype}", "use float32")
     else:
         expr = quantized(x.real(), quant)
         y = ctx.builder.store(
-            node.outputs[0], x, expr, quant.dtype, (node.name, node.op), quant,
+            node.outputs[0],
+            x,
+            expr,
+            quant.dtype,
+            (node.name, node.op),
+            quant,
             frozenset({node.index}),
         )
         ctx.define(node, raw(y))
@@ -81,13 +86,13 @@ def _constant(ctx: Context, node: Node, x: Value) -> None:
     scale = ctx.constant(node, 1, "the scale")
     dtype = U8 if zero is None else DType.of(zero)
     if dtype not in BYTES and dtype != S32:
-        raise Unsupported(f"it quantises to {dtype}", "use int8 or uint8")
+        raise UnsupportedError(f"it quantises to {dtype}", "use int8 or uint8")
     data = x.real_constant()
     quant = read_params(node.where, scale, zero, dtype, _axis(node, x))
     if quant.axis is not None and data.shape[quant.axis] != quant.scale.size:
-        raise Unsupported("its scales do not fit the axis", "quantise the model again")
+        raise UnsupportedError("its scales do not fit the axis", "quantise the model again")
     if data.dtype != np.float32:
-        raise Unsupported(f"its operand is {data.dtype.name}", "use float32")
+        raise UnsupportedError(f"its operand is {data.dtype.name}", "use float32")
     ctx.define(node, constant_value(quantize_array(data, quant)))
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported, aligned, common_parts
+from dataflow.frontend.context import Context, UnsupportedError, aligned, common_parts
 from dataflow.frontend.contract import (
     int_bias,
     integer_operand,
@@ -89,11 +89,11 @@ def qgemm(ctx: Context, node: Node) -> None:
     assert a.quant is not None and b.quant is not None
     alpha = np.float32(node.get("alpha", 1.0))
     if not alpha > 0:
-        raise Unsupported(f"alpha is {alpha}", "use a positive alpha")
+        raise UnsupportedError(f"alpha is {alpha}", "use a positive alpha")
     scale = (alpha * a.quant.scale) * b.quant.scale
     bias = ctx.constant(node, 6, "the bias")
     if bias is not None and (bias.dtype != np.int32 or bias.size not in (1, b.shape[1])):
-        raise Unsupported("its bias is not int32 per column", "repair the model")
+        raise UnsupportedError("its bias is not int32 per column", "repair the model")
     if bias is not None:
         bias = np.broadcast_to(bias.reshape(-1), (b.shape[1],))
     acc = product(ctx, node, a, b, exact=True)
@@ -107,7 +107,7 @@ def qgemm(ctx: Context, node: Node) -> None:
 def _transposed(ctx: Context, node: Node, position: int, flag: str) -> Value:
     value = ctx.value(node, position)
     if len(value.shape) != 2:
-        raise Unsupported(f"an operand has shape {list(value.shape)}", "use matrices")
+        raise UnsupportedError(f"an operand has shape {list(value.shape)}", "use matrices")
     return transpose(value, (1, 0)) if node.get(flag, 0) else value
 
 
@@ -118,7 +118,7 @@ def _dequantised(
     assert a.quant is not None and b.quant is not None
     columns = b.shape[-1] if len(b.shape) > 1 else 1
     if b.quant.axis not in (None, len(b.shape) - 1) or a.quant.axis is not None:
-        raise Unsupported("its scales are not per output column", "quantise on the last axis")
+        raise UnsupportedError("its scales are not per output column", "quantise on the last axis")
     tail = ctx.tail(node)
     scale = scale_product(a.quant, b.quant) * np.float32(alpha)
     codes = int_bias(ctx, node, bias, scale, columns)
@@ -141,12 +141,12 @@ def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Val
     sub-dimensions as ranks; a constant one is reshaped to them.
     """
     if not a.shape or not b.shape:
-        raise Unsupported("an operand is a scalar", "use Mul")
+        raise UnsupportedError("an operand is a scalar", "use Mul")
     vector_a, vector_b = len(a.shape) == 1, len(b.shape) == 1
     a = _viewed(a, (1, *a.shape)) if vector_a else a
     b = _viewed(b, (*b.shape, 1)) if vector_b else b
     if a.shape[-1] != b.shape[-2]:
-        raise Unsupported(
+        raise UnsupportedError(
             f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ", "repair the model"
         )
     if not exact:
@@ -164,7 +164,7 @@ def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Val
 def _viewed(value: Value, shape: tuple[int, ...]) -> Value:
     viewed = reshape(value, shape)
     if viewed is None:
-        raise Unsupported("a per-channel vector is multiplied", "quantise it per tensor")
+        raise UnsupportedError("a per-channel vector is multiplied", "quantise it per tensor")
     return viewed
 
 
@@ -182,7 +182,7 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError as error:
-        raise Unsupported("batch dimensions do not broadcast", "repair the model") from error
+        raise UnsupportedError("batch dimensions do not broadcast", "repair the model") from error
     shape = (*batch, a.shape[-2], b.shape[-1], a.shape[-1])
     operands = list(_spaced(a, b))
     active = [v for v in operands if v.constant is None]
@@ -192,15 +192,14 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     parts = common_parts(active, shape)
     if parts is None:
         origin = (node.name, node.op)
-        flat = [builder.plain(v, f"{n}_flat", origin) for v, n in zip((a, b), node.inputs)]
+        flat = [builder.plain(v, f"{n}_flat", origin) for v, n in zip((a, b), "ab", strict=True)]
         return _emit(ctx, node, flat[0], flat[1], exact)
     parts = [p or [1] for p in parts]
     operands = [aligned(v, shape, parts) if v.constant is None else v for v in operands]
     ranks = _ranks(ctx, operands, parts)
     labels = (node.input(0), node.input(3) if node.op.startswith("Q") else node.input(1))
     factors = [
-        _factor(ctx, labels[k], v, k, shape, parts, ranks, exact)
-        for k, v in enumerate(operands)
+        _factor(ctx, labels[k], v, k, shape, parts, ranks, exact) for k, v in enumerate(operands)
     ]
     names = {f"${k}": Affine.of(r.lower()) for k, r in enumerate(r for g in ranks for r in g)}
     expr = substitute(call("mul", *factors), names)
@@ -279,7 +278,7 @@ def _factor(
         left //= size
         index = index + Affine.of((name, left))
     if len(ranks[column]) != 1:
-        raise Unsupported("per-column scales on a flattened operand", "quantise per tensor")
+        raise UnsupportedError("per-column scales on a flattened operand", "quantise per tensor")
     return call("sub", code, zero_point(ctx, label, value, ranks[column], index))
 
 

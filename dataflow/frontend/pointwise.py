@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported, merged_sources
+from dataflow.frontend.context import Context, UnsupportedError, merged_sources
 from dataflow.frontend.contract import raw, with_params
 from dataflow.frontend.graph import Node
 from dataflow.frontend.quant import (
@@ -30,7 +30,7 @@ LAZY = {*COMPUTED, *BINARY, "QuantizeLinear"}
 
 
 def function(ctx: Context, node: Node) -> Unary:
-    """The unary function that a node applies; Unsupported when its bounds are computed."""
+    """The unary function that a node applies; UnsupportedError when its bounds are computed."""
     clamp = ctx.clamp(node)
     if clamp is not None:
         return clamp
@@ -41,7 +41,7 @@ def function(ctx: Context, node: Node) -> Unary:
         return Unary("hard_sigmoid", float(np.float32(alpha)), float(np.float32(beta)))
     names = {"Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hard_swish"}
     if node.op not in names:
-        raise Unsupported("its bounds are computed at run time", "make the bounds constant")
+        raise UnsupportedError("its bounds are computed at run time", "make the bounds constant")
     return Unary(names[node.op])
 
 
@@ -60,7 +60,7 @@ def unary(ctx: Context, node: Node) -> None:
         bounds = (max(low, x.dtype.lowest), min(high, x.dtype.highest))
         expr = call("clip", x.expr, integer(bounds[0]), integer(bounds[1]))
     else:
-        raise Unsupported(f"its operand is {x.dtype}", "use it on floats")
+        raise UnsupportedError(f"its operand is {x.dtype}", "use it on floats")
     result = replace(x, expr=expr).with_source(node.index)
     ctx.define(node, settled(ctx, node, result))
 
@@ -76,9 +76,7 @@ def settled(ctx: Context, node: Node, value: Value) -> Value:
     )
 
 
-def binary(
-    ctx: Context, node: Node, op: str, operands: list[Value], labels: list[str]
-) -> Value:
+def binary(ctx: Context, node: Node, op: str, operands: list[Value], labels: list[str]) -> Value:
     """``op`` of two real values with broadcasting, pending."""
     ready = [
         Value(v.dims, F32, constant=v.real_constant()) if v.constant is not None and v.quant else v
@@ -89,10 +87,10 @@ def binary(
     dtypes = {F32 if v.quant is not None else v.dtype for v in ready}
     if len(dtypes) != 1 or (op == "div" and F32 not in dtypes):
         names = ", ".join(sorted(str(d) for d in dtypes))
-        raise Unsupported(f"its operands are {names}", "use float32")
+        raise UnsupportedError(f"its operands are {names}", "use float32")
     dtype = dtypes.pop()
     if dtype.is_int and dtype != S32:
-        raise Unsupported(f"its operands are {dtype}", "use float32 or QLinear operators")
+        raise UnsupportedError(f"its operands are {dtype}", "use float32 or QLinear operators")
     sources = merged_sources(*ready) | {node.index}
     return Value(ready[0].dims, dtype, expr=Call(op, tuple(exprs)), sources=sources)
 
@@ -142,9 +140,7 @@ def _ratio(node: Node, a: np.float32, b: np.float32) -> np.float32:
     return np.float32(multiplier(node.where, np.array([a], np.float32), float(b))[0])
 
 
-def _binary_operands(
-    ctx: Context, node: Node
-) -> tuple[list[Value], list[QParams], QParams]:
+def _binary_operands(ctx: Context, node: Node) -> tuple[list[Value], list[QParams], QParams]:
     operands = [
         with_params(ctx, node, ctx.value(node, 0), 1, 2, None),
         with_params(ctx, node, ctx.value(node, 3), 4, 5, None),
@@ -162,7 +158,12 @@ def _store_codes(
     expr = call("clip", codes, integer(low), integer(high))
     merged = replace(operands[0], sources=merged_sources(*operands), quant=None)
     y = ctx.builder.store(
-        node.outputs[0], merged, expr, quant.dtype, (node.name, node.op), quant,
+        node.outputs[0],
+        merged,
+        expr,
+        quant.dtype,
+        (node.name, node.op),
+        quant,
         frozenset({node.index}),
     )
     ctx.define(node, raw(y))
@@ -197,4 +198,3 @@ def tabulated(
     return ctx.builder.store(
         label, x, expr, quant.dtype, (node.name, node.op), quant, frozenset({node.index})
     )
-

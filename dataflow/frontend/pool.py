@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.contract import raw, with_params
 from dataflow.frontend.graph import Node
 from dataflow.frontend.pointwise import settled
@@ -27,17 +28,17 @@ OUTS = {1: "P", 2: "PQ", 3: "OPQ"}
 def _taps(node: Node, x: Value) -> tuple[Window, ...]:
     spatial = len(x.shape) - 2
     if spatial not in TAPS:
-        raise Unsupported(f"its input has shape {list(x.shape)}", "use 1-, 2- or 3-D pooling")
+        raise UnsupportedError(f"its input has shape {list(x.shape)}", "use 1-, 2- or 3-D pooling")
     if len(node.outputs) > 1 and node.outputs[1]:
-        raise Unsupported("it returns indices", "use only the first output")
+        raise UnsupportedError("it returns indices", "use only the first output")
     if node.get("storage_order", 0):
-        raise Unsupported("it is column-major", "use storage_order 0")
-    if node.op.startswith("Global"):
+        raise UnsupportedError("it is column-major", "use storage_order 0")
+    if "Global" in node.op:
         kernel = tuple(x.shape[2:])
         return tuple(Window(s, s, 1, 1, 0, 0, 1) for s in kernel)
     kernel = tuple(int(k) for k in node.get("kernel_shape", ()))
     if len(kernel) != spatial:
-        raise Unsupported(f"kernel_shape is {list(kernel)}", "repair the model")
+        raise UnsupportedError(f"kernel_shape is {list(kernel)}", "repair the model")
     return windows(node, x.shape[2:], kernel)
 
 
@@ -49,7 +50,7 @@ def max_pool(ctx: Context, node: Node) -> None:
     x = ctx.stored(x, f"{node.input(0)}_f", node, real=not keep)
     taps = _taps(node, x)
     if any(t.empty for t in taps):
-        raise Unsupported("some window lies wholly in the padding", "use less padding")
+        raise UnsupportedError("some window lies wholly in the padding", "use less padding")
     y = _windowed(ctx, node, node.outputs[0], x, taps, "max", x.dtype, lambda e: e, "any")
     sources = y.sources | {node.index}
     ctx.define(node, replace(y, quant=x.quant, chain=chain, sources=sources))
@@ -64,9 +65,18 @@ def average_pool(ctx: Context, node: Node) -> None:
 
 
 def averaged(
-    ctx: Context, node: Node, x: Value, taps: tuple[Window, ...], order: str = "any"
+    ctx: Context,
+    node: Node,
+    x: Value,
+    taps: tuple[Window, ...],
+    order: str = "any",
+    *,
+    whole: bool = False,
 ) -> Value:
-    """The float mean over the windows, pending: div(sum, count)."""
+    """The float mean over the windows, pending: div(sum, count).
+
+    ``whole``: with ``count_include_pad`` divide by the kernel's size everywhere.
+    """
     if x.chain or x.quant is None:
         x = ctx.stored(x, f"{node.input(0)}_f", node, real=True)
     else:
@@ -78,7 +88,11 @@ def averaged(
 
     label = f"{node.outputs[0]}_sum"
     total = _windowed(ctx, node, label, x, taps, "add", F32, real, order)
-    count = _counts(ctx, node, total, taps, bool(node.get("count_include_pad", 0)))
+    include = bool(node.get("count_include_pad", 0))
+    if include and whole:
+        count: Expr = single(float(prod(t.kernel for t in taps)))
+    else:
+        count = _counts(ctx, node, total, taps, include)
     assert total.expr is not None
     return replace(total, expr=call("div", total.expr, count), sources=frozenset({node.index}))
 
@@ -90,7 +104,7 @@ def _counts(
     for t in taps:
         counts = np.multiply.outer(counts, t.counts(padding=include)).astype(np.float32)
     if (counts == 0).any():
-        raise Unsupported("some window lies wholly in the padding", "use less padding")
+        raise UnsupportedError("some window lies wholly in the padding", "use less padding")
     if (counts == counts.flat[0]).all():
         return single(float(counts.flat[0]))
     assert isinstance(total.expr, Access)
@@ -103,37 +117,52 @@ def qlinear_average_pool(ctx: Context, node: Node) -> None:
     """com.microsoft QLinearAveragePool: X, s, z, y_s, y_z.
 
     Float32 throughout: S = sum of f32(x - zx) * sx in row-major order, mean = S / K,
-    y = clip(rint(mean / sy + zy)): the zero point enters before rounding.
+    y = clip(rint(mean / sy + zy)): the zero point enters before rounding. With
+    ``count_include_pad`` K is the whole kernel, also where ``ceil_mode`` lets it overhang.
+    A window that is the whole unpadded input follows the rule of QLinearGlobalAveragePool
+    (both measured on onnxruntime 1.31.1).
     """
     x = with_params(ctx, node, ctx.value(node, 0), 1, 2, None)
     _no_channels_last(node)
     quant = activation_params(ctx, node, 3, 4)
-    mean = averaged(ctx, node, x, _taps(node, x), "sequential")
+    taps = _taps(node, x)
+    if all(t.kernel == t.size and not t.before and not t.after for t in taps):
+        _global_average(ctx, node, x, quant, taps)
+        return
+    mean = averaged(ctx, node, x, taps, "sequential", whole=True)
     assert mean.expr is not None
-    shifted = call(
-        "add", call("div", mean.expr, single(quant.s)), single(float(quant.z))
-    )
+    shifted = call("add", call("div", mean.expr, single(quant.s)), single(float(quant.z)))
     low, high = quant.dtype.lowest, quant.dtype.highest
     expr = call("clip", call("rint", shifted), integer(low), integer(high))
     _finish(ctx, node, mean, expr, quant)
 
 
 def qlinear_global_average_pool(ctx: Context, node: Node) -> None:
-    """com.microsoft QLinearGlobalAveragePool: S = x - zx :: add in int32,
-    y = clip(rint(f32(S) * m) + zy) with m = f32(sx / f32(sy * K)).
-    """
+    """com.microsoft QLinearGlobalAveragePool: X, s, z, y_s, y_z."""
     x = with_params(ctx, node, ctx.value(node, 0), 1, 2, None)
     _no_channels_last(node)
-    quant = activation_params(ctx, node, 3, 4)
+    _global_average(ctx, node, x, activation_params(ctx, node, 3, 4), _taps(node, x))
+
+
+def _global_average(
+    ctx: Context, node: Node, x: Value, quant: QParams, taps: tuple[Window, ...]
+) -> None:
+    """S = x - zx :: add in int32, y = clip(rint(f32(S) * m) + zy) with m = f32(sx / f32(sy*K))."""
     x = ctx.stored(x, node.input(0), node)
     assert x.quant is not None
     zero = x.quant.z
-    taps = tuple(Window(s, s, 1, 1, 0, 0, 1) for s in x.shape[2:])
     total = _windowed(
-        ctx, node, f"{node.outputs[0]}_sum", x, taps, "add", S32,
-        lambda e: call("sub", e, integer(zero)), "any",
+        ctx,
+        node,
+        f"{node.outputs[0]}_sum",
+        x,
+        taps,
+        "add",
+        S32,
+        lambda e: call("sub", e, integer(zero)),
+        "any",
     )
-    divisor = np.float32(quant.s) * np.float32(prod(x.shape[2:]))
+    divisor = np.float32(quant.s) * np.float32(prod(t.kernel for t in taps))
     factor = multiplier(node.where, x.quant.scale, float(divisor))[0]
     assert total.expr is not None
     scaled = call("mul", call("f32", total.expr), single(float(factor)))
@@ -143,12 +172,17 @@ def qlinear_global_average_pool(ctx: Context, node: Node) -> None:
 
 def _no_channels_last(node: Node) -> None:
     if node.get("channels_last", 0):
-        raise Unsupported("it is channels-last", "quantise the model in NCHW layout")
+        raise UnsupportedError("it is channels-last", "quantise the model in NCHW layout")
 
 
 def _finish(ctx: Context, node: Node, value: Value, expr: Expr, quant: QParams) -> None:
     y = ctx.builder.store(
-        node.outputs[0], value, expr, quant.dtype, (node.name, node.op), quant,
+        node.outputs[0],
+        value,
+        expr,
+        quant.dtype,
+        (node.name, node.op),
+        quant,
         frozenset({node.index}),
     )
     ctx.define(node, raw(y))
@@ -162,11 +196,11 @@ def _windowed(
     taps: tuple[Window, ...],
     op: str,
     dtype: DType,
-    change: object,
+    change: Callable[[Expr], Expr],
     order: str,
 ) -> Value:
     """``Y[b,c,p,q] = change(X[b,c,p*sy+r*dy-pt,..]) :: op(r,s)`` in a new tensor."""
-    assert callable(change) and isinstance(x.expr, Access)
+    assert isinstance(x.expr, Access)
     b = ctx.builder
     ranks = b.ranks_like(x.expr, x.sub, "BC" + "DHW"[-len(taps) :])
     inner = [b.rank(k, t.kernel) for k, t in zip(TAPS[len(taps)], taps, strict=True)]
@@ -194,7 +228,7 @@ def reduce_mean(ctx: Context, node: Node) -> None:
         given = [] if data is None else [int(a) for a in data.reshape(-1)]
     axes = sorted({int(a) + rank if int(a) < 0 else int(a) for a in given})
     if not 3 <= rank <= 5 or axes != list(range(2, rank)):
-        raise Unsupported(
+        raise UnsupportedError(
             f"it reduces axes {list(given)} of a {rank}-D tensor",
             "reduce exactly the spatial axes (2 and up)",
         )

@@ -53,9 +53,7 @@ def read_params(
     if flat.size == 1:
         return QParams(flat, zeros, dtype, None)
     if axis is None:
-        raise DataflowError(
-            where, f"has {flat.size} scales", "quantise activations per tensor"
-        )
+        raise DataflowError(where, f"has {flat.size} scales", "quantise activations per tensor")
     return QParams(flat, zeros, dtype, axis)
 
 

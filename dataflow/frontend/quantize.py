@@ -27,14 +27,35 @@ Format = Literal["qoperator", "qdq"]
 # BERT, GPT-2, LLaMA), so that only matrix products are quantised.
 FRAGILE = frozenset(
     {
-        "LayerNormalization", "RMSNormalization", "GroupNormalization", "InstanceNormalization",
-        "BatchNormalization", "LpNormalization", "Attention", "Softmax", "LogSoftmax",
+        "LayerNormalization",
+        "RMSNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "BatchNormalization",
+        "LpNormalization",
+        "Attention",
+        "Softmax",
+        "LogSoftmax",
     }
 )
 PRODUCTS = ["Conv", "Gemm", "MatMul"]
 QUANTISED = [
-    *PRODUCTS, "Add", "Mul", "Concat", "Relu", "Clip", "LeakyRelu", "Sigmoid", "MaxPool",
-    "AveragePool", "GlobalAveragePool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose",
+    *PRODUCTS,
+    "Add",
+    "Mul",
+    "Concat",
+    "Relu",
+    "Clip",
+    "LeakyRelu",
+    "Sigmoid",
+    "MaxPool",
+    "AveragePool",
+    "GlobalAveragePool",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
 ]
 
 
@@ -127,9 +148,7 @@ def _batches(name: str, data: Array, port: onnx.ValueInfoProto) -> list[Array]:
 
 def _operators(proto: onnx.ModelProto) -> list[str]:
     outputs = {o.name for o in proto.graph.output}
-    inner = [
-        n for n in proto.graph.node if n.op_type != "Softmax" or not outputs & set(n.output)
-    ]
+    inner = [n for n in proto.graph.node if n.op_type != "Softmax" or not outputs & set(n.output)]
     return PRODUCTS if any(n.op_type in FRAGILE for n in inner) else QUANTISED
 
 

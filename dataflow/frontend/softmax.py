@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow.frontend.context import Context, FinalSoftmax, Unsupported
+from dataflow.frontend.context import Context, FinalSoftmax, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.pointwise import settled
 from dataflow.frontend.value import Value, stored_value
@@ -19,7 +19,7 @@ def softmax(ctx: Context, node: Node) -> None:
     axis = int(node.get("axis", -1 if ctx.graph.opset >= 13 else 1))
     axis = axis + rank if axis < 0 else axis
     if not 0 <= axis < rank or (ctx.graph.opset < 13 and axis != rank - 1):
-        raise Unsupported(f"its axis is {axis}", "use the last axis")
+        raise UnsupportedError(f"its axis is {axis}", "use the last axis")
     name = node.outputs[0]
     if ctx.quantised and ctx.is_output(name) and not ctx.graph.consumers.get(name):
         ctx.softmax[name] = FinalSoftmax(x, axis, node)
@@ -53,9 +53,7 @@ def _cascade(ctx: Context, node: Node, x: Value, axis: int) -> Value:
     total = emit("total", outer, powers, "add")
     dims = tuple((b.rank_sizes[r],) for r in ranks)
     back = {r.lower(): Affine.of(f"${k}") for k, r in enumerate(ranks)}
-    read = [
-        Access(a.tensor, tuple(i.substitute(back) for i in a.indices)) for a in (powers, total)
-    ]
+    read = [Access(a.tensor, tuple(i.substitute(back) for i in a.indices)) for a in (powers, total)]
     value = stored_value(powers.tensor, dims, F32)
     pending = Value(value.dims, F32, expr=call("div", *read), sources=frozenset({node.index}))
     return settled(ctx, node, pending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,10 @@ class Unary:
 
 def apply(f: Unary, x: Array) -> Array:
     """The function on a float32 array, each operation in float32."""
+    return np.asarray(_apply(f, x), dtype=np.float32)
+
+
+def _apply(f: Unary, x: Array) -> Any:
     low, high, one = np.float32(f.low), np.float32(f.high), np.float32(1)
     if f.name == "relu":
         return np.maximum(x, np.float32(0))
@@ -52,9 +57,9 @@ def apply(f: Unary, x: Array) -> Array:
     if f.name == "leaky_relu":
         return np.where(x >= 0, x, x * low)
     if f.name == "sigmoid":
-        return (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32)
+        return 1.0 / (1.0 + np.exp(-x.astype(np.float64)))
     if f.name == "tanh":
-        return np.tanh(x.astype(np.float64)).astype(np.float32)
+        return np.tanh(x.astype(np.float64))
     if f.name == "hard_sigmoid":
         return np.maximum(np.float32(0), np.minimum(one, x * low + high))
     assert f.name == "hard_swish"

@@ -128,7 +128,8 @@ class Value:
             shape[self.quant.axis] = -1
         scale = self.quant.scale.reshape(shape)
         zero = self.quant.zero_point.reshape(shape)
-        return (self.constant.astype(np.int64) - zero).astype(np.float32) * scale
+        real = (self.constant.astype(np.int64) - zero).astype(np.float32) * scale
+        return np.asarray(real)
 
     def with_source(self, index: int) -> Value:
         """The same value, with a node added to its pending sources."""

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from dataflow.frontend.context import Context, Unsupported, merged_sources
+from dataflow.frontend.context import Context, UnsupportedError, merged_sources
 from dataflow.frontend.contract import raw, with_params
 from dataflow.frontend.graph import Node
 from dataflow.frontend.quant import activation_params, is_identity, lookup, quantize_array, table
@@ -30,7 +30,7 @@ def view(ctx: Context, node: Node, value: Value, shape: tuple[int, ...]) -> None
         line = ctx.builder.plain(flat, f"{node.outputs[0]}_flat", (node.name, node.op))
         result = reshape(line, shape)
     if result is None:
-        raise Unsupported("it reshapes a per-channel quantised constant", "reshape before Q")
+        raise UnsupportedError("it reshapes a per-channel quantised constant", "reshape before Q")
     ctx.define(node, result.with_source(node.index))
 
 
@@ -39,17 +39,15 @@ def reshape_node(ctx: Context, node: Node) -> None:
     x = ctx.value(node, 0)
     wanted = ctx.constant(node, 1, "the shape")
     if wanted is None:
-        raise Unsupported("it has no shape", "repair the model")
+        raise UnsupportedError("it has no shape", "repair the model")
     shape = [int(s) for s in wanted.reshape(-1)]
     if not node.get("allowzero", 0):
-        shape = [
-            x.shape[k] if s == 0 and k < len(x.shape) else s for k, s in enumerate(shape)
-        ]
+        shape = [x.shape[k] if s == 0 and k < len(x.shape) else s for k, s in enumerate(shape)]
     rest = prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and rest > 0 and prod(x.shape) % rest == 0:
         shape[shape.index(-1)] = prod(x.shape) // rest
     if min(shape, default=1) < 1 or prod(shape) != prod(x.shape):
-        raise Unsupported(
+        raise UnsupportedError(
             f"{list(x.shape)} cannot become {[int(s) for s in wanted.reshape(-1)]}",
             "export with the batch size you compile for, or give --dim",
         )
@@ -71,7 +69,7 @@ def squeeze(ctx: Context, node: Node) -> None:
     axes = _axes(ctx, node, rank)
     axes = [k for k, s in enumerate(x.shape) if s == 1] if axes is None else axes
     if any(k >= rank or x.shape[k] != 1 for k in axes):
-        raise Unsupported(f"axes {axes} of {list(x.shape)} are not all 1", "repair the model")
+        raise UnsupportedError(f"axes {axes} of {list(x.shape)} are not all 1", "repair the model")
     view(ctx, node, x, tuple(s for k, s in enumerate(x.shape) if k not in axes))
 
 
@@ -102,7 +100,7 @@ def transpose_node(ctx: Context, node: Node) -> None:
     x = ctx.value(node, 0)
     order = tuple(int(k) for k in node.get("perm", range(len(x.shape))[::-1]))
     if sorted(order) != list(range(len(x.shape))):
-        raise Unsupported(f"perm {list(order)} is no permutation", "repair the model")
+        raise UnsupportedError(f"perm {list(order)} is no permutation", "repair the model")
     ctx.define(node, transpose(x, order).with_source(node.index))
 
 
@@ -154,14 +152,15 @@ def _joined(
     axis = int(node.get("axis", 1))
     axis = axis + rank if axis < 0 else axis
     if not 0 <= axis < rank or any(
-        len(v.shape) != rank or v.shape[:axis] + v.shape[axis + 1 :]
+        len(v.shape) != rank
+        or v.shape[:axis] + v.shape[axis + 1 :]
         != values[0].shape[:axis] + values[0].shape[axis + 1 :]
         for v in values
     ):
-        raise Unsupported("its operands have different shapes", "repair the model")
+        raise UnsupportedError("its operands have different shapes", "repair the model")
     types = {F32 if v.quant is not None and quant is None else v.dtype for v in values}
     if quant is None and len(types) != 1:
-        raise Unsupported("its operands have different types", "repair the model")
+        raise UnsupportedError("its operands have different types", "repair the model")
     dtype = quant.dtype if quant is not None else types.pop()
     ready = [_piece(ctx, node, k, v, quant, chain) for k, v in enumerate(values)]
     letters = LETTERS.get(rank, "D" * rank)

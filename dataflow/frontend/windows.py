@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.frontend.context import Unsupported
+from dataflow.frontend.context import UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.ir.affine import Affine
 
@@ -50,7 +50,7 @@ class Window:
 
 
 def windows(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[Window, ...]:
-    """The windows over the spatial ``sizes``; Unsupported when an attribute is out of range."""
+    """The windows over the spatial ``sizes``; UnsupportedError when one does not fit."""
     rank = len(sizes)
     strides = _ints(node, "strides", rank, 1)
     dilations = _ints(node, "dilations", rank, 1)
@@ -58,7 +58,7 @@ def windows(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tupl
     auto = str(node.get("auto_pad", "NOTSET"))
     ceil_mode = bool(node.get("ceil_mode", 0))
     if min(kernel + strides + dilations) < 1 or min(pads) < 0:
-        raise Unsupported(
+        raise UnsupportedError(
             "kernel, strides, dilations or pads are out of range", "repair the model"
         )
     result = []
@@ -78,7 +78,7 @@ def windows(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tupl
             if ceil_mode and (out - 1) * strides[k] >= size + before:
                 out -= 1  # a window that starts in the padding after the input is dropped
         if out < 1:
-            raise Unsupported(
+            raise UnsupportedError(
                 f"a window of {reach} does not fit the padded size {size + before + after}",
                 "use a smaller kernel or more padding",
             )
@@ -89,5 +89,5 @@ def windows(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tupl
 def _ints(node: Node, name: str, count: int, default: int) -> tuple[int, ...]:
     values = tuple(int(v) for v in node.get(name, [default] * count))
     if len(values) != count:
-        raise Unsupported(f"{name} has {len(values)} entries, not {count}", "repair the model")
+        raise UnsupportedError(f"{name} has {len(values)} entries, not {count}", "repair the model")
     return values

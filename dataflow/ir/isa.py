@@ -1,4 +1,4 @@
-"""Instruction words of the machine: one field table, printed as a SystemVerilog package and used to pack.
+"""Instruction words of the machine: one field table, printed as a package and used to pack.
 
 An instruction is a header, a fixed block of fields for its engine, and (vector only) a payload of
 micro-operations and an optional 256-entry table, padded to whole DRAM beats. Fields lie in the
@@ -130,9 +130,7 @@ class Struct:
     @property
     def bits(self) -> int:
         """Width of the packed group, bits."""
-        return sum(
-            m.bits * m.count if isinstance(m, Field) else m[1].bits for m in self.members
-        )
+        return sum(m.bits * m.count if isinstance(m, Field) else m[1].bits for m in self.members)
 
 
 def _f(name: str, bits: int, count: int = 1, signed: bool = False) -> Field:
@@ -179,7 +177,9 @@ RING = Struct(  # sequential stream into a ring buffer
         _f("depth", 3),
         _f("base", 32),  # DRAM byte offset, line aligned
         _f("strides", 32, LEVELS),
-        _f("lines", 20, 4),  # lines of a block: [n full k full, n last k full, n full k last, both last]
+        _f(
+            "lines", 20, 4
+        ),  # lines of a block: [n full k full, n last k full, n full k last, both last]
     ),
 )
 
@@ -226,9 +226,11 @@ LOAD = Struct(
     ),
 )
 
-STEP = Struct(  # what one step of a feed loop adds: address bytes, row coordinate, column coordinate
-    "step_t",
-    (_f("addr", 24), _f("y", 24, 1, True), _f("x", 24, 1, True)),
+STEP = (
+    Struct(  # what one step of a feed loop adds: address bytes, row coordinate, column coordinate
+        "step_t",
+        (_f("addr", 24), _f("y", 24, 1, True), _f("x", 24, 1, True)),
+    )
 )
 
 ARRAY = Struct(
@@ -391,7 +393,19 @@ MICRO_OP = Struct(
 )
 
 STRUCTS = (
-    HEADER, WAIT, RETIRED, TILE, RING, BLOCK, LOAD, STEP, ARRAY, SOURCE, VECTOR, STORE, MICRO_OP,
+    HEADER,
+    WAIT,
+    RETIRED,
+    TILE,
+    RING,
+    BLOCK,
+    LOAD,
+    STEP,
+    ARRAY,
+    SOURCE,
+    VECTOR,
+    STORE,
+    MICRO_OP,
 )
 
 Value = int | Sequence[int] | Mapping[str, "Value"]

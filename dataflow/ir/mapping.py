@@ -38,9 +38,11 @@ class View:
     def dense(self) -> bool:
         """True when the view covers one contiguous block in (b, y, x, c) order."""
         b, y, x, c = self.shape
-        return (self.x_bytes == c or x * y * b == 1) and (
-            self.y_bytes == x * c or y * b == 1
-        ) and (self.b_bytes == y * x * c or b == 1)
+        return (
+            (self.x_bytes == c or x * y * b == 1)
+            and (self.y_bytes == x * c or y * b == 1)
+            and (self.b_bytes == y * x * c or b == 1)
+        )
 
 
 @dataclass(frozen=True)

@@ -76,4 +76,3 @@ def format_einsum(einsum: Einsum) -> str:
         if einsum.reduction.order != "any":
             text += f" {einsum.reduction.order}"
     return text
-

@@ -22,9 +22,26 @@ from dataflow.ir.verify import NAME, RANK, RESERVED, verify
 Array = np.ndarray
 
 KEYS = (
-    "name", "shapes", "declaration", "dims", "types", "inputs", "outputs", "graph-inputs",
-    "graph-outputs", "weights", "host-tensors", "labels", "quantisation", "host", "names",
-    "sources", "init", "iterate", "expressions", "finally",
+    "name",
+    "shapes",
+    "declaration",
+    "dims",
+    "types",
+    "inputs",
+    "outputs",
+    "graph-inputs",
+    "graph-outputs",
+    "weights",
+    "host-tensors",
+    "labels",
+    "quantisation",
+    "host",
+    "names",
+    "sources",
+    "init",
+    "iterate",
+    "expressions",
+    "finally",
 )
 PARTS = ("init", "expressions", "finally")
 MAPPING_KEYS = ("mapping", "format", "rank-order", "partitioning", "loop-order", "spacetime")
@@ -112,16 +129,16 @@ class _Reader:
             for part in PARTS
         }
         if step is not None:
-            step = Iteration(
-                step.variable, step.start, step.stop, parts["init"], parts["finally"]
-            )
+            step = Iteration(step.variable, step.start, step.stop, parts["init"], parts["finally"])
         elif parts["init"] or parts["finally"]:
             einsums = [e for part in PARTS for e in parts[part]]
             parts["expressions"] = tuple(einsums)
         weights = {n for n, t in tensors.items() if t.role == "weight"}
         inputs = self._names("inputs")
         outputs = self._names("outputs")
-        by_role = {r: tuple(n for n, t in tensors.items() if t.role == r) for r in ("input", "output")}
+        by_role = {
+            r: tuple(n for n, t in tensors.items() if t.role == r) for r in ("input", "output")
+        }
         cascade = Cascade(
             name=self.document.text(self.body["name"], "name") if "name" in self.body else "",
             rank_sizes=self.sizes,
@@ -166,7 +183,8 @@ class _Reader:
             ranks = ranks_of(name, self.statements) if ranks is None else ranks
             if ranks is None:
                 raise DataflowError(
-                    self.document.where, f"the ranks of {name!r} do not follow from its accesses",
+                    self.document.where,
+                    f"the ranks of {name!r} do not follow from its accesses",
                     "add it to 'declaration'",
                 )
             explicit = None
@@ -183,7 +201,9 @@ class _Reader:
         for key, table in (("types", types), ("dims", dims), ("labels", labels)):
             for name, node in table.items():
                 if name not in tensors:
-                    raise self.document.error(node, f"{key} of unknown tensor {name!r}", "remove it")
+                    raise self.document.error(
+                        node, f"{key} of unknown tensor {name!r}", "remove it"
+                    )
         return tensors
 
     def _sizes_seen(self) -> dict[str, int]:
@@ -204,7 +224,8 @@ class _Reader:
             if rank not in self.sizes:
                 if extent is None:
                     raise DataflowError(
-                        self.document.where, f"rank {rank} of {name!r} has no size",
+                        self.document.where,
+                        f"rank {rank} of {name!r} has no size",
                         "add it to 'shapes'",
                     )
                 self.sizes[rank] = extent
@@ -216,9 +237,7 @@ class _Reader:
 
     def _roles(self, names: list[str]) -> dict[str, Role]:
         written = {s.output.tensor for s in self.statements}
-        read = {
-            a.tensor for e in self.statements for a in _reads(e)
-        }
+        read = {a.tensor for e in self.statements for a in _reads(e)}
         weights = set(self._names("weights") or ())
         host = set(self._names("host-tensors") or ())
         outputs = self._names("outputs")

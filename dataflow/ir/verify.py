@@ -96,9 +96,7 @@ def expr_type(tensors: Mapping[str, Tensor], expr: Expr) -> DType:
 def _einsum(cascade: Cascade, einsum: Einsum) -> None:
     where = f"einsum {einsum.name!r}"
     for item in (einsum.output, *einsum.inputs):
-        _require(
-            item.tensor in cascade.tensors, where, f"uses unknown tensor {item.tensor!r}"
-        )
+        _require(item.tensor in cascade.tensors, where, f"uses unknown tensor {item.tensor!r}")
     for variable in dict.fromkeys(einsum.output.variables + variables(einsum.expr)):
         known = variable.upper() in cascade.rank_sizes and variable == variable.lower()
         _require(known, where, f"rank variable {variable!r} has no rank", "declare its size")
@@ -250,9 +248,9 @@ def _order(cascade: Cascade) -> None:
     pending: dict[str, int] = {}
     for einsum in cascade.all_einsums:
         pending[einsum.output.tensor] = pending.get(einsum.output.tensor, 0) + 1
-    ready |= {
-        n for n, t in cascade.tensors.items() if t.role != "host" and n not in pending
-    } & set(cascade.constants)
+    ready |= {n for n, t in cascade.tensors.items() if t.role != "host" and n not in pending} & set(
+        cascade.constants
+    )
     started: set[str] = set()
     for einsum in cascade.all_einsums:
         for item in einsum.inputs:

@@ -27,6 +27,7 @@ from dataflow.mapper.options import (
     RingUse,
     Traffic,
     depths,
+    fires,
     output_traffic,
     param_ring,
     second_traffic,
@@ -47,6 +48,7 @@ COLUMNS = (
     "need",  # leading resident source bytes that the first tile reads
     "dram",  # bytes read and written
     "energy",  # pJ that differ between tilings
+    "tiles",  # iterations of the tile loops
 )
 CRITERIA = COLUMNS.index("dram")
 """Columns before this one decide dominance; the others break ties."""
@@ -283,6 +285,7 @@ def _costs(
     columns = (
         cycles, cycles + tail, bus + bus_act, buffer, withheld if mode.keep else zero,
         need if mode.source == "resident" else zero, dram, _energy(plane, machine, dram),
+        fires(order, len(order), plane.trips()),
     )
     valid = valid & (buffer <= machine.act_bytes)
     full = np.broadcast_shapes(valid.shape, *(column.shape for column in columns))

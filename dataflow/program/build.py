@@ -497,7 +497,7 @@ def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> tuple[int, i
     def variants(dim: str) -> list[tuple[int, int]]:
         """(0 full or 1 last, how often) of a dim's tiles."""
         n = count.get(dim, 1)  # type: ignore[call-overload]
-        return [(0, n - 1), (1, 1)] if n > 1 else [(0, 1)]
+        return [(0, n - 1), (1, 1)]
 
     level_dim = tiling.order[shape.level] if shape.level != NO_LEVEL else ""
     others = prod(n for d, n in count.items() if d not in ("p", "q", "k", level_dim))
@@ -515,8 +515,8 @@ def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> tuple[int, i
                     points = sizes["p"][p] * sizes["q"][q]
                     macs += times * points * lanes * width
                     total += times * shape.blocks[c] * len(walk)
-                    walked += times * shape.blocks[c] * len(walk) * steps(
-                        layer, tiling, sizes["p"][p], sizes["q"][q]
+                    walked += times * shape.blocks[c] * sum(
+                        steps(layer, tiling, one, sizes["p"][p], sizes["q"][q]) for one in walk
                     )
     return macs, total, walked
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dataflow.ir.isa import LEVELS, MICRO_OP, Value, pack
 from dataflow.ir.mapping import Dim, Layer, MicroOp, Tiling
-from dataflow.mapper.lowering.passes import feed
+from dataflow.mapper.lowering.passes import feed, fir_stride
 from dataflow.mapper.lowering.tiles import (
     NO_LEVEL,
     Columns,
@@ -113,15 +113,9 @@ def array_fields(
     }
     outer, inner = ("q", "p") if tiling.swap else ("p", "q")
     tap_outer, tap_inner = ("p", "q") if full.merged else (outer, inner)
-    inner_step, fir_stride = points[inner], 1
-    if tiling.feed == "fir" and tiling.fir_taps > 1:
-        # One feed step moves by one tap; a point takes stride / dilation steps.
-        stride, dilation = (
-            (layer.stride_p, layer.dilation_r)
-            if inner == "p"
-            else (layer.stride_q, layer.dilation_s)
-        )
-        inner_step, fir_stride = taps[inner], stride // dilation
+    # In the fir feed a step moves by one tap, unless a port feeds only one.
+    by_tap = tiling.feed == "fir" and tiling.fir_taps > 1
+    inner_step = taps[inner] if by_tap else points[inner]
     moves: dict[Dim, int] = {
         d: u for d, u in source.local_units.items() if d not in local.moving
     }
@@ -144,7 +138,7 @@ def array_fields(
         "ports": tiling.ports,
         "fir": int(tiling.feed == "fir"),
         "fir_taps": tiling.fir_taps,
-        "fir_stride": fir_stride,
+        "fir_stride": fir_stride(layer, tiling),
         "tile": tile_fields(
             source_base(layer, source), source.strides(layer, tiling), source.depth, local, ready
         ),

@@ -169,8 +169,7 @@ def _lane_taps(
         lanes = []
         for step in walk:
             for a, b, _, count in step.taps:
-                for s in range(b, b + count):
-                    lanes.append(diagonal[a, s] if s < diagonal.shape[1] else zero)
+                lanes += [diagonal[a, s] for s in range(b, b + count)]
         return np.stack(lanes)
     shape = feed(layer, tiling, cols, k)
     if shape.merged:

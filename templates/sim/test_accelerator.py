@@ -65,8 +65,14 @@ async def job(dut):
     dut.rst_n.value = 1
     await RisingEdge(dut.clk)
     for address, value in (
-        (0x10, spec["program_address"]), (0x14, 0), (0x1C, spec["program_bytes"]),
-        (0x24, spec["tensors_base"]), (0x28, 0), (0x04, 1), (0x08, 1), (0x00, 1),
+        (0x10, spec["program_address"]),
+        (0x14, 0),
+        (0x1C, spec["program_bytes"]),
+        (0x24, spec["tensors_base"]),
+        (0x28, 0),
+        (0x04, 1),
+        (0x08, 1),
+        (0x00, 1),
     ):
         await write(dut, address, value)
     limit = Timer(spec["max_cycles"] * PERIOD_NS, unit="ns")

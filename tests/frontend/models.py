@@ -55,9 +55,7 @@ def session(proto: onnx.ModelProto, *, optimise: bool = False) -> ort.InferenceS
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     levels = ort.GraphOptimizationLevel
-    options.graph_optimization_level = (
-        levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    )
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     return ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
 
 

@@ -29,7 +29,9 @@ def scale(draw: Draw) -> np.float32:
 def zero(draw: Draw, dtype: Any) -> Array:
     """Any zero point, extremes likely."""
     info = np.iinfo(dtype)
-    value = draw(st.one_of(st.sampled_from([info.min, info.max, 0]), st.integers(info.min, info.max)))
+    value = draw(
+        st.one_of(st.sampled_from([info.min, info.max, 0]), st.integers(info.min, info.max))
+    )
     return np.array(value, dtype)
 
 
@@ -85,8 +87,13 @@ def convolutions(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     if not per_channel:
         ws, wz = ws.reshape(()), wz.reshape(())
     constants = {
-        "xs": scale(draw), "xz": zero(draw, xt), "w": w, "ws": ws, "wz": wz,
-        "ys": np.float32(scale(draw) * 16), "yz": zero(draw, yt),
+        "xs": scale(draw),
+        "xz": zero(draw, xt),
+        "w": w,
+        "ws": ws,
+        "wz": wz,
+        "ys": np.float32(scale(draw) * 16),
+        "yz": zero(draw, yt),
     }
     names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
     if draw(st.booleans()):
@@ -97,7 +104,9 @@ def convolutions(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     x = codes(draw, (batch, c_group * groups, *sizes), xt)
     proto = models.model(
         [models.node("QLinearConv", names, ["y"], **attributes)],
-        {"x": (x.shape, xt)}, {"y": yt}, {k: np.asarray(v) for k, v in constants.items()},
+        {"x": (x.shape, xt)},
+        {"y": yt},
+        {k: np.asarray(v) for k, v in constants.items()},
     )
     return proto, {"x": x}
 
@@ -120,8 +129,12 @@ def products(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     ws = np.array([scale(draw) for _ in range(n)], np.float32) if columns else np.array(scale(draw))
     wz = np.array([zero(draw, wt) for _ in range(n)], wt) if columns else zero(draw, wt)
     constants = {
-        "xs": np.asarray(scale(draw)), "xz": zero(draw, xt), "ws": ws, "wz": wz,
-        "ys": np.asarray(scale(draw) * 8), "yz": zero(draw, xt),
+        "xs": np.asarray(scale(draw)),
+        "xz": zero(draw, xt),
+        "ws": ws,
+        "wz": wz,
+        "ys": np.asarray(scale(draw) * 8),
+        "yz": zero(draw, xt),
     }
     inputs = {"x": x}
     if draw(st.booleans()):
@@ -131,7 +144,9 @@ def products(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz"]
     proto = models.model(
         [models.node("QLinearMatMul", names, ["y"])],
-        {k: (v.shape, v.dtype) for k, v in inputs.items()}, {"y": xt}, constants,
+        {k: (v.shape, v.dtype) for k, v in inputs.items()},
+        {"y": xt},
+        constants,
     )
     return proto, inputs
 
@@ -156,7 +171,11 @@ def gemms(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     ws = np.array([scale(draw) for _ in range(n)], np.float32) if columns else np.array(scale(draw))
     wz = np.array([zero(draw, wt) for _ in range(n)], wt) if columns else zero(draw, wt)
     constants: dict[str, Array] = {
-        "xs": np.asarray(scale(draw)), "xz": zero(draw, xt), "w": w, "ws": ws, "wz": wz,
+        "xs": np.asarray(scale(draw)),
+        "xz": zero(draw, xt),
+        "w": w,
+        "ws": ws,
+        "wz": wz,
     }
     names = ["x", "xs", "xz", "w", "ws", "wz", ""]
     if draw(st.booleans()):
@@ -171,7 +190,9 @@ def gemms(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     alpha = draw(st.sampled_from([1.0, 0.3, 2.0]))
     proto = models.model(
         [models.node("QGemm", names, ["y"], transA=ta, transB=tb, alpha=alpha)],
-        {"x": (x.shape, xt)}, {"y": out}, constants,
+        {"x": (x.shape, xt)},
+        {"y": out},
+        constants,
     )
     return proto, {"x": x}
 
@@ -204,7 +225,9 @@ def pairs(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     names = ["a", "as", "az", "b", "bs", "bz", "cs", "cz"]
     proto = models.model(
         [models.node(op, names, ["c"])],
-        {k: (v.shape, dtype) for k, v in inputs.items()}, {"c": dtype}, constants,
+        {k: (v.shape, dtype) for k, v in inputs.items()},
+        {"c": dtype},
+        constants,
     )
     return proto, inputs
 
@@ -220,13 +243,19 @@ def test_add_and_mul_equal_onnxruntime(case: tuple[onnx.ModelProto, dict[str, Ar
 def test_all_pairs_of_codes_equal_onnxruntime(op: str, dtype: Any) -> None:
     every = np.arange(256, dtype=np.uint8).view(dtype)
     constants = {
-        "as": np.float32(0.25), "az": np.array(3, dtype), "bs": np.float32(0.125),
-        "bz": np.array(100, dtype), "cs": np.float32(0.5), "cz": np.array(1, dtype),
+        "as": np.float32(0.25),
+        "az": np.array(3, dtype),
+        "bs": np.float32(0.125),
+        "bz": np.array(100, dtype),
+        "cs": np.float32(0.5),
+        "cz": np.array(1, dtype),
     }
     names = ["a", "as", "az", "b", "bs", "bz", "cs", "cz"]
     proto = models.model(
-        [models.node(op, names, ["c"])], {"a": ((256, 1), dtype), "b": ((1, 256), dtype)},
-        {"c": dtype}, {k: np.asarray(v) for k, v in constants.items()},
+        [models.node(op, names, ["c"])],
+        {"a": ((256, 1), dtype), "b": ((1, 256), dtype)},
+        {"c": dtype},
+        {k: np.asarray(v) for k, v in constants.items()},
     )
     judge(proto, {"a": every[:, None], "b": every[None, :]})
 
@@ -238,7 +267,8 @@ def joins(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     shared = (np.asarray(scale(draw)), zero(draw, dtype))
     constants = {"ys": shared[0], "yz": shared[1]}
-    names, inputs = ["ys", "yz"], {}
+    names = ["ys", "yz"]
+    inputs: dict[str, Array] = {}
     for k in range(draw(st.integers(1, 3))):
         own = list(shape)
         own[axis] = draw(st.integers(1, 5))
@@ -250,7 +280,9 @@ def joins(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
         names += [f"x{k}", f"s{k}", f"z{k}"]
     proto = models.model(
         [models.node("QLinearConcat", names, ["y"], axis=axis)],
-        {k: (v.shape, dtype) for k, v in inputs.items()}, {"y": dtype}, constants,
+        {k: (v.shape, dtype) for k, v in inputs.items()},
+        {"y": dtype},
+        constants,
     )
     return proto, inputs
 
@@ -270,21 +302,27 @@ def averages(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     sizes = tuple(draw(st.integers(k, 9)) for k in kernel)
     x = codes(draw, (draw(st.integers(1, 2)), draw(st.integers(1, 5)), *sizes), dtype)
     constants = {
-        "xs": np.asarray(scale(draw)), "xz": zero(draw, dtype),
-        "ys": np.asarray(scale(draw)), "yz": zero(draw, dtype),
+        "xs": np.asarray(scale(draw)),
+        "xz": zero(draw, dtype),
+        "ys": np.asarray(scale(draw)),
+        "yz": zero(draw, dtype),
     }
     attributes: dict[str, Any] = {}
     op = "QLinearGlobalAveragePool"
     if not whole:
         op = "QLinearAveragePool"
         attributes = {
-            "kernel_shape": kernel, "strides": [draw(st.integers(1, 3)) for _ in range(2)],
-            "pads": pads, "ceil_mode": draw(st.integers(0, 1)),
+            "kernel_shape": kernel,
+            "strides": [draw(st.integers(1, 3)) for _ in range(2)],
+            "pads": pads,
+            "ceil_mode": draw(st.integers(0, 1)),
             "count_include_pad": draw(st.integers(0, 1)),
         }
     proto = models.model(
         [models.node(op, ["x", "xs", "xz", "ys", "yz"], ["y"], **attributes)],
-        {"x": (x.shape, dtype)}, {"y": dtype}, constants,
+        {"x": (x.shape, dtype)},
+        {"y": dtype},
+        constants,
     )
     return proto, {"x": x}
 
@@ -307,12 +345,17 @@ def maxima(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     )
     x = codes(draw, (draw(st.integers(1, 2)), draw(st.integers(1, 4)), *sizes), dtype)
     attributes = {
-        "kernel_shape": kernel, "strides": [draw(st.integers(1, 3)) for _ in range(rank)],
-        "pads": pads, "dilations": dilations, "ceil_mode": draw(st.integers(0, 1)),
+        "kernel_shape": kernel,
+        "strides": [draw(st.integers(1, 3)) for _ in range(rank)],
+        "pads": pads,
+        "dilations": dilations,
+        "ceil_mode": draw(st.integers(0, 1)),
     }
     proto = models.model(
-        [models.node("MaxPool", ["x"], ["y"], **attributes)], {"x": (x.shape, dtype)},
-        {"y": dtype}, {},
+        [models.node("MaxPool", ["x"], ["y"], **attributes)],
+        {"x": (x.shape, dtype)},
+        {"y": dtype},
+        {},
     )
     return proto, {"x": x}
 
@@ -328,12 +371,16 @@ def test_max_pool_equals_onnxruntime(case: tuple[onnx.ModelProto, dict[str, Arra
 def test_tables_equal_onnxruntime_in_all_codes(op: str, dtype: Any) -> None:
     every = np.arange(256, dtype=np.uint8).view(dtype)
     constants = {
-        "xs": np.float32(0.05), "xz": np.array(7, dtype), "ys": np.float32(1 / 256),
+        "xs": np.float32(0.05),
+        "xz": np.array(7, dtype),
+        "ys": np.float32(1 / 256),
         "yz": np.array(11, dtype),
     }
     attributes = {"alpha": 0.1} if op == "QLinearLeakyRelu" else {}
     proto = models.model(
         [models.node(op, ["x", "xs", "xz", "ys", "yz"], ["y"], **attributes)],
-        {"x": ((256,), dtype)}, {"y": dtype}, {k: np.asarray(v) for k, v in constants.items()},
+        {"x": ((256,), dtype)},
+        {"y": dtype},
+        {k: np.asarray(v) for k, v in constants.items()},
     )
     judge(proto, {"x": every})

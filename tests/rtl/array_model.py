@@ -79,7 +79,7 @@ def run_array(
                         for c in range(columns):
                             zero[c] = _code(int(ring[pointer][c]), f["w_signed"])
                         pointer += 1
-                for row, (a, b, byte) in enumerate(lanes):
+                for a, b, byte in lanes:
                     weights = np.zeros(columns, np.int64)
                     for c in range(columns):
                         if f["w_source"] == 0:

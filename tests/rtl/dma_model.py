@@ -254,7 +254,7 @@ class Generator:
                 "event": Event.STORE_FREE,
                 "base": frees + behind,
                 "step": 256,
-                "cap": rng.choice(((1 << 24) - 1, frees + total + behind)),
+                "cap": rng.choice(((1 << 24) - 1, max(0, frees + total + behind))),
             }
         elif total <= 15 and rng.random() < 0.5:
             slots = total
@@ -299,7 +299,7 @@ class Generator:
         """Writes parts of the tiles of `block` somewhere into the other region."""
         rng = self.rng
         event = (Event.LOAD_I, Event.LOAD_R)[number]
-        base = self.events[event] + 1
+        ready = {"event": event, "base": self.events[event] + 1, "step": 256, "cap": (1 << 24) - 1}
         region = RING_BYTES + (1 - self.layers % 2) * REGION_BYTES
         counts = {
             f"{a}_count": [rng.randint(0, max(block[f"{a}_count"])) for _ in "ab"] for a in "yxz"
@@ -307,7 +307,7 @@ class Generator:
         return {
             "retired": {"load": rng.randint(0, self.layers), "store": 0},
             "trips": trips,
-            "tile": {**block["tile"], "ready": {"event": event, "base": base, "step": 256}},
+            "tile": {**block["tile"], "ready": ready},
             "dram": region + rng.randrange(0x8000),
             "dram_strides": [rng.randrange(2000) for _ in range(LEVELS)],
             **counts,

@@ -322,7 +322,7 @@ class Program:
         """Operands that an operation reads, the one of the first repetition included."""
         if op["op"] in (Op.LOOKUP, Op.MOVE) and not op.get("first_b"):
             return [op["a"]]
-        return [op[k] for k in ("abc" if op["op"] == Op.FMA else "ab")]
+        return [op.get(k, 0) for k in ("abc" if op["op"] == Op.FMA else "ab")]
 
     def result_kind(self, op: Fields, kinds: dict[int, str]) -> str:
         if op["op"] in (Op.FMA, Op.FMAX, Op.FMIN):
@@ -364,7 +364,7 @@ class Program:
         if code in (Op.FMAX, Op.FMIN, Op.FMA):
             op |= {"b_float": 1, "b_negate": self.integers(0, 1)}
         if code is Op.FMA:
-            op |= {"a": dst, "c": Operand.K0, "b": Operand.K1, "b_float": 0}
+            op |= {"a": dst, "c": Operand.K0, "b": Operand.K0 + 1, "b_float": 0}
         kinds[dst] = "float" if code in (Op.FMAX, Op.FMIN, Op.FMA) else "int"
         return op
 
@@ -397,7 +397,10 @@ class Program:
         if self.events:
             for event, region in regions.items():
                 region.fields["ready"] = {
-                    "event": event, "base": counts[event] + 1, "step": 256, "cap": EVERYTHING,
+                    "event": event,
+                    "base": counts[event] + 1,
+                    "step": 256,
+                    "cap": EVERYTHING,
                 }
             sink.fields["ready"] = {
                 "event": Event.STORE_FREE,
@@ -423,17 +426,19 @@ class Program:
                 self.acc[half, :lines] = data.astype(np.uint32)
                 address = half * self.machine.acc_lines * self.machine.cols * 4
                 free = counts[Event.VECTOR_ACC] + fire - 1
-                self.play(
-                    "array", Event.VECTOR_ACC, free, address, data.astype("<i4").tobytes()
-                )
+                self.play("array", Event.VECTOR_ACC, free, address, data.astype("<i4").tobytes())
             elif event is Event.ARRAY_ACC:
                 self.play("array", Event.NONE, 0, 0, b"")
             elif event is Event.STORE_FREE and self.events:
                 start = sink.slot(fire)
                 self.dumped += self.act[start : start + sink.size].tobytes()
                 self.play(
-                    "store", Event.VECTOR_OUT, counts[Event.VECTOR_OUT] + fire + 1, start,
-                    b"", sink.size,
+                    "store",
+                    Event.VECTOR_OUT,
+                    counts[Event.VECTOR_OUT] + fire + 1,
+                    start,
+                    b"",
+                    sink.size,
                 )
 
         self.model.on_fire = on_fire

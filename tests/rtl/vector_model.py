@@ -162,17 +162,15 @@ class _Run:
             self.run_tile()
             if self.closes(index, self.get("params_depth")) and self.get("params"):
                 self.model.freed = self.model.pointer
-            tile.out = bool(
-                self.get("sink.enable") and self.closes(index, self.get("sink.depth"))
-            )
+            tile.out = bool(self.get("sink.enable") and self.closes(index, self.get("sink.depth")))
             if tile.out:
                 self.model.on_fire(Event.STORE_FREE, fires["sink"] - 1)
             yield tile
 
     def wanted(self, name: str, t: int) -> tuple[int, int]:
-        ready = self.get(f"{name}.ready")
-        value = signed(ready.get("base", 0)) + (t * ready.get("step", 0) >> 8)
-        return ready.get("event", 0), min(value, ready.get("cap", 0))
+        ready = f"{name}.ready"
+        value = signed(self.get(f"{ready}.base")) + (t * self.get(f"{ready}.step") >> 8)
+        return self.get(f"{ready}.event"), min(value, self.get(f"{ready}.cap"))
 
     def run_tile(self) -> None:
         self.points = [
@@ -230,7 +228,7 @@ class _Run:
             op = self.ops[number]
             get = op.get
             selected = [get(k, 0) for k in "abc"]
-            source = {
+            source: dict[int, Any] = {
                 **{i: registers[i] for i in range(4)},
                 Operand.P0: self.p_lines[0],
                 Operand.P1: self.p_lines[1],
@@ -246,7 +244,7 @@ class _Run:
                 source[Operand.S1] = self.second(block, where, uses)
                 uses += 1
                 self.mark(final, Event.VECTOR_R, n, get("depends") and count > 0)
-            a, b, c = (np.broadcast_to(source[Operand(k)], (n, cols)) for k in selected)
+            a, b, c = (np.broadcast_to(source[int(k)], (n, cols)) for k in selected)
             result = self.compute(op, a, b, c, first)
             if get("depends") and count > 0:
                 self.tile.issue += max(0, self.latency - n)
@@ -347,13 +345,14 @@ class _Run:
 
     def write(self, block: int, lanes: int, where: NDArray[Any], result: U32) -> None:
         base = self.addresses["sink"] + block * self.get("sink_block")
-        limit = self.ragged("limit", "q_level", self.index)
+        limit = 1 << 32
+        if self.get("limit_enable"):
+            limit = self.ragged("limit", "q_level", self.index)
         for (p, q), line in zip(where, result, strict=True):
             address = base + p * signed(self.get("sink_p")) + q * signed(self.get("sink_q"))
             for lane in range(lanes):
-                if self.get("limit_enable") and q * self.get("limit_step") + lane >= limit:
-                    continue
-                self.model.act[(address + lane) & 0xFFFFFF] = line[lane] & 0xFF
+                if q * self.get("limit_step") + lane < limit:
+                    self.model.act[(address + lane) & 0xFFFFFF] = line[lane] & 0xFF
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ not fit goes on in the next pass at its byte ``offset``. Lane l of the pass is b
 ``tap address + offset - first lane`` and no bytes are rotated.
 
 *fir* (depthwise): ports take consecutive taps_a; port j feeds ``fir_taps`` taps of b on rows
-j * fir_taps + s. The last group of taps_b may be short: its missing rows are loaded with zero
-weights, so that each port always has ``fir_taps`` rows.
+j * fir_taps + s. Groups of taps_a are the inner loop, groups of taps_b the outer one, and the
+last group of taps_b may be short (each port then has fewer rows).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Pass:
     Attributes:
         lanes: weight lines loaded = array rows used.
         taps: (a, b, offset, count) for each port: count lanes from byte ``offset`` of tap (a, b);
-            fir: count = fir_taps rows for taps b.., offset 0.
+            fir: count rows for taps (a, b), (a, b + 1), ..., offset 0.
     """
 
     lanes: int
@@ -109,18 +109,27 @@ def flat_passes(
 
 def _fir(shape: Feed, tiling: Tiling) -> tuple[Pass, ...]:
     result = []
-    for a in range(0, shape.taps_a, tiling.ports):
-        ports = min(tiling.ports, shape.taps_a - a)
-        for b in range(0, shape.taps_b, tiling.fir_taps):
-            taps = tuple((a + j, b, 0, tiling.fir_taps) for j in range(ports))
-            result.append(Pass(ports * tiling.fir_taps, taps))
+    for b in range(0, shape.taps_b, tiling.fir_taps):
+        count = min(tiling.fir_taps, shape.taps_b - b)
+        for a in range(0, shape.taps_a, tiling.ports):
+            ports = min(tiling.ports, shape.taps_a - a)
+            taps = tuple((a + j, b, 0, count) for j in range(ports))
+            result.append(Pass(ports * count, taps))
     return tuple(result)
 
 
-def steps(layer: Layer, tiling: Tiling, p: int, q: int) -> int:
+def fir_stride(layer: Layer, tiling: Tiling) -> int:
+    """Feed steps from output point to output point: a feed step moves by one tap (fir)."""
+    if tiling.feed == "flat" or tiling.fir_taps == 1:
+        return 1
+    if tiling.swap:
+        return layer.stride_p // layer.dilation_r
+    return layer.stride_q // layer.dilation_s
+
+
+def steps(layer: Layer, tiling: Tiling, one: Pass, p: int, q: int) -> int:
     """Feed steps of a pass over a tile of p x q points."""
     outer, inner = (q, p) if tiling.swap else (p, q)
     if tiling.feed == "flat":
         return outer * inner
-    stride = layer.stride_p if tiling.swap else layer.stride_q
-    return outer * ((inner - 1) * stride + tiling.fir_taps)
+    return outer * ((inner - 1) * fir_stride(layer, tiling) + one.taps[0][3])

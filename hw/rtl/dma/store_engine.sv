@@ -67,7 +67,7 @@ module store_engine
 
   localparam int unsigned BurstDepth  = 8;
   localparam int unsigned RetireDepth = 4;
-  localparam int unsigned CountW      = 16;  // bursts under way, modulo
+  localparam int unsigned CountW      = 16;  // fewer than 2^15 bursts are under way
 
   typedef enum logic [1:0] {
     Idle,
@@ -258,27 +258,30 @@ module store_engine
     .wait_w_o
   );
 
-  // Retirement: an instruction is finished when as many entries have been finished (bursts by B,
-  // entries without data by store_collect) as had been passed on at its end.
+  // Retirement: an instruction is finished when its bursts have been answered (in order) and its
+  // entries without data have passed store_collect (in order, but maybe ahead of earlier answers).
 
   logic              retire, retire_in_ready, retire_valid;
-  logic [CountW-1:0] issued_q, finished_q, wanted;
+  logic [CountW-1:0] bursts_q, answers_q, answers_wanted, answers_over;  // modulo
+  logic [CountW-1:0] nulls_q, passed_q, passed_wanted, passed_over;
 
   fifo #(
-    .Width(CountW + 16),
+    .Width(2 * CountW + 16),
     .Depth(RetireDepth)
   ) u_retire (
     .clk_i,
     .rst_ni,
     .in_valid_i (retire),
     .in_ready_o (retire_in_ready),
-    .in_data_i  ({issued_q, instr_q.header.layer}),
+    .in_data_i  ({bursts_q, nulls_q, instr_q.header.layer}),
     .out_valid_o(retire_valid),
     .out_ready_i(store_done_o),
-    .out_data_o ({wanted, done_layer_o})
+    .out_data_o ({answers_wanted, passed_wanted, done_layer_o})
   );
 
-  assign store_done_o = retire_valid && finished_q == wanted;
+  assign answers_over = answers_q - answers_wanted;
+  assign passed_over = passed_q - passed_wanted;
+  assign store_done_o = retire_valid && !answers_over[CountW-1] && !passed_over[CountW-1];
   assign b_ready_o = 1'b1;
 
   // Sequence.
@@ -320,14 +323,18 @@ module store_engine
     if (!rst_ni) begin
       state_q <= Idle;
       stored_q <= 1'b0;
-      issued_q <= '0;
-      finished_q <= '0;
+      bursts_q <= '0;
+      nulls_q <= '0;
+      answers_q <= '0;
+      passed_q <= '0;
       error_q <= 1'b0;
       wait_event_q <= '0;
       wait_bus_q <= '0;
     end else begin
-      if (burst_in_valid && burst_in_ready) issued_q <= issued_q + CountW'(1);
-      finished_q <= finished_q + CountW'(b_valid_i) + CountW'(null_done);
+      if (request) bursts_q <= bursts_q + CountW'(1);
+      if (null_entry && burst_in_ready) nulls_q <= nulls_q + CountW'(1);
+      answers_q <= answers_q + CountW'(b_valid_i);
+      passed_q <= passed_q + CountW'(null_done);
       if (b_valid_i && b_resp_i != 2'b00) error_q <= 1'b1;
       if (waits) wait_event_q <= wait_event_q + 32'd1;
       if (walk_valid && !walk_ready) wait_bus_q <= wait_bus_q + 32'd1;

@@ -81,7 +81,8 @@ module vector_control
 
   // Where we are.
   logic in_body, window_first, window_last, once;
-  logic at_q_end, at_point_end, line_end, body_repeat, strip_end, block_end, tile_end, block_last;
+  logic at_q_end, at_point_end, line_end, strip_end, block_end, tile_end, block_last;
+  logic body_last, body_repeat, body_leave;
   logic [OpIdxW-1:0] body_first, body_end;
   logic uses_s0, uses_s1;
 
@@ -98,7 +99,9 @@ module vector_control
   assign at_q_end = q_q == tile_q.q_last;
   assign at_point_end = at_q_end && p_q == tile_q.p_last;
   assign line_end = line_q == StripW'(VectorStrip - 1) || at_point_end;
-  assign body_repeat = in_body && op_q == body_end - OpIdxW'(1) && !window_last;
+  assign body_last = in_body && op_q == body_end - OpIdxW'(1);
+  assign body_repeat = body_last && !window_last;
+  assign body_leave = body_last && window_last;
   assign strip_end = line_end && op_q == op_last_i && !body_repeat;
   assign block_end = strip_end && at_point_end;
   assign block_last = block_q == tile_q.block_last;
@@ -140,8 +143,8 @@ module vector_control
 
     // Back to the point itself behind the body: the cursor's base is 0.
     window_command = CursorHold;
-    if (load || (step && line_end && !body_repeat)) window_command = CursorLoad;
-    else if (step && line_end) begin
+    if (load || (step && line_end && body_leave)) window_command = CursorLoad;
+    else if (step && line_end && body_repeat) begin
       window_command = s_q == instr_i.window_s - 16'd1 ? CursorStepP : CursorStepQ;
     end
   end
@@ -366,7 +369,7 @@ module vector_control
           if (body_repeat) begin
             s_q <= s_q == instr_i.window_s - 16'd1 ? '0 : s_q + 16'd1;
             if (s_q == instr_i.window_s - 16'd1) r_q <= r_q + 16'd1;
-          end else if (!in_body || op_q == body_end - OpIdxW'(1)) begin
+          end else if (body_leave) begin
             r_q <= '0;
             s_q <= '0;
           end

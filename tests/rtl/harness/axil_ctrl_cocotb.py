@@ -76,7 +76,7 @@ class Host:
             channel.set_pause_generator(pauses(random.Random(seed * 8 + index)))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def one_job(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
@@ -96,7 +96,7 @@ async def one_job(dut: Any) -> None:
     assert int(dut.interrupt.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def start_waits_until_the_machine_is_idle(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
@@ -110,7 +110,7 @@ async def start_waits_until_the_machine_is_idle(dut: Any) -> None:
     assert host.starts == 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def auto_restart(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
@@ -127,7 +127,7 @@ async def auto_restart(dut: Any) -> None:
     assert await host.read(CTRL) == DONE | READY | IDLE
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def interrupts(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
@@ -154,7 +154,7 @@ async def interrupts(dut: Any) -> None:
     assert int(dut.interrupt.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def done_in_the_cycle_of_the_clearing_read(dut: Any) -> None:
     """Such an event is seen by that read or by the next, never lost, never seen twice."""
     host = Host(dut)
@@ -168,7 +168,7 @@ async def done_in_the_cycle_of_the_clearing_read(dut: Any) -> None:
         assert seen[2] == IDLE
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def done_in_the_cycle_of_an_interrupt_toggle(dut: Any) -> None:
     """An event at the edge of a toggle wins; one before is cleared, one after sets again."""
     host = Host(dut)
@@ -225,14 +225,14 @@ async def model_check(host: Host, rng: random.Random, operations: int) -> None:
     assert host.starts == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def registers(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
     await model_check(host, random.Random(1), 300)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def registers_with_random_stalls(dut: Any) -> None:
     host = Host(dut)
     await host.reset()
@@ -240,7 +240,7 @@ async def registers_with_random_stalls(dut: Any) -> None:
     await model_check(host, random.Random(2), 300)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def many_accesses_in_flight(dut: Any) -> None:
     """Writes and reads are issued together, with stalls; none is lost or doubled."""
     host = Host(dut)
@@ -263,7 +263,7 @@ async def many_accesses_in_flight(dut: Any) -> None:
     assert host.starts == 3
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def responses_hold_until_ready(dut: Any) -> None:
     """B and R valid stay, R data stays; data may come before its address."""
     host = Host(dut)
@@ -293,7 +293,7 @@ async def responses_hold_until_ready(dut: Any) -> None:
     assert await read == 0x12345678
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def reset_in_the_middle(dut: Any) -> None:
     host = Host(dut)
     await host.reset()

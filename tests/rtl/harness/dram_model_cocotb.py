@@ -81,7 +81,7 @@ async def cycles(dut: Any, count: int) -> None:
         await RisingEdge(dut.clk)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def read_timing(dut: Any) -> None:
     """First beat 64 cycles after AR, then a beat a cycle, bursts back to back."""
     beat = await start(dut)
@@ -99,7 +99,7 @@ async def read_timing(dut: Any) -> None:
     assert beats == [*range(first + 64, first + 64 + 12), third + 64]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def outstanding_limit(dut: Any) -> None:
     """16 bursts are accepted, the 17th in the cycle after the first RLAST handshake."""
     await start(dut)
@@ -116,7 +116,29 @@ async def outstanding_limit(dut: Any) -> None:
     assert len(record.seen["r"]) == 36
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def sustained_single_beats(dut: Any) -> None:
+    """Many short bursts: each is accepted as early as the limit allows, none loses its slot."""
+    await start(dut)
+    record = Recorder(dut)
+    dut.axi_rready.value = 1
+    count = 80
+    for _ in range(count):
+        await send(dut, "ar", addr=0, len=0)
+    await cycles(dut, 80)
+    asked: list[int] = []
+    answered: list[int] = []
+    for index in range(count):
+        earliest = asked[-1] + 1 if asked else record.seen["ar"][0][0]
+        if index >= 16:
+            earliest = max(earliest, answered[index - 16] + 1)
+        asked.append(earliest)
+        answered.append(max(earliest + 64, answered[-1] + 1 if answered else 0))
+    assert [cycle for cycle, _ in record.seen["ar"]] == asked
+    assert [cycle for cycle, _ in record.seen["r"]] == answered
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def held_read_beat(dut: Any) -> None:
     """Without RREADY the beat stays; taken beats follow each other at once."""
     await start(dut)
@@ -133,7 +155,7 @@ async def held_read_beat(dut: Any) -> None:
     assert taken == list(range(taken[0], taken[0] + 4))
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def write_timing(dut: Any) -> None:
     """W with AW in one cycle, one beat a cycle, B 8 cycles after WLAST; reads go on meanwhile."""
     beat = await start(dut)
@@ -169,7 +191,7 @@ async def write_timing(dut: Any) -> None:
     assert int(dut.hazards.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def write_limit(dut: Any) -> None:
     """Without BREADY 16 writes are accepted."""
     await start(dut)
@@ -193,7 +215,7 @@ async def write_limit(dut: Any) -> None:
     assert int(dut.protocol_errors.value) == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def read_ids_are_counted_apart(dut: Any) -> None:
     await start(dut)
     dut.axi_rready.value = 1
@@ -215,7 +237,7 @@ async def counted(dut: Any, action: Awaitable[None], signal: str) -> int:
     return count
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def protocol_errors(dut: Any) -> None:
     """Each rule, broken once, counts once; the nearest legal burst does not count."""
     beat = await start(dut)
@@ -255,7 +277,7 @@ async def protocol_errors(dut: Any) -> None:
     assert await counted(dut, bad_write, "protocol_errors") == 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def unstable_channels(dut: Any) -> None:
     """Valid or payload that changes before ready."""
     await start(dut)
@@ -280,7 +302,7 @@ async def unstable_channels(dut: Any) -> None:
     assert int(dut.protocol_errors.value) == 4
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def hazards(dut: Any) -> None:
     """A read over an unanswered write, a write under a read."""
     beat = await start(dut)
@@ -308,7 +330,7 @@ async def hazards(dut: Any) -> None:
     assert await counted(dut, write(9 * beat, 0), "hazards") == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def contents(dut: Any) -> None:
     """Random transfers of an independent master equal a Python memory; images in, dump out."""
     beat = await start(dut)
@@ -359,7 +381,7 @@ async def contents(dut: Any) -> None:
     assert dumped == memory[:8] + memory[size // 4 : size // 4 + 3000] + memory
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def stall_rate(dut: Any) -> None:
     """With +stall=P each channel is refused in about P of the cycles, and reads stay legal."""
     await start(dut)

@@ -126,11 +126,11 @@ module vector_tb
     rd_ready <= $urandom_range(99) >= busy;
     rd_data <= rd_data_d;
     for (int unsigned i = 0; i < LineBytes; i++) begin
-      rd_data_d[8*i +: 8] <= rd_valid && rd_ready ? act[rd_addr + i] : 8'($urandom);
+      rd_data_d[8*i +: 8] <= rd_valid && rd_ready ? act[32'(rd_addr) + i] : 8'($urandom);
     end
-    if (wr_valid) begin
+    if (rst_n && wr_valid) begin
       for (int unsigned i = 0; i < LineBytes; i++) begin
-        if (wr_mask[i]) act[wr_addr + i] = wr_data[8*i +: 8];
+        if (wr_mask[i]) act[32'(wr_addr) + i] = wr_data[8*i +: 8];
       end
     end
     for (int unsigned c = 0; c < Cols; c++) begin
@@ -223,9 +223,9 @@ module vector_tb
     automatic logic [31:0] word;
     while (read_word(file, word) == 4) begin
       pause();
-      while (p_written - p_freed >= ParamLines) tick();
+      while (32'(p_written - p_freed) >= ParamLines) tick();
       for (int unsigned c = 0; c < Cols; c++) begin
-        ring[p_written % ParamLines][c] = word;
+        ring[32'(p_written) % ParamLines][c] = word;
         if (c != Cols - 1) void'(read_word(file, word));
       end
       p_written = p_written + 1;
@@ -256,7 +256,7 @@ module vector_tb
         end
       end
       played[own] = played[own] + 1;
-      if (busy != 0) tick();
+      tick();  // one event a cycle, as engines do
     end
   endtask
 
