@@ -18,6 +18,7 @@ from dataflow import cost, frontend, rewrite
 from dataflow.arch import Machine, architecture_path, load_architecture, machine_of
 from dataflow.cosim import project as layout
 from dataflow.cosim.job import write_job
+from dataflow.cosim.taps import residents
 from dataflow.emit.hls import emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
@@ -86,7 +87,8 @@ def compile_model(
         (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
         write_ir(folder, compiled)
         write_mapping(folder, compiled)
-        layout.write_program(folder, compiled.program, torch_spec)
+        on_chip = residents(compiled.graph, compiled.mapping)
+        layout.write_program(folder, compiled.program, on_chip, torch_spec)
         inputs = stored_inputs(compiled.cascade)
         save_npz(folder / layout.INPUTS, inputs)
         before = before_machine(compiled.cascade, inputs)

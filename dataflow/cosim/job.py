@@ -104,6 +104,7 @@ def plusargs(folder: Path, job: Mapping[str, Any], stall: float, seed: int) -> l
         f"+addr1={job['tensors_base']:x}",
         f"+dump_file={folder / job['dump']}",
         f"+trace_file={folder / 'trace.txt'}",
+        f"+taps_file={folder / 'taps'}",
         f"+stall={round(1000 * stall)}",
         f"+seed={seed}",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from dataflow.arch import Machine, load_architecture, machine_of
+from dataflow.cosim.taps import Resident
 from dataflow.errors import DataflowError
 from dataflow.ir import Cascade, text
 from dataflow.ir.program import LayerCounts, Program, TensorPlace
@@ -32,6 +33,7 @@ class Project:
         summary: `report/summary.json`.
         torch_spec: `FILE.py:FACTORY` given to compile, or None.
         stored: the stored seeded inputs.
+        residents: tensors that stay in the activation memory.
     """
 
     cascade: Cascade
@@ -41,6 +43,7 @@ class Project:
     summary: Mapping[str, Any]
     torch_spec: str | None
     stored: Mapping[str, Array]
+    residents: tuple[Resident, ...]
 
     def check_inputs(self, inputs: Mapping[str, Array] | None) -> Mapping[str, Array]:
         """The given inputs, checked against the network, or the stored ones."""
@@ -58,18 +61,25 @@ def load_project(out: Path) -> Project:
         if not (out / name).is_file():
             raise DataflowError(str(out / name), "is missing", "compile again")
     program = read_program(out)
+    document = json.loads((out / PROGRAM).read_text(encoding="utf-8"))
     return Project(
         cascade=text.load(out / CASCADE),
         model=onnx.load(out / MODEL),
         machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
         program=program,
         summary=json.loads((out / "report" / "summary.json").read_text(encoding="utf-8")),
-        torch_spec=json.loads((out / PROGRAM).read_text(encoding="utf-8"))["torch"],
+        torch_spec=document["torch"],
         stored=load_npz(out / INPUTS),
+        residents=tuple(
+            Resident(**{**e, "shape": tuple(e["shape"]), "layout": tuple(e["layout"])})
+            for e in document["residents"]
+        ),
     )
 
 
-def write_program(out: Path, program: Program, torch_spec: str | None) -> None:
+def write_program(
+    out: Path, program: Program, residents: Sequence[Resident], torch_spec: str | None
+) -> None:
     """Writes `data/program.bin`, `data/weights.bin` and their description."""
     data = out / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -83,6 +93,7 @@ def write_program(out: Path, program: Program, torch_spec: str | None) -> None:
         "dram_bytes": program.dram_bytes,
         "tensors": [vars(place) for _, place in sorted(program.tensors.items())],
         "layers": [vars(layer) for layer in program.layers],
+        "residents": [vars(resident) for resident in residents],
         "torch": torch_spec,
     }
     (out / PROGRAM).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

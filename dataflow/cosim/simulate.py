@@ -11,9 +11,11 @@ from dataflow.cosim.compare import compare_outputs
 from dataflow.cosim.job import unpack_tensor, write_job
 from dataflow.cosim.project import Project, load_project
 from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
+from dataflow.cosim.taps import read_taps, remove_taps, tap_mismatches
 from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.ir.isa import Unit
 from dataflow.npz import Array
 from dataflow.progress import Progress, silent
 
@@ -67,7 +69,12 @@ def simulate(
             data = run.dump[place.dram : place.dram + place.bytes]
             tensors[place.name] = unpack_tensor(data, place)
     outputs = after_machine(project.cascade, tensors)
-    result = _result(project, run)
+    vector = [entry.layer for entry in run.retired if entry.unit == Unit.VECTOR]
+    on_chip = tap_mismatches(
+        read_taps(folder, project.machine), vector, project.residents, values
+    )
+    remove_taps(folder)
+    result = _result(project, run, on_chip)
     result["outputs"] = compare_outputs(
         project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
     )
@@ -88,7 +95,7 @@ def _sources(out: Path) -> list[Path]:
     return [rtl / name for name in names] + simulation
 
 
-def _result(project: Project, run: RtlRun) -> dict[str, Any]:
+def _result(project: Project, run: RtlRun, on_chip: Mapping[str, int]) -> dict[str, Any]:
     counts, predicted = run.counters, project.summary["predicted"]
     cycles = counts["cycles"]
     macs = project.summary["macs"]
@@ -98,8 +105,8 @@ def _result(project: Project, run: RtlRun) -> dict[str, Any]:
         "predicted_cycles": predicted["cycles"],
         "cycle_error": predicted["cycles"] / cycles - 1,
         "mac_utilization": macs / (cycles * units),
-        "mismatches": sum(run.mismatches.values()),
-        "mismatches_by_tensor": dict(run.mismatches),
+        "mismatches": sum(run.mismatches.values()) + sum(on_chip.values()),
+        "mismatches_by_tensor": {"dram": dict(run.mismatches), "on_chip": dict(on_chip)},
         "macs": macs,
         "array_macs": counts["macs_low"] + (counts["macs_high"] << 32),
         "predicted_array_macs": sum(layer.array_macs for layer in project.program.layers),

@@ -20,7 +20,7 @@ class LayerConstants:
     Attributes:
         codes: stationary operand, (groups, taps_r, taps_s, c, n) bytes.
         zeros: its zero points, one int32 for each output channel.
-        params: per-channel vectors (int32 bias, then binary32 scale, where present).
+        params: per-channel 32-bit vectors: bias, then scale, where present.
     """
 
     codes: int
@@ -59,11 +59,12 @@ def weight_image(graph: LayerGraph) -> Image:
             assert len(stationary.zero) == layer.groups * layer.n, f"{layer.name}: zero points"
             zeros = append(np.array(stationary.zero, dtype="<i4"))
         params = []
-        for name, dtype in ((layer.bias, "<i4"), (layer.scale, "<f4")):
+        for name in (layer.bias, layer.scale):
             if name is not None:
-                vector = np.asarray(graph.params[name]).astype(dtype)
+                vector = np.asarray(graph.params[name])
                 assert vector.shape == (layer.groups * layer.n,), f"{layer.name}: {name}"
-                params.append(append(vector))
+                assert vector.dtype in (np.int32, np.float32), f"{layer.name}: {vector.dtype}"
+                params.append(append(vector.astype(vector.dtype.newbyteorder("<"))))
         layers.append(LayerConstants(codes, zeros, tuple(params)))
     data.extend(bytes(-len(data) % ALIGNMENT))
     return Image(bytes(data), tuple(layers))

@@ -255,7 +255,8 @@ class _Scanner:
         elif scope.kind != rule.where:
             self._report(number, f"{name} must stand in a {rule.where}, not in a {scope.kind}")
         elif scope.statements:
-            self._report(number, f"{name} must stand in front of the statements of its {scope.kind}")
+            place = f"in front of the statements of its {scope.kind}"
+            self._report(number, f"{name} must stand {place}")
 
     def _variable(self, number: int, name: str, variable: str, given: Mapping[str, str]) -> None:
         seen: list[_Scope] = []

@@ -105,7 +105,7 @@ def _box(
 
 
 def _contiguous(x: Array, dtype: np.dtype) -> Array:
-    return np.ascontiguousarray(x.astype(dtype, order="C", copy=False))
+    return np.asarray(x.astype(dtype, order="C", copy=False), order="C")
 
 
 def _operand(

@@ -63,4 +63,4 @@ def checked(name: str, value: Array, tensor: Tensor) -> Array:
             f"has type {value.dtype.name} but the network expects {tensor.dtype}",
             f"convert it with .astype('{tensor.dtype}')",
         )
-    return np.ascontiguousarray(value)
+    return np.asarray(value, order="C")

@@ -33,7 +33,8 @@ def fma32(a: Array, b: Array, c: Array) -> Array:
     # Towards the exact sum: away from zero when error and total have the same sign.
     step = np.where((error > 0) == (total > 0), 1, -1)
     odd = np.where(inexact_even, bits + step, bits).view(np.float64)
-    return odd.astype(np.float32)
+    with np.errstate(all="ignore"):
+        return odd.astype(np.float32)
 
 
 def rint32(x: Array) -> Array:

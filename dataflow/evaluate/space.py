@@ -95,7 +95,7 @@ def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Ar
         start.append(first)
     used = set(access.variables)
     shape = tuple(c if v in used else 1 for v, (_, c) in space.ranges.items())
-    corner = data[tuple(slice(s, None) for s in start)]
+    corner = data[(*(slice(s, None) for s in start), ...)]  # stays a view of 0-d data
     return np.lib.stride_tricks.as_strided(corner, shape, tuple(strides.values()))
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
+from dataflow.errors import DataflowError
+from dataflow.frontend.graph import MAX_ELEMENTS
 from dataflow.frontend.value import Dims, QParams, Value, stored_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum, HostOp, Quant, Reduction, Role, Tensor
@@ -99,6 +102,10 @@ class Builder:
         """A new tensor over the ranks; returns its name."""
         name = self.name(label)
         shape = tuple(self.rank_sizes[r] for r in ranks)
+        if prod(shape) > MAX_ELEMENTS:
+            raise DataflowError(
+                f"value {label!r}", f"has {prod(shape)} elements", "use a smaller model or batch"
+            )
         self.tensors[name] = Tensor(name, tuple(ranks), shape, dtype, role, record(quant), label)
         return name
 
@@ -111,13 +118,13 @@ class Builder:
         dtype: DType | None = None,
     ) -> str:
         """A constant tensor over ``ranks`` (new ones when None); the same one when asked again."""
-        digest = hashlib.sha256(np.ascontiguousarray(data).tobytes()).digest()
+        digest = hashlib.sha256(np.asarray(data, order="C").tobytes()).digest()
         key = (label, tuple(ranks or ()), data.dtype.str, data.shape, digest)
         if key not in self._weights:
             if ranks is None:
                 ranks = [self.rank("K", n) for n in data.shape]
             name = self.tensor(label, ranks, dtype or DType.of(data), "weight", quant)
-            self.constants[name] = np.ascontiguousarray(data)
+            self.constants[name] = np.asarray(data, order="C")
             self._weights[key] = name
         return self._weights[key]
 

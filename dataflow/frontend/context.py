@@ -70,6 +70,7 @@ class Context:
         self.softmax: dict[str, FinalSoftmax] = {}
         self.host_inputs: dict[tuple[str, float, int, DType], str] = {}
         self.notes: list[str] = []
+        self.origins: dict[str, str] = {}
         self.quantised = any("Linear" in n.op or n.op == "QGemm" for n in graph.nodes)
 
     # Values
@@ -108,6 +109,10 @@ class Context:
     def define(self, node: Node, value: Value, output: int = 0) -> None:
         """Sets an output of a node."""
         self.values[node.outputs[output]] = value
+
+    def origin(self, name: str) -> str:
+        """The constant that a value is the quantised or dequantised form of, else its own name."""
+        return self.origins.get(name, name)
 
     def is_output(self, name: str) -> bool:
         """Whether the value leaves the network."""

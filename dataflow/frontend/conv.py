@@ -136,7 +136,7 @@ def _emit(
         g, m = b.rank("G", groups), b.rank("M", n_all // groups)
         n_index = Affine.of((g.lower(), n_all // groups), m.lower())
         c_index = Affine.of((g.lower(), c_group), c_rank.lower())
-    name = node.input(3 if node.op == "QLinearConv" else 1)
+    name = ctx.origin(node.input(3 if node.op == "QLinearConv" else 1))
     weight = b.weight(
         name,
         _weight_data(w, exact),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -12,7 +12,7 @@ from dataflow.errors import DataflowError
 from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
-from dataflow.frontend.graph import Graph, Node, read_graph
+from dataflow.frontend.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.load import load_proto
 from dataflow.frontend.value import stored_value
 from dataflow.ir.cascade import Cascade
@@ -56,6 +56,9 @@ LOWERINGS: dict[tuple[str, str], Lowering] = {
     (MICROSOFT, "QLinearConcat"): views.qlinear_concat,
     ("", "Softmax"): softmax.softmax,
 }
+
+MALFORMED = (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError)
+"""What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
 NEAREST: dict[str, str] = {
     "QLinearSoftmax": "quantise with the final Softmax left in float",
@@ -143,7 +146,7 @@ def import_model(
         ranks = [
             ctx.builder.rank(letter, size) for letter, size in zip(letters, port.shape, strict=True)
         ]
-        dtype = DType.of_numpy(port.dtype)
+        dtype = _port_type(port)
         name = ctx.builder.tensor(port.name, ranks, dtype, "input")
         ctx.values[port.name] = stored_value(name, tuple((s,) for s in port.shape), dtype)
     refusals: list[Refusal] = []
@@ -162,6 +165,14 @@ def import_model(
     )
 
 
+def _port_type(port: Port) -> DType:
+    if port.dtype.name not in ("float32", "int8", "uint8", "int32", "int64", "bool"):
+        raise DataflowError(
+            f"input {port.name!r}", f"has type {port.dtype.name}", "export the model in float32"
+        )
+    return DType.of_numpy(port.dtype)
+
+
 def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
     domain = "" if node.domain == "ai.onnx" else node.domain
     lowering = LOWERINGS.get((domain, node.op))
@@ -171,6 +182,10 @@ def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
             raise UnsupportedError("no lowering for this operator", fix)
         lowering(ctx, node)
     except PoisonedError:
+        ctx.poisoned.update(node.outputs)
+    except MALFORMED as error:
+        reason = f"its attributes or shapes are malformed ({type(error).__name__}: {error})"
+        refusals.append(Refusal(node, _shapes(ctx, node), reason, "repair the model"))
         ctx.poisoned.update(node.outputs)
     except UnsupportedError as refusal:
         refusals.append(Refusal(node, _shapes(ctx, node), refusal.reason, refusal.fix))
@@ -195,6 +210,3 @@ def _shapes(ctx: Context, node: Node) -> str:
         else:
             known.append("?")
     return " ".join(known)
-
-
-__all__ = ["Imported", "Refusal", "UnsupportedModelError", "import_model", "load_model", "replace"]

@@ -37,6 +37,8 @@ def dequantize(ctx: Context, node: Node) -> None:
         raise UnsupportedError("an activation has per-channel scales", "quantise it per tensor")
     if x.constant is None and x.dtype == S32:
         raise UnsupportedError("it dequantises an int32 activation", "requantise to 8 bit")
+    if x.constant is not None:
+        ctx.origins[node.outputs[0]] = ctx.origin(node.input(0))
     ctx.define(node, replace(x, quant=quant).with_source(node.index))
 
 
@@ -93,6 +95,7 @@ def _constant(ctx: Context, node: Node, x: Value) -> None:
         raise UnsupportedError("its scales do not fit the axis", "quantise the model again")
     if data.dtype != np.float32:
         raise UnsupportedError(f"its operand is {data.dtype.name}", "use float32")
+    ctx.origins[node.outputs[0]] = ctx.origin(node.input(0))
     ctx.define(node, constant_value(quantize_array(data, quant)))
 
 

@@ -197,7 +197,8 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     parts = [p or [1] for p in parts]
     operands = [aligned(v, shape, parts) if v.constant is None else v for v in operands]
     ranks = _ranks(ctx, operands, parts)
-    labels = (node.input(0), node.input(3) if node.op.startswith("Q") else node.input(1))
+    second = node.input(3 if node.op.startswith("Q") else 1)
+    labels = (ctx.origin(node.input(0)), ctx.origin(second))
     factors = [
         _factor(ctx, labels[k], v, k, shape, parts, ranks, exact) for k, v in enumerate(operands)
     ]

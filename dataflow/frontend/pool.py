@@ -14,7 +14,7 @@ from dataflow.frontend.graph import Node
 from dataflow.frontend.pointwise import settled
 from dataflow.frontend.quant import activation_params, multiplier, to_codes
 from dataflow.frontend.value import QParams, Value, reshape, stored_value
-from dataflow.frontend.windows import Window, windows
+from dataflow.frontend.windows import MAX_OUT, Window, windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import F32, S32, DType
@@ -100,6 +100,8 @@ def averaged(
 def _counts(
     ctx: Context, node: Node, total: Value, taps: tuple[Window, ...], include: bool
 ) -> Expr:
+    if prod(t.out for t in taps) > MAX_OUT:
+        raise UnsupportedError("its output is too large", "use a smaller input")
     counts = np.array(1.0, np.float32)
     for t in taps:
         counts = np.multiply.outer(counts, t.counts(padding=include)).astype(np.float32)

@@ -30,6 +30,8 @@ def read_params(
         DataflowError: no constant scale; a scale that is not a positive, finite, normal float32;
             a zero point of another size or type, or out of range.
     """
+    if not dtype.is_int:
+        raise DataflowError(where, f"has {dtype} codes", "quantise to int8 or uint8")
     if scale is None:
         raise DataflowError(where, "has no scale", "quantise the model again")
     if scale.dtype != np.float32:

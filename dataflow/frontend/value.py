@@ -160,7 +160,7 @@ def transpose(value: Value, order: tuple[int, ...]) -> Value:
     if quant is not None and quant.axis is not None:
         quant = replace(quant, axis=order.index(quant.axis))
     if value.constant is not None:
-        data = np.ascontiguousarray(value.constant.transpose(order))
+        data = np.asarray(value.constant.transpose(order), order="C")
         dims: Dims = tuple((n,) for n in data.shape)
         return replace(value, dims=dims, constant=data, quant=quant)
     old = [p for k in order for p in value.placeholders(k)]

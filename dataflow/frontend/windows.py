@@ -11,6 +11,8 @@ from dataflow.frontend.graph import Node
 from dataflow.ir.affine import Affine
 
 Array = np.ndarray
+MAX_OUT = 1 << 24
+"""Outputs along one dimension: far above any network, far below what fills memory."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,10 @@ class Window:
     def counts(self, *, padding: bool) -> Array:
         """Taps of each output that lie inside the input (or the padded input), int64 [out]."""
         low, high = (-self.before, self.size + self.after) if padding else (0, self.size)
-        taps = np.arange(self.kernel) * self.dilation - self.before
-        places = np.arange(self.out)[:, None] * self.stride + taps
-        return np.asarray(((places >= low) & (places < high)).sum(axis=1))
+        base = np.arange(self.out, dtype=np.int64) * self.stride - self.before
+        first = np.maximum(0, -((base - low) // self.dilation))
+        last = np.minimum(self.kernel - 1, (high - 1 - base) // self.dilation)
+        return np.maximum(0, last - first + 1)
 
     @property
     def empty(self) -> bool:
@@ -77,6 +80,8 @@ def windows(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> tupl
             out = (-(-span // strides[k]) if ceil_mode else span // strides[k]) + 1
             if ceil_mode and (out - 1) * strides[k] >= size + before:
                 out -= 1  # a window that starts in the padding after the input is dropped
+        if out > MAX_OUT:
+            raise UnsupportedError(f"its output has {out} rows", "use less padding")
         if out < 1:
             raise UnsupportedError(
                 f"a window of {reach} does not fit the padded size {size + before + after}",

@@ -69,7 +69,7 @@ def _savez(path: Path, arrays: Mapping[str, Array]) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, data in sorted(arrays.items()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.ascontiguousarray(data), allow_pickle=False)
+                np.lib.format.write_array(entry, np.asarray(data, order="C"), allow_pickle=False)
 
 
 def dumps(cascade: Cascade) -> str:

@@ -8,7 +8,7 @@ depths and slots. Dominance keeps every row that could be part of an optimum of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -32,12 +32,14 @@ from dataflow.mapper.options import (
     param_ring,
     second_traffic,
     source_traffic,
+    undominated,
+    undominated_rings,
     weight_ring,
 )
 from dataflow.mapper.pareto import Front
 
-SLOTS = (1, 2, 3)
-"""Buffer slots of a streamed operand in the mapspace."""
+SLOTS = ((1, 2, 3), (1, 2), (1, 2))
+"""Buffer slots in the mapspace of a streamed source, second source and output."""
 
 COLUMNS = (
     "cycles",  # of the layer when its ends overlap with its neighbours
@@ -93,6 +95,15 @@ class Candidate:
 
     def __getitem__(self, name: str) -> int:
         return self.costs[COLUMN[name]]
+
+    def stored_too(self, size: int, beats: int) -> Candidate:
+        """The candidate when its kept output of `size` bytes is also written to DRAM."""
+        costs = dict(zip(COLUMNS, self.costs, strict=True))
+        tail = costs["serial"] - costs["cycles"]
+        costs["cycles"] = max(costs["cycles"], beats)
+        costs["serial"] = costs["cycles"] + tail
+        costs["dram"] += size
+        return Candidate(tuple(costs.values()), replace(self.tiling, sink="both"))
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,9 @@ def _collect(
     sources = _streams(source_traffic, plane, order, useful, machine, mode.source)
     seconds = _streams(second_traffic, plane, order, useful, machine, mode.second)
     sink = output_traffic(plane, order, machine) if mode.store else None
-    rings = [(depth, weight_ring(plane, order, depth, machine)) for depth in useful]
+    rings = undominated_rings(
+        [(depth, weight_ring(plane, order, depth, machine)) for depth in useful]
+    )
     if mode_without_weights(plane.shape):
         rings = rings[:1]
     for w_depth, ring in rings:
@@ -200,7 +213,7 @@ def _best_params(
         scopes, best = np.where(better, use.scopes, scopes), np.where(better, depth, best)
     if total is None or lines is None or scopes is None or best is None:
         return None, one
-    return RingUse(lines, total, scopes), best
+    return RingUse(lines, total, scopes, lines <= machine.param_lines), best
 
 
 def _streams(
@@ -214,13 +227,9 @@ def _streams(
     """Hold depths of a streamed operand that differ in traffic or size."""
     if place != "stream":
         return [(0, None)]
-    found: list[tuple[int, Traffic | None]] = []
-    for depth in useful:
-        one = traffic(plane, order, depth, machine)
-        if found and found[-1][1] is not None and one.same_as(found[-1][1]):
-            continue
-        found.append((depth, one))
-    return found
+    return undominated(
+        [(depth, traffic(plane, order, depth, machine)) for depth in useful], max(SLOTS[0])
+    )
 
 
 def _costs(
@@ -240,7 +249,7 @@ def _costs(
     zero = np.zeros_like(plane.ip)
     busy = np.maximum(work.array, work.vector)
     tail = np.maximum(work.array + work.vector_last, work.array_first + work.vector) - busy
-    valid = (ring.lines <= machine.wbuf_lines) & (params.lines <= machine.param_lines)
+    valid = ring.valid & (ring.lines <= machine.wbuf_lines) & (params.lines <= machine.param_lines)
     bus = ring.total + 4 * params.total
     dram, bus_act, lead, buffer = bus * machine.line_bytes, zero, zero, zero
     cycles = busy
@@ -248,7 +257,7 @@ def _costs(
         if traffic is None:
             continue
         slots = _slot_axis(axis)
-        valid = valid & (traffic.valid != 0) & ((slots == 1) | (traffic.fires >= slots))
+        valid = valid & traffic.valid & ((slots == 1) | (traffic.fires >= slots))
         bus_act = bus_act + traffic.cycles
         latency = traffic.fires * (machine.dram_read_latency + lat.load_first + lat.load_write)
         cycles = np.maximum(cycles, -(-(busy + traffic.cycles + latency) // slots))
@@ -297,18 +306,27 @@ def _costs(
 def _slot_axis(axis: int) -> Ints:
     """The slot counts as an array along one of the three axes before the tiles' axis."""
     shape = [1, 1, 1, 1]
-    shape[axis] = len(SLOTS)
-    return np.array(SLOTS, dtype=np.int64).reshape(shape)
+    shape[axis] = len(SLOTS[axis])
+    return np.array(SLOTS[axis], dtype=np.int64).reshape(shape)
 
 
 def _named(chosen: NDArray[np.intp], full: tuple[int, ...], tiles: int) -> Ints:
     """Flat positions in `full` (slots of source, second, sink; tiles) as mixed-radix numbers."""
     padded = (1,) * (4 - len(full)) + full
     index = np.unravel_index(chosen, padded)
-    named = index[0].astype(np.int64)
-    for digit in index[1:3]:
-        named = named * len(SLOTS) + digit
+    named = np.zeros(len(chosen), dtype=np.int64)
+    for digit, slots in zip(index[:3], SLOTS, strict=True):
+        named = named * len(slots) + digit
     return named * tiles + index[3]
+
+
+def _slots_of(named: int) -> list[int]:
+    """Slots of source, second and sink from the digits of `_named`."""
+    found: list[int] = []
+    for slots in reversed(SLOTS):
+        named, digit = divmod(named, len(slots))
+        found.append(slots[digit])
+    return found[::-1]
 
 
 def _overlap(plane: Plane, order: Order) -> tuple[Ints, Ints]:
@@ -376,7 +394,7 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
     """The Tiling of a row: dims with one trip leave the order, depths follow."""
     plane = placed.plane
     digits, row = divmod(name, len(plane.ip))
-    slots = [SLOTS[digits // len(SLOTS) ** i % len(SLOTS)] for i in (2, 1, 0)]
+    slots = _slots_of(digits)
     shape = plane.shape
     trips = {dim: int(values[row]) for dim, values in plane.trips().items()}
     order = tuple(dim for dim in placed.order if trips[dim] > 1)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from dataflow.arch import Machine
 from dataflow.cost.latencies import DEFAULT, Latencies
 from dataflow.cost.shape import LayerShape, shape_of
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import Layer, LayerGraph, MemoryMap, NetworkMapping, Placement, Tiling
+from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling
 from dataflow.mapper.candidates import Candidate, Mode, candidates
-from dataflow.mapper.modes import layer_modes
+from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place
 from dataflow.mapper.solve import Choice, Option, Problem, solve
-from dataflow.mapper.tensors import TensorPlan, root_of, second_view, tensor_plans
+from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
+from dataflow.mapper.thin import ideals, representatives
+
+SEARCH_GAP = 2e-4
+"""Relative gap at which the choice of residency stops; the tilings are refined after it."""
 
 RETRIES = 6
 """Smaller capacities tried when the chosen buffers cannot be packed."""
@@ -70,10 +75,24 @@ def _options(
     for i, shape in enumerate(shapes):
         options: list[Option] = []
         for mode in layer_modes(graph, i, plans, shape, stream=stream):
-            for one in candidates(shape, machine, latencies, mode.mode):
+            for one in _of_mode(shape, machine, latencies, mode.mode):
                 options.append(Option(mode, one))
         found.append(tuple(options))
     return tuple(found)
+
+
+def _of_mode(
+    shape: LayerShape, machine: Machine, latencies: Latencies, mode: Mode
+) -> tuple[Candidate, ...]:
+    """Candidates of a mode; an output that is kept and stored too costs its bytes besides."""
+    if not (mode.keep and mode.store):
+        return candidates(shape, machine, latencies, mode)
+    size = shape.batch * shape.p * shape.q * shape.n * shape.groups
+    beats = -(-size // machine.line_bytes)
+    return tuple(
+        one.stored_too(size, beats)
+        for one in candidates(shape, machine, latencies, replace(mode, store=False))
+    )
 
 
 def _resident(
@@ -121,24 +140,52 @@ def _mixed(
     for layer, found in zip(graph.layers, options, strict=True):
         if not found:
             raise _no_tiling(layer, machine)
-    bound = 0
-    capacity = machine.act_bytes
-    for attempt in range(RETRIES + 1):
-        problem = _problem(graph, options, plans, machine, latencies, capacity)
-        choice = solve(problem, machine)
+    size = machine.act_bytes
+    ideal = _thinned(options, lambda front: ideals(front, size))
+    relaxed = solve(_problem(graph, ideal, plans, machine, latencies, size), machine, ranks=1)
+    bound = relaxed.bound if relaxed is not None else 0
+    thin = _thinned(options, lambda front: representatives(front, size))
+    capacity = size
+    for _ in range(RETRIES + 1):
+        problem = _problem(graph, thin, plans, machine, latencies, capacity)
+        choice = solve(problem, machine, ranks=1, gap=SEARCH_GAP)
         if choice is None:
             break
-        if attempt == 0:
-            bound = choice.bound
+        # Residency is decided; now every candidate of the chosen modes.
+        full = tuple(
+            tuple(o for o in found if o.mode == chosen.mode)
+            for found, chosen in zip(options, choice.options, strict=True)
+        )
+        problem = _problem(graph, full, plans, machine, latencies, capacity)
+        choice = solve(problem, machine, gap=SEARCH_GAP)
+        assert choice is not None, "the representatives are among the candidates"
         mapping = _finish(graph, shapes, plans, choice, machine)
         if mapping is not None:
             return replace(mapping, bound=bound, optimal=mapping.objective == bound)
-        capacity -= machine.act_bytes // 16
+        capacity -= size // 16
     raise DataflowError(
         f"network {graph.name}",
         f"its tensors and buffers do not fit into {machine.act_bytes} bytes of activation memory",
         "use an architecture with a larger activations memory",
     )
+
+
+def _thinned(
+    options: tuple[tuple[Option, ...], ...],
+    thin: Callable[[tuple[Candidate, ...]], tuple[Candidate, ...]],
+) -> tuple[tuple[Option, ...], ...]:
+    """The options with each front, one mode of one layer, passed through `thin`."""
+    result: list[tuple[Option, ...]] = []
+    for found in options:
+        by_mode: dict[LayerMode, list[Candidate]] = {}
+        for option in found:
+            by_mode.setdefault(option.mode, []).append(option.candidate)
+        row: list[Option] = []
+        for mode, members in by_mode.items():
+            front = tuple(members)
+            row += [Option(mode, one) for one in thin(front)]
+        result.append(tuple(row))
+    return tuple(result)
 
 
 def _problem(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataflow.arch import Machine
 from dataflow.cost.axis import Ints, ceil_div, clipped_runs
@@ -18,6 +19,7 @@ from dataflow.ir.mapping import Dim
 from dataflow.mapper.grid import Plane
 
 Order = tuple[Dim, ...]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,39 @@ class Traffic:
     tile_bytes: Ints
     tile_cycles: Ints
     fires: Ints
-    valid: Ints
-
-    def same_as(self, other: Traffic) -> bool:
-        """All numbers are equal for every tile."""
-        return all(
-            np.array_equal(mine, theirs)
-            for mine, theirs in zip(astuple_arrays(self), astuple_arrays(other), strict=True)
-        )
+    valid: Mask
 
 
-def astuple_arrays(traffic: Traffic) -> tuple[Ints, ...]:
-    """The arrays of a Traffic, in order."""
-    return (
-        traffic.cycles, traffic.bytes, traffic.tile_bytes, traffic.tile_cycles, traffic.fires,
-        traffic.valid,
-    )
+def undominated(options: list[tuple[int, Traffic]], slots: int) -> list[tuple[int, Traffic | None]]:
+    """The depths with, at each tile, those ruled out that another depth beats in every respect.
+
+    Another depth with fewer fires must still have `slots` of them, or as many as this one.
+    """
+    kept: list[tuple[int, Traffic | None]] = []
+    for i, (depth, one) in enumerate(options):
+        valid = one.valid.copy()
+        for j, (_, other) in enumerate(options):
+            if i == j:
+                continue
+            beaten = (
+                other.valid
+                & (other.cycles <= one.cycles)
+                & (other.tile_bytes <= one.tile_bytes)
+                & (other.tile_cycles <= one.tile_cycles)
+                & (other.fires <= one.fires)
+                & ((other.fires >= slots) | (other.fires == one.fires))
+            )
+            if i < j:  # of equal ones the shallower stays
+                beaten &= (
+                    (other.cycles < one.cycles)
+                    | (other.tile_bytes < one.tile_bytes)
+                    | (other.tile_cycles < one.tile_cycles)
+                    | (other.fires < one.fires)
+                )
+            valid &= ~beaten
+        if valid.any():
+            kept.append((depth, replace(one, valid=valid)))
+    return kept
 
 
 def fires(order: Order, depth: int, trips: dict[Dim, Ints]) -> Ints:
@@ -73,10 +92,10 @@ def depths(order: Order, trips: dict[Dim, Ints]) -> tuple[int, ...]:
     return tuple(useful)
 
 
-def _mask(plane: Plane, dims: frozenset[Dim], depth_dims: tuple[Dim, ...]) -> Ints:
+def _mask(plane: Plane, dims: frozenset[Dim], depth_dims: tuple[Dim, ...]) -> Mask:
     """1 where all of `dims` that have trips stand among `depth_dims`."""
     trips = plane.trips()
-    valid = np.ones_like(plane.ip)
+    valid = np.ones(len(plane.ip), dtype=bool)
     for dim in sorted(dims - set(depth_dims)):
         valid = valid & (trips[dim] == 1)
     return valid
@@ -267,11 +286,33 @@ def _first_row(plane: Plane, sizes: Ints, cols: Ints, machine: Machine) -> Ints:
 
 @dataclass(frozen=True)
 class RingUse:
-    """A ring stream: `lines` of a scope, `total` lines loaded, scopes."""
+    """A ring stream: `lines` of a scope, `total` lines loaded, scopes, tiles where it exists."""
 
     lines: Ints
     total: Ints
     scopes: Ints
+    valid: Mask
+
+
+def undominated_rings(options: list[tuple[int, RingUse]]) -> list[tuple[int, RingUse]]:
+    """The depths with, at each tile, those ruled out that another depth beats in every respect.
+
+    A single scope is apart: it never waits for room of the scope before it.
+    """
+    kept: list[tuple[int, RingUse]] = []
+    for i, (depth, one) in enumerate(options):
+        valid = one.valid.copy()
+        for j, (_, other) in enumerate(options):
+            if i == j:
+                continue
+            beaten = (other.total <= one.total) & (other.lines <= one.lines)
+            beaten &= (other.scopes == 1) | (one.scopes > 1)
+            if i < j:  # of equal ones the shallower stays
+                beaten &= (other.total < one.total) | (other.lines < one.lines)
+            valid &= ~beaten
+        if valid.any():
+            kept.append((depth, replace(one, valid=valid)))
+    return kept
 
 
 def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> RingUse:
@@ -281,7 +322,7 @@ def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> Rin
     seen = order[:depth]
     one = np.ones_like(plane.ip)
     if shape.kind == "vector" or shape.stationary_view:
-        return RingUse(one * 0, one * 0, one)
+        return RingUse(one * 0, one * 0, one, one > 0)
     whole = reduction_lines(shape, plane.feed, plane.k, machine.rows)
     part = reduction_lines(shape, plane.feed, plane.k, machine.rows)
     if "k" in seen and plane.k < shape.c:
@@ -297,7 +338,7 @@ def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> Rin
         if dim in ("b", "p", "q"):
             irrelevant = irrelevant * trips[dim]
     total = irrelevant * plane.blocks * groups * whole
-    return RingUse(blocks * part, total, fires(order, depth, trips))
+    return RingUse(blocks * part, total, fires(order, depth, trips), one > 0)
 
 
 def _one_k(plane: Plane, k: int, machine: Machine) -> int:
@@ -322,7 +363,8 @@ def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
             irrelevant = irrelevant * trips[dim]
     lines = shape.param_lines
     return RingUse(
-        blocks * lines, irrelevant * plane.blocks * groups * lines, fires(order, depth, trips)
+        blocks * lines, irrelevant * plane.blocks * groups * lines, fires(order, depth, trips),
+        one > 0,
     )
 
 
@@ -354,7 +396,7 @@ def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
         tile_bytes=plane.p * pitch,
         tile_cycles=plane.p * first[plane.iq, plane.ib],
         fires=fires(order, len(order) - 1, trips),
-        valid=np.ones_like(plane.ip),
+        valid=np.ones(len(plane.ip), dtype=bool),
     )
 
 

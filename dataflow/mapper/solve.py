@@ -18,8 +18,11 @@ from dataflow.mapper.candidates import Candidate
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.tensors import TensorPlan
 
-DETERMINISTIC_TIME = 20.0
-"""CP-SAT's own measure of work for each of the three objectives."""
+DETERMINISTIC_TIME = (20.0, 4.0, 4.0)
+"""CP-SAT's own measure of work for cycles, DRAM bytes and energy."""
+
+GAP_LIMITS = (0.0, 1e-3, 1e-2)
+"""Relative gaps at which the tie-breaking objectives stop."""
 
 
 @dataclass(frozen=True)
@@ -168,15 +171,20 @@ def alive_read(plan: TensorPlan, layer: int) -> int | None:
     return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
 
 
-def solve(problem: Problem, machine: Machine) -> Choice | None:
-    """The best choice, or None when no choice fits into the memory."""
+def solve(
+    problem: Problem, machine: Machine, ranks: int = 3, gap: float = 0.0
+) -> Choice | None:
+    """The best choice by the first `ranks` objectives, or None when none fits into the memory.
+
+    The search for fewest cycles stops at the relative `gap`.
+    """
     built = _Model(problem, machine)
     model = built.model
     objectives = (built.cycles, built.total("dram", 64), built.total("energy", 1 << 20))
     bound, cycles, optimal = 0, 0, False
-    solver = _solver()
-    for rank, objective in enumerate(objectives):
+    for rank, objective in enumerate(objectives[:ranks]):
         model.minimize(objective)
+        solver = _solver(DETERMINISTIC_TIME[rank], GAP_LIMITS[rank] if rank else gap)
         status = solver.solve(model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             if rank == 0:
@@ -187,17 +195,18 @@ def solve(problem: Problem, machine: Machine) -> Choice | None:
         best = round(solver.objective_value)
         if rank == 0:
             cycles, bound = best, round(solver.best_objective_bound)
-            optimal = status == cp_model.OPTIMAL
+            optimal = bound == cycles
         model.add(objective <= best)
         _hint(model, built, values)
     return _read(problem, values, reads, cycles, bound, optimal)
 
 
-def _solver() -> cp_model.CpSolver:
+def _solver(effort: float, gap: float) -> cp_model.CpSolver:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = DETERMINISTIC_TIME
+    solver.parameters.max_deterministic_time = effort
+    solver.parameters.relative_gap_limit = gap
     return solver
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -23,7 +23,7 @@ from dataflow.mapper.lowering.tiles import (
     tile_of,
     trips,
 )
-from dataflow.program.addressing import storage_row_bytes
+from dataflow.program.addressing import Local, storage_row_bytes
 from dataflow.program.decode import STRUCT_OF, fixed_beats
 from dataflow.program.fields import (
     array_fields,
@@ -41,6 +41,7 @@ from dataflow.program.operands import (
     source_operand,
 )
 from dataflow.program.transfer import Transfer, whole
+from dataflow.program.verify import verify_program
 from dataflow.program.waits import (
     Hazards,
     Stamps,
@@ -58,9 +59,10 @@ def build(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) -> Progr
     """The Program of a mapped network.
 
     Raises:
-        DataflowError: the mapping does not place an operand, or the network does not fit the
-            address space.
+        DataflowError: the machine cannot run the mapping (`verify_program`), or the network does
+            not fit the address space.
     """
+    verify_program(graph, mapping, machine)
     builder = _Builder(graph, mapping, machine)
     for index, layer in enumerate(graph.layers):
         builder.layer(index, layer, mapping.tilings[layer.name])
@@ -479,9 +481,7 @@ class _Builder:
         return result
 
 
-def _at(operand: Operand, offset: int) -> object:
-    from dataclasses import replace
-
+def _at(operand: Operand, offset: int) -> Local:
     return replace(operand.local, base=offset, slots=0)
 
 

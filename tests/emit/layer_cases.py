@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from tests.emit.layer_oracle import run_layer
 
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import (
@@ -23,6 +22,7 @@ from dataflow.ir.mapping import (
     Tiling,
     View,
 )
+from tests.emit.layer_oracle import run_layer
 
 Array = np.ndarray
 

@@ -62,7 +62,7 @@ def _window(
     y = p * layer.stride_p + r * layer.dilation_r - layer.pad_p
     x = q * layer.stride_q + s * layer.dilation_s - layer.pad_q
     rows, columns = view.shape[1:3]
-    inside = (0 <= y) & (y < rows) & (0 <= x) & (x < columns)
+    inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
     data = _codes(memory[view.tensor], layer.source_signed, layer.source_zero)
     if layer.flat:
         y, x, inside = p, q, np.ones_like(inside)

@@ -13,33 +13,10 @@ from hypothesis import strategies as st
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
 from tests.frontend import models
+from tests.frontend.drawing import CODES, codes, scale, zero
 
 Array = np.ndarray
 Draw = Any
-CODES = (np.int8, np.uint8)
-
-
-def scale(draw: Draw) -> np.float32:
-    """Mostly ordinary scales; powers of two make ties."""
-    if draw(st.booleans()):
-        return np.float32(2.0 ** draw(st.integers(-8, 0)))
-    return np.float32(draw(st.floats(0.001, 0.5)))
-
-
-def zero(draw: Draw, dtype: Any) -> Array:
-    """Any zero point, extremes likely."""
-    info = np.iinfo(dtype)
-    value = draw(
-        st.one_of(st.sampled_from([info.min, info.max, 0]), st.integers(info.min, info.max))
-    )
-    return np.array(value, dtype)
-
-
-def codes(draw: Draw, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Uniform codes from a drawn seed."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    info = np.iinfo(dtype)
-    return rng.integers(info.min, info.max + 1, shape).astype(dtype)
 
 
 def judge(proto: onnx.ModelProto, inputs: dict[str, Array]) -> None:

@@ -249,13 +249,13 @@ class Generator:
         slots = 0
         if number == 0:
             slots = rng.choice((0, 1, 2, 3))
-            behind = 1 - max(slots, 1)  # the slot was emptied this many fires ago
-            ready = {
-                "event": Event.STORE_FREE,
-                "base": frees + behind,
-                "step": 256,
-                "cap": rng.choice(((1 << 24) - 1, max(0, frees + total + behind))),
-            }
+            behind = max(slots, 1) - 1  # the slot was emptied so many fires before the last one
+            if rng.random() < 0.5:
+                base, step = frees - behind, 256
+            else:  # waits for ever older fires: from the last one to the one in this slot
+                base, step = frees, 256 - 256 * behind // total
+            cap = rng.choice(((1 << 24) - 1, frees + total))
+            ready = {"event": Event.STORE_FREE, "base": base, "step": max(step, 0), "cap": cap}
         elif total <= 15 and rng.random() < 0.5:
             slots = total
         else:  # every fire has an address of its own

@@ -15,7 +15,8 @@ from dataflow.cosim.lint import source_order
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
 from dataflow.resources import rtl_dir
-from tests.rtl.dma_model import TENSORS, Program, random_program
+from tests.rtl.dma_cycles import Cycles
+from tests.rtl.dma_model import SECOND, TENSORS, Program, random_program
 
 pytestmark = pytest.mark.rtl
 
@@ -27,8 +28,8 @@ def machine(name: str) -> Machine:
     """A built-in machine, or `tiny`: rings and queues as small as they may be, odd bursts."""
     if name != "tiny":
         return machine_of(load_architecture(architecture_path(name)))
-    small = {"wbuf_lines": 11, "param_lines": 3, "max_burst_beats": 7, "instr_fifo_beats": 7}
-    return replace(machine("edge8"), name="tiny", **small)
+    small = replace(machine("edge8"), name="tiny", wbuf_lines=11, param_lines=3)
+    return replace(small, max_burst_beats=7, instr_fifo_beats=7)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Simulator:
     binary: Path
     folder: Path
 
-    def run(self, program: Program, **plusargs: int) -> tuple[Log, bytes]:
+    def run(self, program: Program, **plusargs: int | str) -> tuple[Log, bytes]:
         """Runs a program; returns the log by event and the DRAM afterwards."""
         dram, image = self.folder / "dram.bin", self.folder / "program.bin"
         log, after = self.folder / "log.txt", self.folder / "after.bin"
@@ -133,3 +134,76 @@ def test_random_programs(
     program = random_program(seed, simulator.machine.line_bytes, 8)
     log, after = simulator.run(program, seed=seed, stall=stall, busy=busy, rate=rate)
     check(simulator, program, log, after)
+
+
+EXACT = (
+    *("take_load", "take_store", "take_array", "take_vector", "ar", "load_i", "load_r"),
+    *("load_done", "aw", "w", "store_free", "store_done"),
+)
+
+
+@pytest.mark.parametrize("name", ["tiny", "edge16"])
+@pytest.mark.parametrize("seed", range(11, 15))
+def test_cycles_are_those_of_the_comments(parent: Path, name: str, seed: int) -> None:
+    simulator = build(name, parent)
+    program = random_program(seed, simulator.machine.line_bytes, 10)
+    log, _ = simulator.run(program)
+    expected = Cycles(program, simulator.machine).run()
+    for event in EXACT:
+        found = [numbers(event, values) for values in log[event]]
+        assert found[: len(expected[event])] == expected[event], event
+        assert len(found) == len(expected[event])
+
+
+def numbers(event: str, values: list[str]) -> tuple[int, ...]:
+    """What the cycle model says of an event: always its cycle, addresses in hexadecimal."""
+    cycle = int(values[0])
+    if event == "ar":
+        return cycle, int(values[1]), int(values[2], 16), int(values[3])
+    if event == "aw":
+        return cycle, int(values[1], 16), int(values[2])
+    if event in ("load_done", "store_done"):
+        return cycle, int(values[1])
+    return (cycle,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "edge16", "edge32"])
+def test_many_random_programs(parent: Path, name: str) -> None:
+    simulator = build(name, parent)
+    for seed in range(100, 160):
+        program = random_program(seed, simulator.machine.line_bytes, 8)
+        stall, busy, rate = seed % 4 * 150, seed % 3 * 300, (1000, 200, 40)[seed % 3]
+        log, after = simulator.run(program, seed=seed, stall=stall, busy=busy, rate=rate)
+        check(simulator, program, log, after)
+
+
+def test_long_bursts_keep_the_bus_busy(parent: Path) -> None:
+    """The fill of the activation memory: a beat every cycle once the first one is there."""
+    simulator = build("edge16", parent)
+    program = random_program(1, simulator.machine.line_bytes, 1)
+    log, _ = simulator.run(program)
+    beats = 2 * SECOND // simulator.machine.line_bytes
+    latency = simulator.machine.dram_read_latency
+    first_request = int(next(values for values in log["ar"] if values[1] == "1")[0])
+    assert int(log["load_i"][0][0]) == first_request + latency + beats
+
+
+@pytest.mark.parametrize(
+    ("image", "plusargs", "error"),
+    [
+        (bytes(64), {}, 1),  # version 0
+        (b"\x01\x07\x01".ljust(64, b"\0"), {}, 1),  # no such unit
+        (b"\x01\x0f\x00".ljust(64, b"\0"), {}, 1),  # no length
+        (b"", {}, 2),  # no END
+        (b"\x01\x02\x01".ljust(16, b"\0"), {}, 2),
+        (b"\x01\x0f\x01".ljust(64, b"\0"), {"program_addr": "f0008"}, 3),
+    ],
+)
+def test_broken_program_is_reported(
+    parent: Path, image: bytes, plusargs: dict[str, int | str], error: int
+) -> None:
+    simulator = build("edge16", parent)
+    program = replace(random_program(1, 16, 1), image=image)
+    log, _ = simulator.run(program, until_fetched=1, **plusargs)
+    assert log["end"][0][2] == str(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ FLAGS = (
     *("stall_source", "stall_sink", "stall_param", "stall_act", "stall_depend", "idle"),
     *("load_i", "load_r", "array", "store"),
 )
+RANDOM_SEEDS = range(6)
 OWN = {Event.VECTOR_ACC: "acc_free", Event.VECTOR_I: "i_free", Event.VECTOR_R: "r_free"}
 AGENTS = {
     Event.LOAD_I: "load_i",
@@ -54,7 +56,8 @@ def builtin(name: str) -> Machine:
 def small(**sizes: int) -> Machine:
     """Fewer lanes than bytes of a line, a parameter ring that is no power of two."""
     shape = {"cols": 8, "line_bytes": 16, "act_lines": 4096, "acc_lines": 128, "param_lines": 40}
-    return dataclasses.replace(builtin("edge8"), **{**shape, **sizes})
+    changes: dict[str, Any] = {**shape, **sizes}
+    return dataclasses.replace(builtin("edge8"), **changes)
 
 
 def sources(machine: Machine, folder: Path) -> list[Path]:
@@ -124,6 +127,11 @@ class Bench:
         assert len(run.cycles["op"]) == sum(tile.lines for tile in tiles)
         assert len(run.cycles["param"]) == sum(tile.params for tile in tiles)
         assert len(run.cycles["out"]) == sum(tile.out for tile in tiles)
+        kinds = [set(run.cycles[name]) for name in FLAGS if name.startswith("stall_")]
+        kinds += [set(run.cycles["op"]), set(run.cycles["param"])]
+        explained = set().union(*kinds)
+        assert len(explained) == sum(map(len, kinds)), "a cycle has one cause"
+        assert explained <= set(run.cycles["busy"])
         return run
 
 
@@ -146,18 +154,16 @@ def check_cycles(bench: Bench, program: Program, run: Run) -> None:
 
     def reached(event: int, value: int) -> int:
         if not program.events or event == Event.NONE or value <= 0:
-            return 0
-        return log[AGENTS[Event(event)]][value - 1]
+            return after
+        return max(after, log[AGENTS[Event(event)]][value - 1])
 
     expected: dict[str, list[int]] = {name: [] for name in ("take", *OWN.values(), "out", "done")}
-    take = log["take"][0]
+    take, after = log["take"][0], 0  # after: the cycle that shows the retirements
     for instruction, tiles in zip(program.instructions, program.tiles, strict=True):
         beats = payload_beats(machine, instruction)
         retired = instruction.get("retired.vector")
         after = log["done"][retired - 1] + 1 if retired else 0
-        times = timing(
-            tiles, take, beats, lambda event, value, after=after: max(after, reached(event, value))
-        )
+        times = timing(tiles, take, beats, reached)
         expected["take"].append(take)
         for tile, first, last in zip(tiles, times.first, times.last, strict=True):
             for event, slot in tile.release.items():
@@ -168,6 +174,8 @@ def check_cycles(bench: Bench, program: Program, run: Run) -> None:
         # The next instruction is collected behind this one's payload.
         take = max(times.last[-1] + 3, take + beats + 1 + struct_beats(machine))
     assert {name: log[name] for name in expected} == expected
+    waits = sum(t.issue - t.lines - t.params for item in program.tiles for t in item)
+    assert len(log["stall_depend"]) == waits
 
 
 def test_requantisation_by_hand(bench: Bench) -> None:
@@ -179,7 +187,6 @@ def test_requantisation_by_hand(bench: Bench) -> None:
         memory[0, :3, :2] = lanes
     bias = np.zeros(8, np.uint32)
     bias[:2] = [2, 1]
-    program.draw_param = None  # type: ignore[assignment]
     program.model.draw_param = lambda index: bias
     ops = (
         {"op": Op.FMA, "a": Operand.S0, "a_float": 1, "b": Operand.K0, "c": Operand.MINUS_ZERO,
@@ -208,7 +215,27 @@ def test_requantisation_by_hand(bench: Bench) -> None:
     assert run.cycles["out"] == run.cycles["done"] == [take + 8 + 11]
 
 
-@pytest.mark.parametrize("seed", range(6))
+def test_random_programs_cover_the_instruction_set() -> None:
+    programs = [random_program(small(), seed, 12) for seed in RANDOM_SEEDS]
+    instructions = [item for program in programs for item in program.instructions]
+    ops = [op for item in instructions for op in item.ops]
+
+    def seen(path: str) -> set[int]:
+        return {item.get(path) for item in instructions}
+
+    assert {op["op"] for op in ops} == set(Op)
+    for flag in ("a_float", "b_float", "a_negate", "b_negate", "c_negate", "to_int", "first_b"):
+        assert {op.get(flag, 0) for op in ops} == {0, 1}, flag
+    for path in ("from_acc", "bias", "table", "limit_enable", "first.signed", "second.signed"):
+        assert seen(path) >= {0, 1}, path
+    assert seen("first.mode") == seen("second.mode") == {0, 1, 2}
+    assert seen("params") == {0, 1, 2}
+    assert max(seen("params_irrelevant")) > 0
+    assert max(seen("window_r")) > 1
+    assert {min(item.get("sink.slots"), 2) for item in instructions} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", RANDOM_SEEDS)
 def test_random_programs_with_random_stalls(bench: Bench, seed: int) -> None:
     run = bench.check(random_program(bench.machine, seed, 12), busy=30, seed=seed + 1)
     assert run.cycles["stall_source"]

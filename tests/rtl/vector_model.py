@@ -19,6 +19,7 @@ from dataflow.ir.isa import Event, Op, Operand
 from tests.rtl.test_fp32 import fma, to_int
 
 U32 = NDArray[np.uint32]
+I64 = NDArray[np.int64]
 Fields = dict[str, Any]
 SIGN = np.uint32(1 << 31)
 WRITE_STAGE = 11  # cycles from the issue of a line to its write
@@ -221,12 +222,13 @@ class _Run:
 
     def run_strip(self, block: int, lanes: int, numbers: range, final: bool) -> None:
         cols, n = self.model.machine.cols, len(numbers)
-        where = np.array([self.points[i] for i in numbers])
+        where: I64 = np.array([self.points[i] for i in numbers], np.int64)
         registers = np.zeros((4, n, cols), np.uint32)
         uses = 0
         for count, (number, r, s, first, last) in enumerate(self.steps()):
             op = self.ops[number]
             get = op.get
+            depends = bool(get("depends")) and count > 0
             selected = [get(k, 0) for k in "abc"]
             source: dict[int, Any] = {
                 **{i: registers[i] for i in range(4)},
@@ -239,14 +241,14 @@ class _Run:
             }
             if Operand.S0 in selected:
                 source[Operand.S0] = self.first(block, numbers, where, r, s)
-                self.mark(final, Event.VECTOR_I, n, get("depends") and count > 0)
+                self.mark(final, Event.VECTOR_I, n, depends)
             if Operand.S1 in selected:
                 source[Operand.S1] = self.second(block, where, uses)
                 uses += 1
-                self.mark(final, Event.VECTOR_R, n, get("depends") and count > 0)
+                self.mark(final, Event.VECTOR_R, n, depends)
             a, b, c = (np.broadcast_to(source[int(k)], (n, cols)) for k in selected)
             result = self.compute(op, a, b, c, first)
-            if get("depends") and count > 0:
+            if depends:
                 self.tile.issue += max(0, self.latency - n)
             self.tile.issue += n
             self.tile.lines += n
@@ -263,7 +265,7 @@ class _Run:
             wait = max(0, self.latency - n) if depends else 0
             self.final_release[event] = self.tile.issue + wait + n - 1
 
-    def read(self, source: str, addresses: NDArray[np.int64]) -> U32:
+    def read(self, source: str, addresses: I64) -> U32:
         cols, mode = self.model.machine.cols, self.get(f"{source}.mode")
         lane = np.arange(cols) if mode == 0 else np.zeros(cols, np.int64)
         spots = (addresses[:, None] + lane) & 0xFFFFFF
@@ -272,22 +274,23 @@ class _Run:
         act = self.model.act
         if mode == 2:
             parts = [act[spots + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4)]
-            return parts[0] | parts[1] | parts[2] | parts[3]
+            word: U32 = parts[0] | parts[1] | parts[2] | parts[3]
+            return word
         codes = act[spots].astype(np.int64)
         if self.get(f"{source}.signed"):
             codes -= (codes > 127) * 256
         return (codes - signed(self.get(f"{source}.zero"), 10)).astype(np.uint32)
 
-    def first(self, block: int, numbers: range, where: NDArray[Any], r: int, s: int) -> U32:
+    def first(self, block: int, numbers: range, where: I64, r: int, s: int) -> U32:
         get = self.get
         if get("from_acc"):
-            lines = self.model.acc[self.half][block * len(self.points) + np.array(numbers)]
+            lines: U32 = self.model.acc[self.half][block * len(self.points) + np.array(numbers)]
             return lines + self.p_lines[0] if get("bias") else lines
 
-        def walk(name: str) -> NDArray[np.int64]:
+        def walk(name: str) -> I64:
             p, q = signed(get(f"first.p_step.{name}")), signed(get(f"first.q_step.{name}"))
             window = r * signed(get(f"r_step.{name}")) + s * signed(get(f"s_step.{name}"))
-            return where @ np.array([p, q]) + window
+            return np.asarray(where @ np.array([p, q]) + window, np.int64)
 
         y = signed(get("y") + self.offset("y_strides", self.index)) + walk("y")
         x = signed(get("x") + self.offset("x_strides", self.index)) + walk("x")
@@ -295,9 +298,10 @@ class _Run:
         base = self.addresses.get("first.tile", 0) + block * get("first.block_step")
         addresses = np.where(inside, base + walk("addr"), 0)
         pad = np.uint32(get("pad_value") & 0xFFFFFFFF)
-        return np.where(inside[:, None], self.read("first", addresses), pad)
+        values: U32 = np.where(inside[:, None], self.read("first", addresses), pad)
+        return values
 
-    def second(self, block: int, where: NDArray[Any], use: int) -> U32:
+    def second(self, block: int, where: I64, use: int) -> U32:
         get = self.get
         steps = np.array([get("second.p_step.addr"), get("second.q_step.addr")])
         base = self.addresses.get("second.tile", 0) + block * get("second.block_step")
@@ -331,19 +335,19 @@ class _Run:
                 result = np.where(fx == fy, a | b, smaller)
         else:
             result = {
-                Op.IADD: lambda: a + b,
-                Op.IMAX: lambda: np.maximum(x, y).view(np.uint32),
-                Op.IMIN: lambda: np.minimum(x, y).view(np.uint32),
-                Op.LOOKUP: lambda: self.table[a & np.uint32(255)],
-                Op.MOVE: lambda: a,
-            }[code]()
+                Op.IADD: a + b,
+                Op.IMAX: np.maximum(x, y).view(np.uint32),
+                Op.IMIN: np.minimum(x, y).view(np.uint32),
+                Op.LOOKUP: self.table[a & np.uint32(255)],
+                Op.MOVE: a,
+            }[code]
         if op.get("to_int") and code in FLOAT_OPS:
             bounds = [np.full(result.size, op.get(k, 0), np.int64) for k in ("zero", "lo", "hi")]
             codes = to_int(result.ravel().copy(), *bounds).astype(np.int64)
             result = (codes & 0xFFFFFFFF).astype(np.uint32).reshape(result.shape)
         return result
 
-    def write(self, block: int, lanes: int, where: NDArray[Any], result: U32) -> None:
+    def write(self, block: int, lanes: int, where: I64, result: U32) -> None:
         base = self.addresses["sink"] + block * self.get("sink_block")
         limit = 1 << 32
         if self.get("limit_enable"):

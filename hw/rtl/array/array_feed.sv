@@ -166,16 +166,16 @@ module array_feed
     macs_columns: pass_q.macs_columns
   };
 
+  // In FIR mode the last launch of a pass comes before its last step.
+  logic pass_last_launch;
+  assign pass_last_launch = p_q + 16'd1 == pass_q.p_count
+                            && (pass_q.fir ? launched_q + 16'd1 == pass_q.q_count : row_ends);
+
   point_t point0, point1_q, point2_q, point3_q;
   assign point0 = '{
     launch: launch, line: line_q, half: pass_q.acc_half, first: pass_q.acc_first,
     last: pass_q.acc_last && pass_last_launch
   };
-
-  // In FIR mode the last launch of a pass comes before its last step.
-  logic pass_last_launch;
-  assign pass_last_launch = p_q + 16'd1 == pass_q.p_count
-                            && (pass_q.fir ? launched_q + 16'd1 == pass_q.q_count : row_ends);
 
   logic               valid1_q, valid2_q, valid3_q, first1_q, first2_q;
   logic signed [31:0] x1_q [FeedPorts], x2_q [FeedPorts];

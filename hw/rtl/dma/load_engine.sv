@@ -379,9 +379,9 @@ module load_engine
             chosen_q <= pending[RefWeights] ? RefWeights
                         : pending[RefParams] ? RefParams
                         : pending[RefSource] ? RefSource : RefSecond;
-          end else begin
+          end else if (step || meta_in_ready) begin
             done_q <= '0;
-            if (all_last && meta_in_ready) state_q <= Idle;
+            if (all_last) state_q <= Idle;
           end
         end
         Go: begin

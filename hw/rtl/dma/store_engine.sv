@@ -346,9 +346,9 @@ module store_engine
         Pick: begin
           if (pending) begin
             state_q <= Go;
-          end else begin
+          end else if (step || retire_in_ready) begin
             stored_q <= 1'b0;
-            if (all_last && retire_in_ready) state_q <= Idle;
+            if (all_last) state_q <= Idle;
           end
         end
         Go: begin

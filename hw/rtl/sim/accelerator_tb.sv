@@ -191,6 +191,7 @@ module accelerator_tb
   for (genvar b = 0; b < ActBanks; b++) begin : gen_tap
     string name;
     int    fd;
+    logic  vector_retired_q;
 
     initial begin
       fd = 0;
@@ -198,8 +199,10 @@ module accelerator_tb
     end
 
     always_ff @(posedge clk) begin
+      vector_retired_q <= retired[UnitIndexVector];
       if (fd != 0) begin
-        if (retired[UnitIndexVector]) begin
+        // the last write lands with the edge that ends the retiring cycle
+        if (vector_retired_q) begin
           for (int unsigned row = 0; row < ActLines / ActBanks; row++) begin
             $fwrite(fd, "%u", u_accelerator.u_core.u_act.gen_bank[b].u_ram.mem[row]);
           end

@@ -4,28 +4,33 @@
 // lines of the strip. Each block first fetches its parameter lines. All addresses are cursors: a
 // position (p, q) that steps line by line, returns to the start of the strip for the next
 // micro-operation, and stays at the end of the strip for the next strip.
+// S0 is read at the window's position in the body and at the point itself before and behind it.
+// A register that was not written in the strip holds nothing defined.
 //
-// Cycles. Times are cycles in which a line is issued (its memory reads are requested), without
-// refused reads, with parameters present.
-//   strip of n lines:    sum over executed micro-operations of n + wait
-//                        wait = depends && !first of the strip ? max(0, Latency - n) : 0
-//                        executed: initial + window_r * window_s * body + final
-//   block:               params + sum of its strips
-//   tile:                sum of its blocks = I; strips have VectorStrip lines, the last one of a
-//                        block has (p_count * q_count - 1) mod VectorStrip + 1
-//   The issue cycles of a tile are F .. F + I - 1. Let W be the first cycle in which its event
-//   counters have reached their values (as inputs of this engine) and this tile is the one looked
-//   at. The tile behind is looked at from W + 1 on or, when W + 1 finds the tile register taken,
-//   from the cycle in which that register is emptied (two cycles before F): V.
-//     F = max(W + 3, F' + I')        F', I' of the tile before in the same instruction
-//     a tile enters the tile register at max(W, F' - 2) and leaves it at F - 2
-//   instruction, taken in cycle X with B payload beats that are waiting (micro-operations and table):
-//     the first tile is looked at from X + 2 on and F >= X + B + 3
-//   next instruction, when it waits in the queue: X = T + 3, T = last issue cycle of this one; T + 4
-//     is the first idle cycle when none waits
-//   events: the pulse of a released source comes in the cycle T' in which the last line of the last
-//     micro-operation that reads it is issued; VECTOR_OUT and VECTOR_DONE in the cycle of the last
-//     line's write, T + WriteStage. Counters that the top keeps show them one cycle later.
+// Cycles, exact when no read is refused and no parameter line is missing (each such cycle adds one
+// cycle to everything behind it). A cycle number is that of the issue, in which the memory reads of
+// a line are requested.
+//   strip of n lines   sum over executed micro-operations of (n + wait)
+//                      executed = ops_init + window_r * window_s * ops_body + ops_final
+//                      wait = max(0, Latency - n) if `depends` and not the strip's first, else 0
+//   block              params + sum of its strips: VectorStrip lines each, the last one what is
+//                      left of p_count * q_count; no gap between strips or blocks
+//   tile i             I(i) = sum of its blocks; lines in cycles F(i) .. T(i) = F(i) + I(i) - 1
+//     W(i)  first cycle in which counters_i satisfies all waits that fire at iteration i
+//     A(i)  cycle in which the tile is accepted from the walk, which is one tile ahead:
+//     A(0) = max(max(X + 2, W(0)) + 1, X + B + 1)
+//     A(i) = max(W(i) + 1, T(i-1) - 1)
+//     F(i) = A(i) + 2
+//   so F(i) = max(W(i) + 3, T(i-1) + 1): a tile that waits starts 3 cycles behind the counter, one
+//   that does not follows without a gap.
+//   instruction        X = cycle of take_o; B = payload beats, micro-operations and table, that
+//                      come without a gap; first line without waits: F(0) = X + max(5, B + 3)
+//     X' = max(T + 3, X + B + 1 + S)  for the next instruction, T = last cycle of this one, when
+//                      the queue holds its S beats of fixed fields by then
+//   events             a released source: the cycle of the last line of the last micro-operation
+//                      that reads it (of the tile's last line when none does)
+//                      VECTOR_OUT, VECTOR_DONE: T + WriteStage = T + 11, with the last line's write
+//                      counters kept outside show an event in the cycle after its pulse
 
 module vector_control
   import df_pkg::*;

@@ -1,8 +1,8 @@
 // An address (or coordinate) that walks over the points of a tile: inner loop q, outer loop p,
 // blocks around them; every move is one addition, modulo 2^Width.
 //
-// The command takes effect at the clock edge. save_i stores the position that this command moves to;
-// CursorRestore returns to it. The steps are read with the command.
+// The command takes effect at the clock edge. save_i stores the position that this command moves
+// to; CursorRestore returns to it. The steps are read with the command.
 
 module vector_cursor
   import vector_pkg::*;

@@ -3,14 +3,14 @@
 //   vector_program   takes instructions, holds the micro-operations
 //   vector_tiles     tile loops, events, addresses of tiles; one tile ahead
 //   vector_control   blocks, strips, micro-operations, lines
-//   (here)           issue: one line a cycle, held while a read is refused or a parameter is missing
+//   (here)           issue: a line a cycle, held while a read is refused or a parameter is missing
 //   vector_lanes     arithmetic and write
 //
-// Counters and events: pulses are high for one cycle. A released source may be overwritten from the
-// next cycle on; out_o comes with the write of the tile's last line, so that a read in the next cycle
-// sees it; done_o comes in the same cycle as the instruction's last out_o.
-// The performance outputs are high in each cycle of their kind; of issue_o and the stalls at most one
-// is high in a cycle.
+// Event pulses are high for one cycle. A released source may be overwritten from the next cycle on;
+// out_o comes with the write of the tile's last line, so that a read in the next cycle sees it;
+// done_o comes in the same cycle as the instruction's last out_o.
+// Performance outputs are high in each cycle of their kind. Of perf_op_o, perf_param_o and the
+// stalls at most one is high in a cycle; the other busy cycles are starts and drains.
 
 module vector_engine
   import df_pkg::*;

@@ -2,7 +2,7 @@
 //
 //   stage 0   memory reads requested           1   accumulator and parameter data arrive
 //   stage 2   S0, S1, P0, P1                   3   operand selection, register file
-//   stage 4   int32 to binary32                5   integer operations, comparisons, table; FMA starts
+//   stage 4   int32 to binary32                5   short operations; FMA starts
 //   stage 10  binary32 to a code              11   write of register and sink
 //
 // A parameter line travels in the same order as the lines that use it, so P0 and P1 change exactly

