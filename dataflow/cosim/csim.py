@@ -14,7 +14,7 @@ from typing import Any
 
 from dataflow.cosim.compare import compare_outputs
 from dataflow.cosim.project import load_project
-from dataflow.emit.hls import read_tensor_rows
+from dataflow.emit.hls import read_tensor_rows, tensor_bytes
 from dataflow.emit.hls_data import TensorRow
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
@@ -30,11 +30,13 @@ class CsimRun:
 
     Attributes:
         mismatches: differing bytes by tensor, every one that a layer writes, wherever it is kept.
+        unchecked: tensors of which nobody knows the value (copies made by the lowering).
         outputs: codes of the network's machine outputs, by name in the cascade.
         build_seconds, run_seconds: wall time of make and of the program.
     """
 
     mismatches: Mapping[str, int]
+    unchecked: tuple[str, ...]
     outputs: Mapping[str, Array]
     build_seconds: float
     run_seconds: float
@@ -70,6 +72,7 @@ def csim(
     result = {
         "mismatches": sum(run.mismatches.values()),
         "mismatches_by_tensor": dict(run.mismatches),
+        "unchecked_tensors": list(run.unchecked),
         "outputs": compare_outputs(
             project.model, project.cascade, inputs, outputs, project.torch_spec
         ),
@@ -98,9 +101,8 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
     run = hls / "run"
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir()
-    for row in rows:
-        if not row.constant:
-            (run / row.file).write_bytes(row.to_bytes(values[row.name]))
+    for file, content in tensor_bytes(rows, values).items():
+        (run / file).write_bytes(content)
     begin = time.monotonic()
     done = subprocess.run(
         [str((hls / BINARY).resolve()), "data", "run"], cwd=hls, capture_output=True, text=True
@@ -136,14 +138,18 @@ def _result(
     build_seconds: float,
     run_seconds: float,
 ) -> CsimRun:
-    names = {row.index: row.name for row in rows}
+    names = {row.index: row.name for row in rows if row.alias_of is None}
     mismatches: dict[str, int] = {}
+    unchecked: dict[str, None] = {}
     for entry in printed["tensors"]:
         name = names[entry["index"]]
-        mismatches[name] = mismatches.get(name, 0) + int(entry["mismatches"])
+        if entry["expected"]:
+            mismatches[name] = mismatches.get(name, 0) + int(entry["mismatches"])
+        else:
+            unchecked[name] = None
     outputs = {
         row.name: row.from_bytes((run / f"{row.file}.out").read_bytes())
         for row in rows
         if row.role == "output" and row.checked
     }
-    return CsimRun(mismatches, outputs, build_seconds, run_seconds)
+    return CsimRun(mismatches, tuple(unchecked), outputs, build_seconds, run_seconds)

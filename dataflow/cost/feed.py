@@ -163,9 +163,12 @@ def conflict_free(
             groups.append([a * a_step for a in range(start, min(taps.a, start + feed.ports))])
     else:
         for one in flat_passes(taps.a * taps.b, taps.segment, feed.ports, rows):
-            groups.append(
-                [(tap // taps.b) * row + (tap % taps.b) * col + offset for tap, offset, _ in one]
-            )
+            # A port reads so far ahead of its bytes that they arrive at its own lanes.
+            lane, group = 0, []
+            for tap, offset, lanes in one:
+                group.append((tap // taps.b) * row + (tap % taps.b) * col + offset - lane)
+                lane += lanes
+            groups.append(group)
     residues = {(origin + i * grid) % line_bytes for i in range(line_bytes // grid)}
     return all(
         _disjoint([r + address for address in group], line_bytes, banks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from dataflow.arch.machine import Machine
 from dataflow.emit.environment import render
-from dataflow.emit.hls_data import TensorFile, TensorRow, tensor_files, weight_image
+from dataflow.emit.hls_data import TensorFile, TensorRow, root, tensor_files, weight_image
 from dataflow.emit.hls_project import LIBRARY, project_view
 from dataflow.ir.mapping import LayerGraph, NetworkMapping
 from dataflow.resources import hls_dir
@@ -37,7 +37,7 @@ def emit_hls(
         machine: array shape and clock.
         out: the folder ``hls`` of an output folder.
         name: of the network; any text.
-        values: codes of every tensor of the machine part by name, for one input. They become the
+        values: codes of the tensors of the machine part by name, for one input. They become the
             inputs and expected tensors of ``make csim``; without them that must be given a folder.
 
     Returns:
@@ -64,12 +64,12 @@ def emit_hls(
     for layer in view.layers:
         write(out / f"{layer.name}.h", render("hls", "layer.h", layer).encode())
     write(data / "weights.bin", image.data)
-    rows = [_row(graph, tensor) for tensor in files]
-    for row in rows:
-        if row.constant:
-            write(data / row.file, bytes(graph.constants[row.name]))
-        elif values is not None:
-            write(data / row.file, row.to_bytes(values[row.name]))
+    rows = _rows(graph, files)
+    for tensor in files:
+        if tensor.name in graph.constants:
+            write(data / tensor.file, bytes(graph.constants[tensor.name]))
+    for file, content in tensor_bytes(rows, values or {}).items():
+        write(data / file, content)
     table = json.dumps([asdict(row) for row in rows], indent=1)
     write(out / TABLE, f"{table}\n".encode())
     return sorted(written)
@@ -84,17 +84,33 @@ def read_tensor_rows(hls: Path) -> tuple[TensorRow, ...]:
     )
 
 
-def _row(graph: LayerGraph, tensor: TensorFile) -> TensorRow:
-    storage = tensor.storage
-    return TensorRow(
-        index=tensor.index,
-        name=tensor.name,
-        file=tensor.file,
-        dram=tensor.dram,
-        role=storage.role,
-        shape=storage.shape,
-        layout=storage.layout,
-        signed=storage.signed,
-        checked=bool(tensor.taps),
-        constant=tensor.name in graph.constants,
-    )
+def tensor_bytes(rows: Sequence[TensorRow], values: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """File contents of the tensors that ``values`` knows, by themselves or by an alias."""
+    contents: dict[str, bytes] = {}
+    for row in rows:
+        if not row.constant and row.name in values and row.file not in contents:
+            contents[row.file] = row.to_bytes(values[row.name])
+    return contents
+
+
+def _rows(graph: LayerGraph, files: Sequence[TensorFile]) -> list[TensorRow]:
+    known = {tensor.name: tensor for tensor in files}
+    same = [(known[base], n) for n in sorted(graph.storage) if (base := root(graph, n)) in known]
+    rows = []
+    for tensor, name in sorted(same, key=lambda pair: (pair[0].index, pair[1] != pair[0].name)):
+        storage = graph.storage[name]
+        row = TensorRow(
+            index=tensor.index,
+            name=name,
+            file=tensor.file,
+            dram=tensor.dram,
+            role=storage.role,
+            shape=storage.shape,
+            layout=storage.layout,
+            signed=storage.signed,
+            checked=bool(tensor.taps),
+            constant=tensor.name in graph.constants,
+            alias_of=None if name == tensor.name else tensor.name,
+        )
+        rows.append(row)
+    return rows

@@ -116,12 +116,15 @@ class TensorFile:
 class TensorRow:
     """A line of the project's ``tensors.json``: what a reader needs of a :class:`TensorFile`.
 
+    A tensor that has the same bytes as another (``alias_of``) has a line with the other's file.
+
     Attributes:
         index, name, file, dram: as there.
         role: of its storage.
         shape, layout, signed: of its storage.
         checked: a layer writes it, and it is compared.
         constant: its bytes are part of the project.
+        alias_of: the tensor whose bytes it names, or None.
     """
 
     index: int
@@ -134,6 +137,7 @@ class TensorRow:
     signed: bool
     checked: bool
     constant: bool
+    alias_of: str | None
 
     def to_bytes(self, value: np.ndarray) -> bytes:
         """Codes of the logical shape in memory order."""

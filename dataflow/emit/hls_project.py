@@ -316,7 +316,10 @@ def _interface(machine: Machine, plan: MemoryPlan, image: Image) -> tuple[str, .
 
 
 def _entry(graph: LayerGraph, tensor: TensorFile) -> TensorEntry:
-    output = tensor.storage.role == "output"
+    output = any(
+        storage.role == "output" and root(graph, name) == tensor.name
+        for name, storage in graph.storage.items()
+    )
     return TensorEntry(
         index=tensor.index,
         file=tensor.file,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,8 @@ def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Ar
         start.append(first)
     used = set(access.variables)
     shape = tuple(c if v in used else 1 for v, (_, c) in space.ranges.items())
-    corner = data[(*(slice(s, None) for s in start), ...)]  # stays a view of 0-d data
+    whole: tuple[Any, ...] = (*(slice(s, None) for s in start), ...)
+    corner = data[whole]  # the ellipsis keeps a view where there are no dimensions
     return np.lib.stride_tricks.as_strided(corner, shape, tuple(strides.values()))
 
 

@@ -44,7 +44,7 @@ class Window:
         base = np.arange(self.out, dtype=np.int64) * self.stride - self.before
         first = np.maximum(0, -((base - low) // self.dilation))
         last = np.minimum(self.kernel - 1, (high - 1 - base) // self.dilation)
-        return np.maximum(0, last - first + 1)
+        return np.asarray(np.maximum(0, last - first + 1))
 
     @property
     def empty(self) -> bool:

@@ -416,14 +416,14 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
         order=order,
         tile={dim: sizes[dim] for dim in order},
         source="stream" if mode.source == "stream" else "resident",
-        source_depth=depth(placed.source),
+        source_depth=depth(placed.source) if mode.source == "stream" else 0,
         source_slots=slots[0] if mode.source == "stream" else 0,
         second="none"
         if mode.second == "none"
         else "stream"
         if mode.second == "stream"
         else "resident",
-        second_depth=depth(placed.second),
+        second_depth=depth(placed.second) if mode.second == "stream" else 0,
         second_slots=slots[1] if mode.second == "stream" else 0,
         sink=keep if mode.keep else "stream",
         sink_slots=0 if mode.keep else slots[2],

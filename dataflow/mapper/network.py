@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dataflow.arch import Machine
@@ -28,7 +28,7 @@ RETRIES = 6
 def map_network(
     graph: LayerGraph,
     machine: Machine,
-    objective: str = "latency",
+    objective: Sequence[str] = ("latency",),
     latencies: Latencies = DEFAULT,
 ) -> NetworkMapping:
     """The mapping of `graph` with the fewest predicted cycles that the search finds.
@@ -41,9 +41,12 @@ def map_network(
             message says which and why.
     """
     started = time.perf_counter()
-    if objective != "latency":
+    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    if names[:1] != ("latency",):
         raise DataflowError(
-            "objective", f"{objective!r} is not an objective of the RTL mapper", "use latency"
+            "objective",
+            f"{', '.join(names) or 'nothing'} cannot come first when hardware is generated",
+            "use latency; ties are broken by DRAM bytes, then energy",
         )
     if not graph.layers:
         raise DataflowError(f"network {graph.name}", "has no layer to map", "give it an operator")

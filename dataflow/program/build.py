@@ -102,7 +102,12 @@ class _Builder:
     written: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.dram = dict(self.mapping.memory.dram)
+        # Constants lie in the image, whatever place the memory map gives them.
+        self.dram = {
+            name: at
+            for name, at in self.mapping.memory.dram.items()
+            if name not in self.graph.constants
+        }
         end = max(
             (at + self.graph.storage[name].bytes for name, at in self.dram.items()), default=0
         )
@@ -110,8 +115,7 @@ class _Builder:
         self.line_bytes = self.machine.line_bytes
         self.constant_at: dict[str, int] = {}
         for name, data in self.graph.constants.items():
-            if name not in self.dram:
-                self.constant_at[name] = self._append(bytes(data))
+            self.constant_at[name] = self._append(bytes(data))
 
     def _append(self, data: bytes) -> int:
         """Puts constant bytes into the image, line aligned; their DRAM offset."""
@@ -492,7 +496,8 @@ def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> tuple[int, i
     shape = columns(layer, tiling, machine.cols)
     sizes = {d: ragged(layer, tiling, d) for d in ("p", "q", "k")}
     count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
-    packed = tile_of(layer, tiling, "g") > 1 and shape.pack > 1
+    # Block-diagonal groups: zeros beside the diagonal are not counted.
+    packed = tile_of(layer, tiling, "g") > 1 and shape.pack > 1 and tiling.feed == "flat"
 
     def variants(dim: str) -> list[tuple[int, int]]:
         """(0 full or 1 last, how often) of a dim's tiles."""

@@ -131,7 +131,7 @@ def array_fields(
         "blocks": shape.blocks,
         "columns": shape.width,
         "columns_last": shape.last,
-        "mac_columns": layer.n if packed and shape.pack > 1 else 0,
+        "mac_columns": layer.n if packed and shape.pack > 1 and tiling.feed == "flat" else 0,
         "taps_a": full.taps_a,
         "taps_b": full.taps_b,
         "segment": (full.segment, last.segment),

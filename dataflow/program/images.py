@@ -70,12 +70,8 @@ def weight_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols
 def param_ring(
     graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int
 ) -> Ring:
-    """Bias (int32) then scale (float32) of each column block, whichever the layer has."""
-    arrays = [
-        np.asarray(graph.params[name]).astype(kind, copy=False).view(np.uint32)
-        for name, kind in ((layer.bias, np.int32), (layer.scale, np.float32))
-        if name is not None
-    ]
+    """Bias then scale of each column block, whichever the layer has: 32-bit patterns."""
+    arrays = [_bits(graph.params[name]) for name in (layer.bias, layer.scale) if name is not None]
 
     def tile(index: dict[Dim, int]) -> Array:
         first, width, count = _channels(layer, tiling, cols, index)
@@ -89,6 +85,13 @@ def param_ring(
         return lines.view(np.uint8).reshape(-1, 4 * line_bytes)
 
     return _ring(layer, tiling, tiling.param_depth, PARAM_DIMS, tile, 4 * line_bytes)
+
+
+def _bits(vector: object) -> Array:
+    """The 32-bit patterns of int32 or float32 numbers; what they mean is the program's affair."""
+    data = np.asarray(vector)
+    assert data.dtype in (np.int32, np.float32), f"a parameter vector is {data.dtype}"
+    return data.view(np.uint32)
 
 
 def _channels(

@@ -84,6 +84,21 @@ def test_another_input_leaves_the_stored_one(tmp_path: Path) -> None:
     assert (tmp_path / "data" / "tensor_000.bin").read_bytes() == stored
 
 
+def test_an_output_under_another_name_and_a_tensor_nobody_knows(tmp_path: Path) -> None:
+    case = chain()
+    alias = replace(case.storage["t2"], name="flat", shape=(3,), layout=(0,), alias_of="t2")
+    case.storage["flat"] = alias
+    case.storage["t2"] = replace(case.storage["t2"], role="intermediate")
+    values = values_of(case)
+    del values["t1"]
+    case.memory.pop("t1")
+    emit_case(case, tmp_path)
+    run = run_csim(tmp_path, values)
+    assert run.unchecked == ("t1",)
+    assert run.mismatches == {"t2": 0}
+    assert run.outputs["flat"].tolist() == values["t2"].ravel().tolist()
+
+
 def test_a_broken_build_names_the_error(tmp_path: Path) -> None:
     case = chain()
     emit_case(case, tmp_path)

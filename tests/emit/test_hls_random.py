@@ -20,6 +20,7 @@ def check(seed: int, rounds: int, arch: str, folder: Path) -> None:
     result = json.loads(done.stdout)
     sinks = [case.tilings[layer.name].sink for layer in case.layers]
     assert len(result["tensors"]) == len(sinks) + sinks.count("both")
+    assert all(t["expected"] for t in result["tensors"])
     assert [t for t in result["tensors"] if t["mismatches"]] == []
     assert result["mismatches"] == 0
     texts = {p.name: p.read_text() for p in sorted([*folder.glob("*.h"), *folder.glob("*.cpp")])}

@@ -1,4 +1,4 @@
-"""Einsums of every form against a loop over iteration points; fast paths against the general one."""
+"""Einsums of every form against a loop over points; fast paths against the general one."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def loop(einsum: Einsum, tensors: dict[str, Array], sizes: dict[str, int], dtype
         if hasattr(expr, "value"):
             return expr.dtype.numpy.type(expr.value)
         if hasattr(expr, "tensor"):
-            place = tuple(
-                i.offset + sum(c * point[v] for v, c in i.terms) for i in expr.indices
-            )
+            place = tuple(i.offset + sum(c * point[v] for v, c in i.terms) for i in expr.indices)
             data = tensors[expr.tensor]
             if any(not 0 <= p < s for p, s in zip(place, data.shape, strict=True)):
                 raise IndexError
@@ -42,8 +40,12 @@ def loop(einsum: Einsum, tensors: dict[str, Array], sizes: dict[str, int], dtype
         a = [value(x, point) for x in expr.args]
         if expr.op == "f32":
             return np.float32(a[0])
-        ops: dict[str, Any] = {"add": lambda: a[0] + a[1], "sub": lambda: a[0] - a[1],
-                               "mul": lambda: a[0] * a[1], "max": lambda: max(a)}
+        ops: dict[str, Any] = {
+            "add": lambda: a[0] + a[1],
+            "sub": lambda: a[0] - a[1],
+            "mul": lambda: a[0] * a[1],
+            "max": lambda: max(a),
+        }
         return ops[expr.op]()
 
     with np.errstate(over="ignore"):
@@ -105,7 +107,9 @@ def cases(draw: Draw, order: str) -> tuple[Einsum, dict[str, Array]]:
 @settings(max_examples=250)
 def test_integer_einsums_equal_the_loop(case: tuple[Einsum, dict[str, Array]]) -> None:
     einsum, tensors = case
-    space = Space({v: (0, SIZES[v]) for v in einsum.variables} | {v: (0, s) for v, s in SIZES.items()})
+    space = Space(
+        {v: (0, SIZES[v]) for v in einsum.variables} | {v: (0, s) for v, s in SIZES.items()}
+    )
     expected = loop(einsum, tensors, SIZES, np.int32)
     identity = np.iinfo(np.int32).min if einsum.reduction and einsum.reduction.op == "max" else 0
     got = dict(tensors)
@@ -144,7 +148,7 @@ def vector(order: str, data: Array) -> Array:
 
 
 def test_tree_order_by_hand() -> None:
-    data = np.float32([1e8, 1, -1e8, 1, 3, 5, 7])
+    data = np.array([1e8, 1, -1e8, 1, 3, 5, 7], np.float32)
     # Lanes 1e8+3, 1+5, -1e8+7, 1; then (1e8+6) + (-1e8+8).
     lanes = [np.float32(1e8) + np.float32(3), np.float32(6), np.float32(-1e8) + np.float32(7)]
     expected = (lanes[0] + lanes[1]) + (lanes[2] + np.float32(1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +13,12 @@ from hypothesis import strategies as st
 from dataflow.evaluate.primitives import FUNCTIONS, compute, fma32, lookup, rint32
 from dataflow.ir.ops import OPS
 
+
+def singles(values: Sequence[float | np.float32]) -> np.ndarray:
+    """A float32 array."""
+    return np.array(values, dtype=np.float32)
+
+
 SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
@@ -20,7 +27,7 @@ def nearest_single(value: Fraction) -> np.float32:
     with np.errstate(all="ignore"):
         guess = np.float32(float(value))
     with np.errstate(all="ignore"):
-        ends = np.float32([np.inf, -np.inf])
+        ends = singles([np.inf, -np.inf])
         candidates = [guess, *np.nextafter(guess, ends)]
     finite = [c for c in candidates if np.isfinite(c)]
     best = min(abs(Fraction(float(c)) - value) for c in finite)
@@ -33,7 +40,7 @@ def nearest_single(value: Fraction) -> np.float32:
 @settings(max_examples=500)
 def test_fma_rounds_once(a: float, b: float, c: float) -> None:
     exact = Fraction(a) * Fraction(b) + Fraction(c)
-    got = fma32(np.float32([a]), np.float32([b]), np.float32([c]))[0]
+    got = fma32(singles([a]), singles([b]), singles([c]))[0]
     if abs(exact) > Fraction(float(np.finfo(np.float32).max)):
         assert abs(got) >= np.finfo(np.float32).max
         return
@@ -48,21 +55,21 @@ def test_fma_is_right_next_to_ties(a: int, b: int, shift: int) -> None:
     z = np.float32(2.0**shift)
     for addend in (z, -z):
         exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(addend))
-        got = fma32(np.float32([x]), np.float32([y]), np.float32([addend]))[0]
+        got = fma32(singles([x]), singles([y]), singles([addend]))[0]
         assert got == nearest_single(exact)
 
 
 def test_fma_differs_from_rounding_twice() -> None:
     # The product lies on a tie between two float32 numbers; the addend decides.
-    x = np.float32([1 + 2**-12])
+    x = singles([1 + 2**-12])
     tie = np.float32(1 + 2**-11)
-    tiny = np.float32([2.0**-60])
+    tiny = singles([2.0**-60])
     assert fma32(x, x, -tiny)[0] == tie
     assert fma32(x, x, tiny)[0] == np.nextafter(tie, np.float32(2))
 
 
 def test_rint_rounds_to_even_and_saturates() -> None:
-    x = np.float32([0.5, 1.5, -0.5, -2.5, 3e9, -3e9, np.inf, -np.inf, np.nan])
+    x = singles([0.5, 1.5, -0.5, -2.5, 3e9, -3e9, np.inf, -np.inf, np.nan])
     limit = 1 << 30
     expected = [0, 2, 0, -2, limit, -limit, limit, -limit, -limit]
     assert rint32(x).tolist() == expected

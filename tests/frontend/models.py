@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,9 @@ def tensor_type(dtype: Any) -> int:
 
 def model(
     nodes: Sequence[onnx.NodeProto],
-    inputs: dict[str, tuple[Sequence[int | str], Any]],
+    inputs: Mapping[str, tuple[Sequence[int | str], Any]],
     outputs: dict[str, Any],
-    constants: dict[str, Array],
+    constants: Mapping[str, Array],
     opset: int = 20,
 ) -> onnx.ModelProto:
     """A model; ``inputs`` maps names to (shape, type), ``outputs`` names to types."""

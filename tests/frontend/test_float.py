@@ -36,7 +36,9 @@ def single(op: str, names: list[str], data: dict[str, Array], **attributes: Any)
     constants = {k: v for k, v in data.items() if v.dtype != np.float32}
     proto = models.model(
         [models.node(op, names, ["y"], **attributes)],
-        {k: (v.shape, v.dtype) for k, v in inputs.items()}, {"y": np.float32}, constants,
+        {k: (v.shape, v.dtype) for k, v in inputs.items()},
+        {"y": np.float32},
+        constants,
     )
     judge(proto, inputs)
 
@@ -66,10 +68,16 @@ def test_clip_of_constants_and_old_attributes() -> None:
     x = normal(5, 5) * 2
     low, high = np.asarray(np.float32(-0.5)), np.asarray(np.float32(1))
     nodes = [models.node("Clip", ["x", "low", "high"], ["y"])]
-    judge(models.model(nodes, {"x": (x.shape, x.dtype)}, {"y": np.float32},
-                       {"low": low, "high": high}), {"x": x})
+    judge(
+        models.model(
+            nodes, {"x": (x.shape, x.dtype)}, {"y": np.float32}, {"low": low, "high": high}
+        ),
+        {"x": x},
+    )
     half = [models.node("Clip", ["x", "", "high"], ["y"])]
-    judge(models.model(half, {"x": (x.shape, x.dtype)}, {"y": np.float32}, {"high": high}), {"x": x})
+    judge(
+        models.model(half, {"x": (x.shape, x.dtype)}, {"y": np.float32}, {"high": high}), {"x": x}
+    )
 
 
 @st.composite
@@ -86,7 +94,9 @@ def gemms(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     attributes["beta"] = draw(st.sampled_from([1.0, 2.0]))
     proto = models.model(
         [models.node("Gemm", list(data), ["y"], **attributes)],
-        {k: (v.shape, v.dtype) for k, v in inputs.items()}, {"y": np.float32}, fixed,
+        {k: (v.shape, v.dtype) for k, v in inputs.items()},
+        {"y": np.float32},
+        fixed,
     )
     return proto, inputs
 
@@ -99,8 +109,15 @@ def test_gemm(case: tuple[onnx.ModelProto, dict[str, Array]]) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [((4,), (4,)), ((4,), (4, 5)), ((3, 4), (4,)), ((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 5)),
-     ((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4,))],
+    [
+        ((4,), (4,)),
+        ((4,), (4, 5)),
+        ((3, 4), (4,)),
+        ((2, 3, 4), (4, 5)),
+        ((3, 4), (2, 4, 5)),
+        ((2, 1, 3, 4), (5, 4, 2)),
+        ((2, 3, 4), (4,)),
+    ],
 )
 def test_matmul_follows_numpy(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     single("MatMul", ["x", "v"], {"x": normal(*a), "v": normal(*b)})
@@ -116,7 +133,8 @@ def convolutions(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
     if draw(st.booleans()):
         constants["b"] = normal(3 * groups)
     attributes = {
-        "group": groups, "pads": [draw(st.integers(0, 2)) for _ in kernel * 2],
+        "group": groups,
+        "pads": [draw(st.integers(0, 2)) for _ in kernel * 2],
         "strides": [draw(st.integers(1, 3)) for _ in kernel],
         "dilations": [draw(st.integers(1, 2)) for _ in kernel],
     }
@@ -125,7 +143,9 @@ def convolutions(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
             models.node("Conv", ["x", *constants], ["c"], **attributes),
             models.node("Relu", ["c"], ["y"]),
         ],
-        {"x": (x.shape, x.dtype)}, {"y": np.float32}, constants,
+        {"x": (x.shape, x.dtype)},
+        {"y": np.float32},
+        constants,
     )
     return proto, {"x": x}
 
@@ -137,9 +157,13 @@ def test_convolution(case: tuple[onnx.ModelProto, dict[str, Array]]) -> None:
 
 
 @given(
-    st.sampled_from(["AveragePool", "MaxPool"]), st.lists(st.integers(1, 4), min_size=2, max_size=2),
-    st.lists(st.integers(0, 3), min_size=4, max_size=4), st.integers(1, 3), st.booleans(),
-    st.booleans(), st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]),
+    st.sampled_from(["AveragePool", "MaxPool"]),
+    st.lists(st.integers(1, 4), min_size=2, max_size=2),
+    st.lists(st.integers(0, 3), min_size=4, max_size=4),
+    st.integers(1, 3),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(["NOTSET", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"]),
 )
 @settings(max_examples=120)
 def test_pooling(

@@ -60,9 +60,7 @@ class Region:
 
     def finish(self, name: str, gain: float = 1.0) -> Case:
         name = self.clamped(name)
-        self.nodes.append(
-            models.node("QuantizeLinear", [name, *self.params("out", gain)], ["y"])
-        )
+        self.nodes.append(models.node("QuantizeLinear", [name, *self.params("out", gain)], ["y"]))
         inputs = {k: (v.shape, v.dtype) for k, v in self.inputs.items()}
         proto = models.model(self.nodes, inputs, {"y": self.dtype}, self.constants)
         return proto, self.inputs
@@ -85,7 +83,11 @@ def judge(case: Case, *, most: int, rate: float = 0.01, integer: bool = False) -
 @st.composite
 def convolutions(draw: Draw) -> Case:
     region = Region(draw, draw(st.sampled_from(CODES)))
-    groups, c, n = draw(st.sampled_from([1, 1, 2])), draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    groups, c, n = (
+        draw(st.sampled_from([1, 1, 2])),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 4)),
+    )
     kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     x = region.dequantised("x", (draw(st.integers(1, 2)), c * groups, 6, 7))
     channels = n * groups
@@ -107,7 +109,9 @@ def convolutions(draw: Draw) -> Case:
         names.append("bf")
     pads = [draw(st.integers(0, 2)) for _ in range(4)]
     region.nodes.append(
-        models.node("Conv", names, ["f"], pads=pads, group=groups, strides=[1, draw(st.integers(1, 3))])
+        models.node(
+            "Conv", names, ["f"], pads=pads, group=groups, strides=[1, draw(st.integers(1, 3))]
+        )
     )
     return region.finish("f", 16)
 
@@ -179,8 +183,10 @@ def averages(draw: Draw) -> Case:
     names = [x]
     if op == "AveragePool":
         attributes = {
-            "kernel_shape": [2, 3], "pads": [draw(st.integers(0, 1)) for _ in range(4)],
-            "count_include_pad": draw(st.integers(0, 1)), "strides": [2, 1],
+            "kernel_shape": [2, 3],
+            "pads": [draw(st.integers(0, 1)) for _ in range(4)],
+            "count_include_pad": draw(st.integers(0, 1)),
+            "strides": [2, 1],
         }
     if op == "ReduceMean":
         region.constants["axes"] = np.array([-1, 2], np.int64)

@@ -26,24 +26,29 @@ def single(
     """A model of one node on int8 codes."""
     arrays = {k: np.asarray(v) for k, v in constants.items()}
     return models.model(
-        [models.node(op, names, ["y"], **attributes)], {"x": (shape, np.int8)}, {"y": np.int8},
+        [models.node(op, names, ["y"], **attributes)],
+        {"x": (shape, np.int8)},
+        {"y": np.int8},
         arrays,
     )
 
 
 CONV = {
-    "xs": np.float32(0.5), "xz": np.int8(-3), "w": np.ones((4, 2, 3, 3), np.int8),
-    "ws": np.full(4, 0.25, np.float32), "wz": np.zeros(4, np.int8), "ys": np.float32(2),
-    "yz": np.int8(7), "b": np.arange(4, dtype=np.int32),
+    "xs": np.float32(0.5),
+    "xz": np.int8(-3),
+    "w": np.ones((4, 2, 3, 3), np.int8),
+    "ws": np.full(4, 0.25, np.float32),
+    "wz": np.zeros(4, np.int8),
+    "ys": np.float32(2),
+    "yz": np.int8(7),
+    "b": np.arange(4, dtype=np.int32),
 }
 CONV_NAMES = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"]
 REQUANT = "clip(rint(f32(y_acc[b, n, p, q] + y_bias[n]) * y_multiplier[n]) + 7, -128, 127)"
 
 
 def test_convolution() -> None:
-    proto = single(
-        "QLinearConv", (1, 2, 8, 9), CONV, CONV_NAMES, strides=[2, 1], pads=[1, 0, 0, 1]
-    )
+    proto = single("QLinearConv", (1, 2, 8, 9), CONV, CONV_NAMES, strides=[2, 1], pads=[1, 0, 0, 1])
     assert lines(proto) == [
         "y_acc[b, n, p, q] = (x[b, c, p*2 + r - 1, q + s] - (-3)) * (w[n, c, r, s] - 0)"
         " :: add(c, r, s)",
@@ -70,8 +75,11 @@ def test_weight_zero_points_of_each_channel() -> None:
 
 
 QGEMM = {
-    "s": np.float32(0.5), "z": np.int8(2), "w": np.ones((24, 5), np.int8),
-    "c": np.zeros(5, np.int32), "t": np.array([0, -1], np.int64),
+    "s": np.float32(0.5),
+    "z": np.int8(2),
+    "w": np.ones((24, 5), np.int8),
+    "c": np.zeros(5, np.int32),
+    "t": np.array([0, -1], np.int64),
 }
 
 
@@ -81,7 +89,9 @@ def test_flattened_gemm() -> None:
             models.node("Reshape", ["x", "t"], ["r"]),
             models.node("QGemm", ["r", "s", "z", "w", "s", "z", "c", "s", "z"], ["y"]),
         ],
-        {"x": ((3, 2, 3, 4), np.int8)}, {"y": np.int8}, {k: np.asarray(v) for k, v in QGEMM.items()},
+        {"x": ((3, 2, 3, 4), np.int8)},
+        {"y": np.int8},
+        {k: np.asarray(v) for k, v in QGEMM.items()},
     )
     assert lines(proto) == [
         "y_acc[b, n] = (x[b, c, h, w] - 2) * (w[c, h, w, n] - 2) :: add(c, h, w)",
@@ -92,15 +102,21 @@ def test_flattened_gemm() -> None:
 def test_product_of_two_activations() -> None:
     proto = models.model(
         [models.node("QLinearMatMul", ["x", "s", "z", "v", "s", "z", "s", "z"], ["y"])],
-        {"x": ((2, 3, 4), np.int8), "v": ((2, 4, 5), np.int8)}, {"y": np.int8},
+        {"x": ((2, 3, 4), np.int8), "v": ((2, 4, 5), np.int8)},
+        {"y": np.int8},
         {"s": np.asarray(np.float32(0.5)), "z": np.asarray(np.int8(2))},
     )
     assert lines(proto)[0] == "y_acc[b, c, l2] = (x[b, c, l] - 2) * (v[b, l, l2] - 2) :: add(l)"
 
 
 PAIR = {
-    "as": np.float32(0.5), "az": np.int8(2), "bs": np.float32(0.25), "bz": np.int8(-4),
-    "cs": np.float32(1), "cz": np.int8(3), "k": np.arange(4, dtype=np.int8).reshape(4, 1, 1),
+    "as": np.float32(0.5),
+    "az": np.int8(2),
+    "bs": np.float32(0.25),
+    "bz": np.int8(-4),
+    "cs": np.float32(1),
+    "cz": np.int8(3),
+    "k": np.arange(4, dtype=np.int8).reshape(4, 1, 1),
 }
 PAIR_NAMES = ["x", "as", "az", "k", "bs", "bz", "cs", "cz"]
 
@@ -132,7 +148,11 @@ def test_average_pools() -> None:
         "y[b, c, p, q] = clip(rint(y_sum[b, c, p, q] / 4.0 / 0.25 + 1.0), -128, 127)",
     ]
     padded = single(
-        "QLinearAveragePool", (1, 4, 6, 6), POOL, POOL_NAMES, kernel_shape=[2, 2],
+        "QLinearAveragePool",
+        (1, 4, 6, 6),
+        POOL,
+        POOL_NAMES,
+        kernel_shape=[2, 2],
         pads=[1, 0, 0, 0],
     )
     assert "y_sum[b, c, p, q] / y_count[p, q] / 0.25" in lines(padded)[1]
@@ -153,7 +173,8 @@ def test_concat_copies_equal_codes_and_looks_up_others() -> None:
     names = ["s", "z", "x", "s", "z", "v", "t", "z"]
     proto = models.model(
         [models.node("QLinearConcat", names, ["y"], axis=1)],
-        {"x": ((1, 2, 3, 3), np.int8), "v": ((1, 4, 3, 3), np.int8)}, {"y": np.int8},
+        {"x": ((1, 2, 3, 3), np.int8), "v": ((1, 4, 3, 3), np.int8)},
+        {"y": np.int8},
         {k: np.asarray(v) for k, v in constants.items()},
     )
     assert lines(proto) == [
@@ -163,9 +184,15 @@ def test_concat_copies_equal_codes_and_looks_up_others() -> None:
 
 
 QDQ = {
-    "xs": np.float32(0.5), "xz": np.int8(-3), "w": np.ones((4, 2, 3, 3), np.int8),
-    "ws": np.full(4, 0.25, np.float32), "wz": np.zeros(4, np.int8), "ys": np.float32(2),
-    "yz": np.int8(7), "b": np.arange(4, dtype=np.float32) / 8, "six": np.float32(6),
+    "xs": np.float32(0.5),
+    "xz": np.int8(-3),
+    "w": np.ones((4, 2, 3, 3), np.int8),
+    "ws": np.full(4, 0.25, np.float32),
+    "wz": np.zeros(4, np.int8),
+    "ys": np.float32(2),
+    "yz": np.int8(7),
+    "b": np.arange(4, dtype=np.float32) / 8,
+    "six": np.float32(6),
     "zero": np.float32(0),
 }
 
@@ -180,7 +207,9 @@ def region(*extra: Any, last: str = "f") -> onnx.ModelProto:
         models.node("QuantizeLinear", [last, "ys", "yz"], ["y"]),
     ]
     return models.model(
-        nodes, {"x": ((1, 2, 8, 8), np.int8)}, {"y": np.int8},
+        nodes,
+        {"x": ((1, 2, 8, 8), np.int8)},
+        {"y": np.int8},
         {k: np.asarray(v) for k, v in QDQ.items()},
     )
 
@@ -221,7 +250,9 @@ def test_host_does_the_first_quantise_the_last_dequantise_and_the_final_softmax(
         models.node("Softmax", ["d"], ["y"]),
     ]
     proto = models.model(
-        nodes, {"x": ((1, 24), np.float32)}, {"y": np.float32},
+        nodes,
+        {"x": ((1, 24), np.float32)},
+        {"y": np.float32},
         {k: np.asarray(v) for k, v in constants.items() if v is not None},
     )
     cascade = load_model(proto)

@@ -30,7 +30,7 @@ def judge(case: Case) -> None:
 
 def factors(draw: Draw, total: int) -> list[int]:
     """A random shape of ``total`` elements."""
-    shape = []
+    shape: list[int] = []
     while total > 1 and len(shape) < 4:
         divisors = [d for d in range(2, total + 1) if total % d == 0]
         size = draw(st.sampled_from(divisors))
@@ -120,7 +120,9 @@ def to_sums(draw: Draw) -> Case:
     chain = start(draw)
     chain.constants |= {k: np.asarray(v) for k, v in QUANT.items()}
     shape = tuple(chain.shape)
-    chain.inputs["other"] = codes(draw, tuple(s if draw(st.booleans()) else 1 for s in shape), np.int8)
+    chain.inputs["other"] = codes(
+        draw, tuple(s if draw(st.booleans()) else 1 for s in shape), np.int8
+    )
     names = [chain.name, "s", "z", "other", "s", "z", "s", "z"]
     chain.nodes.append(models.node("QLinearAdd", names, ["y"]))
     chain.name = "y"
@@ -210,7 +212,9 @@ def test_views_are_joined(case: Case) -> None:
 
 def test_flatten_before_a_product_copies_nothing() -> None:
     constants = {
-        "s": np.float32(0.5), "z": np.int8(3), "w": np.ones((24, 5), np.int8),
+        "s": np.float32(0.5),
+        "z": np.int8(3),
+        "w": np.ones((24, 5), np.int8),
         "t": np.array([0, -1], np.int64),
     }
     proto = models.model(
@@ -218,7 +222,8 @@ def test_flatten_before_a_product_copies_nothing() -> None:
             models.node("Reshape", ["x", "t"], ["r"]),
             models.node("QLinearMatMul", ["r", "s", "z", "w", "s", "z", "s", "z"], ["y"]),
         ],
-        {"x": ((2, 2, 3, 4), np.int8)}, {"y": np.int8},
+        {"x": ((2, 2, 3, 4), np.int8)},
+        {"y": np.int8},
         {k: np.asarray(v) for k, v in constants.items()},
     )
     cascade = load_model(proto)

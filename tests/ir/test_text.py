@@ -90,7 +90,14 @@ ALL = [THREE_PASS, ONE_PASS, RUNNING_SUM, TEACHING]
 def same(a: Cascade, b: Cascade) -> bool:
     """Equal in all parts."""
     plain = [
-        "name", "einsums", "inputs", "outputs", "host", "graph_inputs", "graph_outputs", "iteration",
+        "name",
+        "einsums",
+        "inputs",
+        "outputs",
+        "host",
+        "graph_inputs",
+        "graph_outputs",
+        "iteration",
     ]
     return (
         all(getattr(a, k) == getattr(b, k) for k in plain)
@@ -187,7 +194,9 @@ def exprs() -> st.SearchStrategy[Expr]:
     numbers = st.floats(allow_nan=False, width=32).map(lambda v: Const(float(v), F32))
     index = st.builds(
         lambda a, b, c: Affine.of(("k", a), ("m", b), c),
-        st.integers(-3, 3), st.integers(-3, 3), st.integers(-9, 9),
+        st.integers(-3, 3),
+        st.integers(-3, 3),
+        st.integers(-9, 9),
     )
     reads = st.builds(lambda i, j: Access("X", (i, j)), index, index)
     return st.recursive(
@@ -195,7 +204,9 @@ def exprs() -> st.SearchStrategy[Expr]:
         lambda inner: st.one_of(
             st.builds(
                 lambda op, a, b: Call(op, (a, b)),
-                st.sampled_from(["add", "sub", "mul", "div", "max"]), inner, inner,
+                st.sampled_from(["add", "sub", "mul", "div", "max"]),
+                inner,
+                inner,
             ),
             st.builds(lambda a, b, c: Call("fma", (a, b, c)), inner, inner, inner),
         ),

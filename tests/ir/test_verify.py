@@ -16,12 +16,19 @@ X = Tensor("X", ("B", "C"), (2, 3), S8, "input")
 W = Tensor("W", ("C", "N"), (3, 4), S8, "weight")
 Y = Tensor("Y", ("B", "N"), (2, 4), S32, "output")
 PRODUCT = Einsum(
-    "Y", access("Y", "b", "n"), call("mul", access("X", "b", "c"), access("W", "c", "n")),
+    "Y",
+    access("Y", "b", "n"),
+    call("mul", access("X", "b", "c"), access("W", "c", "n")),
     Reduction("add", ("c",)),
 )
 GOOD = Cascade(
-    "good", {"B": 2, "C": 3, "N": 4}, {"X": X, "W": W, "Y": Y}, (PRODUCT,),
-    {"W": np.zeros((3, 4), np.int8)}, ("X",), ("Y",),
+    "good",
+    {"B": 2, "C": 3, "N": 4},
+    {"X": X, "W": W, "Y": Y},
+    (PRODUCT,),
+    {"W": np.zeros((3, 4), np.int8)},
+    ("X",),
+    ("Y",),
 )
 
 
@@ -97,13 +104,16 @@ def test_order_and_overlap_are_checked() -> None:
     with pytest.raises(DataflowError, match="reads 'Y' before it is complete"):
         verify(replace(both, einsums=(copy, PRODUCT)))
     halves = (
-        Einsum("Y", access("Y", "b", ("n2", 1)), integer(0)),
+        Einsum("Y", access("Y", "b", "n2"), integer(0)),
         Einsum("Y_2", access("Y", "b", Affine.of("n2", 1)), integer(0)),
     )
     sizes = {**GOOD.rank_sizes, "N2": 2}
     with pytest.raises(DataflowError, match="two Einsums write the same region"):
-        verify(replace(GOOD, einsums=halves, rank_sizes=sizes, tensors={"Y": Y}, inputs=(),
-                       constants={}))
+        verify(
+            replace(
+                GOOD, einsums=halves, rank_sizes=sizes, tensors={"Y": Y}, inputs=(), constants={}
+            )
+        )
 
 
 def test_mixed_radix_output_is_injective_and_others_are_not() -> None:

@@ -173,6 +173,7 @@ def _best_fusion(
             wide = not is_code(cascade, tensor)
             candidates.append((wide, group.work, made[tensor], group, tensor))
     for _, _, index, group, tensor in sorted(candidates, key=lambda c: c[:3], reverse=True):
-        if accept(group):
+        # An accumulator cannot wait in memory: what reads it belongs to its group in any case.
+        if not is_code(cascade, tensor) or accept(group):
             return index, group, tensor
     return None
