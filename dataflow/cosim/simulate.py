@@ -65,7 +65,7 @@ def simulate(
     progress("compare", 2, 3)
     tensors = dict(values)
     for place in project.program.tensors.values():
-        if place.written:
+        if place.written and place.name in values:
             data = run.dump[place.dram : place.dram + place.bytes]
             tensors[place.name] = unpack_tensor(data, place)
     outputs = after_machine(project.cascade, tensors)

@@ -8,7 +8,9 @@ port's line goes to `fir_taps` rows. `docs/design/machine.md` has the same words
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd
 from typing import Literal
 
@@ -83,22 +85,54 @@ def flat_passes(taps: int, segment: int, ports: int, rows: int) -> tuple[tuple[C
     return tuple(passes)
 
 
-def pass_lines(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[int, ...]:
-    """Weight lines of each pass of a column block, zero-point lines not counted."""
+@dataclass(frozen=True)
+class PassKind:
+    """Passes of a column block that cost the same.
+
+    Attributes:
+        times: how many.
+        lines: weight lines of each, zero-point line not counted.
+        ports: feed reads a step.
+        taps: FIR taps of each port (flat: 1).
+    """
+
+    times: int
+    lines: int
+    ports: int
+    taps: int
+
+
+@lru_cache(maxsize=65536)
+def pass_kinds(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[PassKind, ...]:
+    """The passes of a column block over `k` reduction channels, equal ones together."""
     taps = taps_of(shape, feed, k)
+    count: Counter[tuple[int, int, int]] = Counter()
     if feed.feed == "fir":
-        return tuple(
-            min(feed.ports, taps.a - a) * feed.fir_taps  # missing taps get zero weights
-            for a in range(0, taps.a, feed.ports)
-            for _ in range(0, taps.b, feed.fir_taps)
-        )
-    count, segment = taps.a * taps.b, taps.segment
-    if segment % rows == 0 or feed.ports == 1:
-        whole, rest = divmod(segment, rows)
-        return ((rows,) * whole + ((rest,) if rest else ())) * count
+        for b in range(0, taps.b, feed.fir_taps):
+            run = min(feed.fir_taps, taps.b - b)
+            for a in range(0, taps.a, feed.ports):
+                ports = min(feed.ports, taps.a - a)
+                count[ports * run, ports, run] += 1
+    elif taps.segment % rows == 0 or feed.ports == 1:
+        whole, rest = divmod(taps.segment, rows)
+        count[rows, 1, 1] = whole * taps.a * taps.b
+        if rest:
+            count[rest, 1, 1] += taps.a * taps.b
+    else:
+        for one in flat_passes(taps.a * taps.b, taps.segment, feed.ports, rows):
+            count[sum(size for _, _, size in one), len(one), 1] += 1
     return tuple(
-        sum(size for _, _, size in one) for one in flat_passes(count, segment, feed.ports, rows)
+        PassKind(times, *kind) for kind, times in sorted(count.items(), reverse=True) if times
     )
+
+
+def fir_stride(shape: LayerShape, feed: Feed) -> int:
+    """Feed steps from output point to output point; with several FIR taps a step is one tap."""
+    if feed.feed == "flat" or feed.fir_taps == 1:
+        return 1
+    if feed.swap:
+        return shape.stride_p // shape.dilation_r
+    return shape.stride_q // shape.dilation_s
 
 
 def feeds_of(shape: LayerShape, rows: int, cols: int, ports: int) -> tuple[Feed, ...]:
@@ -106,15 +140,19 @@ def feeds_of(shape: LayerShape, rows: int, cols: int, ports: int) -> tuple[Feed,
     found: list[Feed] = []
     for pack in _packs(shape, cols):
         segment = shape.c * pack
-        most = 1 if segment % rows == 0 else min(ports, shape.taps_r * shape.taps_s)
+        # Full rows leave no lane for a second tap; a stationary activation has a single tap.
+        single = segment % rows == 0 or shape.stationary_view
+        most = 1 if single else min(ports, shape.taps_r * shape.taps_s)
         found += [Feed("flat", count, 1, False, pack) for count in range(1, most + 1)]
     if shape.depthwise:
         pack = min(cols, shape.groups)
         for swap in (False, True):
             a, b = (shape.taps_s, shape.taps_r) if swap else (shape.taps_r, shape.taps_s)
-            dilation = shape.dilation_r if swap else shape.dilation_s
+            stride, dilation = (
+                (shape.stride_p, shape.dilation_r) if swap else (shape.stride_q, shape.dilation_s)
+            )
             for count in range(1, min(ports, a) + 1):
-                most = 1 if dilation > 1 else min(b, rows // count)
+                most = min(b, rows // count) if stride % dilation == 0 else 1
                 found += [Feed("fir", count, t, swap, pack) for t in range(1, most + 1)]
     return tuple(found)
 

@@ -1,7 +1,7 @@
-"""Fixed cycle counts of the machine's engines: the one place where the models keep them.
+"""Fixed cycle counts of the machine's engines that the mapper's layer model reads.
 
-Each number is what the RTL's comments state for one step without contention; `docs/design/machine.md`
-names the steps. Sizes and the DRAM's timing come from the Machine, not from here.
+Each number is what `docs/design/machine.md` (array) or the RTL's comments (vector, DMA) state for a
+step without contention. Sizes and the DRAM's timing come from the Machine, not from here.
 """
 
 from __future__ import annotations
@@ -14,44 +14,37 @@ class Latencies:
     """Cycles of the fixed steps of each engine.
 
     Attributes:
-        fetch_start: `ap_start` to the first AR of the program.
-        dispatch: an instruction's last fixed beat on the R channel to the engine taking it.
-        load_first: an iteration that loads to the first AR of its first segment.
-        load_segment: least cycles between the first bursts of two segments.
-        load_write: R beat accepted to its bytes readable and its event visible.
-        array_tile: least gap between the last step of a tile and the first step of the next.
+        fetch_start: start of the run to the first AR of the program.
+        dispatch: an instruction's last fixed beat on the R channel to the engine's first work.
+        load_first: `ready` reached to the first AR of a tile.
+        load_write: R beat accepted to its event visible.
+        array_tile: sequencing of a tile that nothing hides (its waits are looked at before).
         array_pass: least cycles of a pass, however few its steps and lines.
-        array_weights: first weight line readable to the first step of the pass that uses it.
-        array_drain: last step of a block to its accumulators readable (without the rows).
-        vector_tile: wait satisfied to the first operation of the tile's first block.
-        vector_block: gap before each column block without parameter lines.
-        vector_param: additional cycles of a block for each parameter line.
-        vector_done: last operation issued to the sink bytes readable and counted, beyond
+        array_lines: cycles of a pass beyond its weight lines, when those are what it waits for.
+        array_drain: issue of a block's last point to its event visible, without the rows.
+        vector_tile: event visible to the tile's first line, when the unit waits.
+        vector_block: gap before a column block; `vector_param`: for each of its parameter lines.
+        vector_done: last line issued to its bytes readable and its event visible, beyond
             `Machine.vector_latency`.
-        store_first: a tile's wait satisfied to its first AW.
-        store_data: AW to the first W beat (read of the activation memory included).
-        store_segment: least cycles between two segments.
-        retire: an engine's last effect to its retired counter.
-        done: last engine idle to `ap_done`.
+        store_first: event visible to the tile's first AW.
+        store_data: AW to the first W beat.
+        done: last engine idle to the end of the run.
     """
 
     fetch_start: int = 4
-    dispatch: int = 3
+    dispatch: int = 8
     load_first: int = 4
-    load_segment: int = 2
-    load_write: int = 3
-    array_tile: int = 3
-    array_pass: int = 4
-    array_weights: int = 3
-    array_drain: int = 4
+    load_write: int = 2
+    array_tile: int = 1
+    array_pass: int = 6
+    array_lines: int = 1
+    array_drain: int = 5
     vector_tile: int = 3
-    vector_block: int = 2
+    vector_block: int = 0
     vector_param: int = 1
     vector_done: int = 4
-    store_first: int = 3
+    store_first: int = 4
     store_data: int = 4
-    store_segment: int = 2
-    retire: int = 2
     done: int = 4
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataflow.cost.axis import ceil_div
-from dataflow.cost.feed import Feed, pass_lines
+from dataflow.cost.feed import Feed, pass_kinds
 from dataflow.cost.shape import LayerShape
 
 
 def block_lines(shape: LayerShape, feed: Feed, k: int, rows: int) -> int:
     """Weight-ring lines of one column block over one tile of `k` reduction channels."""
-    lines = pass_lines(shape, feed, k, rows)
-    return sum(lines) + (len(lines) if shape.zero_lines else 0)
+    return sum(
+        kind.times * (kind.lines + shape.zero_lines)
+        for kind in pass_kinds(shape, feed, k, rows)
+    )
 
 
 def reduction_lines(shape: LayerShape, feed: Feed, k: int, rows: int) -> int:

@@ -6,14 +6,13 @@ ragged tiles of what `docs/design/machine.md` says a tile costs, in exact intege
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from dataflow.arch import Machine
 from dataflow.cost.axis import Ints, ceil_div
-from dataflow.cost.feed import Feed, pass_lines
+from dataflow.cost.feed import Feed, fir_stride, pass_kinds
 from dataflow.cost.latencies import Latencies
 from dataflow.cost.shape import LayerShape
 
@@ -77,23 +76,25 @@ def vector_block(shape: LayerShape, machine: Machine, lat: Latencies, points: In
     return points * shape.lines + bubbles * shape.depends + fixed
 
 
-def feed_steps(shape: LayerShape, feed: Feed, p: Ints, q: Ints) -> Ints:
-    """Steps of a pass over a tile of p x q points."""
+def feed_steps(shape: LayerShape, feed: Feed, taps: int, p: Ints, q: Ints) -> Ints:
+    """Steps of a pass of `taps` FIR taps over a tile of p x q points."""
     if feed.feed == "flat":
         return p * q
+    stride = fir_stride(shape, feed)
     if feed.swap:
-        return q * ((p - 1) * shape.stride_p + feed.fir_taps)
-    return p * ((q - 1) * shape.stride_q + feed.fir_taps)
+        return q * ((p - 1) * stride + taps)
+    return p * ((q - 1) * stride + taps)
 
 
 def _intervals(
-    shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, k: int, steps: Ints
+    shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, k: int, p: Ints, q: Ints
 ) -> Ints:
     """Cycles of all passes of a column block."""
-    total = np.zeros_like(steps)
-    for lines, times in Counter(pass_lines(shape, feed, k, machine.rows)).items():
-        least = max(lines + shape.zero_lines, lat.array_pass)
-        total = total + times * np.maximum(steps, least)
+    total = np.zeros_like(p)
+    for kind in pass_kinds(shape, feed, k, machine.rows):
+        least = max(kind.lines + shape.zero_lines + lat.array_lines, lat.array_pass)
+        steps = feed_steps(shape, feed, kind.taps, np.maximum(p, 1), np.maximum(q, 1))
+        total = total + kind.times * np.maximum(steps, least)
     return total
 
 
@@ -118,7 +119,7 @@ def work(
         (np.where((p_rest > 0) & (q_rest > 0), 1, 0), p_rest, q_rest),
     )
     vector = sum(n * vector_block(shape, machine, lat, p * q) for n, p, q in corners)
-    vector = vector * outer * blocks + tiles * lat.vector_tile
+    vector = vector * outer * blocks
     vector_last = last_blocks * vector_block(shape, machine, lat, last_p * last_q)
     vector_last = vector_last + lat.vector_tile + lat.vector_done + machine.vector_latency
     zero = np.zeros_like(grid.p)
@@ -129,10 +130,8 @@ def work(
     array, first = zero, zero
     for k, times in extents:
         for n, p, q in corners:
-            steps = feed_steps(shape, feed, np.maximum(p, 1), np.maximum(q, 1))
-            array = array + times * n * _intervals(shape, feed, machine, lat, k, steps)
-        steps = feed_steps(shape, feed, grid.p, grid.q)
-        first = first + times * _intervals(shape, feed, machine, lat, k, steps)
+            array = array + times * n * _intervals(shape, feed, machine, lat, k, p, q)
+        first = first + times * _intervals(shape, feed, machine, lat, k, grid.p, grid.q)
     k_trips = k_full + (k_rest > 0)
     array = array * outer * blocks + tiles * k_trips * lat.array_tile
     first = first * grid.blocks + machine.rows + lat.array_drain

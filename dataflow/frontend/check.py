@@ -28,6 +28,7 @@ class CheckRow:
         lowered: names of the Einsums or kinds of host operations that do its work.
         macs: nominal multiply-accumulates.
         arithmetic: ``int`` or ``float32``, where the work is done in.
+        note: what the import changed, such as a float bias that became int32.
         reason, fix: why it is unsupported and the nearest fix; empty otherwise.
     """
 
@@ -38,6 +39,7 @@ class CheckRow:
     lowered: str
     macs: int
     arithmetic: str = ""
+    note: str = ""
     reason: str = ""
     fix: str = ""
 
@@ -77,6 +79,7 @@ def _row(imported: Imported, node: Node) -> CheckRow:
         lowered=lowered,
         macs=sum(nominal_macs(cascade, e) for e in own),
         arithmetic=_arithmetic(cascade, own),
+        note=imported.notes.get(node.index, ""),
     )
 
 
@@ -128,6 +131,3 @@ def _refused(error: UnsupportedModelError) -> tuple[CheckRow, ...]:
 
 def _qualified(node: Node) -> str:
     return f"{node.domain}.{node.op}" if node.domain not in ("", "ai.onnx") else node.op
-
-
-__all__ = ["CheckRow", "check"]

@@ -69,7 +69,7 @@ class Context:
         self.poisoned: set[str] = set()
         self.softmax: dict[str, FinalSoftmax] = {}
         self.host_inputs: dict[tuple[str, float, int, DType], str] = {}
-        self.notes: list[str] = []
+        self.notes: dict[int, str] = {}
         self.origins: dict[str, str] = {}
         self.quantised = any("Linear" in n.op or n.op == "QGemm" for n in graph.nodes)
 
@@ -303,11 +303,6 @@ def aligned(value: Value, shape: tuple[int, ...], parts: list[list[int]]) -> Val
     assert fine.expr is not None
     expr = substitute(fine.expr, shift)
     return replace(fine, dims=tuple(tuple(g) for g in parts), expr=expr)
-
-
-def is_scalar(value: Value) -> bool:
-    """Whether the value has one element."""
-    return all(n == 1 for n in value.shape)
 
 
 def merged_sources(*values: Value) -> frozenset[int]:

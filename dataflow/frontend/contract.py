@@ -74,7 +74,7 @@ def int_bias(
     real = np.broadcast_to(bias.real_constant().reshape(-1), (channels,)).astype(np.float64)
     if not np.isfinite(real).all():
         raise DataflowError(node.where, "has a bias that is not finite", "train again")
-    ctx.notes.append(f"{node.where}: bias quantised to int32 with scale input*weight")
+    ctx.notes[node.index] = "bias quantised to int32 with scale input*weight"
     info = np.iinfo(np.int32)
     return np.clip(np.rint(real / expected), info.min, info.max).astype(np.int32)
 

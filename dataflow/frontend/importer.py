@@ -80,14 +80,14 @@ class Imported:
         graph: the ONNX graph.
         emitted: names of the Einsums that do the work of a node, by node index.
         emitted_host: kinds of its host operations.
-        notes: remarks, such as biases that were quantised.
+        notes: remarks by node index, such as a bias that was quantised.
     """
 
     cascade: Cascade
     graph: Graph
     emitted: Mapping[int, tuple[str, ...]]
     emitted_host: Mapping[int, tuple[str, ...]]
-    notes: tuple[str, ...]
+    notes: Mapping[int, str]
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def import_model(
         graph,
         {k: tuple(v) for k, v in ctx.builder.emitted.items()},
         {k: tuple(v) for k, v in ctx.builder.emitted_host.items()},
-        tuple(ctx.notes),
+        dict(ctx.notes),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dataflow.frontend.unary import Unary, expression
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F32, DType
+from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, call, single, substitute
 
 Array = np.ndarray
@@ -244,18 +244,3 @@ def split_dims(value: Value, parts: list[list[int]]) -> Value:
             mapping[name] = index
         dims.append(tuple(fine))
     return renamed(value, tuple(dims), mapping)
-
-
-__all__ = [
-    "F32",
-    "Dims",
-    "QParams",
-    "Value",
-    "common_refinement",
-    "constant_value",
-    "renamed",
-    "reshape",
-    "split_dims",
-    "stored_value",
-    "transpose",
-]

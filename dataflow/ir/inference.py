@@ -9,7 +9,7 @@ import numpy as np
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32, DType
 from dataflow.ir.expr import Access, Call, Const, Expr, accesses
-from dataflow.ir.ops import OPS, promote, result_type
+from dataflow.ir.ops import OPS, promote
 from dataflow.ir.statement import Statement
 
 
@@ -104,6 +104,3 @@ def reduced_variables(output: Access, expr: Expr) -> tuple[str, ...]:
     """Variables of the expression that are not in the output, in order of first use."""
     names = dict.fromkeys(v for a in accesses(expr) for v in a.variables)
     return tuple(v for v in names if v not in output.variables)
-
-
-__all__ = ["extents", "ranks_of", "reduced_variables", "result_type", "typed"]

@@ -14,6 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor
 from dataflow.ir.document import Document
 from dataflow.ir.dtype import F32, DType
+from dataflow.ir.expr import accesses
 from dataflow.ir.inference import extents, ranks_of, reduced_variables, typed
 from dataflow.ir.names import default_name
 from dataflow.ir.statement import Statement, StatementError, parse_index, parse_statement
@@ -168,7 +169,7 @@ class _Reader:
     # Tensors
 
     def _tensors(self) -> dict[str, Tensor]:
-        found = extents(self.statements, self._sizes_seen())
+        found = extents(self.statements, self.sizes)
         names = list(dict.fromkeys([*self.declared, *found]))
         dims = self._map("dims")
         types = self._map("types")
@@ -206,9 +207,6 @@ class _Reader:
                     )
         return tensors
 
-    def _sizes_seen(self) -> dict[str, int]:
-        return self.sizes
-
     def _shape(
         self, name: str, ranks: list[str], seen: list[int] | None, explicit: list[int] | None
     ) -> tuple[int, ...]:
@@ -237,7 +235,7 @@ class _Reader:
 
     def _roles(self, names: list[str]) -> dict[str, Role]:
         written = {s.output.tensor for s in self.statements}
-        read = {a.tensor for e in self.statements for a in _reads(e)}
+        read = {a.tensor for e in self.statements for a in accesses(e.expr)}
         weights = set(self._names("weights") or ())
         host = set(self._names("host-tensors") or ())
         outputs = self._names("outputs")
@@ -362,9 +360,3 @@ class _Reader:
                 )
             )
         return tuple(result)
-
-
-def _reads(statement: Statement) -> list[Any]:
-    from dataflow.ir.expr import accesses
-
-    return list(accesses(statement.expr))

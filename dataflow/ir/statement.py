@@ -272,6 +272,3 @@ def _number(text: str) -> Const:
         return Const(int(text), S32)
     with np.errstate(over="ignore"):
         return Const(float(text), F64)
-
-
-__all__ = ["Statement", "StatementError", "parse_index", "parse_statement"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataflow.arch import Machine
 from dataflow.cost.axis import Ints, prefix_need
-from dataflow.cost.feed import conflict_free
+from dataflow.cost.feed import conflict_free, pass_kinds
 from dataflow.cost.latencies import Latencies
 from dataflow.cost.shape import LayerShape
 from dataflow.ir.mapping import Dim, Tiling
@@ -374,20 +374,20 @@ def _need_rows(size: int, sizes: tuple[int, ...], shape: LayerShape, dim: Dim) -
 
 def _energy(plane: Plane, machine: Machine, dram: Ints) -> Ints:
     """Energy that depends on the tiling, pJ: DRAM, weight re-reads, feed and accumulators."""
-    from dataflow.cost.feed import pass_lines
-
     shape, energies = plane.shape, machine.energies
     total = dram * round(energies.dram_byte * 16) // 16
     if shape.kind == "vector":
         return total
     trips = plane.trips()
-    lines = pass_lines(shape, plane.feed, shape.c, machine.rows)
+    kinds = pass_kinds(shape, plane.feed, shape.c, machine.rows)
     outer = shape.batch * plane.blocks * (shape.groups if plane.block_dim == "n" else 1)
-    points = outer * shape.p * shape.q * len(lines)
-    reads = outer * sum(lines) * trips["p"] * trips["q"]
-    feed = points * plane.feed.ports * round(energies.act_line_read)
-    accumulate = points * round(energies.acc_line_read + energies.acc_line_write)
-    return total + reads * round(energies.wbuf_line_read) + feed + accumulate
+    points = outer * shape.p * shape.q
+    lines = outer * sum(kind.times * kind.lines for kind in kinds)
+    feed = points * sum(kind.times * kind.ports for kind in kinds) * round(energies.act_line_read)
+    accumulate = points * sum(kind.times for kind in kinds)
+    accumulate *= round(energies.acc_line_read + energies.acc_line_write)
+    reads = lines * trips["p"] * trips["q"] * round(energies.wbuf_line_read)
+    return total + reads + feed + accumulate
 
 
 def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:

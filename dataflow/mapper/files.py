@@ -15,8 +15,10 @@ from dataflow.ir.mapping import DIMS, Dim, MemoryMap, NetworkMapping, Placement,
 
 FORMAT = "mapping/1"
 
-Count = Annotated[int, Field(ge=0)]
-Size = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0, description="an integer from 0", examples=[0])]
+Size = Annotated[int, Field(ge=1, description="an integer from 1", examples=[1])]
+Slots = Annotated[int, Field(ge=0, le=15, description="an integer from 0 to 15", examples=[2])]
+Ports = Annotated[int, Field(ge=1, le=3, description="an integer from 1 to 3", examples=[1])]
 
 
 class _Strict(BaseModel):
@@ -26,12 +28,12 @@ class _Strict(BaseModel):
 class _Operand(_Strict):
     place: Literal["none", "resident", "stream", "both"]
     depth: Count = 0
-    slots: Annotated[int, Field(ge=0, le=15)] = 0
+    slots: Slots = 0
 
 
 class _Feed(_Strict):
     kind: Literal["flat", "fir"] = "flat"
-    ports: Annotated[int, Field(ge=1, le=3)] = 1
+    ports: Ports = 1
     fir_taps: Size = 1
     swap: bool = False
     group_pack: Size = 1
@@ -142,7 +144,7 @@ def load_mapping(path: Path) -> NetworkMapping:
     try:
         document = _Document.model_validate(data)
     except ValidationError as error:
-        raise schema_error(str(path), error) from None
+        raise schema_error(error, _Document, str(path)) from None
     return _mapping(document, str(path))
 
 

@@ -14,7 +14,7 @@ from dataflow.cost.axis import Ints, ceil_div, clipped_runs
 from dataflow.cost.dma import segment_cycles
 from dataflow.cost.feed import Feed, conflict_free_pitch
 from dataflow.cost.shape import LayerShape
-from dataflow.cost.weights import reduction_lines
+from dataflow.cost.weights import block_lines, reduction_lines
 from dataflow.ir.mapping import Dim
 from dataflow.mapper.grid import Plane
 
@@ -98,6 +98,10 @@ def _mask(plane: Plane, dims: frozenset[Dim], depth_dims: tuple[Dim, ...]) -> Ma
     valid = np.ones(len(plane.ip), dtype=bool)
     for dim in sorted(dims - set(depth_dims)):
         valid = valid & (trips[dim] == 1)
+    if plane.shape.batch > 1 and "b" not in depth_dims:
+        # A tile of all items may be cut along one dim only.
+        cut = sum(((trips[dim] > 1).astype(np.int64) for dim in depth_dims), start=0 * trips["b"])
+        valid = valid & (cut <= 1)
     return valid
 
 
@@ -342,8 +346,6 @@ def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> Rin
 
 
 def _one_k(plane: Plane, k: int, machine: Machine) -> int:
-    from dataflow.cost.weights import block_lines
-
     return block_lines(plane.shape, plane.feed, k, machine.rows)
 
 

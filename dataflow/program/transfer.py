@@ -150,8 +150,9 @@ def tiled(
     cols = _axis_loop(layer, tiling, box, "q", view.x_bytes, local.x_step, windowed)
     batch = Loop((box.batch,) * 2, NO_LEVEL, view.b_bytes, local.b_step)
     loops = [batch, rows, cols, chan]
-    while len(loops) > 1 and _joins(loops[-2], loops[-1]):
-        loops[-2:] = [_joined(loops[-2], loops[-1])]
+    for at in (2, 1, 0):
+        if _joins(loops[at], loops[at + 1]):
+            loops[at : at + 2] = [_joined(loops[at], loops[at + 1])]
     loops = [loop for loop in loops[:-1] if loop.count != (1, 1) or loop.steps] + loops[-1:]
     if len(loops) > 3:
         raise DataflowError(
@@ -199,15 +200,14 @@ def channel_loop(
 
 
 def _joins(outer: Loop, inner: Loop) -> bool:
-    """Whether two loops are one contiguous run in DRAM and in the tile."""
-    if inner.count[0] != inner.count[1] or inner.steps or inner.origin:
-        return False
+    """Whether two nested loops are one even run, in DRAM and in the tile."""
     span = inner.count[0]
+    if span != inner.count[1] or inner.steps or inner.origin:
+        return False
     if inner.size not in (UNBOUNDED, span):
         return False
-    return inner.dram == inner.local == 1 and (
-        (outer.dram == span and outer.local == span) or (outer.count == (1, 1) and not outer.steps)
-    )
+    even = outer.dram == inner.dram * span and outer.local == inner.local * span
+    return even or (outer.count == (1, 1) and not outer.steps)
 
 
 def _joined(outer: Loop, inner: Loop) -> Loop:
@@ -215,8 +215,8 @@ def _joined(outer: Loop, inner: Loop) -> Loop:
     return Loop(
         (outer.count[0] * span, outer.count[1] * span),
         outer.level,
-        1,
-        1,
+        inner.dram,
+        inner.local,
         outer.origin * span,
         {d: s * span for d, s in outer.steps.items()},
         outer.size if outer.size == UNBOUNDED else outer.size * span,

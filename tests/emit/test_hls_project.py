@@ -134,7 +134,8 @@ def test_no_machine_path_or_date_in_the_files(tmp_path: Path) -> None:
         if path.suffix != ".bin":
             text = path.read_text()
             assert str(tmp_path) not in text
-            assert not re.search(r"/home/|/root/|\b20\d\d-\d\d", text), path.name
+            assert str(Path.home()) not in text
+            assert not re.search(r"\b20\d\d-\d\d", text), path.name
 
 
 def printed(micro: MicroProgram, *, windowed: bool = False) -> str:

@@ -26,7 +26,6 @@ def nearest_single(value: Fraction) -> np.float32:
     """A rational number rounded to float32, nearest even, by comparing neighbours exactly."""
     with np.errstate(all="ignore"):
         guess = np.float32(float(value))
-    with np.errstate(all="ignore"):
         ends = singles([np.inf, -np.inf])
         candidates = [guess, *np.nextafter(guess, ends)]
     finite = [c for c in candidates if np.isfinite(c)]

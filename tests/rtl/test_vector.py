@@ -37,9 +37,9 @@ VECTOR = (
 FLAGS = (
     *("take", "acc_free", "i_free", "r_free", "out", "done", "op", "param", "busy"),
     *("stall_source", "stall_sink", "stall_param", "stall_act", "stall_depend", "idle"),
-    *("load_i", "load_r", "array", "store"),
+    *("load_i", "load_r", "array", "store", "write"),
 )
-RANDOM_SEEDS = range(6)
+RANDOM_SEEDS = range(9)
 OWN = {Event.VECTOR_ACC: "acc_free", Event.VECTOR_I: "i_free", Event.VECTOR_R: "r_free"}
 AGENTS = {
     Event.LOAD_I: "load_i",
@@ -98,8 +98,9 @@ class Bench:
             )
         )
 
-    def run(self, program: Program, busy: int = 0, seed: int = 1) -> Run:
-        plusargs = [*program.write(self.folder), f"+busy={busy}", f"+verilator+seed+{seed}"]
+    def run(self, program: Program, busy: int = 0, slow_params: int = 0, seed: int = 1) -> Run:
+        plusargs = [*program.write(self.folder), f"+busy={busy}", f"+slow_params={slow_params}"]
+        plusargs.append(f"+verilator+seed+{seed}")
         done = subprocess.run(
             [str(self.binary), *plusargs, "+verilator+rand+reset+2"],
             stdout=subprocess.PIPE,
@@ -117,15 +118,18 @@ class Bench:
         size = self.machine.act_bytes
         return Run(results[:-size].tobytes(), results[-size:], cycles)
 
-    def check(self, program: Program, busy: int = 0, seed: int = 1) -> Run:
+    def check(self, program: Program, busy: int = 0, slow_params: int = 0, seed: int = 1) -> Run:
         """Runs a program and compares everything that it wrote."""
-        run = self.run(program, busy, seed)
+        run = self.run(program, busy, slow_params, seed)
         assert run.dumped == program.dumped
         np.testing.assert_array_equal(run.act, program.act)
         tiles = [tile for item in program.tiles for tile in item]
         assert len(run.cycles["done"]) == len(program.instructions)
         assert len(run.cycles["op"]) == sum(tile.lines for tile in tiles)
         assert len(run.cycles["param"]) == sum(tile.params for tile in tiles)
+        assert len(run.cycles["write"]) == sum(tile.writes for tile in tiles)
+        for event, name in OWN.items():
+            assert len(run.cycles[name]) == sum(event in tile.release for tile in tiles), name
         assert len(run.cycles["out"]) == sum(tile.out for tile in tiles)
         kinds = [set(run.cycles[name]) for name in FLAGS if name.startswith("stall_")]
         kinds += [set(run.cycles["op"]), set(run.cycles["param"])]
@@ -192,10 +196,8 @@ def test_requantisation_by_hand(bench: Bench) -> None:
         {"op": Op.FMA, "a": Operand.S0, "a_float": 1, "b": Operand.K0, "c": Operand.MINUS_ZERO,
          "to_int": 1, "zero": -10, "lo": -10, "hi": 127, "sink": 1},
     )  # fmt: skip
-    fields = {
-        "trips": [1] * 6, "p_level": 7, "q_level": 7, "n_level": 7,
-        "p_count": [1, 1], "q_count": [3, 3], "blocks": [1, 1], "lanes": 2, "lanes_last": [2, 2],
-        "from_acc": 1, "bias": 1, "params": 1, "window_r": 1, "window_s": 1, "ops_final": 1,
+    fields = single_tile(3) | {
+        "from_acc": 1, "bias": 1, "params": 1, "ops_final": 1,
         "sink": {"enable": 1, "base": 100}, "sink_q": 2,
         "constants": [0x3F000000, *[0] * 7],
     }  # fmt: skip
@@ -213,6 +215,42 @@ def test_requantisation_by_hand(bench: Bench) -> None:
     assert run.cycles["op"] == [take + 6, take + 7, take + 8]
     assert run.cycles["acc_free"] == [take + 8]
     assert run.cycles["out"] == run.cycles["done"] == [take + 8 + 11]
+
+
+@pytest.mark.parametrize("points", [1, 7, 8, 9])
+def test_chain_of_dependent_operations(bench: Bench, points: int) -> None:
+    """x -> 2x -> 2x * 2x + 2x: each operand reads the result of the operation before."""
+    program = Program(bench.machine, np.random.default_rng(0), events=False)
+    program.act[:] = program.initial[0][:] = 0
+    program.initial[0][64 : 64 + points] = np.arange(points)
+    program.act[:] = program.initial[0]
+    last = {"sink": 1, "to_int": 1, "lo": -512, "hi": 511}
+    ops = (
+        {"op": Op.FMA, "a": Operand.S0, "a_float": 1, "b": Operand.K0, "c": 16, "write": 1},
+        {"op": Op.FMA, "a": 0, "b": 0, "c": 0, "depends": 1, **last},
+    )
+    fields = single_tile(points) | {
+        "first": {"tile": {"enable": 1, "base": 64}, "q_step": {"addr": 1}, "mode": 1},
+        "y_size": 1, "x_size": 1, "ops_final": 2,
+        "sink": {"enable": 1, "base": 1024}, "sink_q": 2,
+        "constants": [0x40000000, *[0] * 7],
+    }  # fmt: skip
+    instruction = Instruction(fields, ops)
+    program.tiles.append(program.model.run(instruction))
+    program.instructions.append(instruction)
+    run = bench.check(program)
+    want = [(4 * x * x + 2 * x) & 0xFF for x in range(points) for _ in range(2)]
+    assert run.act[1024 : 1024 + 2 * points].tolist() == want
+    assert run.cycles["op"][points] - run.cycles["op"][0] == max(points, 8)
+
+
+def single_tile(points: int) -> dict[str, Any]:
+    """Fields of an instruction with one tile of one block of two lanes."""
+    return {
+        "trips": [1] * 6, "p_level": 7, "q_level": 7, "n_level": 7, "window_r": 1, "window_s": 1,
+        "p_count": [1, 1], "q_count": [points] * 2, "blocks": [1, 1],
+        "lanes": 2, "lanes_last": [2, 2],
+    }  # fmt: skip
 
 
 def test_random_programs_cover_the_instruction_set() -> None:
@@ -237,9 +275,11 @@ def test_random_programs_cover_the_instruction_set() -> None:
 
 @pytest.mark.parametrize("seed", RANDOM_SEEDS)
 def test_random_programs_with_random_stalls(bench: Bench, seed: int) -> None:
-    run = bench.check(random_program(bench.machine, seed, 12), busy=30, seed=seed + 1)
+    program = random_program(bench.machine, seed, 12)
+    run = bench.check(program, busy=30, slow_params=(0, 90, 97)[seed % 3], seed=seed + 1)
     assert run.cycles["stall_source"]
     assert run.cycles["stall_act"]
+    assert seed % 3 == 0 or run.cycles["stall_param"]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -261,7 +301,8 @@ def test_cycles_with_events(bench: Bench, seed: int) -> None:
 def test_random_programs_on_the_built_in_machines(name: str, tmp_path: Path) -> None:
     bench = Bench(builtin(name), tmp_path)
     for seed in range(20):
-        bench.check(random_program(bench.machine, 1000 + seed, 12), busy=25, seed=seed + 1)
+        program = random_program(bench.machine, 1000 + seed, 12)
+        bench.check(program, busy=25, slow_params=90, seed=seed + 1)
         program = random_program(bench.machine, 2000 + seed, 6, slow=60)
         check_cycles(bench, program, bench.check(program))
 

@@ -53,7 +53,7 @@ class Tile:
     Attributes:
         waits: (event, value) that its start needs.
         issue: lines issued, waits for dependencies included.
-        lines: micro-operation lines; params: parameter lines.
+        lines: micro-operation lines; params: parameter lines; writes: lines sent to the sink.
         release: issue slot of the line behind which a source is free: acc, first, second.
         out: the output tile is complete behind this iteration.
     """
@@ -62,6 +62,7 @@ class Tile:
     issue: int = 0
     lines: int = 0
     params: int = 0
+    writes: int = 0
     release: dict[Event, int] = field(default_factory=dict)
     out: bool = False
 
@@ -256,6 +257,7 @@ class _Run:
                 registers[get("dst", 0)] = result
             if get("sink") and last and self.get("sink.enable"):
                 self.write(block, lanes, where, result)
+                self.tile.writes += n
         if final:  # sources that no operation reads are released with the tile's last line
             for event in (Event.VECTOR_I, Event.VECTOR_R):
                 self.final_release.setdefault(event, self.tile.issue - 1)
@@ -276,10 +278,11 @@ class _Run:
             parts = [act[spots + i].astype(np.uint32) << np.uint32(8 * i) for i in range(4)]
             word: U32 = parts[0] | parts[1] | parts[2] | parts[3]
             return word
-        codes = act[spots].astype(np.int64)
+        codes: I64 = act[spots].astype(np.int64)
         if self.get(f"{source}.signed"):
             codes -= (codes > 127) * 256
-        return (codes - signed(self.get(f"{source}.zero"), 10)).astype(np.uint32)
+        codes -= signed(self.get(f"{source}.zero"), 10)
+        return codes.astype(np.uint32)
 
     def first(self, block: int, numbers: range, where: I64, r: int, s: int) -> U32:
         get = self.get

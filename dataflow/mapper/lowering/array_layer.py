@@ -12,14 +12,21 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.ir.macs import contraction_operands, nominal_macs
-from dataflow.ir.mapping import Layer, MicroProgram, Stationary, View
+from dataflow.ir.mapping import Layer, MicroProgram, Stationary, Storage, View
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.epilogue import Operands, compile_epilogue, scalars
 from dataflow.mapper.lowering.groups import Group
 from dataflow.mapper.lowering.layout import split_operands
 from dataflow.mapper.lowering.points import NO_AXIS, Points, grid
-from dataflow.mapper.lowering.strides import Axis, Strided, axes_of, by_stride, strided
+from dataflow.mapper.lowering.strides import (
+    Axis,
+    Strided,
+    axes_of,
+    by_stride,
+    dim_strides,
+    strided,
+)
 
 Array = np.ndarray
 NO_PROGRAM = MicroProgram((), (), ())
@@ -33,6 +40,7 @@ class Window:
         out, tap: variables, or None when there is only one position or tap.
         size: positions of the tensor.
         step: bytes from position to position.
+        order: place of the dimension in the physical layout, outermost first.
     """
 
     out: str | None
@@ -42,6 +50,7 @@ class Window:
     pad: int
     size: int
     step: int
+    order: int
 
 
 @dataclass(frozen=True)
@@ -141,14 +150,14 @@ def _roles(
     n = tuple(v for v in kept if v in in_w and v not in in_x)
     if any(v not in in_x and v not in in_w for v in kept):
         raise CannotFuse("an output variable that neither factor has")
-    where, dims = _moving_strides(ctx, moving, reduced)
-    plain_sum: list[str] = []
+    where, storage = _moving_strides(ctx, moving, reduced)
+    plain_sum: dict[str, int] = {}
     windows: list[Window] = []
-    shape = ctx.cascade.tensors[moving.tensor].shape
-    for index, size, step in zip(moving.indices, shape, dims, strict=True):
-        window = _window(index, size, step, sizes, reduced, set(shared))
+    for dim, index in enumerate(moving.indices):
+        window = window_of(index, storage, dim, sizes, reduced, set(shared))
         if window is None:
-            plain_sum += [v for v in index.variables if v in reduced]
+            order = storage.layout.index(dim)
+            plain_sum |= {v: order for v in index.variables if v in reduced}
         else:
             windows.append(window)
     if reduced - set(plain_sum) - {w.tap for w in windows}:
@@ -160,10 +169,10 @@ def _roles(
             k.insert(0, v)
             run *= sizes[v]
         else:
-            windows.append(Window(None, v, 1, 1, 0, sizes[v], where.of(v)))
+            windows.append(Window(None, v, 1, 1, 0, sizes[v], where.of(v), plain_sum[v]))
     if len(windows) > 2:
         raise CannotFuse("more than two spatial dimensions")
-    windows.sort(key=lambda w: -w.step)
+    windows.sort(key=lambda w: w.order)
     in_window = {w.out for w in windows}
     plain = tuple(v for v in kept if v in in_x and v not in in_w and v not in in_window)
     return Roles(tuple(windows), tuple(k), n, shared, plain), where
@@ -185,8 +194,8 @@ def _depthwise(head: Einsum, moving: Access) -> set[str]:
 
 def _moving_strides(
     ctx: Context, moving: Access, reduced: set[str]
-) -> tuple[Strided, tuple[int, ...]]:
-    """Strides by variable and by dimension; a constant is laid out reduction innermost."""
+) -> tuple[Strided, Storage]:
+    """Strides by variable, and the storage; a constant is laid out reduction innermost."""
     if moving.tensor in ctx.cascade.constants:
         data = np.asarray(ctx.cascade.constants[moving.tensor])
         inner = [d for d, i in enumerate(moving.indices) if set(i.variables) & reduced]
@@ -196,21 +205,19 @@ def _moving_strides(
         storage = replace(ctx.storage[name], shape=data.shape, layout=tuple(order))
     else:
         storage = ctx.storage[moving.tensor]
-    where = strided(moving, storage)
-    from dataflow.mapper.lowering.strides import dim_strides
-
-    return replace(where, tensor=storage.alias_of or storage.name), dim_strides(storage)
+    return strided(moving, storage), storage
 
 
-def _window(
+def window_of(
     index: Affine,
-    size: int,
-    step: int,
+    storage: Storage,
+    dim: int,
     sizes: Mapping[str, int],
     reduced: set[str],
     shared: set[str],
 ) -> Window | None:
     """The window that an index is, or None when its variables can be walked apart."""
+    size, step = storage.shape[dim], dim_strides(storage)[dim]
     terms = [(v, c) for v, c in index.terms if sizes[v] > 1]
     taps = [(v, c) for v, c in terms if v in reduced]
     outs = [(v, c) for v, c in terms if v not in reduced]
@@ -230,6 +237,7 @@ def _window(
         -index.offset,
         size,
         step,
+        storage.layout.index(dim),
     )
 
 
@@ -307,7 +315,7 @@ def _one(
     p, q, batch = _place_plain(roles, batch, axes_of(
         by_stride(roles.plain, output, sizes), sizes, uses
     ))
-    window_p, window_q = _place_windows(roles.windows)
+    window_p, window_q = place_windows(roles.windows)
     if window_p is not None and window_p.out is not None:
         p = Axis((window_p.out,), sizes[window_p.out])
     if window_q is not None and window_q.out is not None:
@@ -329,7 +337,7 @@ def _one(
         p=p.size,
         q=q.size,
         n=n.size,
-        source=_source_view(points, where, window_p, window_q, group_axis.size * k.size),
+        source=window_view(points, where, window_p, window_q, group_axis.size * k.size),
         output=out_view,
         micro=NO_PROGRAM,
         taps_r=_taps(window_p, sizes),
@@ -374,7 +382,7 @@ def _place_plain(
     roles: Roles, batch: Axis, axes: list[Axis]
 ) -> tuple[Axis, Axis, Axis]:
     """Plain output axes on the point axes that windows leave free, innermost first."""
-    window_p, window_q = _place_windows(roles.windows)
+    window_p, window_q = place_windows(roles.windows)
     p = q = NO_AXIS
     rest = list(axes)
     if rest and (window_q is None or window_q.out is None) and (
@@ -390,7 +398,7 @@ def _place_plain(
     return p, q, batch
 
 
-def _place_windows(windows: tuple[Window, ...]) -> tuple[Window | None, Window | None]:
+def place_windows(windows: tuple[Window, ...]) -> tuple[Window | None, Window | None]:
     """(rows, columns): a single window stands on the columns."""
     if len(windows) == 2:
         return windows
@@ -407,15 +415,23 @@ def _scalar_zero(operand: Operand) -> int:
     return operand.zero
 
 
-def _source_view(
+def window_view(
     points: Points, where: Strided, rows: Window | None, cols: Window | None, channels: int
 ) -> View:
-    """The moving operand: windows by position, other axes by output point."""
+    """The first source: windows by position, other axes by output point.
+
+    An axis of one position gets the stride of a dense tensor: coordinates beyond it (padding)
+    must differ from those inside.
+    """
     b, p, q = points.b, points.p, points.q
-    x_bytes = cols.step if cols else q.stride(where) if q.size > 1 else channels
     x_size = cols.size if cols else q.size
-    y_bytes = rows.step if rows else p.stride(where) if p.size > 1 else x_size * x_bytes
+    x_bytes = channels
+    if x_size > 1:
+        x_bytes = cols.step if cols else q.stride(where)
     y_size = rows.size if rows else p.size
+    y_bytes = x_size * x_bytes
+    if y_size > 1:
+        y_bytes = rows.step if rows else p.stride(where)
     b_bytes = b.stride(where) if b.size > 1 else y_size * y_bytes
     offset = points.offset(where)
     for window in (rows, cols):

@@ -6,7 +6,7 @@ from math import gcd
 
 from dataflow.arch import Machine
 from dataflow.ir.isa import LEVELS
-from dataflow.ir.mapping import Layer, Tiling
+from dataflow.ir.mapping import Layer, Tiling, View
 from dataflow.mapper.lowering.passes import feed, passes
 from dataflow.mapper.lowering.tiles import (
     columns,
@@ -72,7 +72,10 @@ def _depths(layer: Layer, tiling: Tiling) -> list[str]:
             name == "second" or "k" in inside
         ):
             reasons.append(f"{name}: channels are cut inside groups that are not")
-        if layer.batch > 1 and "b" not in inside and len(set(inside) - {"b"}) > 1:
+        view = layer.source if name == "source" else _second_view(layer)
+        if layer.batch > 1 and "b" not in inside and view is not None and view.b_bytes and (
+            inside or not view.dense
+        ):
             reasons.append(f"{name}: b must be inside the depth of a tiled buffer")
     if tiling.sink == "stream" and not 1 <= tiling.sink_slots <= 15:
         reasons.append("a streamed sink needs 1 to 15 slots")
@@ -85,6 +88,12 @@ def _depths(layer: Layer, tiling: Tiling) -> list[str]:
     ]:
         reasons.append("the second source of the vector unit does not depend on k")
     return reasons
+
+
+def _second_view(layer: Layer) -> View | None:
+    if layer.stationary is not None and layer.stationary.view is not None:
+        return layer.stationary.view
+    return layer.second
 
 
 def _flat(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:

@@ -10,7 +10,13 @@ import numpy as np
 
 from dataflow.ir.expr import Access, Expr, accesses
 from dataflow.ir.mapping import Layer, View
-from dataflow.mapper.lowering.array_layer import NO_PROGRAM, Window, _place_windows, _window
+from dataflow.mapper.lowering.array_layer import (
+    NO_PROGRAM,
+    Window,
+    place_windows,
+    window_of,
+    window_view,
+)
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.epilogue import (
@@ -240,7 +246,7 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
         v for v in head.reduction.variables if v in reduced
     ] and head.reduction.order != "any":
         raise CannotFuse("a float sum in another order than the machine walks")
-    rows, cols = _place_windows(windows)
+    rows, cols = place_windows(windows)
     output = strided(group.output, ctx.storage[group.output.tensor])
     outs = {w.out for w in windows if w.out is not None}
     kept = by_stride([v for v in group.head.output.variables if sizes[v] > 1], output, sizes) \
@@ -263,21 +269,20 @@ def _windows(
     storage = ctx.storage[source.tensor]
     found: list[Window] = []
     padded = False
-    for index, size, step in zip(
-        source.indices, storage.shape, dim_strides(storage), strict=True
-    ):
-        window = _window(index, size, step, sizes, reduced, set())
+    for dim, index in enumerate(source.indices):
+        window = window_of(index, storage, dim, sizes, reduced, set())
         low, high = index.bounds(sizes)
-        padded = padded or low < 0 or high >= size
+        padded = padded or low < 0 or high >= storage.shape[dim]
         if window is not None:
             found.append(window)
             continue
+        step, order = dim_strides(storage)[dim], storage.layout.index(dim)
         for v, c in index.terms:
             if v in reduced:
-                found.append(Window(None, v, 1, 1, 0, sizes[v], step * c))
+                found.append(Window(None, v, 1, 1, 0, sizes[v], step * c, order))
     if len(found) > 2:
         raise CannotFuse("more than two spatial dimensions")
-    found.sort(key=lambda w: -w.step)
+    found.sort(key=lambda w: w.order)
     return tuple(found), padded
 
 
@@ -320,7 +325,9 @@ def _window_layers(
             scalars(group.expr, ctx.cascade, sizes),
             padded=padded,
         )
-        view = _window_view(points, where, rows, cols)
+        if points.channel_step(where) != 1:
+            raise CannotFuse("channels of a pooled tensor do not lie side by side")
+        view = window_view(points, where, rows, cols, chan.size)
         suffix = "".join(f"_{v}" for v in values)
         layer = _layer(
             ctx, group, points, epilogue, source, view, points.view(output, broadcast=False),
@@ -339,23 +346,3 @@ def _window_layers(
         )
         layers.append(ctx.attach(layer, points, epilogue, operands))
     return layers
-
-
-def _window_view(
-    points: Points, where: Strided, rows: Window | None, cols: Window | None
-) -> View:
-    c = points.chan.size
-    if c > 1 and points.channel_step(where) != 1:
-        raise CannotFuse("channels of a pooled tensor do not lie side by side")
-    x_size, x_bytes = (cols.size, cols.step) if cols else (1, c)
-    if rows is not None:
-        y_size, y_bytes = rows.size, rows.step
-    else:
-        y_size = points.p.size
-        y_bytes = points.p.stride(where) if y_size > 1 else x_size * x_bytes
-    b_bytes = points.b.stride(where) if points.b.size > 1 else y_size * y_bytes
-    offset = points.offset(where)
-    for window in (rows, cols):
-        if window is not None:
-            offset += window.pad * window.step
-    return View(where.tensor, (points.b.size, y_size, x_size, c), b_bytes, y_bytes, x_bytes, offset)

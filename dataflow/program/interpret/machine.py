@@ -62,7 +62,7 @@ def interpret(
         order = list(engines)
         if seed is not None:
             chance.shuffle(order)
-        moved = False
+        moved, before = False, state.progress()
         for unit in order:
             steps = 1 if seed is not None and chance.random() < 0.7 else 1 << 30
             while steps:
@@ -74,7 +74,8 @@ def interpret(
                 if not answer:
                     break
                 moved, steps = True, steps - 1
-        if not moved:
+        # An engine may retire an instruction and wait in the next one within a single step.
+        if not moved and state.progress() == before:
             waiting = ", ".join(
                 f"{u.name} has retired {state.done[u]} of {len(queues[u])}" for u in engines
             )

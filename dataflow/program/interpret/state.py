@@ -51,6 +51,11 @@ class State:
     read_bytes: int = 0
     write_bytes: int = 0
 
+    def progress(self) -> tuple[int, ...]:
+        """Sums of all counters that a wait can look at: equal when nothing has happened."""
+        kinds = (self.events, self.done, self.written, self.freed)
+        return tuple(sum(counter.values()) for counter in kinds)
+
     def reached(self, wait: Fields, t: int) -> bool:
         """The condition of a WAIT group for fire t."""
         if wait["event"] == Event.NONE:

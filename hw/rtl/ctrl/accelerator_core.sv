@@ -50,6 +50,10 @@ module accelerator_core
   localparam int unsigned Load = 32'(UnitLoad), Array = 32'(UnitArray), Vector = 32'(UnitVector),
                           Store = 32'(UnitStore);
 
+  // A job starts from the state after reset: ring pointers, event counters, accumulator halves.
+  logic engine_rst_n;
+  assign engine_rst_n = rst_ni && !start_i;
+
   // Program.
   logic                fetch_req_valid, fetch_req_ready, fetch_r_valid, fetch_r_ready, fetch_done;
   logic [AxiAddrW-1:0] fetch_req_addr;
@@ -126,7 +130,7 @@ module accelerator_core
 
   instr_queue #(.StructBits($bits(load_t))) u_load_queue (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .beat_valid_i   (beat_valid[Load]),
     .beat_ready_o   (beat_ready[Load]),
     .beat_data_i    (beat_data),
@@ -140,7 +144,7 @@ module accelerator_core
   );
   instr_queue #(.StructBits($bits(array_t))) u_array_queue (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .beat_valid_i   (beat_valid[Array]),
     .beat_ready_o   (beat_ready[Array]),
     .beat_data_i    (beat_data),
@@ -154,7 +158,7 @@ module accelerator_core
   );
   instr_queue #(.StructBits($bits(vector_t))) u_vector_queue (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .beat_valid_i   (beat_valid[Vector]),
     .beat_ready_o   (beat_ready[Vector]),
     .beat_data_i    (beat_data),
@@ -168,7 +172,7 @@ module accelerator_core
   );
   instr_queue #(.StructBits($bits(store_t))) u_store_queue (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .beat_valid_i   (beat_valid[Store]),
     .beat_ready_o   (beat_ready[Store]),
     .beat_data_i    (beat_data),
@@ -186,15 +190,11 @@ module accelerator_core
   logic [NumEvents-1:0][EventW-1:0] events_q;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
+    if (!engine_rst_n) begin
       events_q <= '0;
     end else begin
       for (int unsigned e = 0; e < NumEvents; e++) begin
-        if (start_i) begin
-          events_q[e] <= '0;
-        end else if (event_pulse[e]) begin
-          events_q[e] <= events_q[e] + 1'b1;
-        end
+        if (event_pulse[e]) events_q[e] <= events_q[e] + 1'b1;
       end
     end
   end
@@ -222,7 +222,7 @@ module accelerator_core
 
   act_mem #(.Clients(Clients)) u_act (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .feed_valid_i(feed_valid),
     .feed_addr_i (feed_addr),
     .feed_data_o (feed_data),
@@ -247,7 +247,7 @@ module accelerator_core
 
   load_engine u_load (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .tensors_base_i,
     .instr_valid_i  (instr_valid[Load]),
     .instr_i        (load_instr),
@@ -325,7 +325,7 @@ module accelerator_core
 
   array_engine u_array (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .instr_valid_i    (instr_valid[Array]),
     .instr_i          (array_instr),
     .instr_take_o     (instr_take[Array]),
@@ -391,7 +391,7 @@ module accelerator_core
 
   vector_engine u_vector (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .instr_valid_i      (instr_valid[Vector]),
     .instr_i            (vector_instr),
     .take_o             (instr_take[Vector]),
@@ -439,7 +439,7 @@ module accelerator_core
 
   store_engine u_store (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .tensors_base_i,
     .instr_valid_i(instr_valid[Store]),
     .instr_i      (store_instr),
@@ -508,18 +508,15 @@ module accelerator_core
   end
   assign idle_o = !running_q;
 
-  // Performance counters; those of the DMA engines are kept there, relative to ap_start here.
+  // Performance counters; the DMA engines keep their own.
   localparam int unsigned FirstVectorWait = 32'(CounterVectorWaitSource);
   logic [31:0] count_q [NumCounters];
   logic [63:0] macs_q;
-  logic [31:0] load_base_q [7], store_base_q [6];
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || start_i) begin
+    if (!engine_rst_n) begin
       for (int unsigned i = 0; i < NumCounters; i++) count_q[i] <= '0;
       macs_q <= '0;
-      for (int unsigned i = 0; i < 7; i++) load_base_q[i] <= load_counts[i];
-      for (int unsigned i = 0; i < 6; i++) store_base_q[i] <= store_counts[i];
     end else if (running_q) begin
       count_q[CounterCycles] <= count_q[CounterCycles] + 1;
       macs_q <= macs_q + 64'(macs);
@@ -541,19 +538,19 @@ module accelerator_core
     counters_o = count_q;
     counters_o[CounterMacsLow]       = macs_q[31:0];
     counters_o[CounterMacsHigh]      = macs_q[63:32];
-    counters_o[CounterLoadBeats]     = load_counts[0] - load_base_q[0];
-    counters_o[CounterLoadBytes]     = load_counts[1] - load_base_q[1];
-    counters_o[CounterLoadWaitRing]  = load_counts[2] - load_base_q[2];
-    counters_o[CounterLoadWaitEvent] = load_counts[3] - load_base_q[3];
-    counters_o[CounterLoadWaitBus]   = load_counts[4] - load_base_q[4];
-    counters_o[CounterLoadWaitData]  = load_counts[5] - load_base_q[5];
-    counters_o[CounterLoadWaitAct]   = load_counts[6] - load_base_q[6];
-    counters_o[CounterStoreBeats]     = store_counts[0] - store_base_q[0];
-    counters_o[CounterStoreBytes]     = store_counts[1] - store_base_q[1];
-    counters_o[CounterStoreWaitEvent] = store_counts[2] - store_base_q[2];
-    counters_o[CounterStoreWaitBus]   = store_counts[3] - store_base_q[3];
-    counters_o[CounterStoreWaitAct]   = store_counts[4] - store_base_q[4];
-    counters_o[CounterStoreWaitWrite] = store_counts[5] - store_base_q[5];
+    counters_o[CounterLoadBeats]     = load_counts[0];
+    counters_o[CounterLoadBytes]     = load_counts[1];
+    counters_o[CounterLoadWaitRing]  = load_counts[2];
+    counters_o[CounterLoadWaitEvent] = load_counts[3];
+    counters_o[CounterLoadWaitBus]   = load_counts[4];
+    counters_o[CounterLoadWaitData]  = load_counts[5];
+    counters_o[CounterLoadWaitAct]   = load_counts[6];
+    counters_o[CounterStoreBeats]     = store_counts[0];
+    counters_o[CounterStoreBytes]     = store_counts[1];
+    counters_o[CounterStoreWaitEvent] = store_counts[2];
+    counters_o[CounterStoreWaitBus]   = store_counts[3];
+    counters_o[CounterStoreWaitAct]   = store_counts[4];
+    counters_o[CounterStoreWaitWrite] = store_counts[5];
     counters_o[CounterErrors]         = {28'b0, fetch_error, write_error, read_error};
   end
 

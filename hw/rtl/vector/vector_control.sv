@@ -305,8 +305,8 @@ module vector_control
     line_o.take_b = op_i.first_b && in_body && window_first;
     line_o.use_s0 = uses_s0 && !emit_param;
     line_o.use_s1 = uses_s1 && !emit_param;
-    line_o.outside = !instr_i.from_acc
-                     && (y[23] || x[23] || y >= instr_i.y_size || x >= instr_i.x_size);
+    // Negative coordinates are beyond any size when read as unsigned.
+    line_o.outside = !instr_i.from_acc && (y >= instr_i.y_size || x >= instr_i.x_size);
     line_o.acc_read = line_o.use_s0 && instr_i.from_acc;
     line_o.acc_half = tile_q.acc_half;
     line_o.acc_line = acc_q;

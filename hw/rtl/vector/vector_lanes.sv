@@ -380,6 +380,7 @@ module vector_lanes
     if (valid_q[WriteStage] && write.op.write && !write.param) regfile_q[write_line] <= result;
   end
 
+`ifndef SYNTHESIS
   // Simulation check only: the program builder sets `depends` where it is needed.
   function automatic logic reads(
     input logic [3:0] operation, input logic take_b, input logic [4:0] a_selector,
@@ -405,5 +406,6 @@ module vector_lanes
       end
     end
   end
+`endif
 
 endmodule

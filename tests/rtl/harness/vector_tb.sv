@@ -1,8 +1,8 @@
 // Runs a program of vector instructions on the engine; everything around it is played from files.
 //
 // Plusargs: +program, +act, +acc, +load_i, +load_r, +array, +store, +params, +results, +log = FILE;
-// +instructions=N; +busy=P refuses activation reads and delays beats and parameter lines with
-// probability P percent; +limit=CYCLES.
+// +instructions=N; +busy=P refuses activation reads and delays beats with probability P percent,
+// +slow_params=P parameter lines; +limit=CYCLES.
 // +act is an image of the activation memory, +acc of both accumulator halves. An agent file is a
 // list of steps: words {event, value, delay, address, bytes}, then the data. An agent waits until
 // counter[event] >= value, then `delay` cycles, moves the data, and counts its own event. The
@@ -32,7 +32,7 @@ module vector_tb
   logic [NumEvents-1:0][EventW-1:0] counters, counters_d, counted;
   logic [EventW-1:0] played [NumEvents];
   logic [23:0] p_written, p_freed;
-  int unsigned busy, instructions, limit;
+  int unsigned busy, slow_params, instructions, limit;
   int results, log_file;
 
   // Program.
@@ -148,7 +148,7 @@ module vector_tb
   end
 
   assign flags = {
-    13'b0,
+    12'b0, wr_valid,  // 19
     counters[EventStoreFree] != counters_d[EventStoreFree],  // 18: visible from this cycle on
     counters[EventArrayAcc] != counters_d[EventArrayAcc],    // 17
     counters[EventLoadR] != counters_d[EventLoadR],          // 16
@@ -168,7 +168,7 @@ module vector_tb
       if (done && 16'(counters[EventVectorDone]) != done_layer) begin
         $fatal(1, "layer %0d retires, not %0d", done_layer, counters[EventVectorDone]);
       end
-      if (flags[18:15] != '0 || flags[13:0] != '0) $fwrite(log_file, "%u%u", cycle, flags);
+      if (flags[19:15] != '0 || flags[13:0] != '0) $fwrite(log_file, "%u%u", cycle, flags);
       if (cycle == limit) $fatal(1, "%0d instructions done in %0d cycles",
                                  counters[EventVectorDone], cycle);
     end else begin
@@ -222,14 +222,14 @@ module vector_tb
     automatic int file = open("params", "rb");
     automatic logic [31:0] word;
     while (read_word(file, word) == 4) begin
-      pause();
+      while ($urandom_range(99) < slow_params) tick();
       while (32'(p_written - p_freed) >= ParamLines) tick();
       for (int unsigned c = 0; c < Cols; c++) begin
         ring[32'(p_written) % ParamLines][c] = word;
         if (c != Cols - 1) void'(read_word(file, word));
       end
       p_written = p_written + 1;
-      if (busy != 0) tick();
+      if (slow_params != 0) tick();
     end
   endtask
 
@@ -265,6 +265,7 @@ module vector_tb
     automatic logic [31:0] word;
     automatic logic [7:0] code;
     if (!$value$plusargs("busy=%d", busy)) busy = 0;
+    if (!$value$plusargs("slow_params=%d", slow_params)) slow_params = 0;
     if (!$value$plusargs("instructions=%d", instructions)) $fatal(1, "+instructions is missing");
     if (!$value$plusargs("limit=%d", limit)) limit = 1000000;
     results = open("results", "wb");
