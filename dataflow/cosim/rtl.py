@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import fcntl
 import hashlib
 import json
 import os
@@ -75,13 +77,19 @@ def model_of(sources: Sequence[Path], machine: Machine, mem_bytes_log2: int, wav
 
 
 def build(model: Model) -> float:
-    """Builds the simulator unless the cache holds it; returns CPU-independent wall seconds."""
+    """Builds the simulator unless the cache holds it; returns wall seconds.
+
+    A lock beside the folder keeps processes that want the same simulator from building it at once.
+    """
     start = time.monotonic()
     done = model.build_dir / "complete"
-    if not done.exists():
-        shutil.rmtree(model.build_dir, ignore_errors=True)
-        build_cocotb(model)
-        done.touch()
+    model.build_dir.parent.mkdir(parents=True, exist_ok=True)
+    with model.build_dir.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(model.build_dir, ignore_errors=True)
+            build_cocotb(model)
+            done.touch()
     return time.monotonic() - start
 
 

@@ -52,8 +52,7 @@ def max_pool(ctx: Context, node: Node) -> None:
     if any(t.empty for t in taps):
         raise UnsupportedError("some window lies wholly in the padding", "use less padding")
     y = _windowed(ctx, node, node.outputs[0], x, taps, "max", x.dtype, lambda e: e, "any")
-    sources = y.sources | {node.index}
-    ctx.define(node, replace(y, quant=x.quant, chain=chain, sources=sources))
+    ctx.define(node, replace(y, quant=x.quant, chain=chain))
 
 
 def average_pool(ctx: Context, node: Node) -> None:

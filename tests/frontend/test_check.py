@@ -22,7 +22,10 @@ def test_rows_of_a_region() -> None:
 
 
 def test_float_work_inside_a_quantised_model_is_shown() -> None:
-    constants = {"s": np.asarray(np.float32(0.1)), "z": np.asarray(np.int8(0))}
+    constants: dict[str, np.ndarray] = {
+        "s": np.asarray(np.float32(0.1)),
+        "z": np.asarray(np.int8(0)),
+    }
     proto = models.model(
         [
             models.node("DequantizeLinear", ["x", "s", "z"], ["f"]),

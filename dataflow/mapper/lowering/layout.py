@@ -76,9 +76,11 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
     reduced = set(einsum.reduction.variables)
     found = []
     columns = set(stationary.variables) - set(moving.variables) - reduced
+    groups = frozenset(set(moving.variables) & set(stationary.variables) - reduced)
     out_dims = _dims(einsum.output, columns, pure=False)
     found.append(Wish(at, einsum.output.tensor, out_dims, True, True))
-    found.append(Wish(at, moving.tensor, _dims(moving, reduced, pure=True), True, False))
+    in_dims = _dims(moving, reduced, pure=True, groups=groups)
+    found.append(Wish(at, moving.tensor, in_dims, True, False))
     if stationary.tensor not in cascade.constants:
         rows = _dims(stationary, reduced, pure=True)
         cols = _dims(stationary, columns, pure=True)
@@ -109,24 +111,19 @@ def split_operands(cascade: Cascade, einsum: Einsum) -> tuple[Access, Access]:
     return first, second
 
 
-def _dims(access: Access, variables: set[str], *, pure: bool) -> tuple[int, ...]:
-    """Dimensions indexed by ``variables`` (pure: by nothing outside them but group offsets)."""
+def _dims(
+    access: Access, variables: set[str], *, pure: bool, groups: frozenset[str] = frozenset()
+) -> tuple[int, ...]:
+    """Dimensions indexed by ``variables`` (pure: by nothing outside them but ``groups``)."""
     found = []
     for dim, index in enumerate(access.indices):
         own = set(index.variables)
         if not own & variables:
             continue
-        if pure and own - variables and not _group_offset(index, variables):
+        if pure and own - variables - groups:
             continue
         found.append(dim)
     return tuple(found)
-
-
-def _group_offset(index: Affine, variables: set[str]) -> bool:
-    """g * Cg + c: the other variable steps over whole blocks, with no padding."""
-    inner = [c for v, c in index.terms if v in variables]
-    outer = [c for v, c in index.terms if v not in variables]
-    return index.offset == 0 and inner == [1] and len(outer) == 1 and outer[0] > 1
 
 
 def _window_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:

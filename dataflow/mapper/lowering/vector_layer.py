@@ -8,6 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from dataflow.evaluate.space import Space, evaluate_expr
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Tensor
 from dataflow.ir.expr import Access, Expr, accesses
 from dataflow.ir.mapping import Layer, View
 from dataflow.mapper.lowering.array_layer import (
@@ -53,7 +56,8 @@ def vector_layers(ctx: Context, group: Group) -> list[Layer]:
     kept = by_stride([v for v in sizes if sizes[v] > 1], output, sizes)
     sources = _sources(ctx, expr)
     if not sources:
-        sources = [_constant_source(ctx, expr)]
+        expr = _computed(ctx, group, sizes)
+        sources = [expr]
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
     dense = axes_of(kept, sizes, uses)
     if len(dense) <= 1 and not _numbers(ctx, expr, sources):
@@ -67,13 +71,24 @@ def _sources(ctx: Context, expr: Expr) -> list[Access]:
     return list(dict.fromkeys(a for a in found if a.tensor not in ctx.cascade.constants))
 
 
-def _constant_source(ctx: Context, expr: Expr) -> Access:
-    """A byte constant as the first source, when no activation is read."""
-    for access in accesses(expr):
-        dtype = ctx.cascade.tensors[access.tensor].dtype
-        if access.indices and dtype.is_int and dtype.bits == 8:
-            return access
-    raise CannotFuse("it reads no 8-bit tensor")
+def _computed(ctx: Context, group: Group, sizes: Sizes) -> Access:
+    """An expression of constants alone, computed now, as a constant of codes."""
+    names = list(group.output.variables)
+    value, _ = evaluate_expr(
+        group.expr, ctx.cascade.constants, Space({v: (0, sizes[v]) for v in names})
+    )
+    dtype = ctx.cascade.tensors[group.output.tensor].dtype
+    shape = tuple(sizes[v] for v in names) or (1,)
+    data = np.broadcast_to(value, shape).astype(dtype.numpy)
+    name = ctx.fresh(f"{group.name}_value")
+    ranks = tuple(v.upper() for v in names)
+    tensor = Tensor(name, ranks, shape, dtype, "weight", label=name)
+    ctx.cascade = replace(
+        ctx.cascade,
+        tensors={**ctx.cascade.tensors, name: tensor},
+        constants={**ctx.cascade.constants, name: data},
+    )
+    return Access(name, tuple(Affine.of(v) for v in names) or (Affine.of(0),))
 
 
 def _where(ctx: Context, access: Access, order: Sequence[str], sizes: Sizes) -> Strided:
@@ -85,10 +100,27 @@ def _where(ctx: Context, access: Access, order: Sequence[str], sizes: Sizes) -> 
 
 def _numbers(ctx: Context, expr: Expr, sources: list[Access]) -> bool:
     """Whether the expression reads constants that are no scalars and no source."""
-    return any(
-        a.indices and a.tensor in ctx.cascade.constants and a not in sources
+    return bool(_constants(ctx, expr, sources))
+
+
+def _constants(ctx: Context, expr: Expr, sources: list[Access]) -> list[Access]:
+    """Constants that are no scalars and no source."""
+    found = [
+        a
         for a in accesses(expr)
-    )
+        if a.indices and a.tensor in ctx.cascade.constants and a not in sources
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _numbering(access: Access, order: list[str], sizes: Sizes) -> Strided:
+    """Strides of a constant once it is laid out in the order of the output."""
+    strides, step = {}, 1
+    for v in reversed(order):
+        if v in access.variables:
+            strides[v] = step
+            step *= sizes[v]
+    return Strided(access.tensor, strides, 0)
 
 
 def _flat(
@@ -203,6 +235,7 @@ def _split(
 ) -> list[Layer]:
     """Channels on lanes where all operands allow it, else one lane."""
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
+    uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
     reasons = []
     for lanes in ([1, 0] if kept else [0]):
         chan = Axis((kept[-1],), sizes[kept[-1]]) if lanes else NO_AXIS

@@ -70,7 +70,7 @@ def _group(
 
 SIZES = _group(
     "rows line shift banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
-    " read_latency write_latency strip latency write_stage table_beats"
+    " read_latency write_latency strip latency write_stage"
 )
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group(

@@ -19,7 +19,7 @@ from dataflow.program.timing.vector import FRONT_STAGES, IDLE, RUN, UNIT
 
 USES_S0, USES_S1, DEPENDS, SINKS = 1, 2, 4, 8  # of a micro-operation
 FIRST_OP, OPS, LAST_S0, LAST_S1 = range(2, 6)  # of a program
-WRITES, ADDRESS, COMPLETES, FINISHES = range(4)  # of a line on its way to the write
+WRITES, ADDRESS, COMPLETES, FINISHES = range(4)  # of a line on its way (finishes: layer + 1)
 MASK = (1 << 24) - 1
 SIGN = 1 << 23
 
@@ -44,13 +44,14 @@ def vector_wants(w: Record) -> None:
 
 
 @compiled
-def write(w: Record, layer: int, trace: Table) -> None:
+def write(w: Record, trace: Table) -> None:
     """The line in the write stage."""
     entry, coming = w.issue.pipe[w.now % PIPE], w.coming
     if entry[COMPLETES]:
         coming[VECTOR_OUT] += 1
     if entry[FINISHES]:
         coming[VECTOR_DONE] += 1
+        layer = entry[FINISHES] - 1
         trace[w.retired, 0], trace[w.retired, 1], trace[w.retired, 2] = UNIT, layer, w.now
         w.retired += 1
     entry[:] = 0
@@ -119,7 +120,7 @@ def send(w: Record, c: Record, flags: int, once: bool, program: Table, done: boo
     i.releases_first = last and k.op == program[LAST_S0] and t.releases_first
     i.releases_second = last and k.op == program[LAST_S1] and t.releases_second
     i.releases_out = done and t.releases_out
-    i.ends = done and t.ends
+    i.ends = c.header.layer + 1 if done and t.ends else 0
 
 
 @compiled

@@ -2,7 +2,7 @@
 //
 // Plusargs: +program, +act, +acc, +load_i, +load_r, +array, +store, +params, +results, +log = FILE;
 // +instructions=N; +busy=P refuses activation reads and delays beats with probability P percent,
-// +slow_params=P parameter lines; +limit=CYCLES.
+// +slow_params=P parameter lines, P in per mille; +limit=CYCLES.
 // +act is an image of the activation memory, +acc of both accumulator halves. An agent file is a
 // list of steps: words {event, value, delay, address, bytes}, then the data. An agent waits until
 // counter[event] >= value, then `delay` cycles, moves the data, and counts its own event. The
@@ -222,7 +222,7 @@ module vector_tb
     automatic int file = open("params", "rb");
     automatic logic [31:0] word;
     while (read_word(file, word) == 4) begin
-      while ($urandom_range(99) < slow_params) tick();
+      while ($urandom_range(999) < slow_params) tick();
       while (32'(p_written - p_freed) >= ParamLines) tick();
       for (int unsigned c = 0; c < Cols; c++) begin
         ring[32'(p_written) % ParamLines][c] = word;
