@@ -45,6 +45,7 @@ COLUMNS = (
     "cycles",  # of the layer when its ends overlap with its neighbours
     "serial",  # when its successor waits for its last tile
     "bus",  # DRAM bus cycles of everything read
+    "paced",  # from the first weights being requested to the end, if nothing was loaded ahead
     "buffer",  # bytes of stream buffers
     "withheld",  # resident output bytes that come only with the last outer iteration
     "need",  # leading resident source bytes that the first tile reads
@@ -253,14 +254,19 @@ def _costs(
     bus = ring.total + 4 * params.total
     dram, bus_act, lead, buffer = bus * machine.line_bytes, zero, zero, zero
     cycles = busy
+    turn = machine.dram_read_latency + lat.load_first + lat.load_write + lat.array_drain
+    turn += machine.rows if shape.kind == "array" else machine.vector_latency
+    again = np.where(ring.scopes > 1, ring.total, 0)
     for axis, traffic in enumerate((source, second)):
         if traffic is None:
             continue
         slots = _slot_axis(axis)
         valid = valid & traffic.valid & ((slots == 1) | (traffic.fires >= slots))
         bus_act = bus_act + traffic.cycles
-        latency = traffic.fires * (machine.dram_read_latency + lat.load_first + lat.load_write)
-        cycles = np.maximum(cycles, -(-(busy + traffic.cycles + latency) // slots))
+        # A slot is taken from the request of its tile until the compute unit releases it; the
+        # load engine works in order, so weights that are loaded again come in between.
+        latency = traffic.fires * turn
+        cycles = np.maximum(cycles, -(-(busy + traffic.cycles + again + latency) // slots))
         buffer = buffer + slots * traffic.tile_bytes
         dram = dram + traffic.bytes
         lead = lead + traffic.tile_cycles
@@ -291,8 +297,12 @@ def _costs(
     if not mode.keep:
         cycles, tail = cycles + (tail if mode.tail else zero), zero
     withheld, need = _overlap(plane, order)
+    # The first parameters come behind the first weights, and until then two accumulator halves
+    # are all that the array can fill.
+    late = np.maximum(0, busy - 2 * work.array_first) if shape.param_lines else zero
+    paced = np.maximum(bus + bus_act, ring.lines + late)
     columns = (
-        cycles, cycles + tail, bus + bus_act, buffer, withheld if mode.keep else zero,
+        cycles, cycles + tail, bus + bus_act, paced, buffer, withheld if mode.keep else zero,
         need if mode.source == "resident" else zero, dram, _energy(plane, machine, dram),
         fires(order, len(order), plane.trips()),
     )

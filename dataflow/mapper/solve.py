@@ -115,7 +115,7 @@ class _Model:
         model, problem = self.model, self.problem
         count = len(problem.options)
         most = sum(max(o.candidate["serial"] for o in options) for options in problem.options)
-        bus_most = sum(max(o.candidate["bus"] for o in options) for options in problem.options)
+        bus_most = sum(max(o.candidate["paced"] for o in options) for options in problem.options)
         most = 2 * (most + bus_most) + problem.overhead
         ends = [model.new_int_var(0, most, f"end{i}") for i in range(count)]
         buses = [self._column(i, "bus") for i in range(count)]
@@ -130,9 +130,10 @@ class _Model:
                 size = problem.waits[i]
                 late = self._column(i + 1, "need") + self._column(i, "withheld")
                 model.add(late <= size).only_enforce_if(~waits)
-            total: cp_model.LinearExprT = 0
+            total = self._column(i, "paced")
             for j in range(i, -1, -1):
-                total = total + buses[j]
+                if j < i:
+                    total = total + buses[j]
                 before = ends[j - 1] if j else 0
                 ahead = self.machine.wbuf_lines if j else 0
                 model.add(ends[i] >= before + total - ahead)

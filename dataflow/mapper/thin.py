@@ -27,6 +27,7 @@ def clusters(candidates: Sequence[Candidate], capacity: int, most: int = CLUSTER
     need = max(1.0, float(costs[:, COLUMN["need"]].max(initial=0.0)))
     scale = np.empty(CRITERIA)
     scale[COLUMN["cycles"]] = scale[COLUMN["serial"]] = scale[COLUMN["bus"]] = quick / 100
+    scale[COLUMN["paced"]] = quick / 100
     scale[COLUMN["buffer"]] = capacity / 32
     scale[COLUMN["withheld"]], scale[COLUMN["need"]] = data / 4, need / 4
     scaled = costs / scale

@@ -142,7 +142,7 @@ def test_all_unsupported_operators_are_listed(
     )
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("n", TensorProto.INT64, None))
     message = refused(capsys, tmp_path, saved(tmp_path, proto))
-    assert message.startswith("error: m.onnx: has 2 unsupported operators:\n")
+    assert "has 2 unsupported operators:\n" in message
     assert "\n  'first'  Erf  [1, 5, 6, 6]: no lowering for this operator; replace it" in message
     assert "\n  'second'  NonZero" in message
     assert "export without data-dependent shapes" in message

@@ -154,7 +154,7 @@ def _roles(
     plain_sum: dict[str, int] = {}
     windows: list[Window] = []
     for dim, index in enumerate(moving.indices):
-        window = window_of(index, storage, dim, sizes, reduced, set(shared))
+        window = window_of(index, storage, dim, sizes, reduced, set(shared), split=True)
         if window is None:
             order = storage.layout.index(dim)
             plain_sum |= {v: order for v in index.variables if v in reduced}
@@ -215,8 +215,13 @@ def window_of(
     sizes: Mapping[str, int],
     reduced: set[str],
     shared: set[str],
+    *,
+    split: bool,
 ) -> Window | None:
-    """The window that an index is, or None when its variables can be walked apart."""
+    """The window that an index is, or None when its variables can be walked apart.
+
+    ``split``: walk the blocks of a contiguous dimension apart where they do not overlap.
+    """
     size, step = storage.shape[dim], dim_strides(storage)[dim]
     terms = [(v, c) for v, c in index.terms if sizes[v] > 1]
     taps = [(v, c) for v, c in terms if v in reduced]
@@ -225,6 +230,9 @@ def window_of(
     inside = low >= 0 and high < size
     if inside and (not taps or not outs or all(v in shared for v, _ in outs)):
         return None
+    apart = sum(c * (sizes[v] - 1) for v, c in taps) < min((c for _, c in outs), default=0)
+    if inside and apart and step == 1 and split:
+        return None  # blocks of contiguous reduction: a reshaped matrix
     if len(taps) > 1 or len(outs) > 1 or any(v in shared for v, _ in outs):
         raise CannotFuse("an index that is no window")
     if any(c < 1 for _, c in terms):

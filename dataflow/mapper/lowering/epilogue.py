@@ -189,7 +189,9 @@ def compile_window(
     # Values of the body are not known outside it: the final part runs once.
     compiler.known = {operands.reduced: Value(own, value.is_float)}
     for access in accesses(expr):
-        if access != operands.reduced and operands.leaf(access).kind == "s0":
+        if access == operands.reduced or not access.indices:
+            continue
+        if operands.leaf(access).kind == "s0":
             raise CannotFuse("the windowed source is read outside the window")
     zeros = dict(compiler.zeros)
     compiler.fold_zero_points(expr)

@@ -303,7 +303,7 @@ def _windows(
     found: list[Window] = []
     padded = False
     for dim, index in enumerate(source.indices):
-        window = window_of(index, storage, dim, sizes, reduced, set())
+        window = window_of(index, storage, dim, sizes, reduced, set(), split=False)
         low, high = index.bounds(sizes)
         padded = padded or low < 0 or high >= storage.shape[dim]
         if window is not None:

@@ -394,7 +394,7 @@ module vector_lanes
   endfunction
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[SelectStage] && !select.param) begin
+    if (rst_ni && valid_q[SelectStage] && !select.param) begin
       for (int unsigned s = SelectStage + 1; s < WriteStage; s++) begin
         if (valid_q[s] && pipe_q[s].op.write && !pipe_q[s].param
             && pipe_q[s].line == select.line
