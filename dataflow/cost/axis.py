@@ -1,4 +1,4 @@
-"""Tile sizes of an axis and what tiles of it touch: all exact integers, ragged last tiles included."""
+"""Tile sizes of an axis and what tiles of it touch: exact integers, ragged tiles included."""
 
 from __future__ import annotations
 
@@ -27,11 +27,6 @@ def tile_sizes(extent: int) -> tuple[int, ...]:
         trips = (extent - 1) // (size - 1) + 1 if size > 1 else extent
     sizes.add(1)
     return tuple(sorted(sizes))
-
-
-def window(points: int | Ints, stride: int, taps: int, dilation: int) -> int | Ints:
-    """Source positions from the first to the last that `points` neighbouring outputs read."""
-    return (points - 1) * stride + (taps - 1) * dilation + 1
 
 
 def clipped_runs(

@@ -6,13 +6,13 @@ they were made from. Lines are those of `Machine`; see `docs/design/machine.md` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 
 from dataflow.arch import Machine
 from dataflow.cost.feed import flat_passes
-from dataflow.ir.isa import MICRO_OP, Field, Operand, Unit
+from dataflow.ir.isa import MICRO_OP, Field, Operand, Unit, Value
 from dataflow.ir.program import Instruction, LayerCounts, Program
 
 NO_LEVEL = 7
@@ -85,10 +85,9 @@ def _numbers(value: object) -> Sequence[int]:
 
 
 def _corners(
-    fields_: object, levels: Sequence[str], counts: Sequence[str]
+    fields_: Mapping[str, Value], levels: Sequence[str]
 ) -> Iterator[tuple[int, tuple[int, ...]]]:
     """(times, index of the full (0) or last (1) size of each count) over all tile iterations."""
-    assert isinstance(fields_, dict)
     trips = _numbers(fields_["trips"])
     own = [_number(fields_[level]) for level in levels]
     used = sorted({at for at in own if at < NO_LEVEL})
@@ -101,14 +100,14 @@ def _corners(
 
 
 def _array(instruction: Instruction, machine: Machine) -> Accesses:
-    f = dict(instruction.fields)
+    f = instruction.fields
     p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
     blocks, segment = _numbers(f["blocks"]), _numbers(f["segment"])
     zero, ring = _number(f["w_zero_lines"]), _number(f["w_source"]) == 0
     total = Accesses()
     levels = ("p_level", "q_level", "n_level", "k_level")
     first_k = _first_share(f)
-    for times, (ip, iq, ib, ik) in _corners(f, levels, ()):
+    for times, (ip, iq, ib, ik) in _corners(f, levels):
         for lines, ports, taps in _passes(f, segment[ik], machine.rows):
             steps = p[ip] * ((q[iq] - 1) * _number(f["fir_stride"]) + taps)
             if not _number(f["fir"]):
@@ -122,21 +121,21 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
                 acc_reads=points,
                 acc_writes=points,
             )
-        # The first pass of the first k tile overwrites: it does not read.
+    # The first pass of the first k tile overwrites: it does not read.
     outputs = sum(
         times * blocks[ib] * p[ip] * q[iq]
-        for times, (ip, iq, ib, _) in _corners(f, levels, ())
+        for times, (ip, iq, ib, _) in _corners(f, levels)
     )
     return total + Accesses(acc_reads=-(outputs // first_k))
 
 
-def _first_share(f: dict[str, object]) -> int:
+def _first_share(f: Mapping[str, Value]) -> int:
     """Trips of k: one of so many iterations overwrites the accumulators."""
     level = _number(f["k_level"])
     return _numbers(f["trips"])[level] if level < NO_LEVEL else 1
 
 
-def _passes(f: dict[str, object], segment: int, rows: int) -> Iterator[tuple[int, int, int]]:
+def _passes(f: Mapping[str, Value], segment: int, rows: int) -> Iterator[tuple[int, int, int]]:
     """(weight lines, ports, taps) of each pass."""
     taps_a, taps_b = _number(f["taps_a"]), _number(f["taps_b"])
     ports, run = _number(f["ports"]), _number(f["fir_taps"])
@@ -151,7 +150,7 @@ def _passes(f: dict[str, object], segment: int, rows: int) -> Iterator[tuple[int
 
 
 def _vector(instruction: Instruction) -> Accesses:
-    f = dict(instruction.fields)
+    f = instruction.fields
     p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
     blocks, lanes = _numbers(f["blocks"]), _number(f["lanes"])
     last_lanes = _numbers(f["lanes_last"])
@@ -170,7 +169,7 @@ def _vector(instruction: Instruction) -> Accesses:
         at += count
     from_acc, params = _number(f["from_acc"]), _number(f["params"])
     total = Accesses()
-    for times, (ip, iq, ib) in _corners(f, ("p_level", "q_level", "n_level"), ()):
+    for times, (ip, iq, ib) in _corners(f, ("p_level", "q_level", "n_level")):
         points = times * p[ip] * q[iq]
         lines = points * blocks[ib]
         used_lanes = points * ((blocks[ib] - 1) * lanes + last_lanes[ib])

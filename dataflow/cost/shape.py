@@ -1,4 +1,4 @@
-"""What a layer's cost depends on: its geometry without names, so that equal layers are costed once."""
+"""What a layer's cost depends on: its geometry without names; equal layers are costed once."""
 
 from __future__ import annotations
 

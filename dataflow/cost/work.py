@@ -118,7 +118,9 @@ def work(
         (np.where(q_rest > 0, p_full, 0), grid.p, q_rest),
         (np.where((p_rest > 0) & (q_rest > 0), 1, 0), p_rest, q_rest),
     )
-    vector = sum(n * vector_block(shape, machine, lat, p * q) for n, p, q in corners)
+    vector = np.zeros_like(grid.p)
+    for n, p, q in corners:
+        vector = vector + n * vector_block(shape, machine, lat, p * q)
     vector = vector * outer * blocks
     vector_last = last_blocks * vector_block(shape, machine, lat, last_p * last_q)
     vector_last = vector_last + lat.vector_tile + lat.vector_done + machine.vector_latency

@@ -1,4 +1,4 @@
-"""The mapper: tiles, loop orders, feeds and residency of a layer graph, optimal for a cost model."""
+"""The mapper: tiles, loop orders, feeds and residency, optimal for the stated cost model."""
 
 from dataflow.mapper.candidates import Candidate, Mode
 from dataflow.mapper.files import load_mapping, save_mapping

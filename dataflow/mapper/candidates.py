@@ -421,7 +421,9 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
         "g": 1 if plane.block_dim == "n" else min(shape.groups, blocks * plane.feed.group_pack),
         "n": shape.n if plane.block_dim == "g" else min(shape.n, blocks * plane.channels),
     }
-    keep = "both" if mode.store else "resident"
+    sink: Literal["resident", "stream", "both"] = "stream"
+    if mode.keep:
+        sink = "both" if mode.store else "resident"
     return Tiling(
         order=order,
         tile={dim: sizes[dim] for dim in order},
@@ -435,7 +437,7 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
         else "resident",
         second_depth=depth(placed.second) if mode.second == "stream" else 0,
         second_slots=slots[1] if mode.second == "stream" else 0,
-        sink=keep if mode.keep else "stream",
+        sink=sink,
         sink_slots=0 if mode.keep else slots[2],
         weight_depth=depth(placed.weights),
         param_depth=depth(int(placed.params[row])),

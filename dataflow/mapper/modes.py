@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from dataflow.cost.shape import LayerShape
-from dataflow.mapper.candidates import Mode, Place
-from dataflow.mapper.tensors import Access, TensorPlan, second_view
 from dataflow.ir.mapping import Layer, LayerGraph
-from dataflow.mapper.tensors import root_of
+from dataflow.mapper.candidates import Mode, Place
+from dataflow.mapper.tensors import Access, TensorPlan, root_of, second_view
 
 Literal_ = tuple[str, int, bool]
 """Read number `int` of tensor `str` is resident (True) or streamed (False)."""

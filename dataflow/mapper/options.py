@@ -109,26 +109,31 @@ def _table(sizes: tuple[int, ...], value: Callable[[int], int]) -> Ints:
     return np.array([value(size) for size in sizes], dtype=np.int64)
 
 
-def channel_tiles(plane: Plane, walked: bool, k_walked: bool) -> tuple[Ints, list[tuple[int, int]]]:
-    """Bytes of a source point in a tile for each block size, and (size, times) of all k tiles.
+def channel_tiles(
+    plane: Plane, by_block: bool, by_group: bool, by_k: bool
+) -> tuple[Ints, list[tuple[int, int]]]:
+    """Bytes of a source point in a tile for each block size, and (size, times) of all its parts.
 
-    The list serves array layers with one group, whose channels are split by k.
+    The list is empty where the parts follow from the block size.
+
+    Args:
+        by_block: tiles of the block dim have their own channels.
+        by_group: so do wide groups, by_k: k tiles.
     """
     shape = plane.shape
-    whole = shape.source_channels
     count = len(plane.block_sizes)
-    if shape.kind == "array" and k_walked and plane.k < shape.c:
+    groups = shape.groups if by_group else 1
+    if by_k and plane.k < shape.c:
         full, rest = divmod(shape.c, plane.k)
-        splits = [(plane.k, full)] + ([(rest, 1)] if rest else [])
+        splits = [(plane.k, full * groups)] + ([(rest, groups)] if rest else [])
         return np.full(count, plane.k, dtype=np.int64), splits
-    if not walked:
+    if by_group:
+        return np.full(count, shape.c, dtype=np.int64), [(shape.c, groups)]
+    whole = shape.source_channels
+    if not by_block:
         return np.full(count, whole, dtype=np.int64), [(whole, 1)]
     unit = plane.channels if shape.kind == "vector" else shape.c * plane.feed.group_pack
-    if shape.kind == "array" and plane.block_dim == "n":
-        unit, whole_tiles = shape.c, np.full(count, shape.c, dtype=np.int64)
-        return whole_tiles, [(shape.c, shape.groups)]
-    sizes = np.minimum(np.array(plane.block_sizes, dtype=np.int64) * unit, whole)
-    return sizes, []
+    return np.minimum(np.array(plane.block_sizes, dtype=np.int64) * unit, whole), []
 
 
 def source_traffic(
@@ -146,7 +151,7 @@ def source_traffic(
     if plane.k < shape.c and "k" in seen and wide:
         must.add("g")
     valid = _mask(plane, frozenset(must), seen)
-    sizes, splits = channel_tiles(plane, by_block or by_group, "k" in seen)
+    sizes, splits = channel_tiles(plane, by_block, by_group, "k" in seen)
     rows = _rows(shape, "p" in seen, plane.p_sizes)
     row_cycles, cols, col_sum = _row_tables(plane, sizes, splits, "q" in seen, machine)
     repeat = np.ones_like(plane.ip)
@@ -158,7 +163,6 @@ def source_traffic(
         ):
             repeat = repeat * trips[dim]
     total_rows, tile_rows = rows[0][plane.ip], rows[1][plane.ip]
-    channels = shape.source_channels if not wide or by_group else shape.source_channels
     pitch = _pitch_table(plane, sizes, cols, machine)[plane.iq, plane.ib]
     valid = valid & (pitch > 0)
     tile_bytes = tile_rows * pitch
@@ -166,7 +170,7 @@ def source_traffic(
     first = tile_rows * _first_row(plane, sizes, cols, machine)[plane.iq, plane.ib]
     return Traffic(
         cycles=repeat * total_rows * row_cycles[plane.iq, plane.ib],
-        bytes=repeat * total_rows * col_sum[plane.iq] * channels,
+        bytes=repeat * total_rows * col_sum[plane.iq] * shape.source_channels,
         tile_bytes=tile_bytes,
         tile_cycles=first,
         fires=fires(order, depth, trips),
@@ -422,21 +426,17 @@ def second_traffic(
     one = np.ones_like(plane.ip)
     must: set[Dim] = {"b"} if second.b else set()
     valid = _mask(plane, frozenset(must), seen)
-    rows, cols = one, one
+    rows, cols, size = one, one, one * second.channel_bytes
     if shape.stationary_view:
         k = plane.k if "k" in seen else shape.c
         n = plane.tile_blocks * machine.cols if plane.block_dim in seen else one * shape.n
         n = np.minimum(n, shape.n)
-        by_row = second.channel_bytes == shape.n
-        rows, size = (one * k, n) if by_row else (n, one * k)
-        relevant = {"b": second.b, "n": True, "k": True, "g": True}
+        rows, size = (one * k, n) if second.channel_bytes == shape.n else (n, one * k)
     else:
-        relevant = {"b": second.b, "p": second.p, "q": second.q, plane.block_dim: second.n}
         if second.p:
             rows = plane.p if "p" in seen else one * shape.p
         if second.q:
             cols = plane.q if "q" in seen else one * shape.q
-        size = one * second.channel_bytes
         if second.n and plane.block_dim in seen:
             size = np.minimum(plane.tile_blocks * plane.channels, second.channel_bytes)
     times = fires(order, depth, trips)
@@ -448,9 +448,7 @@ def second_traffic(
     seg_cycles = np.array([lookup[int(v)] for v in seg], dtype=np.int64)
     line = machine.line_bytes
     pitch = -(-cols * size // line) * line
-    # Tiles are equal except for the ragged last ones: charge the full size, an upper estimate
-    # that is exact where sizes divide.
-    del relevant
+    # Ragged last tiles are charged as full ones: exact where sizes divide.
     return Traffic(
         cycles=times * count * seg_cycles,
         bytes=times * rows * cols * size,

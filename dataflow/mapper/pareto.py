@@ -1,4 +1,4 @@
-"""Removal of dominated rows: what is nowhere better than another row cannot be part of an optimum."""
+"""Removal of dominated rows: what is nowhere better than another row is in no optimum."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataflow.arch import Machine
+from dataflow.cost.feed import Feed
 from dataflow.cost.shape import LayerShape
 from dataflow.errors import DataflowError
 from dataflow.ir.mapping import LayerGraph, MemoryMap, Placement, Tiling
@@ -16,7 +17,6 @@ from dataflow.mapper.lowering.tiles import (
     source_box,
 )
 from dataflow.mapper.options import tile_pitch
-from dataflow.cost.feed import Feed
 from dataflow.mapper.solve import Choice
 from dataflow.mapper.tensors import TensorPlan, row_bytes
 from dataflow.memory import Buffer, pack, validate

@@ -99,58 +99,58 @@ class _Model:
             for root, number, value in mode.needs:
                 literal = self.resident[root, number]
                 # At most one option is chosen, so the sum is a 0/1 value.
-                total = sum(self.chosen[i][j] for j in members)
-                if value:
-                    self.model.add(total <= literal)
-                else:
-                    self.model.add(total + literal <= 1)
+                ones = [self.chosen[i][j] for j in members]
+                total = cp_model.LinearExpr.sum(ones if value else [*ones, literal])
+                self.model.add(total <= (literal if value else 1))
 
-    def _column(self, i: int, name: str) -> cp_model.LinearExprT:
+    def _column(self, i: int, name: str) -> cp_model.LinearExpr:
         options = self.problem.options[i]
         return cp_model.LinearExpr.weighted_sum(
             self.chosen[i], [option.candidate[name] for option in options]
         )
 
-    def _times(self) -> cp_model.LinearExprT:
+    def _times(self) -> cp_model.LinearExpr:
         model, problem = self.model, self.problem
         count = len(problem.options)
         most = sum(max(o.candidate["serial"] for o in options) for options in problem.options)
         bus_most = sum(max(o.candidate["paced"] for o in options) for options in problem.options)
         most = 2 * (most + bus_most) + problem.overhead
         ends = [model.new_int_var(0, most, f"end{i}") for i in range(count)]
-        buses = [self._column(i, "bus") for i in range(count)]
+        zero = model.new_constant(0)
+        total = cp_model.LinearExpr.sum
         for i in range(count):
-            begin = ends[i - 1] if i else 0
-            model.add(ends[i] >= begin + self._column(i, "cycles"))
+            begin = ends[i - 1] if i else zero
+            model.add(ends[i] >= total([begin, self._column(i, "cycles")]))
             waits = model.new_bool_var(f"wait{i}")
-            model.add(ends[i] >= begin + self._column(i, "serial")).only_enforce_if(waits)
+            serial = total([begin, self._column(i, "serial")])
+            model.add(ends[i] >= serial).only_enforce_if(waits)
             if i + 1 == count:
                 model.add(waits == 1)
             elif problem.waits[i]:
                 size = problem.waits[i]
-                late = self._column(i + 1, "need") + self._column(i, "withheld")
-                model.add(late <= size).only_enforce_if(~waits)
-            total = self._column(i, "paced")
+                late = total([self._column(i + 1, "need"), self._column(i, "withheld")])
+                model.add(late <= size).only_enforce_if(waits.negated())
             for j in range(i, -1, -1):
-                if j < i:
-                    total = total + buses[j]
-                before = ends[j - 1] if j else 0
+                # Everything read by layers j to i comes after the end of j - 1, but for what the
+                # weight ring can hold ahead.
+                before = ends[j - 1] if j else zero
+                buses = [self._column(u, "bus") for u in range(j, i)]
                 ahead = self.machine.wbuf_lines if j else 0
-                model.add(ends[i] >= before + total - ahead)
-        return ends[-1] + problem.overhead
+                model.add(ends[i] >= total([before, *buses, self._column(i, "paced"), -ahead]))
+        return total([ends[-1], problem.overhead])
 
     def _capacity(self) -> None:
         problem = self.problem
         for i in range(len(problem.options)):
-            used: list[cp_model.LinearExprT] = [self._column(i, "buffer")]
+            used = [self._column(i, "buffer")]
             for root, plan in problem.plans.items():
                 read = alive_read(plan, i)
                 if read is not None:
                     size = plan.resident_bytes(self.machine.line_bytes)
-                    used.append(size * self.resident[root, read])
-            self.model.add(sum(used) <= problem.capacity)
+                    used.append(cp_model.LinearExpr.term(self.resident[root, read], size))
+            self.model.add(cp_model.LinearExpr.sum(used) <= problem.capacity)
 
-    def total(self, name: str, unit: int) -> cp_model.LinearExprT:
+    def total(self, name: str, unit: int) -> cp_model.LinearExpr:
         """Sum of a column over the network in units of `unit`, each part rounded."""
         return cp_model.LinearExpr.sum(
             [
@@ -212,7 +212,7 @@ def _solver(effort: float, gap: float) -> cp_model.CpSolver:
 
 
 def _hint(model: cp_model.CpModel, built: _Model, values: list[int]) -> None:
-    model.clear_hints()
+    model.clear_hints()  # type: ignore[no-untyped-call]
     flat = [var for row in built.chosen for var in row]
     for var, value in zip(flat, values, strict=True):
         model.add_hint(var, value)

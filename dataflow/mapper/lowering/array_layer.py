@@ -83,6 +83,19 @@ def array_layers(ctx: Context, group: Group) -> list[Layer]:
     head = group.head
     assert head is not None and head.reduction is not None
     moving, stationary = _operands(ctx, head)
+    try:
+        return _assigned(ctx, group, head, moving, stationary)
+    except CannotFuse:
+        both = (moving.access, stationary.access)
+        if any(a is None or a.tensor in ctx.cascade.constants for a in both):
+            raise
+    return _assigned(ctx, group, head, stationary, moving)
+
+
+def _assigned(
+    ctx: Context, group: Group, head: Einsum, moving: Operand, stationary: Operand
+) -> list[Layer]:
+    """The layers with the factors on these sides."""
     assert moving.access is not None
     sizes = {v: ctx.cascade.size(v) for v in head.variables}
     roles, where = _roles(ctx, head, moving.access, stationary.access, sizes)

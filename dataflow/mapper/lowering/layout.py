@@ -82,9 +82,12 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
     in_dims = _dims(moving, reduced, pure=True, groups=groups)
     found.append(Wish(at, moving.tensor, in_dims, True, False))
     if stationary.tensor not in cascade.constants:
-        rows = _dims(stationary, reduced, pure=True)
-        cols = _dims(stationary, columns, pure=True)
-        found.append(Wish(at, stationary.tensor, cols or rows, False, False))
+        # Contiguous output channels or contiguous reduction: either will do.
+        rows = _dims(stationary, reduced, pure=False)
+        cols = _dims(stationary, columns, pure=False)
+        last = len(stationary.indices) - 1
+        either = (last,) if last in rows + cols else cols or rows
+        found.append(Wish(at, stationary.tensor, either, False, False))
     return found
 
 
