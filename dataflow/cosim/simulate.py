@@ -70,9 +70,7 @@ def simulate(
             tensors[place.name] = unpack_tensor(data, place)
     outputs = after_machine(project.cascade, tensors)
     vector = [entry.layer for entry in run.retired if entry.unit == Unit.VECTOR]
-    on_chip = tap_mismatches(
-        read_taps(folder, project.machine), vector, project.residents, values
-    )
+    on_chip = tap_mismatches(read_taps(folder, project.machine), vector, project.residents, values)
     remove_taps(folder)
     result = _result(project, run, on_chip)
     result["outputs"] = compare_outputs(

@@ -41,9 +41,7 @@ def clipped_runs(
     return runs
 
 
-def prefix_need(
-    size: int, tile: int, stride: int, taps: int, dilation: int, pad: int
-) -> int:
+def prefix_need(size: int, tile: int, stride: int, taps: int, dilation: int, pad: int) -> int:
     """Source positions, counted from 0, that must exist before the first tile can be read."""
     high = (tile - 1) * stride + (taps - 1) * dilation + 1 - pad
     return max(0, min(size, high))

@@ -123,8 +123,7 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
             )
     # The first pass of the first k tile overwrites: it does not read.
     outputs = sum(
-        times * blocks[ib] * p[ip] * q[iq]
-        for times, (ip, iq, ib, _) in _corners(f, levels)
+        times * blocks[ib] * p[ip] * q[iq] for times, (ip, iq, ib, _) in _corners(f, levels)
     )
     return total + Accesses(acc_reads=-(outputs // first_k))
 

@@ -187,7 +187,6 @@ def conflict_free(
     """
     if feed.ports == 1:
         return True
-    taps = taps_of(shape, feed, k)
     row, col = shape.dilation_r * pitch, shape.dilation_s * x_step
     grid = gcd(line_bytes, shape.stride_p * pitch, shape.stride_q * x_step)
     grid = gcd(grid, shape.c * feed.group_pack if shape.groups > 1 else 0)
@@ -195,18 +194,14 @@ def conflict_free(
         grid = gcd(grid, k)
     groups: list[list[int]] = []
     if feed.feed == "fir":
+        taps = taps_of(shape, feed, k)
         a_step, b_step = (col, row) if feed.swap else (row, col)
         grid = gcd(grid, b_step)
         for start in range(0, taps.a, feed.ports):
             groups.append([a * a_step for a in range(start, min(taps.a, start + feed.ports))])
     else:
-        for one in flat_passes(taps.a * taps.b, taps.segment, feed.ports, rows):
-            # A port reads so far ahead of its bytes that they arrive at its own lanes.
-            lane, group = 0, []
-            for tap, offset, lanes in one:
-                group.append((tap // taps.b) * row + (tap % taps.b) * col + offset - lane)
-                lane += lanes
-            groups.append(group)
+        for extent in {k, shape.c % k or k}:
+            groups += _flat_reads(taps_of(shape, feed, extent), feed.ports, rows, row, col)
     residues = {(origin + i * grid) % line_bytes for i in range(line_bytes // grid)}
     return all(
         _disjoint([r + address for address in group], line_bytes, banks)
@@ -214,6 +209,19 @@ def conflict_free(
         if len(group) > 1
         for r in residues
     )
+
+
+def _flat_reads(taps: Taps, ports: int, rows: int, row: int, col: int) -> list[list[int]]:
+    """Addresses that the ports read in each pass, from the first tap of the point."""
+    found: list[list[int]] = []
+    for one in flat_passes(taps.a * taps.b, taps.segment, ports, rows):
+        lane, reads = 0, []
+        for tap, offset, size in one:
+            # Bytes are not rotated: a port reads so that its first byte comes to its lane.
+            reads.append((tap // taps.b) * row + (tap % taps.b) * col + offset - lane)
+            lane += size
+        found.append(reads)
+    return found
 
 
 def _disjoint(addresses: list[int], line_bytes: int, banks: int) -> bool:
@@ -232,21 +240,21 @@ def conflict_free_pitch(
     k: int,
     row_bytes: int,
     x_step: int,
-    origin_columns: int,
     line_bytes: int,
     banks: int,
     rows: int,
 ) -> int | None:
-    """Least row pitch (whole lines, at least `row_bytes`) without bank conflicts, or None.
+    """Least row pitch of a streamed tile (whole lines, at least `row_bytes`), or None.
 
-    Args:
-        origin_columns: bytes that the first tap stands before the row's start (padding).
+    A tile starts at a whole line; its first tap is there, or before it by the padding when the
+    tile covers all columns.
     """
     least = -(-row_bytes // line_bytes) * line_bytes
     for extra in range(banks + 1):
         pitch = least + extra * line_bytes
-        if conflict_free(
-            shape, feed, k, pitch, x_step, -origin_columns, line_bytes, banks, rows
+        if all(
+            conflict_free(shape, feed, k, pitch, x_step, origin, line_bytes, banks, rows)
+            for origin in {0, -shape.pad_q * x_step}
         ):
             return pitch
     return None

@@ -42,6 +42,7 @@ class LayerShape:
         second: the second operand, or None.
         stationary_view: the array's stationary operand is an activation; then it is `second`.
         output_contiguous: rows of the output follow each other without gaps within a row.
+        q_unit: elements of the layer's q in one q of this shape (lanes of a flat layer).
     """
 
     kind: str
@@ -73,6 +74,7 @@ class LayerShape:
     second: OperandShape | None
     stationary_view: bool
     output_contiguous: bool
+    q_unit: int = 1
 
     @property
     def depthwise(self) -> bool:
@@ -137,16 +139,45 @@ def _flat_shape(layer: Layer, lanes: int) -> LayerShape:
     if layer.second is not None:
         whole = not layer.second.splat and layer.second.x_bytes != 0
         second = OperandShape(
-            b=False, p=False, q=whole, n=whole, k=False,
-            channel_bytes=lanes if whole else 1, row_contiguous=True,
+            b=False,
+            p=False,
+            q=whole,
+            n=whole,
+            k=False,
+            channel_bytes=lanes if whole else 1,
+            row_contiguous=True,
         )
     return LayerShape(
-        kind="vector", batch=1, groups=1, p=1, q=rows, n=lanes, taps_r=1, taps_s=1, c=1,
-        stride_p=1, stride_q=1, dilation_r=1, dilation_s=1, pad_p=0, pad_q=0,
-        source_y=1, source_x=rows, source_channels=lanes, x_bytes=lanes, y_bytes=layer.q,
-        offset=layer.source.offset, source_b=False, lines=len(ops),
-        depends=sum(op.depends for op in ops), param_lines=0, zero_lines=False, second=second,
-        stationary_view=False, output_contiguous=True,
+        kind="vector",
+        batch=1,
+        groups=1,
+        p=1,
+        q=rows,
+        n=lanes,
+        taps_r=1,
+        taps_s=1,
+        c=1,
+        stride_p=1,
+        stride_q=1,
+        dilation_r=1,
+        dilation_s=1,
+        pad_p=0,
+        pad_q=0,
+        source_y=1,
+        source_x=rows,
+        source_channels=lanes,
+        x_bytes=lanes,
+        y_bytes=layer.q,
+        offset=layer.source.offset,
+        source_b=False,
+        lines=len(ops),
+        depends=sum(op.depends for op in ops),
+        param_lines=0,
+        zero_lines=False,
+        second=second,
+        stationary_view=False,
+        output_contiguous=True,
+        q_unit=lanes,
     )
 
 

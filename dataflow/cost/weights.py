@@ -10,8 +10,7 @@ from dataflow.cost.shape import LayerShape
 def block_lines(shape: LayerShape, feed: Feed, k: int, rows: int) -> int:
     """Weight-ring lines of one column block over one tile of `k` reduction channels."""
     return sum(
-        kind.times * (kind.lines + shape.zero_lines)
-        for kind in pass_kinds(shape, feed, k, rows)
+        kind.times * (kind.lines + shape.zero_lines) for kind in pass_kinds(shape, feed, k, rows)
     )
 
 

@@ -98,9 +98,7 @@ def _intervals(
     return total
 
 
-def work(
-    shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, grid: Grid
-) -> Work:
+def work(shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, grid: Grid) -> Work:
     """Compute cycles of every tiling of `grid`."""
     blocks = total_blocks(shape, feed, machine.cols)
     p_full, q_full = shape.p // grid.p, shape.q // grid.q

@@ -16,9 +16,7 @@ TESTBENCH = "accelerator_tb"
 def library(simulation: bool) -> tuple[Path, ...]:
     """Files of the library in compile order: packages first, then by name."""
     files = sorted(
-        path
-        for path in rtl_dir().glob("*/*.sv")
-        if (path.parent.name == SIMULATION) == simulation
+        path for path in rtl_dir().glob("*/*.sv") if (path.parent.name == SIMULATION) == simulation
     )
     return tuple(sorted(files, key=lambda path: (not path.stem.endswith("_pkg"), path.name)))
 

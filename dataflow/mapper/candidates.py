@@ -150,8 +150,15 @@ def _resident_feed_fits(plane: Plane, mode: Mode, machine: Machine) -> bool:
         return True
     origin = shape.offset - shape.pad_p * mode.pitch - shape.pad_q * shape.x_bytes
     return conflict_free(
-        shape, plane.feed, plane.k, mode.pitch, shape.x_bytes, origin, machine.line_bytes,
-        machine.act_banks, machine.rows,
+        shape,
+        plane.feed,
+        plane.k,
+        mode.pitch,
+        shape.x_bytes,
+        origin,
+        machine.line_bytes,
+        machine.act_banks,
+        machine.rows,
     )
 
 
@@ -302,8 +309,15 @@ def _costs(
     late = np.maximum(0, busy - 2 * work.array_first) if shape.param_lines else zero
     paced = np.maximum(bus + bus_act, ring.lines + late)
     columns = (
-        cycles, cycles + tail, bus + bus_act, paced, buffer, withheld if mode.keep else zero,
-        need if mode.source == "resident" else zero, dram, _energy(plane, machine, dram),
+        cycles,
+        cycles + tail,
+        bus + bus_act,
+        paced,
+        buffer,
+        withheld if mode.keep else zero,
+        need if mode.source == "resident" else zero,
+        dram,
+        _energy(plane, machine, dram),
         fires(order, len(order), plane.trips()),
     )
     valid = valid & (buffer <= machine.act_bytes)
@@ -416,7 +430,7 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
     sizes: dict[Dim, int] = {
         "b": 1,
         "p": int(plane.p[row]),
-        "q": int(plane.q[row]) * 1,
+        "q": int(plane.q[row]) * shape.q_unit,
         "k": plane.k,
         "g": 1 if plane.block_dim == "n" else min(shape.groups, blocks * plane.feed.group_pack),
         "n": shape.n if plane.block_dim == "g" else min(shape.n, blocks * plane.channels),

@@ -216,7 +216,8 @@ def _tiling(layer: _Layer, where: str) -> Tiling:
     ):
         if operand.place not in allowed:
             raise DataflowError(
-                f"{where}.{role}.place", f"{operand.place!r} is not possible",
+                f"{where}.{role}.place",
+                f"{operand.place!r} is not possible",
                 f"use one of {', '.join(allowed)}",
             )
     source, second, sink = layer.source, layer.second, layer.sink

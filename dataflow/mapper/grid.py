@@ -97,9 +97,7 @@ def _k_domain(shape: LayerShape, feed: Feed, machine: Machine) -> tuple[int, ...
     return k_sizes(shape, machine.rows)
 
 
-def _plane(
-    shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Latencies
-) -> Plane:
+def _plane(shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Latencies) -> Plane:
     blocks = total_blocks(shape, feed, machine.cols)
     p_sizes, q_sizes, block_sizes = tile_sizes(shape.p), tile_sizes(shape.q), tile_sizes(blocks)
     axes = np.meshgrid(

@@ -136,9 +136,7 @@ def channel_tiles(
     return np.minimum(np.array(plane.block_sizes, dtype=np.int64) * unit, whole), []
 
 
-def source_traffic(
-    plane: Plane, order: Order, depth: int, machine: Machine
-) -> Traffic:
+def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> Traffic:
     """The first source, streamed: its tile is loaded again whenever one of order[:depth] steps."""
     shape = plane.shape
     seen = order[:depth]
@@ -158,8 +156,10 @@ def source_traffic(
     for dim in seen:
         if dim == "b":
             repeat = repeat * (trips["b"])
-        elif dim not in ("p", "q", "k") and not (dim == plane.block_dim and by_block) and not (
-            dim == "g" and by_group
+        elif (
+            dim not in ("p", "q", "k")
+            and not (dim == plane.block_dim and by_block)
+            and not (dim == "g" and by_group)
         ):
             repeat = repeat * trips[dim]
     total_rows, tile_rows = rows[0][plane.ip], rows[1][plane.ip]
@@ -187,15 +187,23 @@ def _rows(shape: LayerShape, tiled: bool, sizes: tuple[int, ...]) -> tuple[Ints,
         sizes,
         lambda tile: int(
             clipped_runs(
-                shape.source_y, shape.p, tile, shape.stride_p, shape.taps_r, shape.dilation_r,
+                shape.source_y,
+                shape.p,
+                tile,
+                shape.stride_p,
+                shape.taps_r,
+                shape.dilation_r,
                 shape.pad_p,
             ).sum()
         ),
     )
     extent = _table(
         sizes,
-        lambda tile: shape.source_y if tile >= shape.p
-        else (tile - 1) * shape.stride_p + (shape.taps_r - 1) * shape.dilation_r + 1,
+        lambda tile: (
+            shape.source_y
+            if tile >= shape.p
+            else (tile - 1) * shape.stride_p + (shape.taps_r - 1) * shape.dilation_r + 1
+        ),
     )
     return total, extent
 
@@ -274,7 +282,13 @@ def tile_pitch(
     if shape.kind == "vector" or feed.ports == 1:
         return ceil_div(columns * channels, machine.line_bytes) * machine.line_bytes
     pitch = conflict_free_pitch(
-        shape, feed, k, columns * channels, channels, 0, machine.line_bytes, machine.act_banks,
+        shape,
+        feed,
+        k,
+        columns * channels,
+        channels,
+        machine.line_bytes,
+        machine.act_banks,
         machine.rows,
     )
     return pitch or 0
@@ -369,7 +383,9 @@ def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
             irrelevant = irrelevant * trips[dim]
     lines = shape.param_lines
     return RingUse(
-        blocks * lines, irrelevant * plane.blocks * groups * lines, fires(order, depth, trips),
+        blocks * lines,
+        irrelevant * plane.blocks * groups * lines,
+        fires(order, depth, trips),
         one > 0,
     )
 
@@ -414,9 +430,7 @@ def _store_row(shape: LayerShape, points: int, channels: int, machine: Machine) 
     return points * max(2, ceil_div(channels, line) + (channels % line != 0))
 
 
-def second_traffic(
-    plane: Plane, order: Order, depth: int, machine: Machine
-) -> Traffic:
+def second_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> Traffic:
     """The second source, streamed."""
     shape = plane.shape
     second = shape.second
@@ -443,8 +457,10 @@ def second_traffic(
     contiguous = (size == second.channel_bytes) & second.row_contiguous
     seg = np.where(contiguous, cols * size, size)
     count = np.where(contiguous, rows, rows * cols)
-    lookup = {int(v): segment_cycles(machine, int(v), int(v) % machine.line_bytes == 0)
-              for v in np.unique(seg)}
+    lookup = {
+        int(v): segment_cycles(machine, int(v), int(v) % machine.line_bytes == 0)
+        for v in np.unique(seg)
+    }
     seg_cycles = np.array([lookup[int(v)] for v in seg], dtype=np.int64)
     line = machine.line_bytes
     pitch = -(-cols * size // line) * line

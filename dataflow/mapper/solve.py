@@ -164,17 +164,17 @@ class _Model:
 
 def alive_read(plan: TensorPlan, layer: int) -> int | None:
     """The first read at or after `layer`, if the tensor, kept for it, is on chip at `layer`."""
-    begin = plan.readers[0].layer if plan.external and plan.readers else min(
-        plan.writers, default=len(plan.readers)
+    begin = (
+        plan.readers[0].layer
+        if plan.external and plan.readers
+        else min(plan.writers, default=len(plan.readers))
     )
     if not plan.readers or layer < begin:
         return None
     return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
 
 
-def solve(
-    problem: Problem, machine: Machine, ranks: int = 3, gap: float = 0.0
-) -> Choice | None:
+def solve(problem: Problem, machine: Machine, ranks: int = 3, gap: float = 0.0) -> Choice | None:
     """The best choice by the first `ranks` objectives, or None when none fits into the memory.
 
     The search for fewest cycles stops at the relative `gap`.

@@ -163,9 +163,15 @@ def _pitch(
     for pitch in pitches:
         free = sum(
             conflict_free(
-                shape, feed, shape.c, pitch, shape.x_bytes,
+                shape,
+                feed,
+                shape.c,
+                pitch,
+                shape.x_bytes,
                 shape.offset - shape.pad_p * pitch - shape.pad_q * shape.x_bytes,
-                line, machine.act_banks, machine.rows,
+                line,
+                machine.act_banks,
+                machine.rows,
             )
             for shape, feed in feeds
         )

@@ -24,7 +24,10 @@ def memory_map_json(
 
     def entry(name: str, place: Placement) -> dict[str, object]:
         row: dict[str, object] = {
-            "name": name, "offset": place.offset, "bytes": place.bytes, "pitch": place.pitch,
+            "name": name,
+            "offset": place.offset,
+            "bytes": place.bytes,
+            "pitch": place.pitch,
         }
         if name in lives:
             row["lifetime"] = list(lives[name])

@@ -32,6 +32,4 @@ class Buffer:
 def peak_bytes(buffers: Sequence[Buffer]) -> int:
     """Most bytes alive at once: no allocation needs less."""
     starts = {buffer.start for buffer in buffers}
-    return max(
-        (sum(b.size for b in buffers if b.start <= at < b.end) for at in starts), default=0
-    )
+    return max((sum(b.size for b in buffers if b.start <= at < b.end) for at in starts), default=0)

@@ -48,9 +48,7 @@ class Local:
     region: tuple[int, int]
     tensor: str | None
 
-    def strides(
-        self, layer: Layer, tiling: Tiling, unit_bytes: Mapping[Dim, int]
-    ) -> list[int]:
+    def strides(self, layer: Layer, tiling: Tiling, unit_bytes: Mapping[Dim, int]) -> list[int]:
         """Address step of each level; ``unit_bytes``: bytes per unit of a dim (absent: 0)."""
         result = [0] * LEVELS
         for at, dim in enumerate(tiling.order):
@@ -70,12 +68,21 @@ def resident(view: View, storage: Storage, place: Placement) -> Local:
     if place.pitch == row:
         return Local(
             place.offset + view.offset,
-            view.b_bytes, view.y_bytes, view.x_bytes, 0, 0, frozenset(), 0, 0, region, view.tensor,
+            view.b_bytes,
+            view.y_bytes,
+            view.x_bytes,
+            0,
+            0,
+            frozenset(),
+            0,
+            0,
+            region,
+            view.tensor,
         )
     if not follows_rows(view, row):
         raise DataflowError(
             f"tensor {view.tensor}",
-            f"rows of {row} bytes cannot stand {place.pitch} bytes apart: a layer reads across rows",
+            f"rows of {row} bytes cannot stand {place.pitch} bytes apart: one layer reads across",
             "place it densely",
         )
     return Local(
@@ -83,7 +90,13 @@ def resident(view: View, storage: Storage, place: Placement) -> Local:
         view.b_bytes // row * place.pitch,
         view.y_bytes // row * place.pitch,
         view.x_bytes,
-        0, 0, frozenset(), 0, 0, region, view.tensor,
+        0,
+        0,
+        frozenset(),
+        0,
+        0,
+        region,
+        view.tensor,
     )
 
 

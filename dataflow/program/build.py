@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Literal
 
 import numpy as np
 
 from dataflow.arch import Machine
 from dataflow.errors import DataflowError
 from dataflow.ir.isa import LEVELS, VERSION, Event, Unit, Value, pack
-from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling
+from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling, View
 from dataflow.ir.program import Instruction, LayerCounts, Program, TensorPlace
 from dataflow.mapper.lowering.passes import passes, steps
 from dataflow.mapper.lowering.tiles import (
@@ -155,8 +156,9 @@ class _Builder:
         tiles = blocks_iterations(layer, tiling)
         acc_base = before[Event.ARRAY_ACC]
         if on_array:
-            self._array(index, layer, tiling, source, second if stationary else None, feeds,
-                        acc_base)
+            self._array(
+                index, layer, tiling, source, second if stationary else None, feeds, acc_base
+            )
             self.hazards.events[Event.ARRAY_ACC] += tiles
             self.hazards.events[Event.ARRAY_I] += fires(layer, tiling, source.depth)
             self.hazards.events[Event.VECTOR_ACC] += tiles
@@ -202,11 +204,19 @@ class _Builder:
         if name not in self.stamps:
             place = self.mapping.memory.resident[name]
             size = operand.storage.bytes
-            transfer = whole(size, storage_row_bytes(operand.storage), place.pitch,
-                             self._dram(name))
+            transfer = whole(
+                size, storage_row_bytes(operand.storage), place.pitch, self._dram(name)
+            )
             fill = Operand(
-                operand.view, operand.storage, operand.box,
-                _at(operand, place.offset), 0, {}, {}, operand.chan, False,
+                operand.view,
+                operand.storage,
+                operand.box,
+                _at(operand, place.offset),
+                0,
+                {},
+                {},
+                operand.chan,
+                False,
             )
             filled = self._block(index, tiling, fill, transfer, name, size, 0, None)
             moved = size
@@ -222,7 +232,7 @@ class _Builder:
         stamps, view = self.stamps[operand.view.tensor], operand.view
         needs: list[int] = []
         assert role in ("source", "second")
-        chosen = "source" if role == "source" else "second"
+        chosen: Literal["source", "second"] = "source" if role == "source" else "second"
         for fire in regions(layer, tiling, chosen, operand.depth, view):
             need = 0
             for t in fire:
@@ -283,14 +293,15 @@ class _Builder:
 
     # Engines
 
-    def _issue(
-        self, unit: Unit, index: int, fields: dict[str, Value], extra: bytes = b""
-    ) -> None:
+    def _issue(self, unit: Unit, index: int, fields: dict[str, Value], extra: bytes = b"") -> None:
         self.hazards.issue(unit)
         lb = self.line_bytes
         beats = fixed_beats(unit, lb) + -(-len(extra) // lb)
         header: dict[str, Value] = {
-            "version": VERSION, "unit": int(unit), "beats": beats, "layer": index,
+            "version": VERSION,
+            "unit": int(unit),
+            "beats": beats,
+            "layer": index,
         }
         self.instructions.append(Instruction(unit, index, {"header": header, **fields}, extra))
 
@@ -299,8 +310,11 @@ class _Builder:
     ) -> None:
         machine, lb = self.machine, self.line_bytes
         constant = layer.stationary is not None and layer.stationary.view is None
-        fields: dict[str, Value] = {"trips": level_trips(layer, tiling), "n_level": NO_LEVEL,
-                                    "k_level": NO_LEVEL}
+        fields: dict[str, Value] = {
+            "trips": level_trips(layer, tiling),
+            "n_level": NO_LEVEL,
+            "k_level": NO_LEVEL,
+        }
         level_n = columns(layer, tiling, machine.cols).level
         level_k = tiling.order.index("k") if "k" in tiling.order else NO_LEVEL
         fields |= {"n_level": level_n, "k_level": level_k}
@@ -321,22 +335,23 @@ class _Builder:
         operands = (("source", layer.source), ("second", self._second_view(layer)))
         for (_, view), feed in zip(operands, feeds, strict=True):
             if feed.block is not None and view is not None:
-                self._touch_load(index, layer, tiling, view.tensor, "source"
-                                 if view is layer.source else "second")
+                self._touch_load(
+                    index,
+                    layer,
+                    tiling,
+                    view.tensor,
+                    "source" if view is layer.source else "second",
+                )
 
-    def _second_view(self, layer: Layer) -> object:
+    def _second_view(self, layer: Layer) -> View | None:
         if layer.stationary is not None and layer.stationary.view is not None:
             return layer.stationary.view
         return layer.second
 
-    def _touch_load(
-        self, index: int, layer: Layer, tiling: Tiling, tensor: str, role: str
-    ) -> None:
+    def _touch_load(self, index: int, layer: Layer, tiling: Tiling, tensor: str, role: str) -> None:
         how = tiling.source if role == "source" else tiling.second
         memory = self.mapping.memory
-        place = (
-            memory.resident[tensor] if how == "resident" else memory.buffers[(layer.name, role)]
-        )
+        place = memory.resident[tensor] if how == "resident" else memory.buffers[(layer.name, role)]
         self.hazards.touch(
             Unit.LOAD, index, "act", (place.offset, place.offset + place.bytes), write=True
         )
@@ -365,8 +380,14 @@ class _Builder:
         acc_base: int,
     ) -> None:
         fields = array_fields(
-            layer, tiling, self.machine.cols, source, second, acc_base,
-            feeds[0].ready, feeds[1].ready if second is not None else None,
+            layer,
+            tiling,
+            self.machine.cols,
+            source,
+            second,
+            acc_base,
+            feeds[0].ready,
+            feeds[1].ready if second is not None else None,
         )
         self._issue(Unit.ARRAY, index, {**fields, "retired": retired()})
         for operand in (source, second):
@@ -385,14 +406,22 @@ class _Builder:
         acc_base: int,
     ) -> None:
         fields = vector_fields(
-            layer, tiling, self.machine.cols, source, second, sink, acc_base,
+            layer,
+            tiling,
+            self.machine.cols,
+            source,
+            second,
+            sink,
+            acc_base,
             feeds[0].ready if layer.kind == "vector" else None,
             feeds[1].ready if second is not None else None,
             self._sink_ready(layer, tiling),
         )
         need = self.hazards.conflicts(Unit.VECTOR, index, "act", sink.local.region, write=True)
         self._issue(
-            Unit.VECTOR, index, {**fields, "retired": retired(need)},
+            Unit.VECTOR,
+            index,
+            {**fields, "retired": retired(need)},
             payload(layer, self.line_bytes),
         )
         for operand in (source if layer.kind == "vector" else None, second):
@@ -407,9 +436,7 @@ class _Builder:
         done = self.hazards.events[Event.STORE_FREE]
         return free_slot(Event.STORE_FREE, done, tiles, tiling.sink_slots)
 
-    def _store(
-        self, index: int, layer: Layer, tiling: Tiling, sink: Operand, before: int
-    ) -> int:
+    def _store(self, index: int, layer: Layer, tiling: Tiling, sink: Operand, before: int) -> int:
         name = sink.view.tensor
         at = self._dram(name)
         far = (at, at + sink.storage.bytes)
@@ -420,7 +447,10 @@ class _Builder:
             "retired": retired(need),
             "trips": level_trips(layer, tiling, skip_k=True),
             "tile": tile_fields(
-                sink.local.base, sink.strides(layer, tiling), LEVELS, sink.local,
+                sink.local.base,
+                sink.strides(layer, tiling),
+                LEVELS,
+                sink.local,
                 each_tile(Event.VECTOR_OUT, before, tiles),
             ),
             **transfer.fields(tiling),
@@ -434,17 +464,24 @@ class _Builder:
 
     # Results
 
-    def _count(
-        self, layer: Layer, tiling: Tiling, moved: _Moved, before: Counter[Event]
-    ) -> None:
+    def _count(self, layer: Layer, tiling: Tiling, moved: _Moved, before: Counter[Event]) -> None:
         macs, count, walked = array_counts(layer, tiling, self.machine)
         events = {
             e.name: n - before[e] for e, n in sorted(self.hazards.events.items()) if n - before[e]
         }
         self.counts.append(
             LayerCounts(
-                layer.name, layer.macs, macs, count, walked, moved.weights, moved.params,
-                moved.source, moved.second, moved.store, events,
+                layer.name,
+                layer.macs,
+                macs,
+                count,
+                walked,
+                moved.weights,
+                moved.params,
+                moved.source,
+                moved.second,
+                moved.store,
+                events,
             )
         )
 
@@ -469,8 +506,16 @@ class _Builder:
                 "use a smaller network or a machine with a larger address space",
             )
         return Program(
-            self.graph.name, self.machine.name, lb, tuple(self.instructions), b"".join(parts),
-            bytes(self.image), self.image_base, total, self._tensors(), tuple(self.counts),
+            self.graph.name,
+            self.machine.name,
+            lb,
+            tuple(self.instructions),
+            b"".join(parts),
+            bytes(self.image),
+            self.image_base,
+            total,
+            self._tensors(),
+            tuple(self.counts),
         )
 
     def _tensors(self) -> dict[str, TensorPlace]:
@@ -479,7 +524,13 @@ class _Builder:
         for name in sorted(places):
             s = self.graph.storage[name]
             result[name] = TensorPlace(
-                name, places[name], s.bytes, s.shape, s.layout, s.signed, s.role,
+                name,
+                places[name],
+                s.bytes,
+                s.shape,
+                s.layout,
+                s.signed,
+                s.role,
                 name in self.written,
             )
         return result
@@ -520,8 +571,12 @@ def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> tuple[int, i
                     points = sizes["p"][p] * sizes["q"][q]
                     macs += times * points * lanes * width
                     total += times * shape.blocks[c] * len(walk)
-                    walked += times * shape.blocks[c] * sum(
-                        steps(layer, tiling, one, sizes["p"][p], sizes["q"][q]) for one in walk
+                    walked += (
+                        times
+                        * shape.blocks[c]
+                        * sum(
+                            steps(layer, tiling, one, sizes["p"][p], sizes["q"][q]) for one in walk
+                        )
                     )
     return macs, total, walked
 

@@ -71,10 +71,13 @@ def level_mask(tiling: Tiling, depth: int, dims: str) -> int:
 
 def spatial(layer: Layer, tiling: Tiling) -> dict[str, Value]:
     """p and q counts and levels: the outer and inner feed loop, exchanged by ``swap``."""
-    outer, inner = ("q", "p") if tiling.swap else ("p", "q")
+    outer: Dim = "q" if tiling.swap else "p"
+    inner: Dim = "p" if tiling.swap else "q"
     return {
-        "p_level": level(tiling, outer), "q_level": level(tiling, inner),
-        "p_count": ragged(layer, tiling, outer), "q_count": ragged(layer, tiling, inner),
+        "p_level": level(tiling, outer),
+        "q_level": level(tiling, inner),
+        "p_count": ragged(layer, tiling, outer),
+        "q_count": ragged(layer, tiling, inner),
     }
 
 
@@ -116,9 +119,7 @@ def array_fields(
     # In the fir feed a step moves by one tap, unless a port feeds only one.
     by_tap = tiling.feed == "fir" and tiling.fir_taps > 1
     inner_step = taps[inner] if by_tap else points[inner]
-    moves: dict[Dim, int] = {
-        d: u for d, u in source.local_units.items() if d not in local.moving
-    }
+    moves: dict[Dim, int] = {d: u for d, u in source.local_units.items() if d not in local.moving}
     x_units: dict[Dim, int] = {d: u for d, u in moves.items() if d in ("g", "k")}
     x_units["q"] = layer.stride_q * local.x_step
     packed = tile_of(layer, tiling, "g") > 1
@@ -292,9 +293,7 @@ def _second_fields(
         rows, columns_ = columns_, rows
     single = layer.second.splat or layer.second_words
     return {
-        "tile": tile_fields(
-            local.base, second.strides(layer, tiling), second.depth, local, ready
-        ),
+        "tile": tile_fields(local.base, second.strides(layer, tiling), second.depth, local, ready),
         "p_step": rows,
         "q_step": columns_,
         "block_step": 0 if single else shape.width,
@@ -333,11 +332,22 @@ def micro_fields(op: MicroOp) -> dict[str, Value]:
     """The packed form's fields of a micro-operation."""
     zero, low, high = op.to_int or (0, 0, 0)
     return {
-        "op": int(op.op), "a": int(op.a), "b": int(op.b), "c": int(op.c),
-        "a_float": int(op.a_float), "b_float": int(op.b_float),
-        "a_negate": int(op.a_negate), "b_negate": int(op.b_negate),
+        "op": int(op.op),
+        "a": int(op.a),
+        "b": int(op.b),
+        "c": int(op.c),
+        "a_float": int(op.a_float),
+        "b_float": int(op.b_float),
+        "a_negate": int(op.a_negate),
+        "b_negate": int(op.b_negate),
         "c_negate": int(op.c_negate),
-        "to_int": int(op.to_int is not None), "zero": zero, "lo": low, "hi": high,
-        "dst": op.dst or 0, "write": int(op.dst is not None),
-        "sink": int(op.sink), "first_b": int(op.first_b), "depends": int(op.depends),
+        "to_int": int(op.to_int is not None),
+        "zero": zero,
+        "lo": low,
+        "hi": high,
+        "dst": op.dst or 0,
+        "write": int(op.dst is not None),
+        "sink": int(op.sink),
+        "first_b": int(op.first_b),
+        "depends": int(op.depends),
     }

@@ -50,8 +50,9 @@ def tile_lines(layer: Layer, tiling: Tiling, rows: int, cols: int, last: Sequenc
     return blocks * sum(p.lanes + zero_lines(layer) for p in walk)
 
 
-def weight_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols: int,
-                line_bytes: int) -> Ring:
+def weight_ring(
+    graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols: int, line_bytes: int
+) -> Ring:
     """The weights of an array layer with a constant stationary operand."""
     assert layer.stationary is not None
     data = np.asarray(graph.weights[layer.stationary.tensor])
@@ -67,9 +68,7 @@ def weight_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols
     return _ring(layer, tiling, tiling.weight_depth, WEIGHT_DIMS, tile, line_bytes)
 
 
-def param_ring(
-    graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int
-) -> Ring:
+def param_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int) -> Ring:
     """Bias then scale of each column block, whichever the layer has: 32-bit patterns."""
     arrays = [_bits(graph.params[name]) for name in (layer.bias, layer.scale) if name is not None]
 
@@ -182,18 +181,14 @@ def _lane_taps(
         if tiling.swap:
             flat = flat.swapaxes(0, 1)
     if flat.shape[2] < shape.segment:  # a last, smaller pack: the lanes beyond multiply by zero
-        tail = np.broadcast_to(
-            zero, (*flat.shape[:2], shape.segment - flat.shape[2], width)
-        )
+        tail = np.broadcast_to(zero, (*flat.shape[:2], shape.segment - flat.shape[2], width))
         flat = np.concatenate([flat, tail], axis=2)
     return np.concatenate(
         [flat[a, b, at : at + count] for step in walk for a, b, at, count in step.taps]
     )
 
 
-def _with_zero_lines(
-    block: Array, walk: tuple[Pass, ...], zero: Array, line_bytes: int
-) -> Array:
+def _with_zero_lines(block: Array, walk: tuple[Pass, ...], zero: Array, line_bytes: int) -> Array:
     line = np.full((1, line_bytes), zero[0], dtype=np.int64)
     line[0, : len(zero)] = zero
     parts, at = [], 0
@@ -233,9 +228,7 @@ def _ring(
         image[position * full : position * full + len(blocks[outside])] = blocks[outside]
 
     def lines(last_n: bool, last_k: bool) -> int:
-        chosen = tuple(
-            count[d] - 1 if (last_k if d == "k" else last_n) else 0 for d in outer
-        )
+        chosen = tuple(count[d] - 1 if (last_k if d == "k" else last_n) else 0 for d in outer)
         return len(blocks[chosen]) // line_bytes
 
     repeats = prod(count[d] for d in tiling.order[:depth] if d not in relevant)

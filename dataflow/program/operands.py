@@ -67,8 +67,16 @@ class Operand:
     def transfer(self, layer: Layer, tiling: Tiling, dram: int) -> Transfer:
         """The DRAM transfer of its tiles."""
         return tiled(
-            layer, tiling, self.view, self.box, self.local, dram, self.dram_units, self.chan,
-            windowed=self.windowed, row_dim=self.row_dim,
+            layer,
+            tiling,
+            self.view,
+            self.box,
+            self.local,
+            dram,
+            self.dram_units,
+            self.chan,
+            windowed=self.windowed,
+            row_dim=self.row_dim,
         )
 
 
@@ -88,7 +96,9 @@ def _place(
     if how == "stream":
         key = (layer.name, role)
         if key not in memory.buffers:
-            raise DataflowError(f"layer {layer.name}", f"its {role} buffer has no place", "map again")
+            raise DataflowError(
+                f"layer {layer.name}", f"its {role} buffer has no place", "map again"
+            )
         return streamed(view, box, memory.buffers[key], slots, line_bytes), storage
     if view.tensor not in memory.resident:
         raise DataflowError(f"tensor {view.tensor}", "has no place on chip", "map again")
@@ -116,10 +126,14 @@ def source_operand(
         unit = {} if view.splat else {"n": 1}
         chan = channel_loop(layer, tiling, box, None if view.splat else "n", 1)
     own: dict[Dim, int] = {
-        "b": local.b_step, "p": layer.stride_p * local.y_step, "q": layer.stride_q * local.x_step,
+        "b": local.b_step,
+        "p": layer.stride_p * local.y_step,
+        "q": layer.stride_q * local.x_step,
     }
     far: dict[Dim, int] = {
-        "b": view.b_bytes, "p": layer.stride_p * view.y_bytes, "q": layer.stride_q * view.x_bytes,
+        "b": view.b_bytes,
+        "p": layer.stride_p * view.y_bytes,
+        "q": layer.stride_q * view.x_bytes,
     }
     return Operand(view, storage, box, local, depth, own | unit, far | unit, chan, True)
 
@@ -172,15 +186,23 @@ def _stationary_operand(
     row_local = local.x_step if across else local.y_step
     own: dict[Dim, int] = {"b": local.b_step, row_dim: row_local, chan_dim: 1}
     far: dict[Dim, int] = {"b": view.b_bytes, row_dim: row_bytes, chan_dim: 1}
-    flat = View(view.tensor, (view.shape[0], box.rows, 1, box.chan), view.b_bytes, row_bytes, 0,
-                view.offset)
+    flat = View(
+        view.tensor, (view.shape[0], box.rows, 1, box.chan), view.b_bytes, row_bytes, 0, view.offset
+    )
     fixed = Local(
-        local.base, local.b_step, row_local, 0, 0, 0, local.moving, local.slots,
-        local.slot_bytes, local.region, local.tensor,
+        local.base,
+        local.b_step,
+        row_local,
+        0,
+        0,
+        0,
+        local.moving,
+        local.slots,
+        local.slot_bytes,
+        local.region,
+        local.tensor,
     )
-    return Operand(
-        flat, storage, box, fixed, depth, own, far, chan, False, row_dim
-    )
+    return Operand(flat, storage, box, fixed, depth, own, far, chan, False, row_dim)
 
 
 def sink_operand(
@@ -267,9 +289,7 @@ def _axes(
 
 def _reach(layer: Layer, dim: Dim, span: Range, size: int) -> Range:
     """Input rows (columns) under output rows ``span``, inside the tensor; maybe empty."""
-    stride, pad = (
-        (layer.stride_p, layer.pad_p) if dim == "p" else (layer.stride_q, layer.pad_q)
-    )
+    stride, pad = (layer.stride_p, layer.pad_p) if dim == "p" else (layer.stride_q, layer.pad_q)
     low = span[0] * stride - pad
     high = low + window(layer, dim, span[1] - span[0])
     low = max(0, min(low, size))

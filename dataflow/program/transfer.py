@@ -92,10 +92,16 @@ class Transfer:
         return {
             "dram": self.dram & DRAM_MASK,
             "dram_strides": [s & DRAM_MASK for s in self.dram_strides],
-            "y_count": y.count, "x_count": x.count, "z_count": z.count,
-            "y_level": y.level, "x_level": x.level, "z_level": z.level,
-            "y_dram": y.dram, "x_dram": x.dram,
-            "y_local": y.local, "x_local": x.local,
+            "y_count": y.count,
+            "x_count": x.count,
+            "z_count": z.count,
+            "y_level": y.level,
+            "x_level": x.level,
+            "z_level": z.level,
+            "y_dram": y.dram,
+            "x_dram": x.dram,
+            "y_local": y.local,
+            "x_local": x.local,
         }
 
     def clip_fields(self, tiling: Tiling) -> dict[str, Value]:
@@ -189,9 +195,7 @@ def _axis_loop(
     )
 
 
-def channel_loop(
-    layer: Layer, tiling: Tiling, box: TileBox, dim: Dim | None, unit: int
-) -> Loop:
+def channel_loop(layer: Layer, tiling: Tiling, box: TileBox, dim: Dim | None, unit: int) -> Loop:
     """The bytes of one column; ``dim``, when tiled, cuts them into tiles of ``unit`` bytes each."""
     if dim is None or dim not in box.tiled:
         return Loop((box.chan,) * 2, NO_LEVEL, 1, 1)

@@ -18,7 +18,10 @@ from dataflow.ir.mapping import View
 Array = np.ndarray
 
 RETIRED_FIELD = {
-    Unit.LOAD: "load", Unit.ARRAY: "array", Unit.VECTOR: "vector", Unit.STORE: "store",
+    Unit.LOAD: "load",
+    Unit.ARRAY: "array",
+    Unit.VECTOR: "vector",
+    Unit.STORE: "store",
 }
 
 
@@ -144,6 +147,4 @@ class Hazards:
 
 def retired(*needs: Counter[Unit]) -> dict[str, Value]:
     """A RETIRED group: the largest need of each unit."""
-    return {
-        name: max((n[unit] for n in needs), default=0) for unit, name in RETIRED_FIELD.items()
-    }
+    return {name: max((n[unit] for n in needs), default=0) for unit, name in RETIRED_FIELD.items()}

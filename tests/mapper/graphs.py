@@ -51,7 +51,11 @@ class Builder:
     def _tensor(self, name: str, y: int, x: int, c: int, role: str = "intermediate") -> None:
         self.shapes[name] = (y, x, c)
         self.storage[name] = Storage(
-            name, (1, y, x, c), (0, 1, 2, 3), y * x * c, role  # type: ignore[arg-type]
+            name,
+            (1, y, x, c),
+            (0, 1, 2, 3),
+            y * x * c,
+            role,  # type: ignore[arg-type]
         )
 
     def conv(
@@ -72,10 +76,29 @@ class Builder:
         self._tensor(name, p, q, n)
         self.layers.append(
             Layer(
-                name, "array", (name,), 1, groups, p, q, n // groups, dense(source, y, x, c),
-                dense(name, p, q, n), micro(3 if second else 1), kr, ks, c // groups, stride,
-                stride, 1, 1, pad, pad, stationary=Stationary(f"{name}.w", (0,), True),
-                bias=f"{name}.b", scale=f"{name}.s",
+                name,
+                "array",
+                (name,),
+                1,
+                groups,
+                p,
+                q,
+                n // groups,
+                dense(source, y, x, c),
+                dense(name, p, q, n),
+                micro(3 if second else 1),
+                kr,
+                ks,
+                c // groups,
+                stride,
+                stride,
+                1,
+                1,
+                pad,
+                pad,
+                stationary=Stationary(f"{name}.w", (0,), True),
+                bias=f"{name}.b",
+                scale=f"{name}.s",
                 second=dense(second, p, q, n) if second else None,
                 macs=p * q * n * (c // groups) * kr * ks,
             )
@@ -92,8 +115,25 @@ class Builder:
         program = MicroProgram((), body, (MicroOp(Op.MOVE, Operand.R0, sink=True, depends=True),))
         self.layers.append(
             Layer(
-                name, "vector", (name,), 1, 1, p, q, c, dense(source, y, x, c),
-                dense(name, p, q, c), program, kernel[0], kernel[1], 1, stride, stride, 1, 1, pad,
+                name,
+                "vector",
+                (name,),
+                1,
+                1,
+                p,
+                q,
+                c,
+                dense(source, y, x, c),
+                dense(name, p, q, c),
+                program,
+                kernel[0],
+                kernel[1],
+                1,
+                stride,
+                stride,
+                1,
+                1,
+                pad,
                 pad,
             )
         )

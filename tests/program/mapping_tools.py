@@ -97,7 +97,10 @@ def _with_tile(layer: Layer, tiling: Tiling, dim: Dim, size: int) -> Tiling:
 
 
 def place(
-    graph: LayerGraph, tilings: dict[str, Tiling], machine: Machine, rng: random.Random | None = None
+    graph: LayerGraph,
+    tilings: dict[str, Tiling],
+    machine: Machine,
+    rng: random.Random | None = None,
 ) -> NetworkMapping:
     """Addresses: resident tensors and buffers, each free again after its last layer."""
     lb = machine.line_bytes
@@ -118,8 +121,12 @@ def place(
                 last[name] = max(last.get(name, at), at)
         for role, how, box, slots in (
             ("source", t.source, source_box(layer, t), t.source_slots),
-            ("second", t.second, second_box(layer, t) if view is not None else None,
-             t.second_slots),
+            (
+                "second",
+                t.second,
+                second_box(layer, t) if view is not None else None,
+                t.second_slots,
+            ),
             ("sink", t.sink, sink_box(layer, t), t.sink_slots),
         ):
             if how == "stream" and box is not None:
@@ -132,9 +139,7 @@ def place(
     buffers: dict[tuple[str, str], Placement] = {}
     for low, high, size, key in sorted(needs, key=lambda n: (-n[2], str(n[3]))):
         size = ceil_div(size, lb) * lb
-        taken = sorted(
-            (o, o + s) for (a, b, o, s) in placed if not (b < low or high < a)
-        )
+        taken = sorted((o, o + s) for (a, b, o, s) in placed if not (b < low or high < a))
         offset = 0
         for start, end in taken:
             if offset + size <= start:
@@ -158,9 +163,7 @@ def place(
             at += ceil_div(graph.storage[name].bytes, lb) * lb
     del rng
     dram = {n: a for n, a in dram.items() if n not in graph.constants}
-    return NetworkMapping(
-        machine.name, tilings, MemoryMap(maps, buffers, dram), 0, 0, False
-    )
+    return NetworkMapping(machine.name, tilings, MemoryMap(maps, buffers, dram), 0, 0, False)
 
 
 def with_sinks(graph: LayerGraph, tilings: dict[str, Tiling]) -> dict[str, Tiling]:
@@ -174,8 +177,15 @@ def with_sinks(graph: LayerGraph, tilings: dict[str, Tiling]) -> dict[str, Tilin
     return result
 
 
-__all__ = ["base_tiling", "columns", "default_tiling", "extent", "place", "relevant_depth",
-           "with_sinks"]
+__all__ = [
+    "base_tiling",
+    "columns",
+    "default_tiling",
+    "extent",
+    "place",
+    "relevant_depth",
+    "with_sinks",
+]
 
 
 def random_tiling(layer: Layer, machine: Machine, rng: random.Random) -> Tiling:
@@ -218,13 +228,17 @@ def _draw(layer: Layer, machine: Machine, rng: random.Random) -> Tiling:
     )
     if rng.random() < 0.5:
         tiling = replace(
-            tiling, source="stream", source_depth=rng.randint(0, len(order)),
+            tiling,
+            source="stream",
+            source_depth=rng.randint(0, len(order)),
             source_slots=rng.randint(1, 3),
         )
     if tiling.second != "none" and rng.random() < 0.5:
         top = free if layer.second is not None else len(order)
         tiling = replace(
-            tiling, second="stream", second_depth=rng.randint(0, top),
+            tiling,
+            second="stream",
+            second_depth=rng.randint(0, top),
             second_slots=rng.randint(1, 3),
         )
     tiling = replace(tiling, sink=rng.choice(["resident", "stream", "both"]))
@@ -250,9 +264,7 @@ def _draw_feed(
     return chosen
 
 
-def random_tilings(
-    graph: LayerGraph, machine: Machine, rng: random.Random
-) -> dict[str, Tiling]:
+def random_tilings(graph: LayerGraph, machine: Machine, rng: random.Random) -> dict[str, Tiling]:
     """Random tilings of a network, agreeing on which tensors reach DRAM."""
     tilings = {layer.name: random_tiling(layer, machine, rng) for layer in graph.layers}
     streamed: set[str] = set()

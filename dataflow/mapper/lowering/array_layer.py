@@ -85,11 +85,14 @@ def array_layers(ctx: Context, group: Group) -> list[Layer]:
     moving, stationary = _operands(ctx, head)
     try:
         return _assigned(ctx, group, head, moving, stationary)
-    except CannotFuse:
+    except CannotFuse as reason:
         both = (moving.access, stationary.access)
         if any(a is None or a.tensor in ctx.cascade.constants for a in both):
             raise
-    return _assigned(ctx, group, head, stationary, moving)
+        try:
+            return _assigned(ctx, group, head, stationary, moving)
+        except CannotFuse:
+            raise reason from None
 
 
 def _assigned(
@@ -167,7 +170,10 @@ def _roles(
     plain_sum: dict[str, int] = {}
     windows: list[Window] = []
     for dim, index in enumerate(moving.indices):
-        window = window_of(index, storage, dim, sizes, reduced, set(shared), split=True)
+        inner = storage.layout[storage.layout.index(dim) + 1 :]
+        within = {v for d in inner for v in moving.indices[d].variables if sizes[v] > 1}
+        split = within <= reduced
+        window = window_of(index, storage, dim, sizes, reduced, set(shared), split=split)
         if window is None:
             order = storage.layout.index(dim)
             plain_sum |= {v: order for v in index.variables if v in reduced}
@@ -196,18 +202,13 @@ def _depthwise(head: Einsum, moving: Access) -> set[str]:
     assert head.reduction is not None
     taps = set(head.reduction.variables)
     alone = [
-        v
-        for index in moving.indices
-        if not set(index.variables) & taps
-        for v in index.variables
+        v for index in moving.indices if not set(index.variables) & taps for v in index.variables
     ]
     channels = [v for v in head.output.variables if v in alone]
     return set(channels[-1:]) | taps
 
 
-def _moving_strides(
-    ctx: Context, moving: Access, reduced: set[str]
-) -> tuple[Strided, Storage]:
+def _moving_strides(ctx: Context, moving: Access, reduced: set[str]) -> tuple[Strided, Storage]:
     """Strides by variable, and the storage; a constant is laid out reduction innermost."""
     if moving.tensor in ctx.cascade.constants:
         data = np.asarray(ctx.cascade.constants[moving.tensor])
@@ -233,7 +234,8 @@ def window_of(
 ) -> Window | None:
     """The window that an index is, or None when its variables can be walked apart.
 
-    ``split``: walk the blocks of a contiguous dimension apart where they do not overlap.
+    ``split``: only reduction lies inside this dimension, so that its blocks, where they do not
+    overlap, are runs of reduction too.
     """
     size, step = storage.shape[dim], dim_strides(storage)[dim]
     terms = [(v, c) for v, c in index.terms if sizes[v] > 1]
@@ -244,7 +246,7 @@ def window_of(
     if inside and (not taps or not outs or all(v in shared for v, _ in outs)):
         return None
     apart = sum(c * (sizes[v] - 1) for v, c in taps) < min((c for _, c in outs), default=0)
-    if inside and apart and step == 1 and split:
+    if inside and apart and split:
         return None  # blocks of contiguous reduction: a reshaped matrix
     if len(taps) > 1 or len(outs) > 1 or any(v in shared for v, _ in outs):
         raise CannotFuse("an index that is no window")
@@ -333,9 +335,9 @@ def _one(
         batch = shared[-1]
         if len(shared) > 1:
             raise _Peel([v for axis in shared[:-1] for v in axis.variables])
-    p, q, batch = _place_plain(roles, batch, axes_of(
-        by_stride(roles.plain, output, sizes), sizes, uses
-    ))
+    p, q, batch = _place_plain(
+        roles, batch, axes_of(by_stride(roles.plain, output, sizes), sizes, uses)
+    )
     window_p, window_q = place_windows(roles.windows)
     if window_p is not None and window_p.out is not None:
         p = Axis((window_p.out,), sizes[window_p.out])
@@ -399,15 +401,15 @@ def _activations(ctx: Context, group: Group, head: Einsum) -> list[Strided]:
     ]
 
 
-def _place_plain(
-    roles: Roles, batch: Axis, axes: list[Axis]
-) -> tuple[Axis, Axis, Axis]:
+def _place_plain(roles: Roles, batch: Axis, axes: list[Axis]) -> tuple[Axis, Axis, Axis]:
     """Plain output axes on the point axes that windows leave free, innermost first."""
     window_p, window_q = place_windows(roles.windows)
     p = q = NO_AXIS
     rest = list(axes)
-    if rest and (window_q is None or window_q.out is None) and (
-        window_q is None or window_q.tap is None
+    if (
+        rest
+        and (window_q is None or window_q.out is None)
+        and (window_q is None or window_q.tap is None)
     ):
         q = rest.pop()
     if rest and window_p is None:
@@ -432,7 +434,7 @@ def _taps(window: Window | None, sizes: Mapping[str, int]) -> int:
 
 def _scalar_zero(operand: Operand) -> int:
     if not isinstance(operand.zero, int):
-        raise CannotFuse("the moving factor has a zero point per channel")
+        raise CannotFuse("an activation has a zero point per channel")
     return operand.zero
 
 

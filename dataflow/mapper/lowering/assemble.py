@@ -120,9 +120,7 @@ def assemble(code: Code, result: Result, table: bytes | None) -> MicroProgram:
         _micro_op(node, place, place.get(i), i == result.node, marks[i])
         for i, node in enumerate(nodes)
     )
-    return MicroProgram(
-        (), ops[: code.body], ops[code.body :], tuple(code.constants), table
-    )
+    return MicroProgram((), ops[: code.body], ops[code.body :], tuple(code.constants), table)
 
 
 def _dependencies(nodes: list[Node], body: int) -> list[bool]:

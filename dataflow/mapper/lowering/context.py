@@ -66,8 +66,14 @@ class Context:
         self.constants[name] = content
         return name
 
-    def byte_constant(self, access: Access, order: list[str], sizes: Mapping[str, int],
-                      fixed: Mapping[str, int], name: str) -> Strided:
+    def byte_constant(
+        self,
+        access: Access,
+        order: list[str],
+        sizes: Mapping[str, int],
+        fixed: Mapping[str, int],
+        name: str,
+    ) -> Strided:
         """A constant of codes laid out over the variables ``order``, outermost first."""
         used = [v for v in order if v in access.variables and sizes[v] > 1 and v not in fixed]
         data = grid(access, np.asarray(self.cascade.constants[access.tensor]), used, sizes, fixed)
@@ -79,9 +85,7 @@ class Context:
             step *= sizes[v]
         return Strided(tensor, strides, 0)
 
-    def attach(
-        self, layer: Layer, points: Points, epilogue: Epilogue, operands: Operands
-    ) -> Layer:
+    def attach(self, layer: Layer, points: Points, epilogue: Epilogue, operands: Operands) -> Layer:
         """The layer with its vector part: program, parameters, second source."""
         bias = scale = None
         if epilogue.bias is not None:
@@ -93,8 +97,10 @@ class Context:
         layer = replace(layer, micro=epilogue.micro, bias=bias, scale=scale)
         if epilogue.words:
             return replace(
-                layer, second=self._words(layer.name, points, epilogue.words),
-                second_words=True, second_use=4,
+                layer,
+                second=self._words(layer.name, points, epilogue.words),
+                second_words=True,
+                second_use=4,
             )
         if epilogue.second is None:
             return layer

@@ -178,8 +178,11 @@ def compile_window(
         node = Node(Op.FMA, a=Operand.ONE, b=value.ref, c=own, first_b=True)
     else:
         kinds = {
-            ("add", False): Op.IADD, ("max", False): Op.IMAX, ("min", False): Op.IMIN,
-            ("max", True): Op.FMAX, ("min", True): Op.FMIN,
+            ("add", False): Op.IADD,
+            ("max", False): Op.IMAX,
+            ("min", False): Op.IMIN,
+            ("max", True): Op.FMAX,
+            ("min", True): Op.FMIN,
         }
         if (op, value.is_float) not in kinds:
             raise CannotFuse(f"a window folded with {op}")

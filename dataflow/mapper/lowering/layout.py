@@ -85,7 +85,8 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
         # Contiguous output channels or contiguous reduction: either will do.
         rows = _dims(stationary, reduced, pure=False)
         cols = _dims(stationary, columns, pure=False)
-        last = len(stationary.indices) - 1
+        shape = cascade.tensors[stationary.tensor].shape
+        last = max((d for d, size in enumerate(shape) if size > 1), default=0)
         either = (last,) if last in rows + cols else cols or rows
         found.append(Wish(at, stationary.tensor, either, False, False))
     return found
@@ -209,9 +210,7 @@ def _best(cascade: Cascade, tensor: Tensor, asked: list[Wish]) -> Layout:
     return min(options, key=lambda layout: (-score(layout), layout))
 
 
-def with_copies(
-    cascade: Cascade, layouts: dict[str, Layout]
-) -> tuple[Cascade, dict[str, Layout]]:
+def with_copies(cascade: Cascade, layouts: dict[str, Layout]) -> tuple[Cascade, dict[str, Layout]]:
     """Copies of the 8-bit tensors that a contraction cannot read as they lie."""
     tensors = dict(cascade.tensors)
     layouts = dict(layouts)

@@ -68,13 +68,20 @@ def _depths(layer: Layer, tiling: Tiling) -> list[str]:
         if not 1 <= slots <= 15:
             reasons.append(f"a streamed {name} needs 1 to 15 slots")
         inside = tiling.order[:depth]
-        if layer.groups > 1 and ("n" in inside or "k" in inside) and "g" not in inside and (
-            name == "second" or "k" in inside
+        if (
+            layer.groups > 1
+            and ("n" in inside or "k" in inside)
+            and "g" not in inside
+            and (name == "second" or "k" in inside)
         ):
             reasons.append(f"{name}: channels are cut inside groups that are not")
         view = layer.source if name == "source" else _second_view(layer)
-        if layer.batch > 1 and "b" not in inside and view is not None and view.b_bytes and (
-            inside or not view.dense
+        if (
+            layer.batch > 1
+            and "b" not in inside
+            and view is not None
+            and view.b_bytes
+            and (inside or not view.dense)
         ):
             reasons.append(f"{name}: b must be inside the depth of a tiled buffer")
     if tiling.sink == "stream" and not 1 <= tiling.sink_slots <= 15:
@@ -83,9 +90,11 @@ def _depths(layer: Layer, tiling: Tiling) -> list[str]:
     if late:
         reasons.append("parameters do not depend on k")
     second_on_vector = layer.second is not None
-    if second_on_vector and tiling.second == "stream" and "k" in tiling.order[
-        : tiling.second_depth
-    ]:
+    if (
+        second_on_vector
+        and tiling.second == "stream"
+        and "k" in tiling.order[: tiling.second_depth]
+    ):
         reasons.append("the second source of the vector unit does not depend on k")
     return reasons
 
@@ -142,9 +151,7 @@ def _groups(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
     if tiling.feed == "fir" or not several:
         return reasons
     if tiling.group_pack < 1 or tiling.group_pack * layer.n > machine.cols:
-        reasons.append(
-            f"{tiling.group_pack} groups of {layer.n} columns on {machine.cols} columns"
-        )
+        reasons.append(f"{tiling.group_pack} groups of {layer.n} columns on {machine.cols} columns")
     return reasons
 
 
@@ -153,9 +160,7 @@ def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
     if layer.n != 1 or layer.c != 1 or layer.groups == 1:
         reasons.append("the fir feed is for depthwise layers")
     if tiling.fir_taps < 1 or tiling.ports * tiling.fir_taps > machine.rows:
-        reasons.append(
-            f"{tiling.ports} ports of {tiling.fir_taps} taps on {machine.rows} rows"
-        )
+        reasons.append(f"{tiling.ports} ports of {tiling.fir_taps} taps on {machine.rows} rows")
     stride, dilation = (
         (layer.stride_p, layer.dilation_r) if tiling.swap else (layer.stride_q, layer.dilation_s)
     )

@@ -114,9 +114,7 @@ def _through_copies(ctx: Context, group: Group) -> list[Layer]:
     ctx.cascade = replace(ctx.cascade, tensors=tensors)
     written = Access(copy, group.output.indices)
     layers = array_layers(ctx, replace(group, output=written))
-    index = tuple(
-        Affine.of(r.lower()) for r in ctx.cascade.tensors[name].ranks
-    )
+    index = tuple(Affine.of(r.lower()) for r in ctx.cascade.tensors[name].ranks)
     back = Group((f"{copy}_copy",), None, Access(name, index), Access(copy, index), 0)
     return layers + vector_layers(ctx, back)
 
@@ -127,9 +125,7 @@ def _columns(ctx: Context, head: Einsum, group: Group) -> tuple[int, ...]:
 
     moving, stationary = split_operands(ctx.cascade, head)
     own = set(stationary.variables) - set(moving.variables)
-    return tuple(
-        d for d, i in enumerate(group.output.indices) if set(i.variables) & own
-    )
+    return tuple(d for d, i in enumerate(group.output.indices) if set(i.variables) & own)
 
 
 def _with_aliases(ctx: Context) -> Cascade:

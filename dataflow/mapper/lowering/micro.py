@@ -100,7 +100,7 @@ class Compiler:
         if not isinstance(expr, Call):
             return
         if expr.op == "sub" and isinstance(expr.args[0], Access):
-            first, second = expr.args
+            first, second = expr.args[0], expr.args[1]
             if isinstance(second, Const) and self.leaf(first).kind in ("s0", "s1"):
                 seen.setdefault(first, set()).add(int(second.value))
                 return
@@ -152,7 +152,7 @@ class Compiler:
         node = Node(Op.MOVE, a=Operand.S1)
         return self.code.add(node)
 
-    def _bits(self, value: int | float, dtype: DType) -> Ref:
+    def _bits(self, value: float, dtype: DType) -> Ref:
         if dtype.is_float:
             number = np.float32(value)
             bits = int(number.view(np.uint32))
@@ -202,8 +202,8 @@ class Compiler:
         if len(set(used)) < 2:
             return node
         copy = self.code.add(Node(Op.MOVE, a=Operand.S1))
-        swap = {"a": node.a, "b": node.b, "c": node.c}
-        return replace(node, **{k: copy for k, r in swap.items() if r == Operand.S1})
+        a, b, c = (copy if ref == Operand.S1 else ref for ref in (node.a, node.b, node.c))
+        return replace(node, a=a, b=b, c=c)
 
     def _converted(self, value: Value) -> Value:
         """An integer as a float in a register."""
@@ -217,10 +217,7 @@ class Compiler:
             return self.known[expr]
         if isinstance(expr, Const):
             return Value(self._bits(expr.value, expr.dtype), expr.dtype.is_float)
-        if isinstance(expr, Access):
-            value = self._access(expr)
-        else:
-            value = self._call(expr)
+        value = self._access(expr) if isinstance(expr, Access) else self._call(expr)
         if value.ref != Operand.S1:
             self.known[expr] = value
         return value
@@ -410,7 +407,10 @@ class Compiler:
             mantissa, _ = np.frexp(b)
             if abs(mantissa) == 0.5 and np.isfinite(np.float32(1) / b) and b != 0:
                 return self._emit(
-                    Op.FMA, a, self._single(np.float32(1) / b), Value(MINUS_ZERO, True),
+                    Op.FMA,
+                    a,
+                    self._single(np.float32(1) / b),
+                    Value(MINUS_ZERO, True),
                     is_float=True,
                 )
             _check_divisor(np.asarray(b))
@@ -436,9 +436,7 @@ class Compiler:
         self.words.append(data)
         return Value(Operand.S1, True)
 
-    def _quotient(
-        self, a: Value, b: Callable[[], Value], y: Callable[[], Value]
-    ) -> Value:
+    def _quotient(self, a: Value, b: Callable[[], Value], y: Callable[[], Value]) -> Value:
         """a / b correctly rounded, with y = RN(1 / b) (Markstein 1990, theorem 8.3).
 
         The first correction makes the quotient faithful, the second rounds it correctly.
@@ -450,9 +448,7 @@ class Compiler:
         q = self._emit(Op.FMA, a, y(), Value(MINUS_ZERO, True), is_float=True)
         for _ in range(2):
             divisor = b()
-            r = self._emit(
-                Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True
-            )
+            r = self._emit(Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True)
             q = self._emit(Op.FMA, r, y(), q, is_float=True)
         return q
 

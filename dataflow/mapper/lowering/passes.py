@@ -76,9 +76,7 @@ def feed(layer: Layer, tiling: Tiling, cols: int, k_extent: int) -> Feed:
     return Feed(inner, outer, segment, False) if tiling.swap else Feed(outer, inner, segment, False)
 
 
-def passes(
-    layer: Layer, tiling: Tiling, rows: int, cols: int, k_extent: int
-) -> tuple[Pass, ...]:
+def passes(layer: Layer, tiling: Tiling, rows: int, cols: int, k_extent: int) -> tuple[Pass, ...]:
     """All passes of a column block, in order, over ``k_extent`` reduction channels."""
     shape = feed(layer, tiling, cols, k_extent)
     if tiling.feed == "fir":
@@ -86,9 +84,7 @@ def passes(
     return flat_passes(shape.taps_a, shape.taps_b, shape.segment, tiling.ports, rows)
 
 
-def flat_passes(
-    taps_a: int, taps_b: int, segment: int, ports: int, rows: int
-) -> tuple[Pass, ...]:
+def flat_passes(taps_a: int, taps_b: int, segment: int, ports: int, rows: int) -> tuple[Pass, ...]:
     """Flat passes over taps_a x taps_b taps of ``segment`` bytes."""
     result: list[Pass] = []
     part: list[tuple[int, int, int, int]] = []

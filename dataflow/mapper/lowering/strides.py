@@ -81,9 +81,7 @@ def axes_of(
     return result
 
 
-def by_stride(
-    variables: Sequence[str], access: Strided, sizes: Mapping[str, int]
-) -> list[str]:
+def by_stride(variables: Sequence[str], access: Strided, sizes: Mapping[str, int]) -> list[str]:
     """Variables ordered by decreasing stride of an access; equal strides keep their order."""
     return sorted(variables, key=lambda v: -access.of(v) if sizes[v] > 1 else 0)
 

@@ -171,9 +171,7 @@ def source_box(layer: Layer, tiling: Tiling, depth: int | None = None) -> TileBo
         chan = tiling.tile["n"]
     rows, y0 = (y, 0) if "p" not in tiled else (window(layer, "p", tiling.tile["p"]), -layer.pad_p)
     cols, x0 = (x, 0) if "q" not in tiled else (window(layer, "q", tiling.tile["q"]), -layer.pad_q)
-    return _shrunk(
-        layer.source, TileBox(1 if "b" in tiled else b, rows, cols, chan, y0, x0, tiled)
-    )
+    return _shrunk(layer.source, TileBox(1 if "b" in tiled else b, rows, cols, chan, y0, x0, tiled))
 
 
 def _shrunk(view: View, box: TileBox) -> TileBox:
@@ -220,9 +218,7 @@ def second_box(layer: Layer, tiling: Tiling, depth: int | None = None) -> TileBo
     return _shrunk(view, box)
 
 
-def _channels(
-    layer: Layer, tiling: Tiling, tiled: frozenset[Dim], whole: int, single: bool
-) -> int:
+def _channels(layer: Layer, tiling: Tiling, tiled: frozenset[Dim], whole: int, single: bool) -> int:
     """Channels of an output-shaped tile."""
     if single:
         return whole

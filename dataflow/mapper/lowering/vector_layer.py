@@ -141,8 +141,13 @@ def _flat(
         if step not in (0, 1):
             raise CannotFuse("not one run of bytes")
         return View(
-            access.tensor, (1, 1, axis.size if step else 1, 1), 0, 0, step,
-            points.offset(access), splat=step == 0,
+            access.tensor,
+            (1, 1, axis.size if step else 1, 1),
+            0,
+            0,
+            step,
+            points.offset(access),
+            splat=step == 0,
         )
 
     output = strided(group.output, ctx.storage[group.output.tensor])
@@ -237,7 +242,7 @@ def _split(
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
     uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
     reasons = []
-    for lanes in ([1, 0] if kept else [0]):
+    for lanes in [1, 0] if kept else [0]:
         chan = Axis((kept[-1],), sizes[kept[-1]]) if lanes else NO_AXIS
         axes = axes_of(kept[: len(kept) - lanes], sizes, uses)
         rest, inner = axes[: max(0, len(axes) - 3)], axes[max(0, len(axes) - 3) :]
@@ -253,9 +258,7 @@ def _split(
                 points = Points(place[0], place[1], place[2], chan, fixed, sizes)
                 operands, epilogue, order = _elementwise(ctx, points, expr, sources)
                 suffix = "".join(f"_{v}" for v in values)
-                layers.append(
-                    _pointwise(ctx, group, points, operands, epilogue, order, suffix)
-                )
+                layers.append(_pointwise(ctx, group, points, operands, epilogue, order, suffix))
             return layers
         except CannotFuse as error:
             reasons.append(str(error))
@@ -282,11 +285,14 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
     rows, cols = place_windows(windows)
     output = strided(group.output, ctx.storage[group.output.tensor])
     outs = {w.out for w in windows if w.out is not None}
-    kept = by_stride([v for v in group.head.output.variables if sizes[v] > 1], output, sizes) \
-        if group.head is not None else []
+    kept = (
+        by_stride([v for v in group.head.output.variables if sizes[v] > 1], output, sizes)
+        if group.head is not None
+        else []
+    )
     plain = [v for v in kept if v not in outs]
     reasons = []
-    for lanes in ([1, 0] if plain else [0]):
+    for lanes in [1, 0] if plain else [0]:
         try:
             return _window_layers(
                 ctx, group, source, where, output, rows, cols, plain, lanes, padded, sizes
@@ -363,7 +369,13 @@ def _window_layers(
         view = window_view(points, where, rows, cols, chan.size)
         suffix = "".join(f"_{v}" for v in values)
         layer = _layer(
-            ctx, group, points, epilogue, source, view, points.view(output, broadcast=False),
+            ctx,
+            group,
+            points,
+            epilogue,
+            source,
+            view,
+            points.view(output, broadcast=False),
             suffix,
         )
         layer = replace(

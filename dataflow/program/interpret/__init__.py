@@ -6,6 +6,7 @@ no timing and no AXI, and is no substitute for the RTL simulation: what it shows
 instructions, their waits and their images mean what the network means.
 """
 
-from dataflow.program.interpret.machine import InterpretError, Result, interpret
+from dataflow.program.interpret.machine import Result, interpret
+from dataflow.program.interpret.state import InterpretError
 
 __all__ = ["InterpretError", "Result", "interpret"]

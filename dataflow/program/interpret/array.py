@@ -106,7 +106,8 @@ class _Engine:
             return result
         left = [[a, b, segment] for a in range(f["taps_a"]) for b in range(f["taps_b"])]
         while left:
-            lane, taken = 0, []
+            lane = 0
+            taken: list[_Tap] = []
             while left and lane < rows and len(taken) < f["ports"]:
                 a, b, rest = left[0]
                 count = min(rest, rows - lane)
@@ -134,9 +135,7 @@ class _Engine:
                 raise InterpretError(f"a pass of {lanes} lanes")
             weights = np.zeros((lanes, state.machine.cols), dtype=np.int64)
             if f["w_source"] == 0:
-                while (
-                    state.written["weights"] - self.pointer < lanes + f["w_zero_lines"]
-                ):
+                while state.written["weights"] - self.pointer < lanes + f["w_zero_lines"]:
                     yield False
                 weights[:] = self._ring_lines(lanes)
             else:
@@ -159,11 +158,9 @@ class _Engine:
         raw = state.weights[at, : state.machine.cols]
         self.pointer += len(at)
         data = raw.astype(np.int8).astype(np.int64) if f["w_signed"] else raw.astype(np.int64)
-        return data[1:] - data[0] if f["w_zero_lines"] else data - f["w_zero"]
+        return np.asarray(data[1:] - data[0] if f["w_zero_lines"] else data - f["w_zero"])
 
-    def _stationary(
-        self, at: Position, row: int, lanes: int, block: int, columns: int
-    ) -> Array:
+    def _stationary(self, at: Position, row: int, lanes: int, block: int, columns: int) -> Array:
         f = self.f
         k = row + np.arange(lanes)
         n = block * f["columns"] + np.arange(columns)
@@ -205,9 +202,7 @@ class _Engine:
             where, y, x = self._point(at, tap, np.arange(p), np.arange(q), block)
             byte = tap.offset + np.arange(tap.count)
             parts.append(
-                self._codes(
-                    where[..., None] + byte, y[..., None] + 0 * byte, x[..., None] + byte
-                )
+                self._codes(where[..., None] + byte, y[..., None] + 0 * byte, x[..., None] + byte)
             )
             reads.append((where + tap.offset - tap.lane).reshape(-1))
         self._check_banks(reads)

@@ -34,8 +34,7 @@ def load(state: State, f: Fields) -> Iterator[bool]:
             if not tile.fires(at):
                 continue
             while not (
-                state.all_retired(block["retired"])
-                and state.reached(tile.fields["ready"], tile.t)
+                state.all_retired(block["retired"]) and state.reached(tile.fields["ready"], tile.t)
             ):
                 yield False
             tile.t += 1
@@ -90,9 +89,7 @@ def _fill(state: State, block: Fields, at: Position, tile: int) -> None:
 
 
 def _grid(axes: list[Array]) -> Array:
-    return np.asarray(
-        axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :]
-    )
+    return np.asarray(axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :])
 
 
 def store(state: State, f: Fields) -> Iterator[bool]:
@@ -106,14 +103,12 @@ def store(state: State, f: Fields) -> Iterator[bool]:
         while not state.reached(tile.fields["ready"], tile.t):
             yield False
         tile.t += 1
-        counts = [
-            np.arange(at.pick(f[f"{n}_count"], f[f"{n}_level"])) for n in ("y", "x", "z")
-        ]
+        counts = [np.arange(at.pick(f[f"{n}_count"], f[f"{n}_level"])) for n in ("y", "x", "z")]
         far = f["dram"] + at.offset(f["dram_strides"])
         near_at = tile.place(at) + _grid(
             [counts[0] * f["y_local"], counts[1] * f["x_local"], counts[2]]
         )
-        far_at = (far + _grid([counts[0] * f["y_dram"], counts[1] * f["x_dram"], counts[2]]))
+        far_at = far + _grid([counts[0] * f["y_dram"], counts[1] * f["x_dram"], counts[2]])
         far_at &= DRAM_MASK
         if far_at.max() >= len(state.dram):
             raise InterpretError("a store reaches outside the DRAM image")

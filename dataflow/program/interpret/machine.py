@@ -55,7 +55,9 @@ def interpret(
         InterpretError: no engine can go on, or an access is illegal.
     """
     state = _initial(program, machine, tensors)
-    queues = {u: [d for d in decode(program.code, program.line_bytes) if d.unit is u] for u in UNITS}
+    queues = {
+        u: [d for d in decode(program.code, program.line_bytes) if d.unit is u] for u in UNITS
+    }
     engines = {u: _engine(state, queues[u]) for u in UNITS}
     chance = random.Random(seed)
     while engines:

@@ -61,11 +61,11 @@ class State:
         if wait["event"] == Event.NONE:
             return True
         target = min(wait["cap"], wait["base"] + ((t * wait["step"]) >> 8))
-        return self.events[Event(wait["event"])] >= target
+        return bool(self.events[Event(wait["event"])] >= target)
 
     def all_retired(self, need: Fields) -> bool:
         """The condition of a RETIRED group."""
-        return (
+        return bool(
             self.done[Unit.LOAD] >= need["load"]
             and self.done[Unit.ARRAY] >= need["array"]
             and self.done[Unit.VECTOR] >= need["vector"]

@@ -124,9 +124,7 @@ class _Engine:
         if run.result is not None:
             self._write(at, block, lanes, p, q, run.result)
 
-    def _write(
-        self, at: Position, block: int, lanes: int, p: int, q: int, result: Array
-    ) -> None:
+    def _write(self, at: Position, block: int, lanes: int, p: int, q: int, result: Array) -> None:
         f = self.f
         lane = np.arange(lanes)
         where = (
@@ -159,9 +157,7 @@ class _Run:
         self.result: Array | None = None
 
     def execute(self, op: Fields, r: int, s: int, *, first: bool, last: bool) -> None:
-        a, b, c = (
-            self._operand(op, name, r, s) for name in ("a", "b", "c")
-        )
+        a, b, c = (self._operand(op, name, r, s) for name in ("a", "b", "c"))
         code = Op(op["op"])
         if first and op["first_b"]:
             value, is_float = b, code in (Op.FMA, Op.FMAX, Op.FMIN)
@@ -196,9 +192,7 @@ class _Run:
             line = self.params[selector - Operand.P0]
             return np.broadcast_to(line, self.shape).copy()
         bits = (
-            FIXED[Operand(selector)]
-            if selector in FIXED
-            else f["constants"][selector - Operand.K0]
+            FIXED[Operand(selector)] if selector in FIXED else f["constants"][selector - Operand.K0]
         )
         return np.full(self.shape, bits, dtype=np.uint32)
 
@@ -210,7 +204,7 @@ class _Run:
             value = half[self.block * points : (self.block + 1) * points].astype(np.int64)
             if f["bias"]:
                 value = value + self.params[0].view(np.int32)
-            return value.astype(np.int32).view(np.uint32).copy()
+            return np.array(value.astype(np.int32).view(np.uint32))
         first = f["first"]
         p, q = np.arange(self.p)[:, None], np.arange(self.q)[None, :]
 

@@ -16,10 +16,10 @@ def grants(w: Record) -> int:
     for client in range(CLIENTS):
         if act.valid[client]:
             address = act.address[client] & MASK
-            bank = (address >> sizes.shift) % sizes.banks
+            bank = (address >> sizes.shift) & (sizes.banks - 1)
             banks = 1 << bank
             if address & (sizes.line - 1):
-                banks |= 1 << ((bank + 1) % sizes.banks)
+                banks |= 1 << ((bank + 1) & (sizes.banks - 1))
             if not taken & banks:
                 taken |= banks
                 granted |= 1 << client

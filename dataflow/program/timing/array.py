@@ -109,8 +109,8 @@ def can_take(w: Record) -> bool:
     x = w.weights
     entry = x.passes[x.head % PASS_FIFO]
     if entry[SOURCE] == RING:
-        return w.seen[W_WRITTEN] >= entry[POINTER] + entry[LINES] + entry[ZERO_LINE]
-    return entry[SOURCE] != COLUMNS or w.now >= x.settled
+        return bool(w.seen[W_WRITTEN] >= entry[POINTER] + entry[LINES] + entry[ZERO_LINE])
+    return bool(entry[SOURCE] != COLUMNS or w.now >= x.settled)
 
 
 @compiled

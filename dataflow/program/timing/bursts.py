@@ -14,20 +14,18 @@ def burst_bytes(w: Record, dram: int, left: int) -> int:
     sizes = w.sizes
     page = PAGE - (dram & (PAGE - 1))
     limit = sizes.max_burst * sizes.line - (dram & (sizes.line - 1))
-    return min(page, limit, left)
+    return int(min(page, limit, left))
 
 
 @compiled
 def burst_beats(w: Record, dram: int, size: int) -> int:
     """Beats that the burst touches."""
     line = w.sizes.line
-    return ((dram & (line - 1)) + size + line - 1) >> w.sizes.shift
+    return int((dram & (line - 1)) + size + line - 1) >> int(w.sizes.shift)
 
 
 @compiled
-def begin(
-    s: Record, dram: int, local: int, rows: int, columns: int, segment: int
-) -> None:
+def begin(s: Record, dram: int, local: int, rows: int, columns: int, segment: int) -> None:
     """Sets the walk of the load or store engine `s` to the first byte of a block."""
     s.dram = s.row_dram = s.segment_dram = dram
     s.local = s.row_local = s.segment_local = local

@@ -10,6 +10,7 @@ from dataflow.program.timing.compiled import Record, Table, compiled
 from dataflow.program.timing.layout import (
     BEATS,
     LOAD_DATA,
+    MAX_OUTSTANDING,
     OPEN_READS,
     QUEUES,
     READS_TO_COME,
@@ -114,7 +115,8 @@ def queue(w: Record, unit: int, lengths: Table) -> None:
 def queue_idle(w: Record, unit: int) -> bool:
     """Is nothing inside?"""
     q = w.queue
-    return q.state[unit] == COLLECT and q.index[unit] == 0 and w.seen[QUEUES + unit] == 0
+    collects = q.state[unit] == COLLECT and q.index[unit] == 0
+    return bool(collects and w.seen[QUEUES + unit] == 0)
 
 
 @compiled
@@ -123,17 +125,15 @@ def dram_read(w: Record) -> None:
     bus, seen, coming, sizes = w.bus, w.seen, w.coming, w.sizes
     ready = True
     if bus.r_valid:
-        if bus.r_unit == FETCH_UNIT:
-            ready = seen[BEATS] < sizes.fifo
-        else:
-            ready = seen[LOAD_DATA] < 2
+        fetched = bus.r_unit == FETCH_UNIT
+        ready = seen[BEATS] < sizes.fifo if fetched else seen[LOAD_DATA] < 2
         if ready:
-            coming[BEATS if bus.r_unit == FETCH_UNIT else LOAD_DATA] += 1
+            coming[BEATS if fetched else LOAD_DATA] += 1
             if bus.r_last:
                 coming[OPEN_READS] -= 1
     if ready:
         bus.r_valid = 0
-        at = bus.head % sizes.outstanding
+        at = bus.head % MAX_OUTSTANDING
         if seen[READS_TO_COME] > 0 and bus.burst[at, 2] <= w.now + 1:
             bus.r_valid = 1
             bus.r_unit = bus.burst[at, 0]
@@ -145,7 +145,7 @@ def dram_read(w: Record) -> None:
                 bus.head += 1
                 coming[READS_TO_COME] -= 1
     if seen[REQUESTS] > 0 and seen[OPEN_READS] < sizes.outstanding:
-        at = bus.accepted % sizes.outstanding
+        at = bus.accepted % MAX_OUTSTANDING
         bus.burst[at, 0] = bus.request[bus.taken & 1, 0]
         bus.burst[at, 1] = bus.request[bus.taken & 1, 1]
         bus.burst[at, 2] = w.now + sizes.read_latency

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         ...
 
 else:
-    compiled = njit(error_model="numpy")
+    # Called by compiled functions only; every array is kept alive outside, so that views of it need
+    # no reference counts, which would take most of the time.
+    compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 NEVER = 1 << 60
 """A time that does not come."""

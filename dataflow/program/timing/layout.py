@@ -44,6 +44,7 @@ REGISTERS = QUEUES + 4
 
 # Capacities of the record's rings, at least what the machine's FIFOs hold.
 MAX_OUTSTANDING = 1024
+LOAD_RING = 2 * MAX_OUTSTANDING
 LOAD_FIFO = 32  # at least; twice the outstanding reads when that is more
 STORE_FIFO = 8
 WRITE_FIFO = 8
@@ -58,9 +59,7 @@ VECTOR_WRITE, VECTOR_READ, STATIONARY, LOAD_WRITE, STORE_READ = range(5)
 CLIENTS = 5
 
 
-def _group(
-    names: str, **rings: tuple[int, ...] | np.dtype[np.void]
-) -> np.dtype[np.void]:
+def _group(names: str, **rings: tuple[int, ...] | np.dtype[np.void]) -> np.dtype[np.void]:
     """Integer fields by name, then arrays (a shape) and inner records (a type)."""
     fields: list[object] = [(name, WORD) for name in names.split()]
     for name, kind in rings.items():
@@ -73,9 +72,7 @@ SIZES = _group(
     " read_latency write_latency strip latency write_stage"
 )
 FETCH = _group("state left address instruction beat done_at")
-QUEUE = _group(
-    "taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,)
-)
+QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))
 BUS = _group(
     "tail taken accepted head beat r_valid r_unit r_last",
     request=(REQUEST_FIFO, 2),  # unit, beats
@@ -87,7 +84,7 @@ LOAD = _group(
     fires=(2,),
     index=(LEVELS,),
 )
-DELIVER = _group("head beat quarter", burst=(2 * MAX_OUTSTANDING, 7))
+DELIVER = _group("head beat quarter", burst=(LOAD_RING, 7))
 SEQUENCER = _group(
     "state at half block tap_a tap_b offset reduction lanes taps pass_taps push_at pointer"
     " blocks_begun tile_fires second_fires second_held second_line taps_done first_pass"

@@ -96,7 +96,7 @@ def outside(k: Record, t: Record, c: Record) -> bool:
     x = t.x + k.p * f.p_step.x + k.q * f.q_step.x + k.r * c.r_step.x + k.s * c.s_step.x
     y &= MASK
     x &= MASK
-    return y >= min(c.y_size, SIGN) or x >= min(c.x_size, SIGN)
+    return bool(y >= min(c.y_size, SIGN) or x >= min(c.x_size, SIGN))
 
 
 @compiled
@@ -241,13 +241,13 @@ def drained(w: Record) -> bool:
     """Has everything of the instruction been issued, and passed the front stages?"""
     v = w.vector
     busy = v.tiles_busy or v.tile_valid or w.control.busy or w.issue.valid
-    return not busy and w.now != v.start_at and w.now > w.issue.last_at + FRONT_STAGES
+    return bool(not busy and w.now != v.start_at and w.now > w.issue.last_at + FRONT_STAGES)
 
 
 @compiled
 def vector_idle(w: Record) -> bool:
     """Is no instruction in force and no line on its way?"""
-    return w.vector.state == IDLE and w.now > w.issue.last_at + w.sizes.write_stage
+    return bool(w.vector.state == IDLE and w.now > w.issue.last_at + w.sizes.write_stage)
 
 
 @compiled

@@ -9,6 +9,7 @@ from dataflow.program.timing.compiled import Record, Table, compiled
 from dataflow.program.timing.layout import (
     LOAD_BURSTS,
     LOAD_DATA,
+    LOAD_RING,
     LOAD_WRITE,
     P_FREED,
     P_WRITTEN,
@@ -45,7 +46,7 @@ def hand_on(
     w: Record, kind: int, local: int, offset: int, size: int, beats: int, last: bool, layer: int
 ) -> None:
     """Tells the delivering side what comes; there is room."""
-    entry = w.deliver.burst[w.load.tail % w.sizes.load_fifo]
+    entry = w.deliver.burst[w.load.tail % LOAD_RING]
     entry[LOCAL], entry[OFFSET], entry[BYTES], entry[BEATS] = local, offset, size, beats
     entry[KIND], entry[LAST], entry[LAYER] = kind, last, layer
     w.load.tail += 1
@@ -211,7 +212,7 @@ def deliver_wants(w: Record) -> None:
     act.valid[LOAD_WRITE] = 0
     if w.seen[LOAD_BURSTS] == 0 or w.seen[LOAD_DATA] == 0:
         return
-    entry = w.deliver.burst[w.deliver.head % w.sizes.load_fifo]
+    entry = w.deliver.burst[w.deliver.head % LOAD_RING]
     if entry[BYTES] and (entry[KIND] == SOURCE or entry[KIND] == SECOND):
         act.valid[LOAD_WRITE] = 1
         act.address[LOAD_WRITE] = entry[LOCAL] + w.deliver.beat * w.sizes.line
@@ -223,13 +224,13 @@ def deliver(w: Record, granted: bool, trace: Table) -> None:
     d, seen, coming = w.deliver, w.seen, w.coming
     if seen[LOAD_BURSTS] == 0:
         return
-    entry = d.burst[d.head % w.sizes.load_fifo]
+    entry = d.burst[d.head % LOAD_RING]
     kind = entry[KIND]
     if entry[BYTES]:
         if seen[LOAD_DATA] == 0:
             w.counters[WAIT_DATA] += 1
             return
-        if (kind == SOURCE or kind == SECOND) and not granted:
+        if kind in (SOURCE, SECOND) and not granted:
             w.counters[WAIT_ACT] += 1
             return
         coming[LOAD_DATA] -= 1

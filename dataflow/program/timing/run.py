@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dataflow.arch import Machine
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import Counter, Unit
+from dataflow.ir.isa import Counter, Event, Unit
 from dataflow.program.timing import array, bus, lines, load, sequencer, store, vector
 from dataflow.program.timing.act import grants
 from dataflow.program.timing.compiled import NEVER, Record, Table, compiled
@@ -41,7 +41,6 @@ LANE_STAGES = 3  # issue to write of a vector line, beyond the latency between d
 VECTOR_BUSY = int(Counter.VECTOR_BUSY)
 load_engine, store_engine = load.load, store.store
 feed, weights = array.feed, array.weights
-count_quiet = QUIET_CYCLES
 
 
 @compiled
@@ -126,7 +125,7 @@ def settle(w: Record) -> bool:
             moved = True
     if moved:
         w.idle_since = w.now
-    return w.now - w.idle_since < STUCK_CYCLES
+    return bool(w.now - w.idle_since < STUCK_CYCLES)
 
 
 @cache
@@ -155,7 +154,7 @@ def _runner() -> Callable[..., int]:
         while True:
             w.now += 1
             w.quiet = w.quiet + 1 if quiet(w) else 0
-            if w.quiet == count_quiet:
+            if w.quiet == QUIET_CYCLES:
                 return int(w.now + 1)
             cycle(w, program, beats, loads, arrays, vectors, stores, programs, ops, trace)
             if not settle(w):
@@ -172,12 +171,14 @@ class Outcome:
     Attributes:
         cycles: from start to done, as the machine counts them.
         counters: what the performance counters show; those of data (MACs, errors) are 0.
+        events: how often each event was counted.
         retired: (unit, layer, cycle) of each instruction, in time; the cycle is the value of the
             cycle counter at that moment.
     """
 
     cycles: int
     counters: dict[Counter, int]
+    events: dict[Event, int]
     retired: tuple[tuple[Unit, int, int], ...]
 
 
@@ -217,7 +218,8 @@ def simulate(code: bytes, machine: Machine, where: str) -> Outcome:
     retired = tuple(
         (Unit(unit), int(layer), int(at) - 1) for unit, layer, at in trace[: int(w["retired"])]
     )
-    return Outcome(cycles, counters, retired)
+    events = {event: int(w["seen"][event]) for event in Event}
+    return Outcome(cycles, counters, events, retired)
 
 
 def _stuck(w: Any, t: Tables) -> str:

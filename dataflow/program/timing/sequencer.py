@@ -198,9 +198,5 @@ def sequencer(w: Record, table: Table) -> None:
             s.waits_acc = 1
         else:
             begin_passes(w, c)
-    elif (
-        w.now >= s.push_at
-        and seen[FEED_PASSES] < PASS_FIFO
-        and seen[WEIGHT_PASSES] < PASS_FIFO
-    ):
+    elif w.now >= s.push_at and seen[FEED_PASSES] < PASS_FIFO and seen[WEIGHT_PASSES] < PASS_FIFO:
         push(w, c)

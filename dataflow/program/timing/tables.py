@@ -127,9 +127,7 @@ def _programs(instructions: list[Decoded], line_bytes: int) -> tuple[Ints, Ints]
 
 def _flags(op: Fields) -> int:
     reads = {op["a"], op["b"], op["c"]}
-    return (
-        USES_S0 * (Operand.S0 in reads)
-        | USES_S1 * (Operand.S1 in reads)
-        | DEPENDS * op["depends"]
-        | SINKS * op["sink"]
-    )
+    flags = USES_S0 if Operand.S0 in reads else 0
+    flags |= USES_S1 if Operand.S1 in reads else 0
+    flags |= DEPENDS if op["depends"] else 0
+    return flags | (SINKS if op["sink"] else 0)

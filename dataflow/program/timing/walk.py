@@ -11,19 +11,19 @@ LOAD_DONE, ARRAY_DONE, VECTOR_DONE, STORE_DONE = 11, 12, 13, 14
 @compiled
 def fires(index: Table, depth: int) -> bool:
     """Do all levels from `depth` on stand at their first iteration?"""
+    moved = 0
     for level in range(depth, LEVELS):
-        if index[level] != 0:
-            return False
-    return True
+        moved |= index[level]
+    return moved == 0
 
 
 @compiled
 def ends(index: Table, trips: Table, depth: int) -> bool:
     """Do all levels from `depth` on stand at their last iteration?"""
+    left = 0
     for level in range(depth, LEVELS):
-        if index[level] != trips[level] - 1:
-            return False
-    return True
+        left |= trips[level] - 1 - index[level]
+    return left == 0
 
 
 @compiled
@@ -56,19 +56,19 @@ def along(base: int, strides: Table, index: Table) -> int:
 def wanted(wait: Record, fired: int) -> int:
     """The count that fire number `fired` of a reference waits for."""
     value = wait.base + ((fired * wait.step) >> 8)
-    return min(value, wait.cap)
+    return int(min(value, wait.cap))
 
 
 @compiled
 def reached(seen: Table, event: int, count: int) -> bool:
     """Has the event (0: none) been counted that often?"""
-    return event == 0 or seen[event] >= count
+    return bool(event == 0 or seen[event] >= count)
 
 
 @compiled
 def all_retired(seen: Table, retired: Record) -> bool:
     """Have all engines retired as many instructions as `retired` says?"""
-    return (
+    return bool(
         seen[LOAD_DONE] >= retired.load
         and seen[ARRAY_DONE] >= retired.array
         and seen[VECTOR_DONE] >= retired.vector
