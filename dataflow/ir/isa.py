@@ -387,7 +387,7 @@ MICRO_OP = Struct(
         _f("write", 1),  # write register dst
         _f("sink", 1),  # result byte goes to the sink (in the body: only in the last repetition)
         _f("first_b", 1),  # in the body's first repetition the result is operand b
-        _f("depends", 1),  # reads a register that the previous micro-operation wrote
+        _f("depends", 1),  # reads a register written since the last such mark
         _f("reserved", 3),
     ),
 )

@@ -307,7 +307,8 @@ def _costs(
     # The first parameters come behind the first weights, and until then two accumulator halves
     # are all that the array can fill.
     late = np.maximum(0, busy - 2 * work.array_first) if shape.param_lines else zero
-    paced = np.maximum(bus + bus_act, ring.lines + late)
+    # All loads of earlier layers are over when a layer starts, so `cycles` is a floor here too.
+    paced = np.maximum(np.maximum(bus + bus_act, ring.lines + late), cycles)
     columns = (
         cycles,
         cycles + tail,

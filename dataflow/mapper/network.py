@@ -18,7 +18,7 @@ from dataflow.mapper.solve import Choice, Option, Problem, solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
 from dataflow.mapper.thin import ideals, representatives
 
-SEARCH_GAP = 2e-4
+SEARCH_GAP = 3e-4
 """Relative gap at which the choice of residency stops; the tilings are refined after it."""
 
 RETRIES = 6
@@ -151,7 +151,7 @@ def _mixed(
     capacity = size
     for _ in range(RETRIES + 1):
         problem = _problem(graph, thin, plans, machine, latencies, capacity)
-        choice = solve(problem, machine, ranks=1, gap=SEARCH_GAP)
+        choice = solve(problem, machine, ranks=1, gap=SEARCH_GAP, known_bound=bound)
         if choice is None:
             break
         # Residency is decided; now every candidate of the chosen modes.
@@ -160,7 +160,7 @@ def _mixed(
             for found, chosen in zip(options, choice.options, strict=True)
         )
         problem = _problem(graph, full, plans, machine, latencies, capacity)
-        choice = solve(problem, machine, gap=SEARCH_GAP)
+        choice = solve(problem, machine, gap=SEARCH_GAP, known_bound=bound, start=choice)
         assert choice is not None, "the representatives are among the candidates"
         mapping = _finish(graph, shapes, plans, choice, machine)
         if mapping is not None:

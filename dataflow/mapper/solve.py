@@ -174,14 +174,31 @@ def alive_read(plan: TensorPlan, layer: int) -> int | None:
     return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
 
 
-def solve(problem: Problem, machine: Machine, ranks: int = 3, gap: float = 0.0) -> Choice | None:
+def solve(
+    problem: Problem,
+    machine: Machine,
+    ranks: int = 3,
+    gap: float = 0.0,
+    known_bound: int = 0,
+    start: Choice | None = None,
+) -> Choice | None:
     """The best choice by the first `ranks` objectives, or None when none fits into the memory.
 
-    The search for fewest cycles stops at the relative `gap`.
+    The search for fewest cycles stops at the relative `gap`. It starts from the options of
+    `start`, which must be among the problem's, and need not prove what `known_bound` says.
     """
     built = _Model(problem, machine)
     model = built.model
     objectives = (built.cycles, built.total("dram", 64), built.total("energy", 1 << 20))
+    if known_bound:
+        model.add(built.cycles >= known_bound)
+    if start is not None:
+        chosen = [
+            int(option == wanted)
+            for options, wanted in zip(problem.options, start.options, strict=True)
+            for option in options
+        ]
+        _hint(model, built, chosen)
     bound, cycles, optimal = 0, 0, False
     for rank, objective in enumerate(objectives[:ranks]):
         model.minimize(objective)

@@ -531,7 +531,7 @@ class _Builder:
                 s.layout,
                 s.signed,
                 s.role,
-                name in self.written,
+                (s.alias_of or name) in self.written,
             )
         return result
 

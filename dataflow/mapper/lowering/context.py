@@ -45,6 +45,11 @@ class Context:
             layers=list(self.layers),
         )
 
+    def take(self, trial: Context) -> None:
+        """Becomes what a trial has become."""
+        self.cascade, self.storage, self.layers = trial.cascade, trial.storage, trial.layers
+        self.weights, self.params, self.constants = trial.weights, trial.params, trial.constants
+
     def fresh(self, name: str) -> str:
         """A name that no storage has."""
         candidate, number = name, 1

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dataflow.errors import DataflowError
-from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
-from dataflow.ir.mapping import Layer, LayerGraph, Storage
-from dataflow.mapper.lowering.array_layer import array_layers, on_array
+from dataflow.ir.mapping import Layer, LayerGraph
+from dataflow.mapper.lowering.array_layer import on_array
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.groups import Group, form_groups, is_code
-from dataflow.mapper.lowering.layout import choose, innermost, storages, with_copies
-from dataflow.mapper.lowering.strides import dim_strides, strided
+from dataflow.mapper.lowering.copies import with_array_copies
+from dataflow.mapper.lowering.layout import choose, storages, with_copies
+from dataflow.mapper.lowering.strides import strided
 from dataflow.mapper.lowering.vector_layer import vector_layers
 
 
@@ -90,42 +90,7 @@ def _layers(ctx: Context, group: Group) -> list[Layer]:
             raise CannotFuse(f"{access.tensor} is {tensor.dtype}, not 8-bit codes")
     if group.head is None or not on_array(ctx, group.head):
         return vector_layers(ctx, group)
-    try:
-        return array_layers(ctx, group)
-    except CannotFuse:
-        return _through_copies(ctx, group)
-
-
-def _through_copies(ctx: Context, group: Group) -> list[Layer]:
-    """The group with its result, or its second operand, in the layout that the array writes."""
-    assert group.head is not None
-    head = group.head
-    columns = _columns(ctx, head, group)
-    if not columns:
-        return array_layers(ctx, group)
-    name = group.output.tensor
-    layout = innermost(len(ctx.storage[name].shape), columns)
-    if layout == ctx.storage[name].layout:
-        return array_layers(ctx, group)
-    copy = ctx.fresh(f"{name}_layout")
-    storage = ctx.storage[name]
-    ctx.storage[copy] = replace(storage, name=copy, layout=layout, role="intermediate")
-    tensors = {**ctx.cascade.tensors, copy: replace(ctx.cascade.tensors[name], name=copy)}
-    ctx.cascade = replace(ctx.cascade, tensors=tensors)
-    written = Access(copy, group.output.indices)
-    layers = array_layers(ctx, replace(group, output=written))
-    index = tuple(Affine.of(r.lower()) for r in ctx.cascade.tensors[name].ranks)
-    back = Group((f"{copy}_copy",), None, Access(name, index), Access(copy, index), 0)
-    return layers + vector_layers(ctx, back)
-
-
-def _columns(ctx: Context, head: Einsum, group: Group) -> tuple[int, ...]:
-    """Dimensions of the group's output that the array's columns write."""
-    from dataflow.mapper.lowering.layout import split_operands
-
-    moving, stationary = split_operands(ctx.cascade, head)
-    own = set(stationary.variables) - set(moving.variables)
-    return tuple(d for d, i in enumerate(group.output.indices) if set(i.variables) & own)
+    return with_array_copies(ctx, group)
 
 
 def _with_aliases(ctx: Context) -> Cascade:
@@ -169,5 +134,3 @@ def _same_bytes(ctx: Context, cascade: Cascade, einsum: Einsum) -> str | None:
     same = all(a.of(v) == b.of(v) for v in sizes if sizes[v] > 1)
     return root.name if same and a.offset == b.offset == 0 else None
 
-
-__all__ = ["Storage", "dim_strides", "lower"]
