@@ -11,13 +11,13 @@ pytestmark = pytest.mark.rtl
 
 ARCHITECTURES = ("edge8", "edge16", "edge32")
 STALLS = (0.0, 0.15, 0.4)
-SAMPLE = tuple(range(0, 2 * 8, 2))
-"""Every second theme; the slow test has all of them."""
+SAMPLE = (0, 2, 6, 10, 13, 18, 25, 26)
+"""Eight themes; the slow test has all of them."""
 SEEDS = 200
 
 
 def test_sample_has_different_themes() -> None:
-    assert len({seed % len(THEMES) for seed in SAMPLE}) >= 7
+    assert len({seed % len(THEMES) for seed in SAMPLE}) == len(SAMPLE)
 
 
 @pytest.mark.parametrize("seed", SAMPLE)

@@ -59,9 +59,7 @@ def _result_copied(ctx: Context, group: Group) -> list[Layer]:
     ctx.cascade = replace(ctx.cascade, tensors={**ctx.cascade.tensors, copy: tensor})
     layers = array_layers(ctx, replace(group, output=Access(copy, group.output.indices)))
     # Only what the group writes is copied: the tensor may have other writers.
-    back = Group(
-        (f"{copy}_copy",), None, group.output, Access(copy, group.output.indices), 0
-    )
+    back = Group((f"{copy}_copy",), None, group.output, Access(copy, group.output.indices), 0)
     return layers + vector_layers(ctx, back)
 
 

@@ -11,8 +11,8 @@ from dataflow.ir.mapping import Layer, LayerGraph
 from dataflow.mapper.lowering.array_layer import on_array
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
-from dataflow.mapper.lowering.groups import Group, form_groups, is_code
 from dataflow.mapper.lowering.copies import with_array_copies
+from dataflow.mapper.lowering.groups import Group, form_groups, is_code
 from dataflow.mapper.lowering.layout import choose, storages, with_copies
 from dataflow.mapper.lowering.strides import strided
 from dataflow.mapper.lowering.vector_layer import vector_layers
@@ -133,4 +133,3 @@ def _same_bytes(ctx: Context, cascade: Cascade, einsum: Einsum) -> str | None:
     sizes = {v: cascade.size(v) for v in einsum.variables}
     same = all(a.of(v) == b.of(v) for v in sizes if sizes[v] > 1)
     return root.name if same and a.offset == b.offset == 0 else None
-
