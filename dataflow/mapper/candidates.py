@@ -108,6 +108,15 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class _Common:
+    """Columns that do not depend on the placement; one value for each tile of the plane."""
+
+    withheld: Ints
+    need: Ints
+    energy: Ints
+
+
+@dataclass(frozen=True)
 class _Placed:
     """Hold depths chosen; `params` has one depth for each tile of the plane."""
 
@@ -172,7 +181,7 @@ def _collect(
     origin: list[_Placed],
 ) -> None:
     """Adds the undominated rows of one plane and order."""
-    trips = plane.trips()
+    trips = plane.trips
     useful = depths(order, trips)
     params, param_depth = _best_params(plane, order, useful, machine)
     if params is None:
@@ -180,6 +189,7 @@ def _collect(
     sources = _streams(source_traffic, plane, order, useful, machine, mode.source)
     seconds = _streams(second_traffic, plane, order, useful, machine, mode.second)
     sink = output_traffic(plane, order, machine) if mode.store else None
+    common = _Common(*_overlap(plane, order), _energy(plane, machine))
     rings = undominated_rings(
         [(depth, weight_ring(plane, order, depth, machine)) for depth in useful]
     )
@@ -189,7 +199,7 @@ def _collect(
         for s_depth, source in sources:
             for o_depth, second in seconds:
                 table, rows = _costs(
-                    plane, order, machine, lat, mode, ring, params, source, second, sink
+                    plane, order, common, machine, lat, mode, ring, params, source, second, sink
                 )
                 if len(rows):
                     front.add(table, rows, len(origin))
@@ -243,6 +253,7 @@ def _streams(
 def _costs(
     plane: Plane,
     order: Order,
+    common: _Common,
     machine: Machine,
     lat: Latencies,
     mode: Mode,
@@ -303,7 +314,6 @@ def _costs(
         cycles = cycles + lead
     if not mode.keep:
         cycles, tail = cycles + (tail if mode.tail else zero), zero
-    withheld, need = _overlap(plane, order)
     # The first parameters come behind the first weights, and until then two accumulator halves
     # are all that the array can fill.
     late = np.maximum(0, busy - 2 * work.array_first) if shape.param_lines else zero
@@ -315,11 +325,11 @@ def _costs(
         bus + bus_act,
         paced,
         buffer,
-        withheld if mode.keep else zero,
-        need if mode.source == "resident" else zero,
+        common.withheld if mode.keep else zero,
+        common.need if mode.source == "resident" else zero,
         dram,
-        _energy(plane, machine, dram),
-        fires(order, len(order), plane.trips()),
+        common.energy + dram * round(machine.energies.dram_byte * 16) // 16,
+        fires(order, len(order), plane.trips),
     )
     valid = valid & (buffer <= machine.act_bytes)
     full = np.broadcast_shapes(valid.shape, *(column.shape for column in columns))
@@ -360,7 +370,7 @@ def _overlap(plane: Plane, order: Order) -> tuple[Ints, Ints]:
     Both count in storage order, where a prefix of rows is a prefix of bytes.
     """
     shape = plane.shape
-    trips = plane.trips()
+    trips = plane.trips
     out_row = shape.q * shape.n * shape.groups
     out_all = np.full_like(plane.ip, shape.p * out_row)
     source_row = shape.source_x * shape.source_channels
@@ -397,13 +407,12 @@ def _need_rows(size: int, sizes: tuple[int, ...], shape: LayerShape, dim: Dim) -
     )
 
 
-def _energy(plane: Plane, machine: Machine, dram: Ints) -> Ints:
-    """Energy that depends on the tiling, pJ: DRAM, weight re-reads, feed and accumulators."""
+def _energy(plane: Plane, machine: Machine) -> Ints:
+    """On-chip energy that depends on the tiling, pJ: weight re-reads, feed and accumulators."""
     shape, energies = plane.shape, machine.energies
-    total = dram * round(energies.dram_byte * 16) // 16
     if shape.kind == "vector":
-        return total
-    trips = plane.trips()
+        return np.zeros_like(plane.ip)
+    trips = plane.trips
     kinds = pass_kinds(shape, plane.feed, shape.c, machine.rows)
     outer = shape.batch * plane.blocks * (shape.groups if plane.block_dim == "n" else 1)
     points = outer * shape.p * shape.q
@@ -412,7 +421,7 @@ def _energy(plane: Plane, machine: Machine, dram: Ints) -> Ints:
     accumulate = points * sum(kind.times for kind in kinds)
     accumulate *= round(energies.acc_line_read + energies.acc_line_write)
     reads = lines * trips["p"] * trips["q"] * round(energies.wbuf_line_read)
-    return total + reads + feed + accumulate
+    return reads + (feed + accumulate)
 
 
 def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
@@ -421,7 +430,7 @@ def _tiling(placed: _Placed, name: int, mode: Mode, costs: Ints) -> Tiling:
     digits, row = divmod(name, len(plane.ip))
     slots = _slots_of(digits)
     shape = plane.shape
-    trips = {dim: int(values[row]) for dim, values in plane.trips().items()}
+    trips = {dim: int(values[row]) for dim, values in plane.trips.items()}
     order = tuple(dim for dim in placed.order if trips[dim] > 1)
 
     def depth(full: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,23 +48,24 @@ class Plane:
     channels: int
     work: Work
 
-    @property
+    @cached_property
     def p(self) -> Ints:
         """Tile rows."""
         return np.array(self.p_sizes, dtype=np.int64)[self.ip]
 
-    @property
+    @cached_property
     def q(self) -> Ints:
         """Tile columns."""
         return np.array(self.q_sizes, dtype=np.int64)[self.iq]
 
-    @property
+    @cached_property
     def tile_blocks(self) -> Ints:
         """Column blocks of a tile."""
         return np.array(self.block_sizes, dtype=np.int64)[self.ib]
 
+    @cached_property
     def trips(self) -> dict[Dim, Ints]:
-        """Trips of every dim."""
+        """Trips of every dim, one for each tile."""
         one = np.ones_like(self.ip)
         shape = self.shape
         trips: dict[Dim, Ints] = {

@@ -94,7 +94,7 @@ def depths(order: Order, trips: dict[Dim, Ints]) -> tuple[int, ...]:
 
 def _mask(plane: Plane, dims: frozenset[Dim], depth_dims: tuple[Dim, ...]) -> Mask:
     """1 where all of `dims` that have trips stand among `depth_dims`."""
-    trips = plane.trips()
+    trips = plane.trips
     valid = np.ones(len(plane.ip), dtype=bool)
     for dim in sorted(dims - set(depth_dims)):
         valid = valid & (trips[dim] == 1)
@@ -140,7 +140,7 @@ def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     """The first source, streamed: its tile is loaded again whenever one of order[:depth] steps."""
     shape = plane.shape
     seen = order[:depth]
-    trips = plane.trips()
+    trips = plane.trips
     block_relevant = shape.kind == "vector" or plane.block_dim == "g"
     by_block = plane.block_dim in seen and block_relevant
     wide = shape.groups > 1 and plane.block_dim == "n"
@@ -340,7 +340,7 @@ def undominated_rings(options: list[tuple[int, RingUse]]) -> list[tuple[int, Rin
 def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> RingUse:
     """Weight lines for a hold depth; nothing when the stationary operand is an activation."""
     shape = plane.shape
-    trips = plane.trips()
+    trips = plane.trips
     seen = order[:depth]
     one = np.ones_like(plane.ip)
     if shape.kind == "vector" or shape.stationary_view:
@@ -370,7 +370,7 @@ def _one_k(plane: Plane, k: int, machine: Machine) -> int:
 def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
     """Parameter lines (4 beats each) for a hold depth."""
     shape = plane.shape
-    trips = plane.trips()
+    trips = plane.trips
     seen = order[:depth]
     one = np.ones_like(plane.ip)
     groups = shape.groups if plane.block_dim == "n" else 1
@@ -393,7 +393,7 @@ def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
 def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
     """The output, stored tile by tile."""
     shape = plane.shape
-    trips = plane.trips()
+    trips = plane.trips
     whole = shape.n * shape.groups
     sizes = np.minimum(np.array(plane.block_sizes, dtype=np.int64) * plane.channels, whole)
     if shape.groups > 1 and plane.block_dim == "n":
@@ -436,7 +436,7 @@ def second_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     second = shape.second
     assert second is not None, "asked for the traffic of a second source that is not there"
     seen = order[:depth]
-    trips = plane.trips()
+    trips = plane.trips
     one = np.ones_like(plane.ip)
     must: set[Dim] = {"b"} if second.b else set()
     valid = _mask(plane, frozenset(must), seen)

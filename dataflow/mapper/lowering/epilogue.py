@@ -14,7 +14,8 @@ from dataflow.ir.expr import Access, Call, Const, Expr, accesses, map_accesses
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import MicroProgram, Storage
 from dataflow.mapper.lowering.assemble import CannotFuse, Node, Result, assemble
-from dataflow.mapper.lowering.micro import Compiler, Leaf, Value
+from dataflow.mapper.lowering.emitter import Leaf, Value
+from dataflow.mapper.lowering.micro import Compiler
 from dataflow.mapper.lowering.points import Points
 from dataflow.mapper.lowering.strides import Strided, strided
 
@@ -171,7 +172,7 @@ def compile_window(
     value = compiler.compile(body)
     pad = _pad_value(compiler, op, body) if padded else 0
     if value.negate or (result_type.is_float and not value.is_float):
-        value = compiler._converted(value)
+        value = compiler.converted(value)
     at = len(compiler.code.nodes)
     own = Result(at)
     if op == "add" and value.is_float:

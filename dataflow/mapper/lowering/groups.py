@@ -8,7 +8,7 @@ into each (elementwise) or refused (contractions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from dataflow.ir.affine import Affine
@@ -124,15 +124,18 @@ def _unified(
 Accept = Callable[[Group], bool]
 
 
-def form_groups(cascade: Cascade, accept: Accept) -> list[Group]:
+def form_groups(cascade: Cascade, accept: Accept, roots: Mapping[str, str]) -> list[Group]:
     """All groups in an order in which each runs after those it reads from.
 
     ``accept`` says whether a group fits one layer; fusion stops before the first that does not.
+    ``roots`` names the tensor whose bytes an alias shares: who reads the alias reads that tensor.
     """
     consumers: dict[str, int] = {}
     for einsum in cascade.einsums:
         for name in dict.fromkeys(a.tensor for a in einsum.inputs):
-            consumers[name] = consumers.get(name, 0) + 1
+            for tensor in {name, roots.get(name, name)}:
+                consumers[tensor] = consumers.get(tensor, 0) + 1
+    outputs = {*cascade.outputs, *(roots.get(name, name) for name in cascade.outputs)}
     writers: dict[str, int] = {}
     for einsum in cascade.einsums:
         writers[einsum.output.tensor] = writers.get(einsum.output.tensor, 0) + 1
@@ -141,7 +144,7 @@ def form_groups(cascade: Cascade, accept: Accept) -> list[Group]:
     for position, einsum in enumerate(cascade.einsums):
         best = None
         if einsum.reduction is None:
-            best = _best_fusion(cascade, einsum, groups, made, consumers, accept)
+            best = _best_fusion(cascade, einsum, groups, made, consumers, outputs, accept)
         if best is None:
             groups.append((position, single_group(einsum, cascade)))
             index = len(groups) - 1
@@ -161,12 +164,13 @@ def _best_fusion(
     groups: list[tuple[int, Group]],
     made: Mapping[str, int],
     consumers: Mapping[str, int],
+    outputs: Collection[str],
     accept: Accept,
 ) -> tuple[int, Group, str] | None:
     """(index, fused group, tensor) for the producer with the most work, or None."""
     candidates = []
     for tensor in dict.fromkeys(a.tensor for a in einsum.inputs):
-        if tensor not in made or tensor in cascade.outputs or consumers[tensor] > 1:
+        if tensor not in made or tensor in outputs or consumers[tensor] > 1:
             continue
         group = followed(groups[made[tensor]][1], einsum, tensor, cascade)
         if group is not None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
+from dataflow.ir.macs import contraction_operands
 from dataflow.ir.mapping import Layer, LayerGraph
-from dataflow.mapper.lowering.array_layer import on_array
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.copies import with_array_copies
 from dataflow.mapper.lowering.groups import Group, form_groups, is_code
+from dataflow.mapper.lowering.inline import inline_wide
 from dataflow.mapper.lowering.layout import choose, storages, with_copies
+from dataflow.mapper.lowering.roles import on_array
 from dataflow.mapper.lowering.strides import strided
 from dataflow.mapper.lowering.vector_layer import vector_layers
 
@@ -28,6 +30,7 @@ def lower(cascade: Cascade) -> LayerGraph:
         raise DataflowError(
             f"network {cascade.name}", "has an iterative rank", "unroll it before compiling"
         )
+    cascade = inline_wide(cascade)
     cascade, layouts = with_copies(cascade, choose(cascade))
     ctx = Context(cascade, storages(cascade, layouts))
     cascade = _with_aliases(ctx)
@@ -41,7 +44,8 @@ def lower(cascade: Cascade) -> LayerGraph:
         return len(layers) == 1
 
     failures: list[str] = []
-    for group in form_groups(cascade, fits):
+    roots = {name: s.alias_of for name, s in ctx.storage.items() if s.alias_of is not None}
+    for group in form_groups(cascade, fits, roots):
         try:
             ctx.layers += _layers(ctx, group)
         except CannotFuse as reason:
@@ -90,7 +94,12 @@ def _layers(ctx: Context, group: Group) -> list[Layer]:
             raise CannotFuse(f"{access.tensor} is {tensor.dtype}, not 8-bit codes")
     if group.head is None or not on_array(ctx, group.head):
         return vector_layers(ctx, group)
-    return with_array_copies(ctx, group)
+    try:
+        return with_array_copies(ctx, group)
+    except CannotFuse:
+        if contraction_operands(group.head) is not None:
+            raise
+    return vector_layers(ctx, group)
 
 
 def _with_aliases(ctx: Context) -> Cascade:

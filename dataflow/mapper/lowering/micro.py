@@ -8,19 +8,17 @@ of ``evaluate``: an addition is FMA(a, 1, b), a product FMA(a, b, -0), both exac
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
-from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.ir.isa import Op, Operand
-from dataflow.mapper.lowering.assemble import CannotFuse, Code, Node, Ref, Result
+from dataflow.mapper.lowering.assemble import CannotFuse, Result
+from dataflow.mapper.lowering.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
 
 Array = np.ndarray
 
-ONE, MINUS_ZERO, ZERO = Operand.ONE, Operand.MINUS_ZERO, Operand.ZERO
 EXACT_FLOAT = 1 << 24
 """Integers below this magnitude are float32 numbers."""
 
@@ -28,186 +26,9 @@ DIVISOR_RANGE = (2.0**-100, 2.0**100)
 """Magnitudes of divisors for which the division sequence neither over- nor underflows where it
 could change a result that is rounded to an integer."""
 
-LeafKind = Literal["s0", "s1", "param", "word"]
 
-
-@dataclass(frozen=True)
-class Leaf:
-    """What an access of the expression is on the vector unit.
-
-    Attributes:
-        kind: ``s0`` first source, ``s1`` second source, ``param`` one 32-bit number per channel,
-            ``word`` one 32-bit number per point, read through the second source.
-        dtype: of the number that arrives.
-        low, high: range of its value, for integers.
-        data: of ``param`` and ``word``: the numbers.
-    """
-
-    kind: LeafKind
-    dtype: DType
-    low: int = -(1 << 31)
-    high: int = (1 << 31) - 1
-    data: Array | None = None
-
-
-@dataclass(frozen=True)
-class Value:
-    """A compiled expression: where it is and what it is."""
-
-    ref: Ref
-    is_float: bool
-    negate: bool = False
-
-
-@dataclass
-class Compiler:
-    """Compiles expressions over known leaves into `code`.
-
-    Attributes:
-        leaf: what an access is; raises CannotFuse when it is nothing that the unit reads.
-        tables: data of table operands by tensor name.
-        params: per-channel numbers in the order of their parameter lines.
-        words: per-point numbers in the order of their uses.
-    """
-
-    leaf: Callable[[Access], Leaf]
-    tables: Callable[[str], Array]
-    code: Code = field(default_factory=Code)
-    params: list[Array] = field(default_factory=list)
-    words: list[Array] = field(default_factory=list)
-    zeros: dict[Expr, int] = field(default_factory=dict)
-    bias: Array | None = None
-    known: dict[Expr, Value] = field(default_factory=dict)
-    table: bytes | None = None
-
-    # Leaves
-
-    def fold_zero_points(self, *roots: Expr) -> None:
-        """Subtractions of one constant from a source move into the source's zero point."""
-        seen: dict[Expr, set[int | None]] = {}
-        for root in roots:
-            self._zero_uses(root, seen)
-        for access, zeros in seen.items():
-            assert isinstance(access, Access)
-            zero = next(iter(zeros))
-            self.zeros[access] = zero if len(zeros) == 1 and zero is not None else 0
-
-    def _zero_uses(self, expr: Expr, seen: dict[Expr, set[int | None]]) -> None:
-        if isinstance(expr, Access):
-            if self.leaf(expr).kind in ("s0", "s1"):
-                seen.setdefault(expr, set()).add(None)
-            return
-        if not isinstance(expr, Call):
-            return
-        if expr.op == "sub" and isinstance(expr.args[0], Access):
-            first, second = expr.args[0], expr.args[1]
-            if isinstance(second, Const) and self.leaf(first).kind in ("s0", "s1"):
-                seen.setdefault(first, set()).add(int(second.value))
-                return
-        skip = 1 if expr.op == "lookup" else len(expr.args)
-        for arg in expr.args[:skip]:
-            self._zero_uses(arg, seen)
-
-    def zero_of(self, kind: LeafKind) -> int:
-        """Zero point of a source; CannotFuse when its accesses disagree."""
-        found = {z for a, z in self.zeros.items() if self._kind(a) == kind}
-        if len(found) > 1:
-            raise CannotFuse("a source has two zero points")
-        return found.pop() if found else 0
-
-    def _kind(self, access: Expr) -> str:
-        assert isinstance(access, Access)
-        return self.leaf(access).kind
-
-    def _access(self, access: Access, folded: int = 0) -> Value:
-        leaf = self.leaf(access)
-        if leaf.kind == "s0":
-            value = Value(Operand.S0, leaf.dtype.is_float)
-        elif leaf.kind == "s1":
-            value = Value(Operand.S1, leaf.dtype.is_float)
-        elif leaf.kind == "param":
-            assert leaf.data is not None
-            value = Value(self._param(leaf.data), leaf.dtype.is_float)
-        else:
-            assert leaf.data is not None
-            return Value(self._word(leaf.data), leaf.dtype.is_float)
-        own = self.zeros.get(access, 0)
-        if leaf.kind in ("s0", "s1") and own != folded:
-            offset = own - folded
-            return self._emit(Op.IADD, value, self._int(offset), is_float=False)
-        return value
-
-    def _param(self, data: Array) -> int:
-        for at, known in enumerate(self.params):
-            if known.dtype == data.dtype and np.array_equal(known, data):
-                return int(Operand.P0) + at
-        if len(self.params) == 2:
-            raise CannotFuse("more than two numbers per channel")
-        self.params.append(data)
-        return int(Operand.P0) + len(self.params) - 1
-
-    def _word(self, data: Array) -> Ref:
-        """A copy of the next word in a register: each use of the source is the next word."""
-        self.words.append(data)
-        node = Node(Op.MOVE, a=Operand.S1)
-        return self.code.add(node)
-
-    def _bits(self, value: float, dtype: DType) -> Ref:
-        if dtype.is_float:
-            number = np.float32(value)
-            bits = int(number.view(np.uint32))
-            fixed = {0x3F800000: ONE, 0x80000000: MINUS_ZERO, 0: ZERO}
-            return fixed.get(bits) or self.code.constant(bits)
-        bits = int(value) & 0xFFFFFFFF
-        return ZERO if bits == 0 else self.code.constant(bits)
-
-    def _int(self, value: int) -> Value:
-        return Value(self._bits(value, DType("int", True, 32)), False)
-
-    def _single(self, value: float | np.float32) -> Value:
-        return Value(self._bits(float(value), DType("float", True, 32)), True)
-
-    # Emission
-
-    def _emit(
-        self,
-        op: Op,
-        a: Value,
-        b: Value | None = None,
-        c: Value | None = None,
-        *,
-        is_float: bool,
-    ) -> Value:
-        """One operation; integer operands of float operations are converted on the way in."""
-        floats = op in (Op.FMA, Op.FMAX, Op.FMIN)
-        if c is not None and not c.is_float:
-            c = self._converted(c)
-        node = Node(
-            op,
-            a=a.ref,
-            b=b.ref if b else ZERO,
-            c=c.ref if c else ZERO,
-            a_float=floats and not a.is_float,
-            b_float=floats and b is not None and not b.is_float,
-            a_negate=a.negate,
-            b_negate=b.negate if b else False,
-            c_negate=c.negate if c else False,
-        )
-        node = self._one_memory_source(node)
-        return Value(self.code.add(node), is_float)
-
-    def _one_memory_source(self, node: Node) -> Node:
-        """At most one of S0 and S1 per operation; the second goes through a register."""
-        used = [r for r in (node.a, node.b, node.c) if r in (Operand.S0, Operand.S1)]
-        if len(set(used)) < 2:
-            return node
-        copy = self.code.add(Node(Op.MOVE, a=Operand.S1))
-        a, b, c = (copy if ref == Operand.S1 else ref for ref in (node.a, node.b, node.c))
-        return replace(node, a=a, b=b, c=c)
-
-    def _converted(self, value: Value) -> Value:
-        """An integer as a float in a register."""
-        return self._emit(Op.FMA, value, Value(ONE, True), Value(ZERO, True), is_float=True)
+class Compiler(Emitter):
+    """Compiles expressions over known leaves."""
 
     # Expressions
 
@@ -216,8 +37,8 @@ class Compiler:
         if expr in self.known:
             return self.known[expr]
         if isinstance(expr, Const):
-            return Value(self._bits(expr.value, expr.dtype), expr.dtype.is_float)
-        value = self._access(expr) if isinstance(expr, Access) else self._call(expr)
+            return Value(self.bits(expr.value, expr.dtype), expr.dtype.is_float)
+        value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
         if value.ref != Operand.S1:
             self.known[expr] = value
         return value
@@ -229,7 +50,7 @@ class Compiler:
                 return self._f32(args[0])
             case "fma":
                 a, b, c = (self.compile(x) for x in args)
-                return self._emit(Op.FMA, a, b, c, is_float=True)
+                return self.emit(Op.FMA, a, b, c, is_float=True)
             case "mul":
                 return self._mul(expr)
             case "add" | "sub":
@@ -255,12 +76,12 @@ class Compiler:
                 a, b = (self.compile(x) for x in expr.args)
                 if expr.op == "mul":
                     # + 0: the product of integers has no negative zero.
-                    return self._emit(Op.FMA, a, b, Value(ZERO, True), is_float=True)
+                    return self.emit(Op.FMA, a, b, Value(ZERO, True), is_float=True)
                 if not b.is_float:
-                    b = self._converted(b)
+                    b = self.converted(b)
                 if expr.op == "sub":
                     b = replace(b, negate=not b.negate)
-                return self._emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
+                return self.emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
         value = self.compile(expr)
         if value.is_float:
             raise CannotFuse("f32 of a float")
@@ -312,7 +133,7 @@ class Compiler:
         for one, other in ((a, b), (b, a)):
             if one.ref is ONE and other.is_float:
                 return other
-        return self._emit(Op.FMA, a, b, Value(MINUS_ZERO, True), is_float=True)
+        return self.emit(Op.FMA, a, b, Value(MINUS_ZERO, True), is_float=True)
 
     def _sum(self, expr: Call) -> Value:
         left, right = expr.args
@@ -322,31 +143,31 @@ class Compiler:
         if expr.op == "sub":
             b = replace(b, negate=not b.negate)
             if not b.is_float:
-                b = replace(self._converted(replace(b, negate=False)), negate=True)
+                b = replace(self.converted(replace(b, negate=False)), negate=True)
         elif not b.is_float and a.is_float and not a.negate:
             a, b = b, a  # the addend cannot be converted on the way in
-        return self._emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
+        return self.emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
 
     def _int_sum(self, expr: Call, left: Expr, right: Expr) -> Value:
         if expr.op == "sub":
             if not isinstance(right, Const):
                 raise CannotFuse("an integer difference of two tensors")
             if isinstance(left, Access) and self.zeros.get(left, 0) == right.value:
-                return self._access(left, int(right.value))
+                return self.access(left, int(right.value))
             if right.value == 0:
                 return self.compile(left)
-            return self._emit(
-                Op.IADD, self.compile(left), self._int(-int(right.value)), is_float=False
+            return self.emit(
+                Op.IADD, self.compile(left), self.number(-int(right.value)), is_float=False
             )
         for one, other in ((left, right), (right, left)):
             if isinstance(one, Const) and one.value == 0:
                 return self.compile(other)
-        return self._emit(Op.IADD, self.compile(left), self.compile(right), is_float=False)
+        return self.emit(Op.IADD, self.compile(left), self.compile(right), is_float=False)
 
     def _extreme(self, op: str, a: Value, b: Value) -> Value:
         if a.is_float or b.is_float:
-            return self._emit(Op.FMAX if op == "max" else Op.FMIN, a, b, is_float=True)
-        return self._emit(Op.IMAX if op == "max" else Op.IMIN, a, b, is_float=False)
+            return self.emit(Op.FMAX if op == "max" else Op.FMIN, a, b, is_float=True)
+        return self.emit(Op.IMAX if op == "max" else Op.IMIN, a, b, is_float=False)
 
     def _clip(self, expr: Call) -> Value:
         inner, low, high = expr.args
@@ -370,7 +191,7 @@ class Compiler:
         last = Result(len(self.code.nodes) - 1)
         fresh = value.ref == last and last.node >= before
         if not fresh or value.negate or not value.is_float:
-            value = self._emit(
+            value = self.emit(
                 Op.FMA, value, Value(ONE, True), Value(MINUS_ZERO, True), is_float=True
             )
         assert isinstance(value.ref, Result)
@@ -392,10 +213,10 @@ class Compiler:
         if self.table is not None and self.table != stored:
             raise CannotFuse("two tables")
         self.table = stored
-        found = self._emit(Op.LOOKUP, value, is_float=False)
+        found = self.emit(Op.LOOKUP, value, is_float=False)
         if not shift:
             return found
-        return self._emit(Op.IADD, found, self._int(-shift), is_float=False)
+        return self.emit(Op.IADD, found, self.number(-shift), is_float=False)
 
     # Division
 
@@ -406,17 +227,15 @@ class Compiler:
             b = np.float32(bottom.value)
             mantissa, _ = np.frexp(b)
             if abs(mantissa) == 0.5 and np.isfinite(np.float32(1) / b) and b != 0:
-                return self._emit(
+                return self.emit(
                     Op.FMA,
                     a,
-                    self._single(np.float32(1) / b),
+                    self.single(np.float32(1) / b),
                     Value(MINUS_ZERO, True),
                     is_float=True,
                 )
             _check_divisor(np.asarray(b))
-            return self._quotient(
-                a, lambda: self._single(b), lambda: self._single(np.float32(1) / b)
-            )
+            return self._quotient(a, lambda: self.single(b), lambda: self.single(np.float32(1) / b))
         if not isinstance(bottom, Access):
             raise CannotFuse("a division by a computed number")
         leaf = self.leaf(bottom)
@@ -427,7 +246,7 @@ class Compiler:
         inverse = (np.float32(1) / data).astype(np.float32)
         if leaf.kind == "param":
             return self._quotient(
-                a, lambda: Value(self._param(data), True), lambda: Value(self._param(inverse), True)
+                a, lambda: Value(self.param(data), True), lambda: Value(self.param(inverse), True)
             )
         return self._quotient(a, lambda: self._next(data), lambda: self._next(inverse))
 
@@ -442,14 +261,14 @@ class Compiler:
         The first correction makes the quotient faithful, the second rounds it correctly.
         """
         if not a.is_float:
-            a = self._converted(a)
+            a = self.converted(a)
         if not isinstance(a.ref, Result):
-            a = self._emit(Op.MOVE, a, is_float=True)
-        q = self._emit(Op.FMA, a, y(), Value(MINUS_ZERO, True), is_float=True)
+            a = self.emit(Op.MOVE, a, is_float=True)
+        q = self.emit(Op.FMA, a, y(), Value(MINUS_ZERO, True), is_float=True)
         for _ in range(2):
             divisor = b()
-            r = self._emit(Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True)
-            q = self._emit(Op.FMA, r, y(), q, is_float=True)
+            r = self.emit(Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True)
+            q = self.emit(Op.FMA, r, y(), q, is_float=True)
         return q
 
 

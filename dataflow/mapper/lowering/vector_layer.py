@@ -13,13 +13,7 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Tensor
 from dataflow.ir.expr import Access, Expr, accesses
 from dataflow.ir.mapping import Layer, View
-from dataflow.mapper.lowering.array_layer import (
-    NO_PROGRAM,
-    Window,
-    place_windows,
-    window_of,
-    window_view,
-)
+from dataflow.mapper.lowering.array_layer import NO_PROGRAM, place_windows, window_view
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.epilogue import (
@@ -31,6 +25,7 @@ from dataflow.mapper.lowering.epilogue import (
 )
 from dataflow.mapper.lowering.groups import Group
 from dataflow.mapper.lowering.points import NO_AXIS, Points
+from dataflow.mapper.lowering.roles import Window, window_of
 from dataflow.mapper.lowering.strides import (
     Axis,
     Strided,
