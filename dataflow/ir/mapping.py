@@ -220,7 +220,14 @@ class MemoryMap:
 
 @dataclass(frozen=True)
 class NetworkMapping:
-    """The mapping of a whole network, with what the search proved."""
+    """The mapping of a whole network, with what the search proved.
+
+    Attributes:
+        objective, bound: cycles of the mapper's cost model: of this mapping, and those that no
+            mapping of its mapspace beats in that model. `optimal`: they are equal.
+        floor: cycles that no mapping of the mapspace beats on the machine itself, whatever
+            overlaps: the work of the busiest of array, vector unit and DRAM bus.
+    """
 
     arch: str
     tilings: MappingType[str, Tiling]
@@ -229,6 +236,7 @@ class NetworkMapping:
     bound: int
     optimal: bool
     search_seconds: float = 0.0
+    floor: int = 0
 
     @property
     def gap(self) -> float:

@@ -78,6 +78,7 @@ class _Document(_Strict):
     objective_cycles: Count
     bound_cycles: Count
     optimal: bool
+    floor_cycles: Count = 0
     layers: list[_Layer]
     resident: list[_Region] = []
     buffers: list[_Buffer] = []
@@ -93,6 +94,7 @@ def mapping_text(mapping: NetworkMapping) -> str:
         "objective_cycles": mapping.objective,
         "bound_cycles": mapping.bound,
         "optimal": mapping.optimal,
+        "floor_cycles": mapping.floor,
         "layers": [_layer(name, tiling) for name, tiling in mapping.tilings.items()],
         "resident": [
             {"name": name, **_region(place)}
@@ -200,6 +202,7 @@ def _mapping(document: _Document, where: str) -> NetworkMapping:
         objective=document.objective_cycles,
         bound=document.bound_cycles,
         optimal=document.optimal,
+        floor=document.floor_cycles,
     )
 
 

@@ -11,7 +11,7 @@ from itertools import product
 
 from dataflow.cost.shape import LayerShape
 from dataflow.ir.mapping import Layer, LayerGraph
-from dataflow.mapper.candidates import Mode, Place
+from dataflow.mapper.columns import Mode, Place
 from dataflow.mapper.tensors import Access, TensorPlan, root_of, second_view
 
 Literal_ = tuple[str, int, bool]

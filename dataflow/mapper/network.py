@@ -10,10 +10,13 @@ from dataflow.arch import Machine
 from dataflow.cost.latencies import DEFAULT, Latencies
 from dataflow.cost.shape import LayerShape, shape_of
 from dataflow.errors import DataflowError
+from dataflow.ir import isa
 from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling
-from dataflow.mapper.candidates import Candidate, Mode, candidates
+from dataflow.mapper.candidates import Candidate, candidates
+from dataflow.mapper.columns import Mode
+from dataflow.mapper.floor import floor_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
-from dataflow.mapper.place import place
+from dataflow.mapper.place import place, require_dram
 from dataflow.mapper.solve import Choice, Option, Problem, solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
 from dataflow.mapper.thin import ideals, representatives
@@ -52,6 +55,7 @@ def map_network(
         raise DataflowError(f"network {graph.name}", "has no layer to map", "give it an operator")
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
     plans = tensor_plans(graph, shapes, machine)
+    require_dram(graph, plans, machine)
     mapping = _resident(graph, shapes, plans, machine, latencies)
     if mapping is None:
         mapping = _mixed(graph, shapes, plans, machine, latencies)
@@ -78,24 +82,10 @@ def _options(
     for i, shape in enumerate(shapes):
         options: list[Option] = []
         for mode in layer_modes(graph, i, plans, shape, stream=stream):
-            for one in _of_mode(shape, machine, latencies, mode.mode):
+            for one in candidates(shape, machine, latencies, mode.mode):
                 options.append(Option(mode, one))
         found.append(tuple(options))
     return tuple(found)
-
-
-def _of_mode(
-    shape: LayerShape, machine: Machine, latencies: Latencies, mode: Mode
-) -> tuple[Candidate, ...]:
-    """Candidates of a mode; an output that is kept and stored too costs its bytes besides."""
-    if not (mode.keep and mode.store):
-        return candidates(shape, machine, latencies, mode)
-    size = shape.batch * shape.p * shape.q * shape.n * shape.groups
-    beats = -(-size // machine.line_bytes)
-    return tuple(
-        one.stored_too(size, beats)
-        for one in candidates(shape, machine, latencies, replace(mode, store=False))
-    )
 
 
 def _resident(
@@ -122,7 +112,7 @@ def _resident(
     choice = solve(_problem(graph, options, plans, machine, latencies, machine.act_bytes), machine)
     if choice is None:
         return None
-    return _finish(graph, shapes, plans, choice, machine)
+    return _finish(graph, shapes, plans, options, choice, machine, latencies)
 
 
 def _alive(plan: TensorPlan, layer: int) -> bool:
@@ -162,7 +152,7 @@ def _mixed(
         problem = _problem(graph, full, plans, machine, latencies, capacity)
         choice = solve(problem, machine, gap=SEARCH_GAP, known_bound=bound, start=choice)
         assert choice is not None, "the representatives are among the candidates"
-        mapping = _finish(graph, shapes, plans, choice, machine)
+        mapping = _finish(graph, shapes, plans, options, choice, machine, latencies)
         if mapping is not None:
             return replace(mapping, bound=bound, optimal=mapping.objective == bound)
         capacity -= size // 16
@@ -207,10 +197,32 @@ def _problem(
             if root_of(graph, graph.layers[i + 1].source.tensor) == output:
                 size = max(1, plans[output].bytes)
         waits.append(size)
-    overhead = (
-        latencies.fetch_start + machine.dram_read_latency + latencies.dispatch + latencies.done
+    line = machine.line_bytes
+    overhead = latencies.fetch_start + machine.dram_read_latency + beats_of(isa.LOAD, line)
+    overhead += latencies.dispatch + latencies.done
+    return Problem(
+        options,
+        plans,
+        tuple(waits),
+        capacity,
+        overhead,
+        tuple(code_beats(layer, line) for layer in graph.layers),
     )
-    return Problem(options, plans, tuple(waits), capacity, overhead)
+
+
+def beats_of(struct: isa.Struct, line_bytes: int) -> int:
+    """Beats of an instruction's fixed fields."""
+    return -(-struct.bits // (8 * line_bytes))
+
+
+def code_beats(layer: Layer, line_bytes: int) -> int:
+    """Beats of the instructions of a layer that stays on chip."""
+    structs = (isa.LOAD, isa.VECTOR, *((isa.ARRAY,) if layer.kind == "array" else ()))
+    micro = layer.micro
+    ops = len(micro.init) + len(micro.body) + len(micro.final)
+    payload = -(-ops * isa.MICRO_OP.bits // (8 * line_bytes))
+    table = -(-len(micro.table or b"") // line_bytes)
+    return sum(beats_of(struct, line_bytes) for struct in structs) + payload + table
 
 
 def _no_tiling(layer: Layer, machine: Machine) -> DataflowError:
@@ -228,15 +240,18 @@ def _finish(
     graph: LayerGraph,
     shapes: tuple[LayerShape, ...],
     plans: dict[str, TensorPlan],
+    options: tuple[tuple[Option, ...], ...],
     choice: Choice,
     machine: Machine,
+    latencies: Latencies,
 ) -> NetworkMapping | None:
     memory = place(graph, shapes, plans, choice, machine)
     if memory is None:
         return None
     tilings: dict[str, Tiling] = {}
-    for layer, option in zip(graph.layers, choice.options, strict=True):
-        tilings[layer.name] = option.candidate.tiling
+    for layer, found, option in zip(graph.layers, options, choice.options, strict=True):
+        bound = min(other.candidate["cycles"] for other in found)
+        tilings[layer.name] = replace(option.candidate.tiling, bound=bound)
     if len(tilings) != len(graph.layers):
         raise DataflowError(f"network {graph.name}", "has two layers of one name", "rename one")
     return NetworkMapping(
@@ -246,4 +261,5 @@ def _finish(
         objective=choice.cycles,
         bound=choice.bound,
         optimal=choice.optimal,
+        floor=floor_cycles(shapes, options, machine, latencies),
     )

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from dataflow.arch import Machine
 from dataflow.cost.axis import Ints, ceil_div, clipped_runs
-from dataflow.cost.dma import segment_cycles
+from dataflow.cost.dma import cycles_of, segment_ticks, store_beats
 from dataflow.cost.feed import Feed, conflict_free_pitch
 from dataflow.cost.shape import LayerShape
-from dataflow.cost.weights import block_lines, reduction_lines
 from dataflow.ir.mapping import Dim
 from dataflow.mapper.grid import Plane
 
@@ -151,7 +150,7 @@ def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     valid = _mask(plane, frozenset(must), seen)
     sizes, splits = channel_tiles(plane, by_block, by_group, "k" in seen)
     rows = _rows(shape, "p" in seen, plane.p_sizes)
-    row_cycles, cols, col_sum = _row_tables(plane, sizes, splits, "q" in seen, machine)
+    row_ticks, cols, col_sum = _row_tables(plane, sizes, splits, "q" in seen, machine)
     repeat = np.ones_like(plane.ip)
     for dim in seen:
         if dim == "b":
@@ -169,10 +168,10 @@ def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     tile_bytes = -(-tile_bytes // machine.line_bytes) * machine.line_bytes
     first = tile_rows * _first_row(plane, sizes, cols, machine)[plane.iq, plane.ib]
     return Traffic(
-        cycles=repeat * total_rows * row_cycles[plane.iq, plane.ib],
+        cycles=cycles_of(machine, repeat * total_rows * row_ticks[plane.iq, plane.ib]),
         bytes=repeat * total_rows * col_sum[plane.iq] * shape.source_channels,
         tile_bytes=tile_bytes,
-        tile_cycles=first,
+        tile_cycles=cycles_of(machine, first),
         fires=fires(order, depth, trips),
         valid=valid,
     )
@@ -220,7 +219,7 @@ def _column_runs(shape: LayerShape, tile: int) -> tuple[tuple[int, int], ...]:
 def _row_tables(
     plane: Plane, sizes: Ints, splits: list[tuple[int, int]], tiled: bool, machine: Machine
 ) -> tuple[Ints, Ints, Ints]:
-    """Cycles of all segments of a row [q, block], tile columns [q], columns loaded [q]."""
+    """Ticks of all segments of a row [q, block], tile columns [q], columns loaded [q]."""
     shape = plane.shape
     cycles = np.zeros((len(plane.q_sizes), len(plane.block_sizes)), dtype=np.int64)
     cols = np.zeros(len(plane.q_sizes), dtype=np.int64)
@@ -237,7 +236,7 @@ def _row_tables(
         for j, size in enumerate(sizes):
             parts = splits or _block_splits(shape.source_channels, int(size))
             cycles[i, j] = sum(
-                times * count * row_segment_cycles(shape, run, channels, whole, machine)
+                times * count * row_segment_ticks(shape, run, channels, whole, machine)
                 for run, times in runs
                 for channels, count in parts
             )
@@ -249,18 +248,18 @@ def _block_splits(whole: int, size: int) -> list[tuple[int, int]]:
     return [(size, full)] + ([(rest, 1)] if rest else [])
 
 
-def row_segment_cycles(
+def row_segment_ticks(
     shape: LayerShape, columns: int, channels: int, whole: bool, machine: Machine
 ) -> int:
-    """Bus cycles of one source row of a tile: one segment when contiguous, else one a column."""
+    """Bus ticks of one source row of a tile: one segment when contiguous, else one a column."""
     line = machine.line_bytes
     if channels == shape.source_channels and shape.x_bytes == channels:
         size = columns * channels
         rows_aligned = shape.y_bytes % line == 0 and shape.offset % line == 0
         aligned = size % line == 0 and rows_aligned and (whole or shape.x_bytes % line == 0)
-        return segment_cycles(machine, size, aligned)
+        return segment_ticks(machine, size, aligned)
     aligned = channels % line == 0 and shape.x_bytes % line == 0 and shape.offset % line == 0
-    return columns * segment_cycles(machine, channels, aligned)
+    return columns * segment_ticks(machine, channels, aligned)
 
 
 def _pitch_table(plane: Plane, sizes: Ints, cols: Ints, machine: Machine) -> Ints:
@@ -295,99 +294,15 @@ def tile_pitch(
 
 
 def _first_row(plane: Plane, sizes: Ints, cols: Ints, machine: Machine) -> Ints:
-    """Bus cycles of one row of the first tile [q, block]."""
+    """Bus ticks of one row of the first tile [q, block]."""
     shape = plane.shape
     found = np.zeros((len(cols), len(sizes)), dtype=np.int64)
     for i, columns in enumerate(cols):
         for j, channels in enumerate(sizes):
-            found[i, j] = row_segment_cycles(
+            found[i, j] = row_segment_ticks(
                 shape, int(columns), int(channels), bool(columns >= shape.source_x), machine
             )
     return found
-
-
-@dataclass(frozen=True)
-class RingUse:
-    """A ring stream: `lines` of a scope, `total` lines loaded, scopes, tiles where it exists."""
-
-    lines: Ints
-    total: Ints
-    scopes: Ints
-    valid: Mask
-
-
-def undominated_rings(options: list[tuple[int, RingUse]]) -> list[tuple[int, RingUse]]:
-    """The depths with, at each tile, those ruled out that another depth beats in every respect.
-
-    A single scope is apart: it never waits for room of the scope before it.
-    """
-    kept: list[tuple[int, RingUse]] = []
-    for i, (depth, one) in enumerate(options):
-        valid = one.valid.copy()
-        for j, (_, other) in enumerate(options):
-            if i == j:
-                continue
-            beaten = (other.total <= one.total) & (other.lines <= one.lines)
-            beaten &= (other.scopes == 1) | (one.scopes > 1)
-            if i < j:  # of equal ones the shallower stays
-                beaten &= (other.total < one.total) | (other.lines < one.lines)
-            valid &= ~beaten
-        if valid.any():
-            kept.append((depth, replace(one, valid=valid)))
-    return kept
-
-
-def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> RingUse:
-    """Weight lines for a hold depth; nothing when the stationary operand is an activation."""
-    shape = plane.shape
-    trips = plane.trips
-    seen = order[:depth]
-    one = np.ones_like(plane.ip)
-    if shape.kind == "vector" or shape.stationary_view:
-        return RingUse(one * 0, one * 0, one, one > 0)
-    whole = reduction_lines(shape, plane.feed, plane.k, machine.rows)
-    part = reduction_lines(shape, plane.feed, plane.k, machine.rows)
-    if "k" in seen and plane.k < shape.c:
-        part = max(
-            _one_k(plane, plane.k, machine), _one_k(plane, shape.c % plane.k or plane.k, machine)
-        )
-    groups = shape.groups if plane.block_dim == "n" else 1
-    blocks = plane.tile_blocks if plane.block_dim in seen else one * plane.blocks
-    if "g" not in seen and plane.block_dim == "n":
-        blocks = blocks * groups
-    irrelevant = one
-    for dim in seen:
-        if dim in ("b", "p", "q"):
-            irrelevant = irrelevant * trips[dim]
-    total = irrelevant * plane.blocks * groups * whole
-    return RingUse(blocks * part, total, fires(order, depth, trips), one > 0)
-
-
-def _one_k(plane: Plane, k: int, machine: Machine) -> int:
-    return block_lines(plane.shape, plane.feed, k, machine.rows)
-
-
-def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
-    """Parameter lines (4 beats each) for a hold depth."""
-    shape = plane.shape
-    trips = plane.trips
-    seen = order[:depth]
-    one = np.ones_like(plane.ip)
-    groups = shape.groups if plane.block_dim == "n" else 1
-    blocks = plane.tile_blocks if plane.block_dim in seen else one * plane.blocks
-    if "g" not in seen and plane.block_dim == "n":
-        blocks = blocks * groups
-    irrelevant = one
-    for dim in seen:
-        if dim in ("b", "p", "q"):
-            irrelevant = irrelevant * trips[dim]
-    lines = shape.param_lines
-    return RingUse(
-        blocks * lines,
-        irrelevant * plane.blocks * groups * lines,
-        fires(order, depth, trips),
-        one > 0,
-    )
 
 
 def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
@@ -423,11 +338,13 @@ def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
 
 
 def _store_row(shape: LayerShape, points: int, channels: int, machine: Machine) -> int:
-    line = machine.line_bytes
-    if channels == shape.n * shape.groups and shape.output_contiguous:
+    """W beats of one output row of a tile."""
+    line, whole = machine.line_bytes, shape.n * shape.groups
+    if channels == whole and shape.output_contiguous:
         size = points * channels
-        return ceil_div(size, line) + (size % line != 0)
-    return points * max(2, ceil_div(channels, line) + (channels % line != 0))
+        return store_beats(machine, size, 1, size % line == 0 and whole % line == 0)
+    aligned = channels % line == 0 and whole % line == 0
+    return store_beats(machine, channels, points, aligned)
 
 
 def second_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> Traffic:
@@ -458,18 +375,18 @@ def second_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     seg = np.where(contiguous, cols * size, size)
     count = np.where(contiguous, rows, rows * cols)
     lookup = {
-        int(v): segment_cycles(machine, int(v), int(v) % machine.line_bytes == 0)
+        int(v): segment_ticks(machine, int(v), int(v) % machine.line_bytes == 0)
         for v in np.unique(seg)
     }
-    seg_cycles = np.array([lookup[int(v)] for v in seg], dtype=np.int64)
+    seg_ticks = np.array([lookup[int(v)] for v in seg], dtype=np.int64)
     line = machine.line_bytes
     pitch = -(-cols * size // line) * line
     # Ragged last tiles are charged as full ones: exact where sizes divide.
     return Traffic(
-        cycles=times * count * seg_cycles,
+        cycles=cycles_of(machine, times * count * seg_ticks),
         bytes=times * rows * cols * size,
         tile_bytes=rows * pitch,
-        tile_cycles=count * seg_cycles,
+        tile_cycles=cycles_of(machine, count * seg_ticks),
         fires=times,
         valid=valid,
     )

@@ -129,6 +129,25 @@ def layer_regions(
     return found
 
 
+def require_dram(graph: LayerGraph, plans: dict[str, TensorPlan], machine: Machine) -> None:
+    """Raises DataflowError when inputs and outputs alone exceed the DRAM: before any search."""
+    fixed = (plan for plan in plans.values() if plan.external or plan.output)
+    _require_dram(graph, sum(_dram_bytes(plan) for plan in fixed), machine)
+
+
+def _require_dram(graph: LayerGraph, needed: int, machine: Machine) -> None:
+    if needed > machine.dram_bytes:
+        raise DataflowError(
+            f"network {graph.name}",
+            f"its tensors need {needed} bytes of DRAM; the address space has {machine.dram_bytes}",
+            "use a smaller network, input or batch",
+        )
+
+
+def _dram_bytes(plan: TensorPlan) -> int:
+    return -(-max(plan.bytes, 1) // DRAM_ALIGN) * DRAM_ALIGN
+
+
 def _dram(
     graph: LayerGraph, plans: dict[str, TensorPlan], choice: Choice, machine: Machine
 ) -> dict[str, int]:
@@ -141,11 +160,6 @@ def _dram(
             continue
         for name in plan.names:
             offsets[name] = at
-        at += -(-max(plan.bytes, 1) // DRAM_ALIGN) * DRAM_ALIGN
-    if at > machine.dram_bytes:
-        raise DataflowError(
-            f"network {graph.name}",
-            f"its tensors need {at} bytes of DRAM; the address space has {machine.dram_bytes}",
-            "use a smaller network, input or batch",
-        )
+        at += _dram_bytes(plan)
+    _require_dram(graph, at, machine)
     return offsets

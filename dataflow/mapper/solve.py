@@ -60,6 +60,8 @@ class Problem:
         waits: for each layer but the last: the next layer reads its output (its size in bytes),
             else 0; the last layer's tail always counts.
         capacity: bytes of the activation memory.
+        overhead: cycles before the first layer's first load and behind its last one.
+        code: beats of each layer's instructions.
     """
 
     options: tuple[tuple[Option, ...], ...]
@@ -67,6 +69,7 @@ class Problem:
     waits: tuple[int, ...]
     capacity: int
     overhead: int
+    code: tuple[int, ...]
 
 
 class _Model:
@@ -120,6 +123,7 @@ class _Model:
         total = cp_model.LinearExpr.sum
         for i in range(count):
             begin = ends[i - 1] if i else zero
+            model.add(ends[i] >= sum(problem.code[: i + 1]))
             model.add(ends[i] >= total([begin, self._column(i, "cycles")]))
             waits = model.new_bool_var(f"wait{i}")
             serial = total([begin, self._column(i, "serial")])

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.cost.axis import Ints
-from dataflow.mapper.candidates import COLUMN, CRITERIA, Candidate
+from dataflow.mapper.candidates import Candidate
+from dataflow.mapper.columns import COLUMN, CRITERIA
 
 CLUSTERS = 12
 """Clusters kept of one mode of one layer."""

@@ -56,17 +56,13 @@ def run(seed: int) -> None:
         check(compiled, seed)
 
 
-FAILING = (0, 4)
-"""Seeds that fail at present (docs/known_failures.md); the slow run includes them."""
-
-
-@pytest.mark.parametrize("theme", [t for t in range(len(THEMES)) if t not in FAILING])
+@pytest.mark.parametrize("theme", range(len(THEMES)))
 def test_program_computes_what_evaluate_computes(theme: int) -> None:
     for round_ in range(len(ARCHITECTURES)):
         run(theme + round_ * len(THEMES))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [*FAILING, *range(3 * len(THEMES), 600)])
+@pytest.mark.parametrize("seed", range(3 * len(THEMES), 600))
 def test_program_computes_what_evaluate_computes_in_all_seeds(seed: int) -> None:
     run(seed)

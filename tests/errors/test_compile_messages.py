@@ -194,7 +194,7 @@ def test_quantised_model_takes_no_calibration(
 
 def huge(side: int) -> onnx.ModelProto:
     """x + x of a square image of codes."""
-    constants = {"s": np.asarray(FIRST_SCALE), "z": np.asarray(np.int8(1))}
+    constants: dict[str, Array] = {"s": np.asarray(FIRST_SCALE), "z": np.asarray(np.int8(1))}
     node = models.node("QLinearAdd", ["x", "s", "z", "x", "s", "z", "s", "z"], ["y"])
     shape = (1, 1, side, side)
     return models.model([node], {"x": (shape, np.int8)}, {"y": np.int8}, constants)

@@ -79,12 +79,13 @@ def test_the_last_group_of_fir_taps_is_short() -> None:
     ]
 
 
-@pytest.mark.parametrize("swap", [False, True])
-def test_swap_walks_the_taps_along_rows(swap: bool) -> None:
-    depthwise = layer(groups=16, n=1, c=1, taps_r=2, taps_s=4)
-    walk = passes(depthwise, tiling("fir", ports=1, fir_taps=2, swap=swap), 16, 16, 1)
-    assert len(walk) == 4
-    assert sum(p.lanes for p in walk) == 8
+@pytest.mark.parametrize(("swap", "count", "last_port"), [(False, 2, 2), (True, 3, 4)])
+def test_swap_puts_kernel_columns_on_the_ports(swap: bool, count: int, last_port: int) -> None:
+    depthwise = layer(groups=16, n=1, c=1, taps_r=3, taps_s=5)
+    taps = 3 if swap else 5
+    walk = passes(depthwise, tiling("fir", ports=2, fir_taps=taps, swap=swap), 16, 16, 1)
+    assert len(walk) == count
+    assert max(p.taps[-1][0] for p in walk) == last_port
 
 
 @given(

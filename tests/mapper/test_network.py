@@ -16,6 +16,8 @@ from dataflow.mapper.lowering.legality import verify_tiling
 from dataflow.mapper.lowering.tiles import second_box, sink_box, slot_bytes, source_box
 from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.tensors import tensor_plans
+from tests.cosim.harness import compiled_network
+from tests.cosim.random_networks import random_network
 from tests.mapper.graphs import Builder, dscnn, resnet8
 from tests.mapper.layers import random_array_layer
 
@@ -113,11 +115,8 @@ def test_every_candidate_of_random_layers_is_legal(source: str) -> None:
         if layer.second is not None:
             layer = replace(layer, second=None)
         mode = Mode(
-            "stream" if source == "stream" else "resident",
-            "none",
-            source == "resident",
-            source == "stream",
-            pitch=layer.source.y_bytes,
+            "stream" if source == "stream" else "resident", "none", source == "resident",
+            source == "stream", pitch=layer.source.y_bytes,
         )
         for candidate in map_layer(layer, EDGE8, mode):
             assert not verify_tiling(layer, candidate.tiling, EDGE8)
@@ -151,3 +150,30 @@ def test_residency_of_a_tensor_is_a_prefix_of_its_reads() -> None:
                 assert resident or all(n < number for n in kept)
                 seen += not resident
     assert seen > 10
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_program_runs_below_the_floor_and_the_model_is_near(seed: int) -> None:
+    compiled = compiled_network(random_network(seed, EDGE8), "edge8")
+    mapping, cycles = compiled.mapping, compiled.prediction.cycles
+    assert mapping.floor <= cycles
+    assert mapping.floor <= mapping.objective
+    # Small networks are all start-up, which the mapper's model knows only roughly.
+    assert abs(mapping.objective - cycles) <= 400 + 0.15 * cycles
+
+
+@pytest.mark.parametrize("seed", range(6, 12))
+def test_predicted_dram_bytes_are_those_of_the_program(seed: int) -> None:
+    compiled = compiled_network(random_network(seed, EDGE8), "edge8")
+    for layer, counts in zip(compiled.graph.layers, compiled.program.layers, strict=True):
+        tiling = compiled.mapping.tilings[layer.name]
+        if tiling.source == "stream" or tiling.second != "none" or layer.kind == "vector":
+            continue
+        mode = Mode("resident", "none", tiling.sink != "stream", tiling.sink != "resident",
+                    pitch=layer.source.y_bytes)
+        same = [c for c in map_layer(layer, EDGE8, mode) if replace(c.tiling, bound=tiling.bound,
+                cycles=tiling.cycles) == tiling]
+        for candidate in same:
+            fill = counts.source_bytes  # a resident source that this layer loads
+            moved = counts.dram_read_bytes + counts.store_bytes - fill
+            assert candidate["dram"] == moved

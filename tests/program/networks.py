@@ -53,9 +53,19 @@ class Net:
         value = self.rng.choice([info.min, info.max, 0, self.rng.randint(info.min, info.max)])
         return np.array(value, dtype)
 
+    def middle(self, dtype: Any) -> Array:
+        """A zero point that mostly leaves room on both sides, so that codes vary."""
+        if self.rng.random() < 0.2:
+            return self.zero(dtype)
+        centre = 0 if dtype is np.int8 else 128
+        return np.array(centre + self.rng.randint(-40, 40), dtype)
+
+    def scale(self, x: Tensor) -> float:
+        return float(self.constants[x.params[0]])
+
     def params(self, name: str, scale: float) -> tuple[str, str]:
         self.constants[f"{name}_s"] = np.array(scale, np.float32)
-        self.constants[f"{name}_z"] = self.zero(self.dtype)
+        self.constants[f"{name}_z"] = self.middle(self.dtype)
         return f"{name}_s", f"{name}_z"
 
     def add_input(self, shape: tuple[int, ...]) -> None:
@@ -128,10 +138,12 @@ class Net:
         scale = self.bits.uniform(0.002, 0.01, count).astype(np.float32)
         zero = np.zeros(count, np.int8)
         if not per_channel:
-            zero[0] = self.zero(np.int8)
+            zero[0] = self.middle(np.int8)
             scale, zero = scale.reshape(()), zero.reshape(())
         self.constants |= {name: weights, f"{name}_s": scale, f"{name}_z": zero}
-        params = self.params(f"y{len(self.nodes)}", 0.01 * (1 + np.sqrt(c * np.prod(kernel))))
+        # Codes spread over some hundred units each way: products of codes add up at random.
+        spread = self.scale(x) * float(scale.max()) * 73 * 73 * np.sqrt(c * np.prod(kernel))
+        params = self.params(f"y{len(self.nodes)}", spread / 60)
         args = [x.name, *x.params, name, f"{name}_s", f"{name}_z", *params]
         if self.rng.random() < 0.6:
             self.constants[f"{name}_b"] = self.bits.integers(-4000, 4000, n).astype(np.int32)
@@ -157,8 +169,8 @@ class Net:
     def binary(self, op: str, x: Tensor) -> None:
         same = [t for t in self.live if t.shape == x.shape]
         y = self.rng.choice(same)
-        scale = 0.05 if op == "QLinearAdd" else 0.02
-        params = self.params(f"y{len(self.nodes)}", scale)
+        a, b = self.scale(x), self.scale(y)
+        params = self.params(f"y{len(self.nodes)}", a + b if op == "QLinearAdd" else 100 * a * b)
         self.emit(op, [x.name, *x.params, y.name, *y.params, *params], x.shape, params)
 
     def add(self, x: Tensor) -> None:
@@ -173,14 +185,17 @@ class Net:
         shape = tuple(s if self.rng.random() < 0.6 else 1 for s in x.shape[cut:])
         self.constants[name] = self.codes(shape, self.dtype)
         other = self.params(name, 0.03)
-        params = self.params(f"y{len(self.nodes)}", 0.05)
         op = self.rng.choice(["QLinearAdd", "QLinearMul"])
+        a = self.scale(x)
+        params = self.params(
+            f"y{len(self.nodes)}", a + 0.03 if op == "QLinearAdd" else 100 * a * 0.03
+        )
         self.emit(op, [x.name, *x.params, name, *other, *params], x.shape, params)
 
     def concat(self, x: Tensor) -> None:
         fits = [t for t in self.live if t.shape[:1] + t.shape[2:] == x.shape[:1] + x.shape[2:]]
         parts = [x, *self.rng.sample(fits, self.rng.randint(1, min(2, len(fits))))]
-        params = self.params(f"y{len(self.nodes)}", 0.04)
+        params = self.params(f"y{len(self.nodes)}", max(self.scale(p) for p in parts))
         args = list(params)
         for part in parts:
             args += [part.name, *part.params]
@@ -211,7 +226,7 @@ class Net:
     def average(self, x: Tensor) -> None:
         kernel, strides, pads, _, _ = self.window(x)
         out = self.pooled(x, kernel, strides, pads)
-        params = self.params(f"y{len(self.nodes)}", 0.03)
+        params = self.params(f"y{len(self.nodes)}", self.scale(x) / 2)
         self.emit(
             "QLinearAveragePool",
             [x.name, *x.params, *params],
@@ -233,7 +248,7 @@ class Net:
         raise AttributeError(name)
 
     def global_average(self, x: Tensor) -> None:
-        params = self.params(f"y{len(self.nodes)}", 0.02)
+        params = self.params(f"y{len(self.nodes)}", self.scale(x) / 4)
         self.emit(
             "QLinearGlobalAveragePool", [x.name, *x.params, *params], (*x.shape[:2], 1, 1), params
         )
@@ -251,7 +266,9 @@ class Net:
             f"{name}_s": np.array(0.004, np.float32),
             f"{name}_z": np.array(0, np.int8),
         }
-        params = self.params(f"y{len(self.nodes)}", 0.01 * np.sqrt(features))
+        params = self.params(
+            f"y{len(self.nodes)}", self.scale(x) * 0.004 * 73 * 73 * np.sqrt(features) / 60
+        )
         args = [flat, *x.params, name, f"{name}_s", f"{name}_z", *params]
         self.emit("QLinearMatMul", args, (x.shape[0], n), params)
 

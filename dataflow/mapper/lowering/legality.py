@@ -169,8 +169,6 @@ def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
         reasons.append(f"{tiling.fir_taps} taps of {taps}")
     if tiling.fir_taps > 1 and stride % dilation:
         reasons.append(f"stride {stride} is no multiple of dilation {dilation}")
-    if tile_of(layer, tiling, "g") == 1 and layer.groups > 1 and machine.cols > 1:
-        return reasons
     return reasons
 
 

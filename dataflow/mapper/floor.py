@@ -1,0 +1,40 @@
+"""Cycles below which no mapping of the mapspace runs on the machine, whatever overlaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+from dataflow.arch import Machine
+from dataflow.cost.latencies import Latencies
+from dataflow.cost.shape import LayerShape
+from dataflow.mapper.grid import planes
+from dataflow.mapper.solve import Option
+
+
+def floor_cycles(
+    shapes: Iterable[LayerShape],
+    options: Iterable[tuple[Option, ...]],
+    machine: Machine,
+    latencies: Latencies,
+) -> int:
+    """The work of the busiest engine: each does its share of every layer after that of the last.
+
+    Before any of them can start, the first bytes must come from DRAM.
+    """
+    least = [_least_work(shape, machine, replace(latencies, array_tile=0)) for shape in shapes]
+    array = sum(work[0] for work in least)
+    vector = sum(work[1] for work in least)
+    bus = sum(min(option.candidate["bus"] for option in found) for found in options)
+    return machine.dram_read_latency + max(array, vector, bus)
+
+
+@lru_cache(maxsize=4096)
+def _least_work(shape: LayerShape, machine: Machine, latencies: Latencies) -> tuple[int, int]:
+    """Fewest busy cycles of the array and of the vector unit over all tilings."""
+    found = [plane.work for plane in planes(shape, machine, latencies) if len(plane.ip)]
+    return (
+        min((int(work.array.min()) for work in found), default=0),
+        min((int(work.vector.min()) for work in found), default=0),
+    )

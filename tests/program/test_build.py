@@ -1,0 +1,175 @@
+"""Programs under default and random tilings, executed and compared with `evaluate` bit for bit.
+
+Each case draws tile sizes, loop orders, buffer depths, slots, feeds and placements that the machine
+can express, whether or not they are any good.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from dataflow.arch import load_architecture, machine_of
+from dataflow.errors import DataflowError
+from dataflow.frontend import load_model
+from dataflow.ir.isa import Unit
+from dataflow.mapper.lowering import lower
+from dataflow.program import build
+from dataflow.program.decode import decode
+from dataflow.rewrite import legalise
+from tests.frontend import models
+from tests.program.cases import check_model, lowered, programs
+from tests.program.mapping_tools import default_tiling, place, with_sinks
+from tests.program.networks import random_network
+
+MACHINES = [machine_of(load_architecture(name)) for name in ("edge8", "edge16")]
+
+OPERATORS = [
+    ("test_qlinear_random", "convolutions"),
+    ("test_qlinear_random", "products"),
+    ("test_qlinear_random", "pairs"),
+    ("test_qlinear_random", "joins"),
+    ("test_qlinear_random", "averages"),
+    ("test_qlinear_random", "maxima"),
+    ("test_qdq_random", "convolutions"),
+    ("test_qdq_random", "pairs"),
+    ("test_qdq_random", "averages"),
+    ("test_qdq_random", "maxima"),
+    ("test_qdq_random", "joins"),
+    ("test_views", "to_products"),
+    ("test_views", "to_sums"),
+    ("test_views", "to_outputs"),
+    ("test_views", "to_windows"),
+    ("test_views", "to_joins"),
+]
+
+
+def has_channel_zero_points(proto: onnx.ModelProto) -> bool:
+    """A product of two activations, one with different zero points per channel."""
+    inputs = {i.name for i in proto.graph.input}
+    constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    return any(
+        node.op_type == "QLinearMatMul"
+        and node.input[3] in inputs
+        and len(np.unique(constants[node.input[5]])) > 1
+        for node in proto.graph.node
+    )
+
+
+def one_case(module: str, name: str, examples: int) -> None:
+    """Random operators of a front-end strategy under random tilings."""
+    cases = getattr(importlib.import_module(f"tests.frontend.{module}"), name)
+
+    @given(cases(), st.integers(0, 10**6), st.sampled_from(MACHINES))
+    @settings(max_examples=examples)
+    def run(case: Any, seed: int, machine: Any) -> None:
+        if has_channel_zero_points(case[0]):
+            with pytest.raises(DataflowError, match="an activation has a zero point per channel"):
+                check_model(*case, machine, seed)
+        else:
+            check_model(*case, machine, seed)
+
+    run()
+
+
+@pytest.mark.parametrize(("module", "name"), OPERATORS)
+def test_random_operators_compute_what_evaluate_computes(module: str, name: str) -> None:
+    one_case(module, name, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name"), OPERATORS)
+def test_many_random_operators_compute_what_evaluate_computes(module: str, name: str) -> None:
+    one_case(module, name, 200)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_networks_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_network(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_many_random_networks_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_network(seed), MACHINES[seed % 2], seed)
+
+
+def test_same_mapping_gives_the_same_bytes() -> None:
+    made = []
+    for _ in range(2):
+        _, graph = lowered(random_network(5)[0])
+        made.append(programs(graph, MACHINES[1], random.Random(5)))
+    assert made[0].code == made[1].code
+    assert made[0].image == made[1].image
+
+
+def test_the_size_of_a_program_does_not_grow_with_its_tiles() -> None:
+    proto = models.model(
+        [models.node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])],
+        {"x": ((1, 32, 40, 40), np.int8)},
+        {"y": np.int8},
+        {},
+    )
+    _, graph = lowered(proto)
+    machine = MACHINES[1]
+    sizes = []
+    for tile in (39, 7, 1):
+        tiling = replace(
+            default_tiling(graph.layers[0], machine), order=("p", "q"), tile={"p": tile, "q": tile}
+        )
+        tilings = with_sinks(graph, {graph.layers[0].name: tiling})
+        sizes.append(len(build(graph, place(graph, tilings, machine), machine).code))
+    assert len(set(sizes)) == 1
+
+
+def test_instructions_come_in_the_order_of_the_engines() -> None:
+    _, graph = lowered(random_network(1)[0])
+    program = programs(graph, MACHINES[0], None)
+    units = [
+        (d.fields["header"]["layer"], int(d.unit)) for d in decode(program.code, program.line_bytes)
+    ]
+    assert units == sorted(units)
+    assert units[-1] == (len(graph.layers), Unit.END)
+
+
+def test_decoded_fields_are_those_that_were_packed() -> None:
+    _, graph = lowered(random_network(2)[0])
+    program = programs(graph, MACHINES[1], random.Random(3))
+    found = list(decode(program.code, program.line_bytes))
+    assert len(found) == len(program.instructions)
+    for packed, instruction in zip(found, program.instructions, strict=True):
+        assert packed.unit is instruction.unit
+        assert packed.payload.startswith(instruction.payload)
+        for name, value in instruction.fields.items():
+            if isinstance(value, int):
+                assert packed.fields[name] == value, name
+
+
+def test_a_tensor_without_a_place_is_reported() -> None:
+    _, graph = lowered(random_network(1)[0])
+    machine = MACHINES[0]
+    tilings = {layer.name: default_tiling(layer, machine) for layer in graph.layers}
+    mapping = place(graph, with_sinks(graph, tilings), machine)
+    lost = graph.layers[0].source.tensor
+    memory = replace(
+        mapping.memory,
+        resident={n: p for n, p in mapping.memory.resident.items() if n != lost},
+    )
+    with pytest.raises(DataflowError, match=r"has no place on chip"):
+        build(graph, replace(mapping, memory=memory), machine)
+
+
+def test_lowering_does_not_change_the_cascade() -> None:
+    cascade = legalise(load_model(random_network(3)[0]))
+    before = (dict(cascade.tensors), cascade.einsums)
+    lower(cascade)
+    assert (dict(cascade.tensors), cascade.einsums) == before
