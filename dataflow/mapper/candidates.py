@@ -138,9 +138,7 @@ def _collect(
     for w_depth, ring in rings:
         for s_depth, source in sources:
             for o_depth, second in seconds:
-                placed = Placed(
-                    plane, order, common, mode, ring, params, source, second, sink
-                )
+                placed = Placed(plane, order, common, mode, ring, params, source, second, sink)
                 table, rows = cost_rows(placed, machine, lat)
                 if len(rows):
                     front.add(table, rows, len(origin))

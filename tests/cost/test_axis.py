@@ -23,8 +23,13 @@ def test_halo_of_a_3x3_window_with_padding_is_clipped_at_both_ends() -> None:
 
 
 @given(
-    st.integers(1, 30), st.integers(1, 12), st.integers(1, 12), st.integers(1, 4),
-    st.integers(1, 5), st.integers(1, 3), st.integers(0, 6),
+    st.integers(1, 30),
+    st.integers(1, 12),
+    st.integers(1, 12),
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(0, 6),
 )
 def test_clipped_runs_are_the_spans_of_the_positions_read(
     size: int, points: int, tile: int, stride: int, taps: int, dilation: int, pad: int
@@ -36,10 +41,7 @@ def test_clipped_runs_are_the_spans_of_the_positions_read(
         window = range(start * stride - pad, last * stride - pad + (taps - 1) * dilation + 1)
         expected.append(sum(0 <= at < size for at in window))
     assert runs.tolist() == expected
-    first = [
-        p * stride - pad + r * dilation
-        for p in range(min(tile, points)) for r in range(taps)
-    ]
+    first = [p * stride - pad + r * dilation for p in range(min(tile, points)) for r in range(taps)]
     inside = [at for at in first if 0 <= at < size]
     if tile <= points:
         assert prefix_need(size, tile, stride, taps, dilation, pad) >= max(inside, default=-1) + 1

@@ -24,8 +24,23 @@ EDGE16 = machine_of(load_architecture("edge16"))
 def tiling_of(layer: Layer, feed: Feed) -> Tiling:
     """Untiled but for a feed; several groups stand side by side."""
     return Tiling(
-        (), {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0,
-        feed.feed, feed.ports, feed.fir_taps, feed.swap, feed.group_pack,
+        (),
+        {},
+        "resident",
+        0,
+        0,
+        "none",
+        0,
+        0,
+        "resident",
+        0,
+        0,
+        0,
+        feed.feed,
+        feed.ports,
+        feed.fir_taps,
+        feed.swap,
+        feed.group_pack,
     )
 
 
@@ -33,7 +48,8 @@ def test_first_layer_of_resnet8_takes_two_passes_with_two_ports() -> None:
     shape = shape_of(resnet8().layers[0], EDGE16.cols)
     assert taps_of(shape, Feed(), 3).merged
     assert [k.lines for k in pass_kinds(shape, Feed(ports=2), 3, 16) for _ in range(k.times)] == [
-        16, 11,
+        16,
+        11,
     ]
     assert sum(k.times for k in pass_kinds(shape, Feed(ports=1), 3, 16)) == 3
 
@@ -97,9 +113,7 @@ def test_conflict_check_never_passes_what_the_builder_refuses() -> None:
                 continue
             origin = -shape.pad_p * pitch - shape.pad_q * shape.x_bytes
             moves = (shape.c * feed.group_pack,) if shape.groups > 1 else ()
-            ok = conflict_free(
-                shape, feed, shape.c, pitch, shape.x_bytes, origin, 8, 8, EDGE8.rows
-            )
+            ok = conflict_free(shape, feed, shape.c, pitch, shape.x_bytes, origin, 8, 8, EDGE8.rows)
             fine = ports_conflict_free(
                 layer, tiling_of(layer, feed), EDGE8, origin, pitch, shape.x_bytes, moves
             )

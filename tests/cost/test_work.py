@@ -23,8 +23,23 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
     shape = shape_of(layer, EDGE8.cols)
     order = ("k",) if k < layer.c else ()
     tiling = Tiling(
-        order, {"k": k} if order else {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0,
-        feed.feed, feed.ports, feed.fir_taps, feed.swap, feed.group_pack,
+        order,
+        {"k": k} if order else {},
+        "resident",
+        0,
+        0,
+        "none",
+        0,
+        0,
+        "resident",
+        0,
+        0,
+        0,
+        feed.feed,
+        feed.ports,
+        feed.fir_taps,
+        feed.swap,
+        feed.group_pack,
     )
     zero = shape.zero_lines
     outer = layer.batch * (layer.groups if wide_groups(shape, EDGE8.cols) else 1)
@@ -40,9 +55,7 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
                         array += DEFAULT.array_tile
                         extent = min(k, layer.c - k0)
                         for one in passes(layer, tiling, EDGE8.rows, EDGE8.cols, extent):
-                            least = max(
-                                DEFAULT.array_pass, one.lanes + zero + DEFAULT.array_lines
-                            )
+                            least = max(DEFAULT.array_pass, one.lanes + zero + DEFAULT.array_lines)
                             array += count * max(steps(layer, tiling, one, rows, cols), least)
                     points = rows * cols
                     for start in range(0, points, EDGE8.vector_strip):

@@ -27,7 +27,11 @@ def test_round_trip_keeps_every_number(mapping: NetworkMapping, tmp_path: Path) 
     assert loaded.tilings == mapping.tilings
     assert loaded.memory == mapping.memory
     assert (loaded.arch, loaded.objective, loaded.bound, loaded.optimal, loaded.floor) == (
-        mapping.arch, mapping.objective, mapping.bound, mapping.optimal, mapping.floor,
+        mapping.arch,
+        mapping.objective,
+        mapping.bound,
+        mapping.optimal,
+        mapping.floor,
     )
     assert mapping_text(loaded) == mapping_text(mapping)
 

@@ -115,8 +115,11 @@ def test_every_candidate_of_random_layers_is_legal(source: str) -> None:
         if layer.second is not None:
             layer = replace(layer, second=None)
         mode = Mode(
-            "stream" if source == "stream" else "resident", "none", source == "resident",
-            source == "stream", pitch=layer.source.y_bytes,
+            "stream" if source == "stream" else "resident",
+            "none",
+            source == "resident",
+            source == "stream",
+            pitch=layer.source.y_bytes,
         )
         for candidate in map_layer(layer, EDGE8, mode):
             assert not verify_tiling(layer, candidate.tiling, EDGE8)
@@ -169,10 +172,18 @@ def test_predicted_dram_bytes_are_those_of_the_program(seed: int) -> None:
         tiling = compiled.mapping.tilings[layer.name]
         if tiling.source == "stream" or tiling.second != "none" or layer.kind == "vector":
             continue
-        mode = Mode("resident", "none", tiling.sink != "stream", tiling.sink != "resident",
-                    pitch=layer.source.y_bytes)
-        same = [c for c in map_layer(layer, EDGE8, mode) if replace(c.tiling, bound=tiling.bound,
-                cycles=tiling.cycles) == tiling]
+        mode = Mode(
+            "resident",
+            "none",
+            tiling.sink != "stream",
+            tiling.sink != "resident",
+            pitch=layer.source.y_bytes,
+        )
+        same = [
+            c
+            for c in map_layer(layer, EDGE8, mode)
+            if replace(c.tiling, bound=tiling.bound, cycles=tiling.cycles) == tiling
+        ]
         for candidate in same:
             fill = counts.source_bytes  # a resident source that this layer loads
             moved = counts.dram_read_bytes + counts.store_bytes - fill

@@ -19,8 +19,9 @@ def undominated(costs: np.ndarray) -> set[tuple[int, ...]]:
     return {
         row
         for row in rows
-        if not any(other != row and all(a <= b for a, b in zip(other, row, strict=True))
-                   for other in rows)
+        if not any(
+            other != row and all(a <= b for a, b in zip(other, row, strict=True)) for other in rows
+        )
     }
 
 

@@ -61,8 +61,12 @@ def test_tight_packing_agrees_with_brute_force(buffers: list[Buffer]) -> None:
 def test_first_fit_alone_fails_where_the_solver_packs() -> None:
     # Peak 4; every order of first fit that places c and d apart needs 5.
     buffers = [
-        Buffer("a", 1, 0, 2), Buffer("b", 2, 0, 1), Buffer("c", 1, 0, 3), Buffer("d", 2, 1, 3),
-        Buffer("e", 2, 2, 4), Buffer("f", 1, 3, 5),
+        Buffer("a", 1, 0, 2),
+        Buffer("b", 2, 0, 1),
+        Buffer("c", 1, 0, 3),
+        Buffer("d", 2, 1, 3),
+        Buffer("e", 2, 2, 4),
+        Buffer("f", 1, 3, 5),
     ]
     capacity = peak_bytes(buffers)
     offsets = pack(buffers, capacity)
