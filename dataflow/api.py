@@ -31,7 +31,7 @@ OBJECTIVES = ("latency", "energy", "edp")
 TARGETS = ("rtl", "hls")
 
 
-def export(spec: str, out: StrPath) -> Path:
+def export(spec: str, out: StrPath, opset: int = 20) -> Path:
     """Writes the torch module of ``FILE.py:FACTORY`` as ONNX to ``out``; returns its path.
 
     The factory returns ``(module, example_inputs)``.
@@ -39,7 +39,7 @@ def export(spec: str, out: StrPath) -> Path:
     path = _new_file(out)
     from dataflow import frontend
 
-    frontend.export(spec, path)
+    frontend.export(spec, path, opset)
     return path
 
 

@@ -89,10 +89,11 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 @_command("export")
 @click.argument("spec", metavar="FILE.py:FACTORY")
+@click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset, 18 to 25.")
 @_output("M.onnx", "The ONNX file to write.")
-def _export(spec: str, out: str) -> None:
+def _export(spec: str, opset: int, out: str) -> None:
     """Write a torch module as ONNX. FACTORY returns (module, example_inputs)."""
-    click.echo(f"wrote {api.export(spec, out)}")
+    click.echo(f"wrote {api.export(spec, out, opset)}")
 
 
 @_command("quantize")

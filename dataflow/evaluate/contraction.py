@@ -14,7 +14,7 @@ import numpy as np
 
 from dataflow.evaluate.general import store
 from dataflow.evaluate.space import Space, evaluate_expr, split, view
-from dataflow.ir.cascade import Call, Einsum, Expr
+from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr
 from dataflow.ir.expr import access, accesses, map_accesses, variables, walk
 from dataflow.ir.macs import contraction_operands
 
@@ -22,6 +22,9 @@ Array = np.ndarray
 
 POINTS = 1 << 23
 """Elements of an unfolded operand held at once."""
+
+CHEAP = ("sub", "f32")
+"""Operators that keep the zero outside of a tensor a zero once it is unfolded."""
 
 
 def applies(einsum: Einsum) -> bool:
@@ -31,6 +34,8 @@ def applies(einsum: Einsum) -> bool:
     """
     operands = contraction_operands(einsum)
     if operands is None or einsum.reduction is None or einsum.reduction.order != "any":
+        return False
+    if einsum.reduction.base or einsum.output.indirect:
         return False
     used = set(variables(operands[0])) | set(variables(operands[1]))
     return used.issuperset(einsum.reduction.variables)
@@ -48,12 +53,14 @@ def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
         left=tuple(v for v in outer if v in uses[0] and v not in uses[1]),
         right=tuple(v for v in outer if v not in uses[0]),
         both=tuple(v for v in inner if all(v in u for u in uses)),
+        inner=inner,
     )
     depth = prod(space.ranges[v][1] for v in inner)
-    limit = max(1, POINTS // depth)
+    limit = max(1, POINTS // max(1, depth))
+    fixed = {v: r for v, r in space.ranges.items() if v not in outer + inner}
     cut = space.only(outer)
     for box in split(cut, groups.batch + groups.left, max(limit, 1) * _extent(cut, groups.right)):
-        ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}}
+        ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}, **fixed}
         _box(einsum, operands, groups, tensors, Space(ranges), box)
 
 
@@ -66,8 +73,10 @@ class _Groups:
         left: tuple[str, ...],
         right: tuple[str, ...],
         both: tuple[str, ...],
+        inner: tuple[str, ...],
     ) -> None:
         self.batch, self.left, self.right, self.both = batch, left, right, both
+        self.inner = inner
 
 
 def _extent(space: Space, names: tuple[str, ...]) -> int:
@@ -101,7 +110,9 @@ def _box(
     order = groups.batch + groups.left + groups.right
     result = result.reshape([space.ranges[v][1] for v in order])
     axes = [order.index(v) for v in box.ranges]
-    store(tensors[einsum.output.tensor], einsum, box, result.transpose(axes))
+    fixed = {v: r for v, r in space.ranges.items() if v not in box.ranges and v not in groups.inner}
+    value = result.transpose(axes).reshape([c for _, c in box.ranges.values()] + [1] * len(fixed))
+    store(tensors[einsum.output.tensor], einsum, Space({**box.ranges, **fixed}), value)
 
 
 def _contiguous(x: Array, dtype: np.dtype) -> Array:
@@ -133,7 +144,9 @@ def _operand(
 def _unfold(expr: Expr, tensors: Mapping[str, Array], space: Space) -> tuple[Array, int]:
     """Zero where an access leaves its tensor: the product contributes nothing there."""
     reads = accesses(expr)
-    if len(reads) == 1 and all(c.op in ("sub", "f32") for c in walk(expr) if isinstance(c, Call)):
+    parts = [p for p in walk(expr) if not isinstance(p, Const)]
+    cheap = all(isinstance(p, Access) or (isinstance(p, Call) and p.op in CHEAP) for p in parts)
+    if len(reads) == 1 and not reads[0].indirect and cheap:
         # One access: map the tensor once, then unfold, not the other way round.
         data = tensors[reads[0].tensor]
         names = tuple(f"d{k}" for k in range(data.ndim))

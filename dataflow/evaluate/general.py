@@ -7,9 +7,11 @@ from itertools import product
 
 import numpy as np
 
+from dataflow.evaluate import scatter, selection
 from dataflow.evaluate.primitives import compute, identity
 from dataflow.evaluate.space import Space, evaluate_expr, split, view
 from dataflow.ir.cascade import Einsum, Reduction
+from dataflow.ir.ops import SELECTORS
 
 Array = np.ndarray
 
@@ -20,34 +22,56 @@ POINTS = 1 << 20
 def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
     """Evaluates one Einsum over the box ``space`` into ``tensors[einsum.output.tensor]``."""
     target = tensors[einsum.output.tensor]
+    if not target.size:
+        return
+    if einsum.output.indirect or (einsum.reduction is not None and einsum.reduction.base):
+        scatter.run(einsum, tensors, space)
+        return
     outer = einsum.output.variables
     inner = einsum.reduction.variables if einsum.reduction else ()
     # The variable of an iteration, at its present value.
     fixed = {v: r for v, r in space.ranges.items() if v not in outer + inner}
     if einsum.reduction is None:
         for box in split(space.only(outer), outer, POINTS):
-            value, _ = evaluate_expr(einsum.expr, tensors, Space({**box.ranges, **fixed}))
-            store(target, einsum, box, value)
+            whole = Space({**box.ranges, **fixed})
+            value, mask = evaluate_expr(einsum.expr, tensors, whole)
+            store(target, einsum, whole, value, mask)
+        return
+    if einsum.reduction.op in SELECTORS:
+        selection.run(einsum, tensors, space)
         return
     for box in split(space.only(outer), outer, POINTS):
         ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}, **fixed}
         value = fold(einsum, einsum.reduction, tensors, Space(ranges), len(outer))
-        store(target, einsum, box, value)
+        store(target, einsum, Space({**box.ranges, **fixed}), value)
 
 
-def store(target: Array, einsum: Einsum, box: Space, value: Array) -> None:
-    """Writes the values over ``box`` to the output access."""
+def store(
+    target: Array, einsum: Einsum, box: Space, value: Array, mask: Array | None = None
+) -> None:
+    """Writes the values over ``box`` to the output access, where the mask holds."""
     place = view(target, einsum.output, box)
-    extra = value.ndim - place.ndim
-    value = value.reshape(value.shape[: place.ndim]) if extra else value
+    value = value.reshape(value.shape + (1,) * (place.ndim - value.ndim))
+    # Values beyond the output's axes are constant: the box of a reduction was folded.
+    value = value.reshape(value.shape[: place.ndim]) if value.ndim > place.ndim else value
     with np.errstate(all="ignore"):
-        place[...] = value.astype(target.dtype, copy=False)
+        value = value.astype(target.dtype, copy=False)
+    if mask is None:
+        place[...] = value
+    else:
+        np.copyto(place, value, where=np.broadcast_to(mask, place.shape))
 
 
 def fold(
     einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
 ) -> Array:
     """The reduction over all but the first ``outer`` variables, in the stated order."""
+    shape = tuple(c for _, c in list(space.ranges.values())[:outer])
+    if not space.points:
+        dtype = tensors[einsum.output.tensor].dtype
+        return np.broadcast_to(identity(reduction.op, dtype), shape)
+    if reduction.op not in ("add", "mul", "max", "min"):
+        return _stepwise(einsum, reduction, tensors, space, outer)
     if reduction.order.startswith("tree"):
         return _tree(einsum, reduction, tensors, space, outer)
     outputs = int(np.prod([c for _, c in list(space.ranges.values())[:outer]]))
@@ -63,6 +87,8 @@ def _masked(value: Array, mask: Array | None, op: str) -> Array:
 
 
 def _combine(op: str, left: Array, right: Array) -> Array:
+    if op == "last":
+        return right
     if op in ("max", "min") and left.dtype == right.dtype:
         return np.asarray((np.maximum if op == "max" else np.minimum)(left, right))
     return compute(op, [left, right])
@@ -88,6 +114,7 @@ def _point_values(
     value, mask = evaluate_expr(einsum.expr, tensors, box)
     value = _masked(value, mask, reduction.op)
     shape = tuple(c for _, c in list(space.ranges.values())[:outer])
+    # The reduced variables and those of loops have extent 1.
     return np.broadcast_to(value.reshape(value.shape[:outer]), shape)
 
 
@@ -97,9 +124,10 @@ def _stepwise(
     total: Array | None = None
     for point in _points(reduction, space):
         value = _point_values(einsum, reduction, tensors, space, outer, point)
-        if total is None:
+        if total is None and reduction.op in ("add", "mul", "max", "min"):
             total = np.broadcast_to(identity(reduction.op, value.dtype), value.shape)
-        total = _combine(reduction.op, total, value)
+        # A user operator has no identity: the fold starts from the first point.
+        total = value if total is None else _combine(reduction.op, total, value)
     assert total is not None
     return total
 
@@ -136,11 +164,11 @@ def _blockwise(
         if reduction.op in ("max", "min"):
             part = (np.max if reduction.op == "max" else np.min)(value, axis=axes)
         else:
-            wide = np.float64 if value.dtype == np.float32 else value.dtype
+            wide = np.float64 if value.dtype.kind == "f" else value.dtype
             add = reduction.op == "add"
             part = (np.add if add else np.multiply).reduce(value, axis=axes, dtype=wide)
         total = part if total is None else _combine(reduction.op, total, part)
     assert total is not None
-    if value.dtype == np.float32:
-        total = total.astype(np.float32)
+    if value.dtype.kind == "f":
+        total = total.astype(value.dtype)
     return np.broadcast_to(total, shape)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import erf
 
 import numpy as np
+from scipy import special
 
 from dataflow.ir.dtype import DType
-from dataflow.ir.ops import promote
+from dataflow.ir.ops import CASTS, promote
 
 Array = np.ndarray
 
@@ -55,8 +55,25 @@ def lookup(x: Array, table: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    values = [erf(v) for v in x.astype(np.float64).reshape(-1).tolist()]
-    return np.array(values, dtype=x.dtype).reshape(x.shape)
+    return np.asarray(special.erf(x.astype(np.float64)).astype(x.dtype))
+
+
+def _gamma(x: Array) -> Array:
+    return np.asarray(special.gamma(x.astype(np.float64)).astype(x.dtype))
+
+
+def _idiv(a: Array, b: Array) -> Array:
+    """Integer division towards zero."""
+    quotient = np.floor_divide(a, b)
+    return np.asarray(quotient + ((quotient < 0) & (quotient * b != a)))
+
+
+def _cast(dtype: np.dtype) -> Callable[[Array], Array]:
+    return lambda x: np.asarray(x.astype(dtype))
+
+
+def _last(a: Array, b: Array) -> Array:
+    return np.broadcast_to(b, np.broadcast_shapes(a.shape, b.shape))
 
 
 FUNCTIONS: dict[str, Callable[..., Array]] = {
@@ -64,20 +81,57 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "sub": np.subtract,
     "mul": np.multiply,
     "div": np.divide,
+    "idiv": _idiv,
+    "mod": np.mod,
+    "fmod": np.fmod,
+    "pow": np.power,
     "max": np.maximum,
     "min": np.minimum,
     "clip": clip,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
     "fma": fma32,
-    "f32": lambda x: x.astype(np.float32),
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round": np.rint,
+    "trunc": np.trunc,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "erf": _erf,
+    "gamma": _gamma,
+    "sub_exp": lambda a, b: np.exp(a - b),
     "rint": rint32,
     "lookup": lookup,
-    "exp": np.exp,
-    "sub_exp": lambda a, b: np.exp(a - b),
-    "tanh": np.tanh,
-    "erf": _erf,
-    "sqrt": np.sqrt,
     "less": np.less,
+    "less_equal": np.less_equal,
+    "equal": np.equal,
+    "isnan": np.isnan,
+    "isinf": np.isinf,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "not": np.invert,
+    "shift_left": np.left_shift,
+    "shift_right": np.right_shift,
     "where": np.where,
+    "last": _last,
+    **{name: _cast(dtype.numpy) for name, dtype in CASTS.items()},
 }
 
 
@@ -87,8 +141,8 @@ def register(name: str, function: Callable[..., Array]) -> None:
 
 
 def compute(op: str, args: list[Array]) -> Array:
-    """``op`` applied to broadcastable arrays; integers of at most 32 bits become int32 first."""
-    if op != "lookup":
+    """``op`` applied to broadcastable arrays; integers become int32 or int64 first."""
+    if op != "lookup" and op not in CASTS:
         args = [_promoted(a) for a in args]
     with np.errstate(all="ignore"):
         return np.asarray(FUNCTIONS[op](*args))

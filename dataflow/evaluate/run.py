@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 import numpy as np
 
@@ -85,19 +86,30 @@ def run_machine_part(
             raise DataflowError(
                 f"weight {name!r}", "has no data", "keep the .npz beside the cascade"
             )
-    if cascade.iteration is None:
-        for einsum in cascade.einsums:
-            run_einsum(cascade, einsum, values, fast=fast)
-        return values
-    step = cascade.iteration
-    for einsum in step.init:
-        run_einsum(cascade, einsum, values, fast=fast)
-    for position in range(step.start, step.stop):
-        for einsum in cascade.einsums:
-            run_einsum(cascade, einsum, values, {step.variable: (position, 1)}, fast=fast)
-    for einsum in step.final:
-        run_einsum(cascade, einsum, values, fast=fast)
+    _run_block(cascade, cascade.einsums, values, {}, fast=fast)
     return values
+
+
+def _run_block(
+    cascade: Cascade,
+    block: tuple[Einsum, ...],
+    values: dict[str, Array],
+    fixed: dict[str, tuple[int, int]],
+    *,
+    fast: bool,
+) -> None:
+    """The Einsums in order; those of an inner loop once per step of it."""
+    depth = len(fixed)
+    for variable, group in groupby(block, lambda e: e.iterates[depth : depth + 1]):
+        body = tuple(group)
+        if not variable:
+            for einsum in body:
+                run_einsum(cascade, einsum, values, fixed, fast=fast)
+            continue
+        step = cascade.iterations[variable[0]]
+        for position in range(step.start, step.stop):
+            inner = {**fixed, step.variable: (position, 1)}
+            _run_block(cascade, body, values, inner, fast=fast)
 
 
 def run_einsum(

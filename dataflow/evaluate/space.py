@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.evaluate.primitives import compute
-from dataflow.ir.cascade import Access, Affine, Const, Expr
+from dataflow.ir.cascade import Access, Affine, Const, Expr, Index
 from dataflow.ir.ops import OPS
 
 Array = np.ndarray
@@ -40,7 +40,7 @@ class Space:
         low = high = index.offset
         for variable, coefficient in index.terms:
             start, count = self.ranges[variable]
-            ends = (coefficient * start, coefficient * (start + count - 1))
+            ends = (coefficient * start, coefficient * (start + max(count, 1) - 1))
             low, high = low + min(ends), high + max(ends)
         return low, high
 
@@ -96,6 +96,8 @@ def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Ar
         start.append(first)
     used = set(access.variables)
     shape = tuple(c if v in used else 1 for v, (_, c) in space.ranges.items())
+    if 0 in shape or not data.size:
+        return np.zeros(shape, dtype=data.dtype)
     whole: tuple[Any, ...] = (*(slice(s, None) for s in start), ...)
     corner = data[whole]  # the ellipsis keeps a view where there are no dimensions
     return np.lib.stride_tricks.as_strided(corner, shape, tuple(strides.values()))
@@ -125,6 +127,39 @@ def inside(access: Access, shape: tuple[int, ...], space: Space) -> Array | None
     return reduce(np.logical_and, masks) if masks else None
 
 
+def coordinates(
+    item: Access, shape: tuple[int, ...], tensors: Mapping[str, Array], space: Space
+) -> tuple[tuple[Array, ...], Array | None]:
+    """The index of each dimension over the box, and which points stay inside the tensor.
+
+    Points outside, for which the mask is False, have the coordinate 0.
+    """
+    indirect = dict(item.indirect)
+    found, masks = [], []
+    for k, (affine, size) in enumerate(zip(item.indices, shape, strict=True)):
+        values = space.values(affine)
+        if k in indirect:
+            part, mask = evaluate_expr(indirect[k], tensors, space)
+            values = values + part
+            masks += [] if mask is None else [mask]
+        outside = (values < 0) | (values >= size)
+        if outside.any():
+            masks.append(~outside)
+            values = np.where(outside, 0, values)
+        found.append(values)
+    return tuple(found), reduce(np.logical_and, masks) if masks else None
+
+
+def gather(
+    data: Array, item: Access, tensors: Mapping[str, Array], space: Space
+) -> tuple[Array, Array | None]:
+    """The elements at data-dependent indices, and the mask of the points inside."""
+    where, mask = coordinates(item, data.shape, tensors, space)
+    if not data.size:
+        return np.zeros(np.broadcast_shapes(*(w.shape for w in where)), data.dtype), mask
+    return np.asarray(data[where]), mask
+
+
 def evaluate_expr(
     expr: Expr, tensors: Mapping[str, Array], space: Space
 ) -> tuple[Array, Array | None]:
@@ -135,8 +170,12 @@ def evaluate_expr(
     if isinstance(expr, Const):
         one = (1,) * len(space.ranges)
         return np.full(one, expr.value, dtype=expr.dtype.numpy), None
+    if isinstance(expr, Index):
+        return space.values(expr.value), None
     if isinstance(expr, Access):
         data = tensors[expr.tensor]
+        if expr.indirect:
+            return gather(data, expr, tensors, space)
         return view(data, expr, space), inside(expr, data.shape, space)
     spec = OPS[expr.op]
     args, masks = [], []

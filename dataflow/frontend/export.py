@@ -17,6 +17,9 @@ import onnx
 from dataflow.errors import DataflowError
 
 OPSET = 20
+OPSETS = range(18, 26)
+"""What torch's exporter writes and onnxruntime reads."""
+
 IR_VERSION = 10
 
 
@@ -76,12 +79,18 @@ def load_module(spec: str) -> tuple[Any, tuple[Any, ...]]:
     return made[0], tuple(made[1])
 
 
-def export(spec: str, out: str | Path) -> Path:
-    """Writes the module of ``FILE.py:FACTORY`` as ONNX (opset 20); returns the path.
+def export(spec: str, out: str | Path, opset: int = OPSET) -> Path:
+    """Writes the module of ``FILE.py:FACTORY`` as ONNX; returns the path.
+
+    From opset 23 on attention and RMS normalisation stay single nodes; at 20 they are written out.
 
     Raises:
-        DataflowError: when the factory or torch's exporter fails.
+        DataflowError: unknown opset, or the factory or torch's exporter fails.
     """
+    if opset not in OPSETS:
+        raise DataflowError(
+            f"--opset {opset}", "is not known", f"use {OPSETS.start} to {OPSETS.stop - 1}"
+        )
     import torch
 
     module, inputs = load_module(spec)
@@ -92,7 +101,7 @@ def export(spec: str, out: str | Path) -> Path:
         with warnings.catch_warnings(), redirect_stdout(sink), redirect_stderr(sink):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                module, inputs, dynamo=True, opset_version=OPSET, verbose=False
+                module, inputs, dynamo=True, opset_version=opset, verbose=False
             )
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""

@@ -61,7 +61,7 @@ class Affine:
         """Smallest and largest value when each variable v runs over 0..sizes[v]-1."""
         low = high = self.offset
         for variable, coefficient in self.terms:
-            reach = coefficient * (sizes[variable] - 1)
+            reach = coefficient * max(0, sizes[variable] - 1)
             low, high = low + min(0, reach), high + max(0, reach)
         return low, high
 

@@ -7,7 +7,15 @@ result is written to the output access.
 
 Out-of-bounds rule: an iteration point where an input access falls outside its tensor is skipped,
 i.e. contributes the identity of the reduction. Padding is expressed this way
-(``X[b, c, p*2 + r - 1, ...]``); it is legal only under a reduction.
+(``X[b, c, p*2 + r - 1, ...]``); it is legal only under a reduction, or for data-dependent
+indices, where the skipped element keeps what it was.
+
+*Data-dependent indices* gather (``X[{I[i]}, d]``) and scatter (``Y[{I[i]}, d] = ...``). A scatter
+folds what meets in one element by its reduction, from the element of ``Reduction.base`` on.
+
+*Iteration*: an Einsum that names a rank variable in ``iterates`` is part of the body of that
+loop; consecutive Einsums with the same variable form the body, which runs once per value, in
+order. A recurrence reads slice t and writes slice t + 1 of a tensor.
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ import numpy as np
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType
-from dataflow.ir.expr import Access, Call, Const, Expr, accesses
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses
 
 Role = Literal["input", "output", "weight", "intermediate", "host"]
 
@@ -85,11 +93,21 @@ class Reduction:
         order: ``any`` (integers, maxima; floats only before ``legalise``), ``sequential``
             (row-major over ``variables``) or ``tree(n)``: n lanes, lane j folds points j, j+n,
             ... in order, then neighbouring lanes are folded in pairs until one is left.
+        base: a tensor of the output's shape with the value from which each element is folded
+            (empty: the identity).
+        into: for selections, the output variable that counts the selected points.
+
+    Besides the folds, ``last`` keeps the last point in row-major order (a scatter that assigns),
+    and the selections ``arg_top(m -> k)`` and ``arg_bottom(m -> k)`` populate the coordinates
+    (int64) of the largest (smallest) values along ``m`` in order, equal values by ascending
+    coordinate, NaN counted as the largest; without ``into`` the first one.
     """
 
     op: str
     variables: tuple[str, ...]
     order: str = "any"
+    base: str = ""
+    into: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +121,7 @@ class Einsum:
         reduction: None when nothing is reduced.
         source: the node of the imported model that it came from (any text).
         operator: that node's operator (``Conv``), empty for text cascades.
+        iterates: iterative rank variables of the loops around it, outermost first.
     """
 
     name: str
@@ -111,6 +130,7 @@ class Einsum:
     reduction: Reduction | None = None
     source: str = ""
     operator: str = ""
+    iterates: tuple[str, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -120,8 +140,11 @@ class Einsum:
 
     @property
     def inputs(self) -> tuple[Access, ...]:
-        """Accesses read, left to right."""
-        return accesses(self.expr)
+        """Accesses read, left to right: the expression's, the base, indices of a scatter."""
+        found = accesses(self.expr)
+        if self.reduction is not None and self.reduction.base:
+            found += (Access(self.reduction.base, self.output.indices),)
+        return found + tuple(a for _, part in self.output.indirect for a in accesses(part))
 
 
 @dataclass(frozen=True)
@@ -148,19 +171,16 @@ class HostOp:
 
 @dataclass(frozen=True)
 class Iteration:
-    """An iterative rank: the body (``Cascade.einsums``) runs once per value of ``variable``.
+    """A loop: its body runs once per value of ``variable``.
 
     Attributes:
         variable: the rank variable that counts the steps.
         start, stop: first value and the value that ends the iteration.
-        init, final: Einsums before and after the iteration.
     """
 
     variable: str
     start: int
     stop: int
-    init: tuple[Einsum, ...] = ()
-    final: tuple[Einsum, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +197,7 @@ class Cascade:
         host: host operations, in order.
         graph_inputs, graph_outputs: tensors that enter and leave the whole network, host
             included, in the order of the imported model; same as inputs, outputs without host.
-        iteration: for iterative cascades.
+        iterations: the loops by variable; the Einsums of a body are consecutive.
     """
 
     name: str
@@ -190,7 +210,7 @@ class Cascade:
     host: tuple[HostOp, ...] = ()
     graph_inputs: tuple[str, ...] = ()
     graph_outputs: tuple[str, ...] = ()
-    iteration: Iteration | None = None
+    iterations: Mapping[str, Iteration] = field(default_factory=dict)
 
     def size(self, variable: str) -> int:
         """Number of values of a rank variable."""
@@ -199,13 +219,6 @@ class Cascade:
     def sizes(self, einsum: Einsum) -> dict[str, int]:
         """Size of each iteration variable of an Einsum."""
         return {v: self.size(v) for v in einsum.variables}
-
-    @property
-    def all_einsums(self) -> tuple[Einsum, ...]:
-        """The Einsums with those of an iteration's init and final parts, in program order."""
-        if self.iteration is None:
-            return self.einsums
-        return self.iteration.init + self.einsums + self.iteration.final
 
 
 __all__ = [
@@ -217,6 +230,7 @@ __all__ = [
     "Einsum",
     "Expr",
     "HostOp",
+    "Index",
     "Iteration",
     "Quant",
     "Reduction",

@@ -90,8 +90,10 @@ U16 = DType("int", False, 16)
 S32 = DType("int", True, 32)
 U32 = DType("int", False, 32)
 S64 = DType("int", True, 64)
+U64 = DType("int", False, 64)
+F16 = DType("float", True, 16)
 F32 = DType("float", True, 32)
 F64 = DType("float", True, 64)
 BOOL = DType("bool", False, 1)
 
-_BY_NAME = {str(d): d for d in (S8, U8, S16, U16, S32, U32, S64, F32, F64, BOOL)}
+_BY_NAME = {str(d): d for d in (S8, U8, S16, U16, S32, U32, S64, U64, F16, F32, F64, BOOL)}

@@ -1,4 +1,4 @@
-"""Map expressions: tensor accesses, constants and calls of primitive operators."""
+"""Map expressions: tensor accesses, index values, constants and calls of operators."""
 
 from __future__ import annotations
 
@@ -6,24 +6,46 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F32, S32, DType
+from dataflow.ir.dtype import F32, S32, S64, DType
 
 
 @dataclass(frozen=True)
 class Access:
-    """One element of a tensor: one affine index per dimension.
+    """One element of a tensor: one index per dimension.
 
     Without indices on a tensor that has ranks it stands for the whole tensor, which only a
     table operand (``lookup(x, T)``) may be.
+
+    Attributes:
+        tensor: name.
+        indices: the affine part of each index.
+        indirect: (dimension, integer expression) pairs, by dimension, each at most once: what is
+            added to the affine part of that index. Gathers read and scatters write this way.
     """
 
     tensor: str
     indices: tuple[Affine, ...] = ()
+    indirect: tuple[tuple[int, Expr], ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
         """Rank variables in order of first use."""
+        names = [v for index in self.indices for v in index.variables]
+        names += [v for _, part in self.indirect for v in variables(part)]
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def direct(self) -> tuple[str, ...]:
+        """Rank variables of the affine parts."""
         return tuple(dict.fromkeys(v for index in self.indices for v in index.variables))
+
+
+@dataclass(frozen=True)
+class Index:
+    """The value of an affine index expression, an int64 number."""
+
+    value: Affine
+    dtype: DType = S64
 
 
 @dataclass(frozen=True)
@@ -42,12 +64,19 @@ class Call:
     args: tuple[Expr, ...]
 
 
-Expr = Access | Const | Call
+Expr = Access | Const | Index | Call
 
 
-def access(tensor: str, *indices: Affine | str | int) -> Access:
-    """``tensor[indices]``; a string index is a rank variable."""
-    return Access(tensor, tuple(Affine.of(i) for i in indices))
+def access(tensor: str, *indices: Affine | str | int | Expr) -> Access:
+    """``tensor[indices]``; a string index is a rank variable, an expression an indirect index."""
+    affine = [Affine() if isinstance(i, Expr) else Affine.of(i) for i in indices]
+    indirect = [(k, i) for k, i in enumerate(indices) if isinstance(i, Expr)]
+    return Access(tensor, tuple(affine), tuple(indirect))
+
+
+def index(*parts: Affine | str | int) -> Index:
+    """The value of an index, as in ``index("m")``."""
+    return Index(Affine.of(*parts))
 
 
 def call(op: str, *args: Expr) -> Call:
@@ -66,11 +95,14 @@ def single(value: float) -> Const:
 
 
 def walk(expr: Expr) -> Iterator[Expr]:
-    """The expression and all its parts, outermost first, left to right."""
+    """The expression and all its parts, indirect indices included, outermost first."""
     yield expr
     if isinstance(expr, Call):
         for arg in expr.args:
             yield from walk(arg)
+    elif isinstance(expr, Access):
+        for _, part in expr.indirect:
+            yield from walk(part)
 
 
 def accesses(expr: Expr) -> tuple[Access, ...]:
@@ -80,13 +112,23 @@ def accesses(expr: Expr) -> tuple[Access, ...]:
 
 def variables(expr: Expr) -> tuple[str, ...]:
     """All rank variables, in order of first use."""
-    return tuple(dict.fromkeys(v for a in accesses(expr) for v in a.variables))
+    names: dict[str, None] = {}
+    for part in walk(expr):
+        if isinstance(part, Access):
+            names.update(dict.fromkeys(part.direct))
+        elif isinstance(part, Index):
+            names.update(dict.fromkeys(part.value.variables))
+    return tuple(names)
 
 
 def map_accesses(expr: Expr, change: Callable[[Access], Expr]) -> Expr:
-    """The expression with each access replaced by ``change(access)``."""
+    """The expression with each access replaced by ``change(access)``.
+
+    Accesses inside an indirect index are changed first.
+    """
     if isinstance(expr, Access):
-        return change(expr)
+        inner = tuple((k, map_accesses(part, change)) for k, part in expr.indirect)
+        return change(Access(expr.tensor, expr.indices, inner))
     if isinstance(expr, Call):
         return Call(expr.op, tuple(map_accesses(a, change) for a in expr.args))
     return expr
@@ -95,7 +137,16 @@ def map_accesses(expr: Expr, change: Callable[[Access], Expr]) -> Expr:
 def substitute(expr: Expr, values: Mapping[str, Affine]) -> Expr:
     """The expression with rank variables replaced by affine expressions."""
 
-    def change(a: Access) -> Access:
-        return Access(a.tensor, tuple(i.substitute(values) for i in a.indices))
+    if isinstance(expr, Index):
+        return Index(expr.value.substitute(values))
+    if isinstance(expr, Call):
+        return Call(expr.op, tuple(substitute(a, values) for a in expr.args))
+    if isinstance(expr, Access):
+        return substitute_access(expr, values)
+    return expr
 
-    return map_accesses(expr, change)
+
+def substitute_access(item: Access, values: Mapping[str, Affine]) -> Access:
+    """``substitute`` for an access."""
+    indirect = tuple((k, substitute(part, values)) for k, part in item.indirect)
+    return Access(item.tensor, tuple(i.substitute(values) for i in item.indices), indirect)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F32, DType
-from dataflow.ir.expr import Access, Call, Const, Expr, accesses
+from dataflow.ir.dtype import BOOL, F32, S32, S64, DType
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, variables
 from dataflow.ir.ops import OPS, promote
 from dataflow.ir.statement import Statement
 
@@ -19,7 +19,8 @@ def extents(statements: Sequence[Statement], sizes: Mapping[str, int]) -> dict[s
     lower = {r.lower(): s for r, s in sizes.items()}
     for statement in statements:
         for item in (statement.output, *accesses(statement.expr)):
-            high = [i.bounds(lower)[1] + 1 for i in item.indices]
+            loose = {k for k, _ in item.indirect}
+            high = [0 if k in loose else i.bounds(lower)[1] + 1 for k, i in enumerate(item.indices)]
             known = found.setdefault(item.tensor, high)
             if item.indices or not known:
                 for k, value in enumerate(high[: len(known)]):
@@ -52,11 +53,14 @@ def typed(expr: Expr, types: Mapping[str, DType], wanted: DType) -> Expr:
     """
     if isinstance(expr, Const):
         return _literal(expr, promote(wanted))
-    if isinstance(expr, Access):
+    if isinstance(expr, Index):
         return expr
+    if isinstance(expr, Access):
+        return typed_access(expr, types)
     op = OPS[expr.op]
-    if op.rule == "to_f32":
-        return Call(expr.op, (typed(expr.args[0], types, DType("int", True, 32)),))
+    if op.rule == "cast":
+        own = _type(expr.args[0], types)
+        return Call(expr.op, (typed(expr.args[0], types, S32 if own is None else own),))
     if op.rule == "to_s32":
         return Call(expr.op, (typed(expr.args[0], types, F32),))
     given = [_type(a, types) for a in expr.args]
@@ -68,6 +72,12 @@ def typed(expr: Expr, types: Mapping[str, DType], wanted: DType) -> Expr:
         first = typed(expr.args[0], types, asked)
         return Call(expr.op, (first, *(typed(a, types, value) for a in expr.args[1:])))
     return Call(expr.op, tuple(typed(a, types, asked) for a in expr.args))
+
+
+def typed_access(item: Access, types: Mapping[str, DType]) -> Access:
+    """The access with the literals of its indirect indices as int64."""
+    indirect = tuple((k, typed(part, types, S64)) for k, part in item.indirect)
+    return Access(item.tensor, item.indices, indirect)
 
 
 def _literal(const: Const, wanted: DType) -> Const:
@@ -84,23 +94,27 @@ def _type(expr: Expr, types: Mapping[str, DType]) -> DType | None:
         return None
     if isinstance(expr, Access):
         return types.get(expr.tensor, F32)
-    rule = OPS[expr.op].rule
-    if rule == "to_f32":
-        return F32
+    if isinstance(expr, Index):
+        return S64
+    op = OPS[expr.op]
+    rule = op.rule
+    if rule == "cast":
+        return op.result
     if rule == "to_s32":
-        return DType("int", True, 32)
+        return S32
     given = [_type(a, types) for a in expr.args]
     known = [t for t in given if t is not None]
     if rule == "table":
         return given[1]
-    if rule == "compare":
-        return DType("bool", False, 1)
+    if rule in ("compare", "test"):
+        return BOOL
     if rule == "select":
         known = [t for t in given[1:] if t is not None]
     return promote(known[0]) if known else None
 
 
 def reduced_variables(output: Access, expr: Expr) -> tuple[str, ...]:
-    """Variables of the expression that are not in the output, in order of first use."""
-    names = dict.fromkeys(v for a in accesses(expr) for v in a.variables)
-    return tuple(v for v in names if v not in output.variables)
+    """Variables that the output does not carry, in order of first use; those of a scatter's
+    data-dependent index meet in one element and count as reduced."""
+    names = dict.fromkeys((*variables(expr), *output.variables))
+    return tuple(v for v in names if v not in output.direct)

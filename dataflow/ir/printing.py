@@ -7,7 +7,7 @@ import numpy as np
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum
 from dataflow.ir.dtype import F32
-from dataflow.ir.expr import Access, Const, Expr
+from dataflow.ir.expr import Access, Const, Expr, Index
 from dataflow.ir.ops import OPS
 
 SUM, PRODUCT, ATOM = 1, 2, 3
@@ -34,12 +34,20 @@ def format_access(access: Access) -> str:
     """``X[b, c]``; only the name when there are no indices."""
     if not access.indices:
         return access.tensor
-    return f"{access.tensor}[{', '.join(format_affine(i) for i in access.indices)}]"
+    indirect = dict(access.indirect)
+    parts = []
+    for k, index in enumerate(access.indices):
+        text = format_affine(index)
+        if k in indirect:
+            inner = "{" + format_expr(indirect[k]) + "}"
+            text = inner if index == Affine() else f"{inner} + {text}"
+        parts.append(text)
+    return f"{access.tensor}[{', '.join(parts)}]"
 
 
 def format_const(const: Const) -> str:
     """Shortest text that reads back as the same number of its type."""
-    if const.dtype.is_int:
+    if not const.dtype.is_float:
         return str(int(const.value))
     if const.dtype != F32:
         return str(np.float64(const.value))
@@ -56,6 +64,8 @@ def format_expr(expr: Expr, outer: int = SUM) -> str:
         return format_const(expr)
     if isinstance(expr, Access):
         return format_access(expr)
+    if isinstance(expr, Index):
+        return f"index({format_affine(expr.value)})"
     symbol = OPS[expr.op].infix if expr.op in OPS else None
     if symbol is None:
         return f"{expr.op}({', '.join(format_expr(a) for a in expr.args)})"
@@ -72,7 +82,10 @@ def format_einsum(einsum: Einsum) -> str:
     """``Y[b, n] = X[b, c] * W[c, n] :: add(c)``."""
     text = f"{format_access(einsum.output)} = {format_expr(einsum.expr)}"
     if einsum.reduction is not None:
-        text += f" :: {einsum.reduction.op}({', '.join(einsum.reduction.variables)})"
+        into = f" -> {einsum.reduction.into}" if einsum.reduction.into else ""
+        text += f" :: {einsum.reduction.op}({', '.join(einsum.reduction.variables)}{into})"
         if einsum.reduction.order != "any":
             text += f" {einsum.reduction.order}"
+        if einsum.reduction.base:
+            text += f" from {einsum.reduction.base}"
     return text

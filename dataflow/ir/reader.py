@@ -15,9 +15,15 @@ from dataflow.ir.cascade import Cascade, Einsum, HostOp, Iteration, Quant, Reduc
 from dataflow.ir.document import Document
 from dataflow.ir.dtype import F32, DType
 from dataflow.ir.expr import accesses
-from dataflow.ir.inference import extents, ranks_of, reduced_variables, typed
+from dataflow.ir.inference import extents, ranks_of, reduced_variables, typed, typed_access
 from dataflow.ir.names import default_name
-from dataflow.ir.statement import Statement, StatementError, parse_index, parse_statement
+from dataflow.ir.statement import (
+    Statement,
+    StatementError,
+    parse_index,
+    parse_loop,
+    parse_statement,
+)
 from dataflow.ir.verify import NAME, RANK, RESERVED, verify
 
 Array = np.ndarray
@@ -51,11 +57,12 @@ MAX_SIZE = 1 << 40
 
 @dataclass(frozen=True)
 class _Line:
-    """A parsed statement and where it stands."""
+    """A parsed statement, where it stands and the loops around it, outermost first."""
 
     part: str
     place: str
     statement: Statement
+    iterates: tuple[str, ...] = ()
 
 
 def read_cascade(text: str, where: str, data: dict[str, Array]) -> Cascade:
@@ -87,6 +94,7 @@ class _Reader:
             name: self.document.texts(node, f"declaration of {name}")
             for name, node in self._map("declaration").items()
         }
+        self.iterations: dict[str, Iteration] = {}
         self.lines = [line for part in PARTS for line in self._lines(part)]
         self.statements = [line.statement for line in self.lines]
 
@@ -100,9 +108,9 @@ class _Reader:
         sizes: dict[str, int] = {}
         for rank, node in self._map("shapes").items():
             size = self.document.integer(node, f"the size of {rank}")
-            if not RANK.fullmatch(rank) or not 1 <= size <= MAX_SIZE:
+            if not RANK.fullmatch(rank) or not 0 <= size <= MAX_SIZE:
                 raise self.document.error(
-                    node, f"rank {rank!r} of size {size}", "use upper-case names, sizes from 1"
+                    node, f"rank {rank!r} of size {size}", "use upper-case names, sizes from 0"
                 )
             sizes[rank] = size
         return sizes
@@ -110,30 +118,39 @@ class _Reader:
     def _lines(self, part: str) -> list[_Line]:
         if part not in self.body:
             return []
+        step = self._iteration() if part == "expressions" else None
+        outer = (step.variable,) if step else ()
+        open_loops: list[tuple[int, str]] = []
         result = []
         for number, column, text in self.document.block(self.body[part], part):
+            indent = len(text) - len(text.lstrip())
+            while open_loops and open_loops[-1][0] >= indent:
+                open_loops.pop()
+            place = f"{self.document.where}:{number}:{column}"
             try:
+                if text.lstrip().startswith("iterate "):
+                    loop = parse_loop(text, self.sizes)
+                    self._add_loop(loop, place)
+                    open_loops.append((indent, loop.variable))
+                    continue
                 statement = parse_statement(text, self.sizes)
             except StatementError as error:
                 place = f"{self.document.where}:{number}:{column + error.column - 1}"
                 raise DataflowError(place, error.what, error.fix) from error
-            place = f"{self.document.where}:{number}:{column}"
-            result.append(_Line(part, place, statement))
+            loops = outer + tuple(v for _, v in open_loops)
+            result.append(_Line(part, place, statement, loops))
         return result
+
+    def _add_loop(self, loop: Iteration, place: str) -> None:
+        if loop.variable in self.iterations:
+            raise DataflowError(
+                place, f"iterates over {loop.variable!r} again", "name another rank"
+            )
+        self.iterations[loop.variable] = loop
 
     def cascade(self) -> Cascade:
         tensors = self._tensors()
-        step = self._iteration()
-        einsums = self._einsums(tensors, step.variable if step else None)
-        parts = {
-            part: tuple(e for e, line in zip(einsums, self.lines, strict=True) if line.part == part)
-            for part in PARTS
-        }
-        if step is not None:
-            step = Iteration(step.variable, step.start, step.stop, parts["init"], parts["finally"])
-        elif parts["init"] or parts["finally"]:
-            einsums = [e for part in PARTS for e in parts[part]]
-            parts["expressions"] = tuple(einsums)
+        einsums = self._einsums(tensors)
         weights = {n for n, t in tensors.items() if t.role == "weight"}
         inputs = self._names("inputs")
         outputs = self._names("outputs")
@@ -144,14 +161,14 @@ class _Reader:
             name=self.document.text(self.body["name"], "name") if "name" in self.body else "",
             rank_sizes=self.sizes,
             tensors=tensors,
-            einsums=parts["expressions"],
+            einsums=tuple(einsums),
             constants={n: self.data[n] for n in self.data if n in weights},
             inputs=inputs if inputs is not None else by_role["input"],
             outputs=outputs if outputs is not None else by_role["output"],
             host=self._host(),
             graph_inputs=self._names("graph-inputs") or (),
             graph_outputs=self._names("graph-outputs") or (),
-            iteration=step,
+            iterations=self.iterations,
         )
         try:
             verify(cascade)
@@ -161,7 +178,7 @@ class _Reader:
         return cascade
 
     def _place_of(self, where: str, cascade: Cascade) -> str:
-        for line, einsum in zip(self.lines, cascade.all_einsums, strict=False):
+        for line, einsum in zip(self.lines, cascade.einsums, strict=False):
             if where == f"einsum {einsum.name!r}":
                 return line.place
         return self.document.where
@@ -228,7 +245,7 @@ class _Reader:
                     )
                 self.sizes[rank] = extent
             written = any(s.output.tensor == name for s in self.statements)
-            grows = "iterate" in self.body and written and extent is not None
+            grows = bool(self.iterations) and written and extent is not None
             # A tensor that is generated along an iterative rank has one slice more.
             shape.append(max(self.sizes[rank], extent or 0) if grows else self.sizes[rank])
         return tuple(shape)
@@ -236,6 +253,10 @@ class _Reader:
     def _roles(self, names: list[str]) -> dict[str, Role]:
         written = {s.output.tensor for s in self.statements}
         read = {a.tensor for e in self.statements for a in accesses(e.expr)}
+        read |= {e.reduce.base for e in self.statements if e.reduce is not None}
+        read |= {
+            a.tensor for e in self.statements for _, p in e.output.indirect for a in accesses(p)
+        }
         weights = set(self._names("weights") or ())
         host = set(self._names("host-tensors") or ())
         outputs = self._names("outputs")
@@ -274,7 +295,7 @@ class _Reader:
 
     # Einsums and host operations
 
-    def _einsums(self, tensors: dict[str, Tensor], step: str | None) -> list[Einsum]:
+    def _einsums(self, tensors: dict[str, Tensor]) -> list[Einsum]:
         types = {n: t.dtype for n, t in tensors.items()}
         names = {k: self.document.text(n, "a name") for k, n in self._map("names").items()}
         sources = {k: self.document.texts(n, "a source") for k, n in self._map("sources").items()}
@@ -287,19 +308,19 @@ class _Reader:
             source = [*sources.get(derived, []), "", ""]
             wanted = types[statement.output.tensor]
             free = reduced_variables(statement.output, statement.expr)
-            if line.part == "expressions":
-                free = tuple(v for v in free if v != step)
+            free = tuple(v for v in free if v not in line.iterates)
             reduction = Reduction("add", free) if free else None
             if statement.reduce is not None:
-                reduction = Reduction(*statement.reduce)
+                reduction = statement.reduce
             result.append(
                 Einsum(
                     names.get(derived, derived),
-                    statement.output,
+                    typed_access(statement.output, types),
                     typed(statement.expr, types, wanted),
                     reduction,
                     source[0],
                     source[1],
+                    line.iterates,
                 )
             )
         return result
@@ -327,7 +348,9 @@ class _Reader:
         if stop.terms:
             raise self.document.error(entries["until"], "the end is not constant", "use a size")
         start = self.document.integer(entries["from"], "from")
-        return Iteration(variable, start, stop.offset)
+        loop = Iteration(variable, start, stop.offset)
+        self._add_loop(loop, self.document.place(node))
+        return loop
 
     def _host(self) -> tuple[HostOp, ...]:
         if "host" not in self.body:

@@ -2,14 +2,17 @@
 
 Grammar (``#`` starts a comment)::
 
-    statement  = access "=" expression [ "::" name "(" variable {"," variable} ")" [order] ]
+    statement  = access "=" expression [ "::" reduction ]
+    reduction  = name "(" variable {"," variable} [ "->" variable ] ")" [order] [ "from" name ]
     order      = "sequential" | "tree" "(" integer ")"
     expression = term { ("+" | "-") term }
     term       = factor { ("*" | "/") factor }
     factor     = number | "-" factor | "(" expression ")" | access | name "(" expression {","} ")"
     access     = name [ "[" index {"," index} "]" ]
 
-An index is affine in lower-case rank variables; an upper-case rank stands for its size.
+An index is affine in lower-case rank variables; an upper-case rank stands for its size. One term
+may be an expression in braces, a data-dependent index: ``X[{I[i]} + 1, d]``. ``index(2*m)`` in an
+expression is the value of an index.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Iteration, Reduction
 from dataflow.ir.dtype import F32, F64, S32
-from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.ir.ops import INFIX, OPS, REDUCERS
+from dataflow.ir.expr import Access, Call, Const, Expr, Index
+from dataflow.ir.ops import INFIX, OPS, REDUCERS, SELECTORS
 
 TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
-    r"|(?P<symbol>::|[-+*/=()\[\],]))"
+    r"|(?P<symbol>::|->|>=|[-+*/=()\[\]{},:]))"
 )
 DEPTH = 64
 """Deepest nesting of an expression."""
@@ -45,11 +49,11 @@ class StatementError(Exception):
 
 @dataclass(frozen=True)
 class Statement:
-    """A parsed statement; ``reduce`` is (operator, variables, order) when it is written out."""
+    """A parsed statement; ``reduce`` is set when the reduction is written out."""
 
     output: Access
     expr: Expr
-    reduce: tuple[str, tuple[str, ...], str] | None
+    reduce: Reduction | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,28 @@ def parse_statement(text: str, sizes: Mapping[str, int]) -> Statement:
     reduce = parser.reduction()
     parser.end()
     return Statement(output, expr, reduce)
+
+
+def parse_loop(text: str, sizes: Mapping[str, int]) -> Iteration:
+    """``iterate t from 0 until t >= T:``, the head of a loop. Raises StatementError."""
+    parser = _Parser(_tokens(text), sizes)
+    parser.word("iterate")
+    column = parser.now.column
+    variable = parser.name()
+    if variable != variable.lower() or variable.upper() not in sizes:
+        raise StatementError(column, f"rank {variable.upper()!r} has no size", "add it to 'shapes'")
+    parser.word("from")
+    start = parser.index(0)
+    parser.word("until")
+    parser.word(variable)
+    parser.expect(">=")
+    column = parser.now.column
+    stop = parser.index(0)
+    parser.expect(":")
+    parser.end()
+    if start.terms or stop.terms:
+        raise StatementError(column, "the end is not constant", "use sizes of ranks")
+    return Iteration(variable, start.offset, stop.offset)
 
 
 def parse_index(text: str, sizes: Mapping[str, int]) -> Affine:
@@ -129,6 +155,11 @@ class _Parser:
             raise self.error(f"expected a name, found {self.now.text!r}", "insert a name")
         return self.next().text
 
+    def word(self, text: str) -> None:
+        if self.now.kind != "name" or self.now.text != text:
+            raise self.error(f"expected {text!r}, found {self.now.text!r}", f"insert {text!r}")
+        self.next()
+
     def end(self) -> None:
         if self.now.kind != "end":
             raise self.error(f"unexpected {self.now.text!r}", "write one statement a line")
@@ -136,13 +167,22 @@ class _Parser:
     def access(self) -> Access:
         tensor = self.name()
         indices: list[Affine] = []
+        indirect: list[tuple[int, Expr]] = []
         if self.take("["):
-            if not self.at("]"):
-                indices.append(self.index(0))
-                while self.take(","):
+            while not self.at("]"):
+                if self.take("{"):
+                    indirect.append((len(indices), self.expression(1)))
+                    self.expect("}")
+                    more = self.at("+") or self.at("-")
+                    if self.at("+"):
+                        self.next()
+                    indices.append(self.index(0) if more else Affine())
+                else:
                     indices.append(self.index(0))
+                if not self.take(","):
+                    break
             self.expect("]")
-        return Access(tensor, tuple(indices))
+        return Access(tensor, tuple(indices), tuple(indirect))
 
     def index(self, depth: int) -> Affine:
         self.shallow(depth)
@@ -219,6 +259,12 @@ class _Parser:
         following = self.tokens[min(self.position + 1, len(self.tokens) - 1)].text
         if self.now.kind == "name" and self.now.text in ("inf", "nan") and following != "[":
             return Const(float(self.next().text), F32)
+        if self.now.kind == "name" and self.now.text == "index" and following == "(":
+            self.next()
+            self.expect("(")
+            inside = self.index(depth + 1)
+            self.expect(")")
+            return Index(inside)
         if self.now.kind == "name" and following == "(":
             return self.call(depth)
         return self.access()
@@ -240,27 +286,33 @@ class _Parser:
             )
         return Call(op, tuple(args))
 
-    def reduction(self) -> tuple[str, tuple[str, ...], str] | None:
+    def reduction(self) -> Reduction | None:
         if not self.take("::"):
             return None
         token = self.now
         op = self.name()
-        if op not in REDUCERS and (op not in OPS or OPS[op].arity != 2):
-            known = ", ".join(REDUCERS)
+        fold = op in REDUCERS or (op in OPS and OPS[op].arity == 2)
+        if not fold and op not in SELECTORS:
+            known = ", ".join(REDUCERS + SELECTORS)
             raise StatementError(token.column, f"unknown reduction {op!r}", f"use one of {known}")
         self.expect("(")
         variables = [self.name()]
         while self.take(","):
             variables.append(self.name())
+        into = self.name() if self.take("->") else ""
         self.expect(")")
         order = "any"
-        if self.now.kind == "name":
+        if self.now.kind == "name" and self.now.text != "from":
             order = self.name()
             if order == "tree":
                 self.expect("(")
                 order = f"tree({self.next().text})"
                 self.expect(")")
-        return op, tuple(variables), order
+        base = ""
+        if self.now.kind == "name" and self.now.text == "from":
+            self.next()
+            base = self.name()
+        return Reduction(op, tuple(variables), order, base, into)
 
     def shallow(self, depth: int) -> None:
         if depth > DEPTH:

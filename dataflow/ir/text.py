@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from dataflow.errors import DataflowError
-from dataflow.ir.cascade import Cascade, Einsum, Tensor
+from dataflow.ir.cascade import Cascade, Tensor
 from dataflow.ir.dtype import F32
 from dataflow.ir.names import default_name
 from dataflow.ir.printing import format_einsum
@@ -100,20 +100,39 @@ def dumps(cascade: Cascade) -> str:
 
 
 def _program(cascade: Cascade) -> list[str]:
-    step = cascade.iteration
+    """One loop is written as init, iterate, expressions and finally, several in place."""
+    if len(cascade.iterations) != 1:
+        return _block("expressions", _nested(cascade))
+    (step,) = cascade.iterations.values()
+    inside = [k for k, e in enumerate(cascade.einsums) if e.iterates]
+    first, last = inside[0], inside[-1] + 1
+    text = [format_einsum(e) for e in cascade.einsums]
+    stop = f"{step.variable} >= {step.stop}"
+    return [
+        *_block("init", text[:first]),
+        f"  iterate: {{variable: {step.variable}, from: {step.start}, until: {stop}}}",
+        *_block("expressions", text[first:last]),
+        *_block("finally", text[last:]),
+    ]
+
+
+def _nested(cascade: Cascade) -> list[str]:
     lines: list[str] = []
-    if step is not None:
-        lines += _block("init", step.init)
-        stop = f"{step.variable} >= {step.stop}"
-        lines.append(f"  iterate: {{variable: {step.variable}, from: {step.start}, until: {stop}}}")
-    lines += _block("expressions", cascade.einsums)
-    if step is not None:
-        lines += _block("finally", step.final)
+    around: tuple[str, ...] = ()
+    for einsum in cascade.einsums:
+        for depth, variable in enumerate(einsum.iterates):
+            if around[: depth + 1] != einsum.iterates[: depth + 1]:
+                step = cascade.iterations[variable]
+                head = f"iterate {variable} from {step.start} until {variable} >= {step.stop}:"
+                lines.append("  " * depth + head)
+                around = einsum.iterates[: depth + 1]
+        around = einsum.iterates
+        lines.append("  " * len(around) + format_einsum(einsum))
     return lines
 
 
-def _block(key: str, einsums: tuple[Einsum, ...]) -> list[str]:
-    return [f"  {key}: |", *(f"    {format_einsum(e)}" for e in einsums)] if einsums else []
+def _block(key: str, statements: list[str]) -> list[str]:
+    return [f"  {key}: |", *(f"    {s}" for s in statements)] if statements else []
 
 
 def _section(key: str, entries: dict[str, str]) -> list[str]:
@@ -161,7 +180,7 @@ def _sources(cascade: Cascade) -> list[str]:
     taken: set[str] = set()
     names: dict[str, str] = {}
     sources: dict[str, str] = {}
-    for einsum in cascade.all_einsums:
+    for einsum in cascade.einsums:
         derived = default_name(einsum.output.tensor, taken)
         taken.add(derived)
         if derived != einsum.name:

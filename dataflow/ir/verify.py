@@ -9,9 +9,9 @@ from math import prod
 from dataflow.errors import DataflowError
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
-from dataflow.ir.dtype import S32, DType
-from dataflow.ir.expr import Access, Call, Const, Expr, variables, walk
-from dataflow.ir.ops import OPS, REDUCERS, result_type
+from dataflow.ir.dtype import S32, S64, DType
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, variables, walk
+from dataflow.ir.ops import OPS, REDUCERS, SELECTORS, result_type
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RANK = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -23,21 +23,21 @@ def verify(cascade: Cascade) -> None:
     """Raises DataflowError at the first rule that the cascade breaks."""
     for rank, size in cascade.rank_sizes.items():
         _require(RANK.fullmatch(rank) is not None, f"rank {rank!r}", "is not an upper-case name")
-        _require(size >= 1, f"rank {rank}", f"has size {size}", "sizes are at least 1")
+        _require(size >= 0, f"rank {rank}", f"has size {size}", "sizes are not negative")
     for name, tensor in cascade.tensors.items():
         _tensor(cascade, name, tensor)
     for name in cascade.constants:
         known = name in cascade.tensors and cascade.tensors[name].role == "weight"
         _require(known, f"constant {name!r}", "is no tensor of role weight")
     _interface(cascade)
-    names = [e.name for e in cascade.all_einsums]
+    names = [e.name for e in cascade.einsums]
     for name in names:
         _require(names.count(name) == 1, f"einsum {name!r}", "is defined twice", "rename one")
-    for einsum in cascade.all_einsums:
+    for einsum in cascade.einsums:
         _einsum(cascade, einsum)
+    _loops(cascade)
     _order(cascade)
-    if cascade.iteration is None:
-        _coverage(cascade)
+    _coverage(cascade)
 
 
 def _require(holds: bool, where: str, what: str, fix: str = "correct the cascade") -> None:
@@ -54,7 +54,7 @@ def _tensor(cascade: Cascade, name: str, tensor: Tensor) -> None:
         where,
         f"has {len(tensor.ranks)} ranks but {len(tensor.shape)} dimensions",
     )
-    _require(all(s >= 1 for s in tensor.shape), where, f"has shape {list(tensor.shape)}")
+    _require(all(s >= 0 for s in tensor.shape), where, f"has shape {list(tensor.shape)}")
     if tensor.role == "weight" and name in cascade.constants:
         data = cascade.constants[name]
         _require(
@@ -86,7 +86,7 @@ def _interface(cascade: Cascade) -> None:
 
 def expr_type(tensors: Mapping[str, Tensor], expr: Expr) -> DType:
     """Element type of an expression; DataflowError when operand types do not fit."""
-    if isinstance(expr, Const):
+    if isinstance(expr, Const | Index):
         return expr.dtype
     if isinstance(expr, Access):
         return tensors[expr.tensor].dtype
@@ -97,7 +97,9 @@ def _einsum(cascade: Cascade, einsum: Einsum) -> None:
     where = f"einsum {einsum.name!r}"
     for item in (einsum.output, *einsum.inputs):
         _require(item.tensor in cascade.tensors, where, f"uses unknown tensor {item.tensor!r}")
-    for variable in dict.fromkeys(einsum.output.variables + variables(einsum.expr)):
+    for variable in dict.fromkeys(
+        einsum.output.variables + variables(einsum.expr) + einsum.iterates
+    ):
         known = variable.upper() in cascade.rank_sizes and variable == variable.lower()
         _require(known, where, f"rank variable {variable!r} has no rank", "declare its size")
     _tables(cascade, einsum, where)
@@ -108,8 +110,12 @@ def _einsum(cascade: Cascade, einsum: Einsum) -> None:
     _reduction(cascade, einsum, where)
     _output_access(cascade, einsum, where)
     _bounds(cascade, einsum, where)
+    _indirect(cascade, einsum, where)
     result = expr_type(cascade.tensors, einsum.expr)
-    if not storable(cascade.tensors, einsum.expr, written.dtype):
+    selects = einsum.reduction is not None and einsum.reduction.op in SELECTORS
+    if selects:
+        _require(written.dtype == S64, where, f"selects coordinates into {written.dtype}")
+    elif not storable(cascade.tensors, einsum.expr, written.dtype):
         raise DataflowError(
             where,
             f"computes {result} but writes {written.dtype} {written.name!r}",
@@ -170,22 +176,43 @@ def _reduction(cascade: Cascade, einsum: Einsum, where: str) -> None:
     reduced = einsum.reduction.variables if einsum.reduction else ()
     if einsum.reduction is not None:
         op = einsum.reduction.op
-        known = op in REDUCERS or (op in OPS and OPS[op].arity == 2)
+        known = op in REDUCERS + SELECTORS or (op in OPS and OPS[op].arity == 2)
         _require(known, where, f"unknown reduction {op!r}", f"use one of {', '.join(REDUCERS)}")
         order = einsum.reduction.order
         _require(ORDER.fullmatch(order) is not None, where, f"unknown order {order!r}")
-        _require(bool(reduced), where, "reduces over no variable", "remove the reduction")
+        base = einsum.reduction.base
+        _require(bool(reduced or base), where, "reduces over no variable", "remove the reduction")
+        if base:
+            same = base in cascade.tensors and (
+                cascade.tensors[base].shape == cascade.tensors[einsum.output.tensor].shape
+                and cascade.tensors[base].dtype == cascade.tensors[einsum.output.tensor].dtype
+            )
+            _require(same, where, f"starts from {base!r}, which is not like the output")
+        into = einsum.reduction.into
+        if into:
+            _require(
+                op in SELECTORS and len(reduced) == 1 and into in einsum.output.variables,
+                where,
+                f"populates {into!r}",
+                "write ':: arg_top(m -> k)' with k in the output only",
+            )
+            _require(
+                cascade.size(into) <= cascade.size(reduced[0]),
+                where,
+                f"selects {cascade.size(into)} of {cascade.size(reduced[0])} points",
+            )
+            _require(into not in variables(einsum.expr), where, f"reads {into!r}, which it makes")
     for variable in reduced:
         known = variable.upper() in cascade.rank_sizes
         _require(known, where, f"rank variable {variable!r} has no rank", "declare its size")
         _require(
-            variable not in einsum.output.variables,
+            variable not in einsum.output.direct,
             where,
             f"reduces over {variable!r}, which is in the output",
         )
     _require(len(set(reduced)) == len(reduced), where, "reduces twice over a variable")
-    step = {cascade.iteration.variable} if cascade.iteration else set()
-    free = set(variables(einsum.expr)) - set(einsum.output.variables) - set(reduced) - step
+    used = set(variables(einsum.expr)) | set(einsum.output.variables)
+    free = used - set(einsum.output.direct) - set(reduced) - set(einsum.iterates)
     _require(
         not free,
         where,
@@ -205,8 +232,13 @@ def _output_access(cascade: Cascade, einsum: Einsum, where: str) -> None:
     sizes = dict.fromkeys(einsum.output.variables, 1)
     sizes |= {v: cascade.size(v) for v in sizes}
     seen: set[str] = set()
-    for index, size, rank in zip(indices, tensor.shape, tensor.ranks, strict=True):
-        low, high = index.bounds(sizes)
+    if not all(sizes.values()):
+        return
+    for k, (index, size, rank) in enumerate(zip(indices, tensor.shape, tensor.ranks, strict=True)):
+        if k in dict(einsum.output.indirect):
+            continue
+        # A loop runs over its own range, which may leave out the first or last slices.
+        low, high = _span(cascade, einsum, index, sizes)
         _require(
             low >= 0 and high < size,
             where,
@@ -232,9 +264,16 @@ def _bounds(cascade: Cascade, einsum: Einsum, where: str) -> None:
     if einsum.reduction is not None:
         return
     every = {v: cascade.size(v) for a in einsum.inputs for v in a.variables}
+    if not all(every.values()):
+        return
     for item in einsum.inputs:
-        for index, size in zip(item.indices, cascade.tensors[item.tensor].shape, strict=False):
-            low, high = index.bounds(every)
+        loose = {k for k, _ in item.indirect}
+        for k, (index, size) in enumerate(
+            zip(item.indices, cascade.tensors[item.tensor].shape, strict=False)
+        ):
+            if k in loose:
+                continue
+            low, high = _span(cascade, einsum, index, every)
             _require(
                 low >= 0 and high < size,
                 where,
@@ -243,19 +282,66 @@ def _bounds(cascade: Cascade, einsum: Einsum, where: str) -> None:
             )
 
 
+def _span(
+    cascade: Cascade, einsum: Einsum, index: Affine, sizes: Mapping[str, int]
+) -> tuple[int, int]:
+    """Bounds of an index; the variables of loops run over the loops' ranges."""
+    steps = {v: cascade.iterations[v] for v in einsum.iterates}
+    first = {v: Affine.of(v, s.start) for v, s in steps.items()}
+    counts = {v: max(0, s.stop - s.start) for v, s in steps.items()}
+    return index.substitute(first).bounds({**sizes, **counts})
+
+
+def _indirect(cascade: Cascade, einsum: Einsum, where: str) -> None:
+    for item in (einsum.output, *einsum.inputs):
+        dims = [k for k, _ in item.indirect]
+        _require(
+            dims == sorted(set(dims)) and all(k < len(item.indices) for k in dims),
+            where,
+            f"has data-dependent indices {dims} of {item.tensor!r}",
+        )
+        for _, part in item.indirect:
+            kind = expr_type(cascade.tensors, part)
+            _require(kind.is_int, where, f"indexes {item.tensor!r} by {kind}", "use integers")
+    if einsum.output.indirect:
+        _require(einsum.reduction is not None, where, "scatters without a reduction", "add one")
+
+
+def _loops(cascade: Cascade) -> None:
+    """Each body is one run of Einsums, inside the same outer loops."""
+    around: tuple[str, ...] = ()
+    closed: set[str] = set()
+    outer: dict[str, tuple[str, ...]] = {}
+    for einsum in cascade.einsums:
+        where = f"einsum {einsum.name!r}"
+        for depth, variable in enumerate(einsum.iterates):
+            _require(variable in cascade.iterations, where, f"iterates over unknown {variable!r}")
+            _require(variable not in closed, where, f"re-opens the loop over {variable!r}")
+            before = einsum.iterates[:depth]
+            nested = outer.setdefault(variable, before) == before and variable not in before
+            _require(nested, where, f"iterates over {variable!r} inside other loops than before")
+        closed |= set(around) - set(einsum.iterates)
+        around = einsum.iterates
+    for variable, step in cascade.iterations.items():
+        where = f"iteration {variable!r}"
+        _require(variable.upper() in cascade.rank_sizes, where, "has no rank")
+        _require(variable in outer, where, "has no body", "remove it")
+        _require(step.variable == variable, where, f"is filed for {step.variable!r}")
+
+
 def _order(cascade: Cascade) -> None:
     ready = {n for n, t in cascade.tensors.items() if t.role in ("input", "weight")}
     pending: dict[str, int] = {}
-    for einsum in cascade.all_einsums:
+    for einsum in cascade.einsums:
         pending[einsum.output.tensor] = pending.get(einsum.output.tensor, 0) + 1
     ready |= {n for n, t in cascade.tensors.items() if t.role != "host" and n not in pending} & set(
         cascade.constants
     )
     started: set[str] = set()
-    for einsum in cascade.all_einsums:
+    for einsum in cascade.einsums:
         for item in einsum.inputs:
             late = item.tensor not in ready
-            iterative = cascade.iteration is not None and item.tensor in started
+            iterative = bool(cascade.iterations) and item.tensor in started
             _require(
                 not late or iterative,
                 f"einsum {einsum.name!r}",
@@ -279,8 +365,12 @@ def _coverage(cascade: Cascade) -> None:
         written, boxes = 0, []
         for einsum in writers[name]:
             sizes = {v: cascade.size(v) for v in einsum.output.variables}
+            if einsum.iterates or einsum.output.indirect:
+                break
             written += prod(sizes.values())
             boxes.append([i.bounds(sizes) for i in einsum.output.indices])
+        if len(boxes) < len(writers[name]) or not tensor.elements:
+            continue
         _require(
             written == tensor.elements,
             f"tensor {name!r}",

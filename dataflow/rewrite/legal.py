@@ -85,8 +85,8 @@ def legalise_report(
 
 
 def _changed(before: Cascade, after: Cascade) -> tuple[str, ...]:
-    now = {e.name: e for e in after.all_einsums}
-    return tuple(e.name for e in before.all_einsums if now.get(e.name) != e)
+    now = {e.name: e for e in after.einsums}
+    return tuple(e.name for e in before.einsums if now.get(e.name) != e)
 
 
 def inexact_operators(einsum: Einsum) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def inexact_operators(einsum: Einsum) -> tuple[str, ...]:
 
 def require_legal(cascade: Cascade) -> None:
     """Raises DataflowError at the first Einsum that is not legal."""
-    for einsum in cascade.all_einsums:
+    for einsum in cascade.einsums:
         where = f"{einsum.operator or 'einsum'} {einsum.source or einsum.name!r}"
         inexact = inexact_operators(einsum)
         if inexact:

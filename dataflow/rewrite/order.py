@@ -16,18 +16,10 @@ def order_reductions(cascade: Cascade, order: str = "sequential") -> Cascade:
 
     def ordered(einsum: Einsum) -> Einsum:
         reduction = einsum.reduction
-        if reduction is None or reduction.order != "any" or reduction.op in ("max", "min"):
+        if reduction is None or reduction.order != "any" or reduction.op not in ("add", "mul"):
             return einsum
         if not expr_type(cascade.tensors, einsum.expr).is_float:
             return einsum
         return replace(einsum, reduction=replace(reduction, order=order))
 
-    iteration = cascade.iteration
-    if iteration is not None:
-        iteration = replace(
-            iteration,
-            init=tuple(ordered(e) for e in iteration.init),
-            final=tuple(ordered(e) for e in iteration.final),
-        )
-    einsums = tuple(ordered(e) for e in cascade.einsums)
-    return replace(cascade, einsums=einsums, iteration=iteration)
+    return replace(cascade, einsums=tuple(ordered(e) for e in cascade.einsums))

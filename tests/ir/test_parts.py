@@ -68,7 +68,12 @@ def test_types_of_operators() -> None:
     assert result_type("add", (S8, U8)) == S32
     assert result_type("mul", (F32, F32)) == F32
     assert result_type("less", (F32, F32)) == BOOL
-    for name, args in [("add", (S8, F32)), ("div", (S32, S32)), ("rint", (S32,)), ("f32", (F32,))]:
+    for name, args in [
+        ("add", (S8, F32)),
+        ("div", (S32, S32)),
+        ("rint", (S32,)),
+        ("isnan", (S32,)),
+    ]:
         with pytest.raises(DataflowError, match="cannot be applied"):
             result_type(name, args)
     with pytest.raises(DataflowError, match="is not known"):

@@ -97,7 +97,7 @@ def same(a: Cascade, b: Cascade) -> bool:
         "host",
         "graph_inputs",
         "graph_outputs",
-        "iteration",
+        "iterations",
     ]
     return (
         all(getattr(a, k) == getattr(b, k) for k in plain)
@@ -163,7 +163,7 @@ def changed(old: str, new: str, source: str = THREE_PASS) -> str:
         (changed("QK[m, p] = Q", "QK[m*p, p] = Q"), "c.yaml:7:9: the index is not affine"),
         (changed("SD[p]    = SN[m, p]", "SD[p]    = SN[m]"), "c.yaml:10:5: einsum 'SD' 'SN' has 2"),
         (changed("A[m, p]  = SN", "A[m, p]  = ?SN"), "c.yaml:11:16: unexpected '?'"),
-        (changed("M: 12", "M: 0"), "c.yaml:3:27: rank 'M' of size 0"),
+        (changed("M: 12", "M: -1"), "c.yaml:3:27: rank 'M' of size -1"),
         (changed("M: 12", "M: x"), "the size of M is 'x'"),
         (changed("types: {Q: float32}", "types: {Q: float99}"), "c.yaml:5:14: type 'float99'"),
         (changed("types: {Q: float32}", "types: {Q: int8}"), "cannot be applied"),

@@ -54,7 +54,7 @@ HALF = Einsum("Y", access("Y", "b", Affine.of(0)), integer(1))
     ("changes", "message"),
     [
         ({"rank_sizes": {"B": 2, "C": 3, "N": 4, "k": 1}}, "rank 'k': is not an upper-case name"),
-        ({"rank_sizes": {"B": 0, "C": 3, "N": 4}}, "has size 0"),
+        ({"rank_sizes": {"B": -1, "C": 3, "N": 4}}, "has size -1"),
         (tensor(replace(X, ranks=("B",))), "has 1 ranks but 2 dimensions"),
         (tensor(replace(W, shape=(4, 3))), "its data is int8 [3, 4]"),
         (tensor(replace(X, quant=Quant((0.1, 0.2), (0, 0)))), "has 2 scales"),

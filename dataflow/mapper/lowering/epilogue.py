@@ -10,7 +10,7 @@ import numpy as np
 from dataflow.evaluate.primitives import compute
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import S32, DType
-from dataflow.ir.expr import Access, Call, Const, Expr, accesses, map_accesses
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import MicroProgram, Storage
 from dataflow.mapper.lowering.assemble import CannotFuse, Node, Result, assemble
@@ -228,6 +228,7 @@ def _at_zero(expr: Expr, code: int) -> float:
         return float(expr.value)
     if isinstance(expr, Access):
         return float(code)
+    assert not isinstance(expr, Index)  # refused before lowering
     if expr.op == "lookup":
         raise CannotFuse("a padded sum of table entries")
     values = []

@@ -9,6 +9,7 @@ from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
 from dataflow.ir.macs import contraction_operands
 from dataflow.ir.mapping import Layer, LayerGraph
+from dataflow.mapper.lowering.affine_only import require_affine
 from dataflow.mapper.lowering.assemble import CannotFuse
 from dataflow.mapper.lowering.context import Context
 from dataflow.mapper.lowering.copies import with_array_copies
@@ -26,10 +27,7 @@ def lower(cascade: Cascade) -> LayerGraph:
     Raises:
         DataflowError: some Einsums cannot run on the machine; all of them are listed.
     """
-    if cascade.iteration is not None:
-        raise DataflowError(
-            f"network {cascade.name}", "has an iterative rank", "unroll it before compiling"
-        )
+    require_affine(cascade)
     cascade = inline_wide(cascade)
     cascade, layouts = with_copies(cascade, choose(cascade))
     ctx = Context(cascade, storages(cascade, layouts))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataflow.ir.expr import Access, Call, Const, Expr
+from dataflow.ir.expr import Access, Call, Const, Expr, Index
 from dataflow.ir.isa import Op, Operand
 from dataflow.mapper.lowering.assemble import CannotFuse, Result
 from dataflow.mapper.lowering.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
@@ -38,6 +38,7 @@ class Compiler(Emitter):
             return self.known[expr]
         if isinstance(expr, Const):
             return Value(self.bits(expr.value, expr.dtype), expr.dtype.is_float)
+        assert not isinstance(expr, Index)  # refused before lowering
         value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
         if value.ref != Operand.S1:
             self.known[expr] = value
