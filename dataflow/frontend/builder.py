@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.frontend.graph import MAX_ELEMENTS
 from dataflow.frontend.value import Dims, QParams, Value, stored_value
 from dataflow.ir.affine import Affine
-from dataflow.ir.cascade import Einsum, HostOp, Quant, Reduction, Role, Tensor
+from dataflow.ir.cascade import Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, accesses, substitute
 from dataflow.ir.names import default_name
@@ -35,10 +36,41 @@ class Builder:
         self.constants: dict[str, Array] = {}
         self.einsums: list[Einsum] = []
         self.host: list[HostOp] = []
+        self.iterations: dict[str, Iteration] = {}
         self.emitted: dict[int, list[str]] = {}
         self.emitted_host: dict[int, list[str]] = {}
         self._weights: dict[object, str] = {}
         self._names: set[str] = set()
+        self._einsum_names: set[str] = set()
+
+    # Taking back
+
+    def mark(self) -> tuple[int, ...]:
+        """How far the construction has come, for ``rollback``."""
+        return tuple(len(part) for part in self._parts())
+
+    def rollback(self, mark: tuple[int, ...]) -> None:
+        """Forgets what was added since the mark (a lowering that gave up)."""
+        for part, size in zip(self._parts(), mark, strict=True):
+            if isinstance(part, list):
+                del part[size:]
+            else:
+                for key in list(part)[size:]:
+                    del part[key]
+        self._einsum_names = {e.name for e in self.einsums}
+        for names in self.emitted.values():
+            names[:] = [n for n in names if n in self._einsum_names]
+
+    def _parts(self) -> tuple[dict[Any, Any] | list[Any], ...]:
+        return (
+            self.rank_sizes,
+            self.tensors,
+            self.constants,
+            self.einsums,
+            self.host,
+            self.iterations,
+            self._weights,
+        )
 
     # Names and ranks
 
@@ -135,8 +167,8 @@ class Builder:
         if data.size == 1:
             literal = Const(data.reshape(()).item(), promote(value.dtype))
             return replace(value, dims=tuple(() for _ in data.shape), expr=literal, constant=None)
-        name = self.weight(label, data.reshape([n for n in data.shape if n > 1]))
-        dims = tuple((n,) if n > 1 else () for n in data.shape)
+        name = self.weight(label, data.reshape([n for n in data.shape if n != 1]))
+        dims = tuple((n,) if n != 1 else () for n in data.shape)
         result = stored_value(name, dims, value.dtype, value.quant)
         return replace(result, chain=value.chain, sources=value.sources)
 
@@ -149,10 +181,12 @@ class Builder:
         reduction: Reduction | None,
         node: tuple[str, str],
         sources: frozenset[int],
+        iterates: tuple[str, ...] = (),
     ) -> None:
         """Appends an Einsum; ``node`` is the (name, operator) it comes from."""
-        name = default_name(output.tensor, {e.name for e in self.einsums})
-        self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1]))
+        name = default_name(output.tensor, self._einsum_names)
+        self._einsum_names.add(name)
+        self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1], iterates))
         for index in sorted(sources):
             self.emitted.setdefault(index, []).append(name)
 

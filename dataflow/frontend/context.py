@@ -64,6 +64,7 @@ class Context:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.builder = Builder()
+        self.iterates: tuple[str, ...] = ()
         self.values: dict[str, Value] = {}
         self.absorbed: set[int] = set()
         self.poisoned: set[str] = set()

@@ -8,7 +8,7 @@ from dataflow.frontend.context import Context
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.cascade import Cascade, HostOp, Role
 from dataflow.ir.dtype import F32
-from dataflow.ir.expr import Access
+from dataflow.ir.expr import Access, variables
 from dataflow.ir.verify import verify
 
 
@@ -146,7 +146,8 @@ def _frozen(ctx: Context, outputs: list[str], graph_outputs: list[str]) -> Casca
     used = read | {e.output.tensor for e in b.einsums}
     tensors = {n: t for n, t in tensors.items() if t.role != "weight" or n in used}
     ranks = {r for t in tensors.values() for r in t.ranks}
-    ranks |= {v.upper() for e in b.einsums for v in e.variables}
+    ranks |= {v.upper() for e in b.einsums for v in (*e.variables, *variables(e.expr), *e.iterates)}
+    running = {v for e in b.einsums for v in e.iterates}
     cascade = Cascade(
         name=ctx.graph.name,
         rank_sizes={r: s for r, s in b.rank_sizes.items() if r in ranks},
@@ -156,6 +157,7 @@ def _frozen(ctx: Context, outputs: list[str], graph_outputs: list[str]) -> Casca
         inputs=tuple(n for n, t in tensors.items() if t.role == "input"),
         outputs=tuple(outputs),
         host=tuple(b.host),
+        iterations={v: i for v, i in b.iterations.items() if v in running},
         graph_inputs=tuple(
             n for p in ctx.graph.inputs for n, t in tensors.items() if _is_port(t.label, t.role, p)
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from dataflow.errors import DataflowError
 from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
+from dataflow.frontend.fold import fold, foldable
 from dataflow.frontend.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.load import load_proto
+from dataflow.frontend.operators import GENERAL, Lower
 from dataflow.frontend.value import stored_value
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import DType
 
-Lowering = Callable[[Context, Node], None]
-
 MICROSOFT = "com.microsoft"
 
-LOWERINGS: dict[tuple[str, str], Lowering] = {
+LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "Conv"): conv.conv,
     ("", "QLinearConv"): conv.qlinear_conv,
     ("", "MatMul"): matmul.matmul,
@@ -174,13 +174,28 @@ def _port_type(port: Port) -> DType:
 
 
 def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    lowering = LOWERINGS.get((domain, node.op))
-    try:
-        if lowering is None:
+    key = ("" if node.domain == "ai.onnx" else node.domain, node.op)
+    lowerings = [table[key] for table in (LOWERINGS, GENERAL) if key in table]
+
+    def lower(ctx: Context, node: Node) -> None:
+        if not lowerings:
             fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
             raise UnsupportedError("no lowering for this operator", fix)
-        lowering(ctx, node)
+        for lowering in lowerings[:-1]:
+            mark = ctx.builder.mark()
+            try:
+                lowering(ctx, node)
+            except UnsupportedError:
+                ctx.builder.rollback(mark)
+            else:
+                return
+        lowerings[-1](ctx, node)
+
+    try:
+        if foldable(ctx, node):
+            fold(ctx, node, lower)
+        else:
+            lower(ctx, node)
     except PoisonedError:
         ctx.poisoned.update(node.outputs)
     except MALFORMED as error:
@@ -193,7 +208,7 @@ def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
 
 
 def _supported() -> str:
-    return ", ".join(sorted({op for _, op in LOWERINGS}))
+    return ", ".join(sorted({op for _, op in {**LOWERINGS, **GENERAL}}))
 
 
 def _qualified(node: Node) -> str:

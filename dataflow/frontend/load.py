@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from onnx import TensorProto
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.load_old import upgrade
 
 MAX_FILE_BYTES = 1 << 31
-SUPPORTED_OPSETS = range(11, 27)
+MAX_DEPTH = 16
+"""Deepest nesting of graphs (If, Loop, Scan) that is read."""
+
+SUPPORTED_OPSETS = range(1, 29)
+"""Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
 
 
 def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
@@ -36,18 +42,22 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         where = str(source)
         model = _parse(path, where)
         folder = path.parent
-    for tensor in _tensors(model.graph):
+    for tensor in _tensors(model, where):
         if tensor.data_location == TensorProto.EXTERNAL:
             _inline(tensor, folder, where)
-    _check(model, where)
+    upgrade(model, _check(model, where), where)
     return model
 
 
 def _parse(path: Path, where: str) -> onnx.ModelProto:
     try:
-        size = path.stat().st_size
-        if size > MAX_FILE_BYTES:
-            raise DataflowError(where, f"has {size} bytes", "keep weights in external data")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataflowError(where, "is no regular file", "give the path of an ONNX file")
+        if status.st_size > MAX_FILE_BYTES:
+            raise DataflowError(
+                where, f"has {status.st_size} bytes", "keep weights in external data"
+            )
         data = path.read_bytes()
     except OSError as error:
         raise DataflowError(
@@ -67,13 +77,31 @@ def _parse(path: Path, where: str) -> onnx.ModelProto:
     return model
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+def _tensors(model: onnx.ModelProto, where: str) -> Iterator[TensorProto]:
+    """Every tensor of the model, those in nested graphs and local functions included."""
+    yield from _graph_tensors(model.graph, where, 0)
+    for function in model.functions:
+        for node in function.node:
+            yield from _node_tensors(node, where, 1)
+
+
+def _graph_tensors(graph: onnx.GraphProto, where: str, depth: int) -> Iterator[TensorProto]:
+    if depth > MAX_DEPTH:
+        raise DataflowError(where, f"nests graphs {depth} deep", "flatten its control flow")
     yield from graph.initializer
     for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.TENSOR:
-                yield attribute.t
-            yield from attribute.tensors
+        yield from _node_tensors(node, where, depth + 1)
+
+
+def _node_tensors(node: onnx.NodeProto, where: str, depth: int) -> Iterator[TensorProto]:
+    for attribute in node.attribute:
+        yield attribute.t  # an empty tensor where the attribute is of another type
+        yield from attribute.tensors
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            if graph.ByteSize():
+                yield from _graph_tensors(graph, where, depth)
 
 
 def _inline(tensor: TensorProto, folder: Path | None, where: str) -> None:
@@ -110,7 +138,8 @@ def _inline(tensor: TensorProto, folder: Path | None, where: str) -> None:
     tensor.ClearField("data_location")
 
 
-def _check(model: onnx.ModelProto, where: str) -> None:
+def _check(model: onnx.ModelProto, where: str) -> int:
+    """The opset of a model that keeps to the standard and to our bounds."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
     if opset not in SUPPORTED_OPSETS:
         raise DataflowError(
@@ -120,7 +149,7 @@ def _check(model: onnx.ModelProto, where: str) -> None:
         )
     if model.graph.sparse_initializer:
         raise DataflowError(where, "has sparse initialisers", "export dense weights")
-    for tensor in _tensors(model.graph):
+    for tensor in _tensors(model, where):
         if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > MAX_FILE_BYTES:
             raise DataflowError(
                 f"{where}: tensor {tensor.name!r}",
@@ -140,3 +169,4 @@ def _check(model: onnx.ModelProto, where: str) -> None:
     finally:
         for kind in bare:
             kind.ClearField("shape")
+    return opset

@@ -32,7 +32,11 @@ def upgrade(model: onnx.ModelProto, opset: int, where: str) -> None:
     if opset >= 11:
         return
     edit = _Edit(model, opset, where)
-    nodes = list(model.graph.node)
+    nodes = []
+    for node in model.graph.node:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        nodes.append(copy)
     del model.graph.node[:]
     for node in nodes:
         edit.node(node)
@@ -48,7 +52,7 @@ class _Edit:
         self.where = where
         self.names = {t.name for t in self.graph.initializer} | {p.name for p in self.graph.input}
         self.names |= {name for n in self.graph.node for name in n.output}
-        self._ranks: dict[str, int] | None = None
+        self.ranks = _ranks(model) if opset < 7 else {}
 
     def node(self, node: NodeProto) -> None:
         """Appends the node in its new form."""
@@ -111,9 +115,7 @@ class _Edit:
 
     def rank(self, name: str) -> int | None:
         """Number of dimensions of a value, by shape inference."""
-        if self._ranks is None:
-            self._ranks = _ranks(self.model)
-        return self._ranks.get(name)
+        return self.ranks.get(name)
 
     def inputs(self, node: NodeProto, names: Sequence[str]) -> None:
         """Replaces what follows the first input."""
@@ -129,7 +131,7 @@ class _Edit:
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """Ranks by name; the nodes taken out for the rewrite are those before the current one."""
+    """Ranks by name, as far as shape inference finds them."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model).graph
     except Exception:  # several types; a rank that stays unknown is refused where it is needed
@@ -169,7 +171,7 @@ def _pad(edit: _Edit, node: NodeProto) -> None:
     pads, value = _take(node, "pads"), _take(node, "value")
     if pads is None:
         raise edit.refusal(node, "has no pads")
-    fill = edit.constant(node, "value", np.float32(value.f if value is not None else 0.0))
+    fill = edit.constant(node, "value", np.array(value.f if value else 0.0, np.float32))
     edit.inputs(node, [edit.constant(node, "pads", _ints(pads.ints)), fill])
 
 
@@ -218,9 +220,9 @@ def _prelu(edit: _Edit, node: NodeProto) -> None:
         node.input[1] = edit.unsqueezed(node.input[1], 1, full - 2)
 
 
-def _refused(edit: _Edit, node: NodeProto) -> None:
-    if _changed(node.op_type, edit.opset, 11):
-        raise edit.refusal(node, f"has its form of opset {edit.opset}")
+def _scan(edit: _Edit, node: NodeProto) -> None:
+    if edit.opset < 9:
+        raise edit.refusal(node, "has its form of opset 8, with a batch and sequence lengths")
 
 
 REWRITES: dict[str, Callable[[_Edit, NodeProto], None]] = {
@@ -231,4 +233,5 @@ REWRITES: dict[str, Callable[[_Edit, NodeProto], None]] = {
     "Upsample": _resize,
     "Resize": _resize,
     "PRelu": _prelu,
+    "Scan": _scan,
 }

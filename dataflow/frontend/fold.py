@@ -1,0 +1,63 @@
+"""Constant folding at import: a node whose inputs are all constant is computed then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dataflow.evaluate import evaluate
+from dataflow.frontend.context import Context
+from dataflow.frontend.finish import finish
+from dataflow.frontend.graph import Graph, Node
+from dataflow.frontend.value import constant_value
+
+KEPT = {"QuantizeLinear", "DequantizeLinear"}
+"""Quantised constants keep their codes."""
+
+
+def foldable(ctx: Context, node: Node) -> bool:
+    """Whether all inputs are constants, none of them quantised, and no subgraph is involved."""
+    if node.op in KEPT or not any(node.inputs):
+        return False
+    for name in filter(None, node.inputs):
+        known = ctx.values.get(name)
+        if known is None and name not in ctx.graph.constants:
+            return False
+        if known is not None and (known.constant is None or known.quant is not None):
+            return False
+    return True
+
+
+def fold(ctx: Context, node: Node, lower: Callable[[Context, Node], None]) -> None:
+    """Lowers the node on its own, evaluates it and defines its outputs as constants."""
+    outputs = tuple(name for name in node.outputs if name)
+    constants = {n: ctx.graph.constants[n] for n in node.inputs if n in ctx.graph.constants}
+    for name in filter(None, node.inputs):
+        data = ctx.values[name].constant if name in ctx.values else None
+        constants = constants if data is None else {**constants, name: data}
+    graph = Graph(
+        name=node.name,
+        opset=ctx.graph.opset,
+        nodes=(node,),
+        dead=(),
+        constants=constants,
+        inputs=(),
+        outputs=outputs,
+        consumers=dict.fromkeys(node.inputs, (node,)),
+    )
+    single = Context(graph)
+    lower(single, node)
+    for name in outputs:
+        value = single.values.get(name)
+        if value is None or value.constant is None:
+            found = evaluate(finish(single), {})
+            break
+    else:
+        found = {}
+    for position, name in enumerate(node.outputs):
+        if not name:
+            continue
+        value = single.values[name]
+        data = found.get(name, value.constant)
+        assert data is not None
+        result = constant_value(data) if name in found else value
+        ctx.define(node, result.with_source(node.index), position)
