@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from dataflow.cosim.taps import residents
 from dataflow.emit.hls import emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
-from dataflow.evaluate import before_machine, run_machine_part
+from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.frontend.export import load_factory
 from dataflow.ir import Cascade, text
 from dataflow.ir.mapping import LayerGraph, NetworkMapping
 from dataflow.ir.program import Program
@@ -33,12 +33,13 @@ from dataflow.npz import Array, save_npz
 from dataflow.outdir import replacing
 from dataflow.program import build
 from dataflow.program.cycles import Prediction, predict
-from dataflow.progress import Progress, silent
+from dataflow.progress import Progress, StepClock, silent
 from dataflow.resources import templates_dir
+from dataflow.rewrite.legal import require_legal
 
 INPUT_SEED = 0
 QUANTISED = ("QuantizeLinear", "DequantizeLinear")
-STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit")
+STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,12 @@ def compile_model(
     progress: Progress = silent,
 ) -> None:
     """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
-    start = time.monotonic()
+    clock = StepClock(progress)
     architecture = load_architecture(arch)
     machine = machine_of(architecture)
-    compiled = run(model, machine, objective, calibrate, dims, progress)
-    progress("emit", STEPS.index("emit"), len(STEPS))
+    spec = None if torch_spec is None else resolved_spec(torch_spec)
+    compiled = run(model, machine, objective, calibrate, dims, clock)
+    clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
         config = {
             "model": model.name,
@@ -81,33 +83,59 @@ def compile_model(
             "objective": list(objective),
             "calibrate": None if calibrate is None else calibrate.name,
             "dims": dict(dims),
-            "torch": torch_spec,
+            "torch": spec,
         }
         (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
         (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
         write_ir(folder, compiled)
         write_mapping(folder, compiled)
         on_chip = residents(compiled.graph, compiled.mapping)
-        layout.write_program(folder, compiled.program, on_chip, torch_spec)
+        layout.write_program(folder, compiled.program, on_chip, spec)
         inputs = stored_inputs(compiled.cascade)
         save_npz(folder / layout.INPUTS, inputs)
         before = before_machine(compiled.cascade, inputs)
         values = run_machine_part(
             compiled.cascade, {name: before[name] for name in compiled.cascade.inputs}
         )
+        save_npz(folder / layout.OUTPUTS, after_machine(compiled.cascade, values))
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
             emit_hls(compiled.graph, compiled.mapping, machine, folder / "hls", compiled.graph.name)
+        clock("write", STEPS.index("write"), len(STEPS))
         report = folder / "report"
         report.mkdir(exist_ok=True)
         result = summary(model.name, compiled)
-        result["compile_seconds"] = time.monotonic() - start
+        result["compile_seconds"] = clock.total
         (report / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
         log = [f"{key}: {value}" for key, value in config.items()]
-        log += [f"predicted cycles: {compiled.prediction.cycles}"]
-        (folder / "compile.log").write_text("\n".join(log) + "\n")
+        (folder / "compile.log").write_text("\n".join([*log, *_log(compiled, clock)]) + "\n")
+
+
+def resolved_spec(spec: str) -> str:
+    """``FILE.py:FACTORY`` with the file's whole path: simulate may be run from another folder.
+
+    Raises:
+        DataflowError: the file or the factory does not exist (better now than after minutes).
+    """
+    load_factory(spec)
+    file, _, factory = spec.rpartition(":")
+    return f"{Path(file).resolve()}:{factory}"
+
+
+def _log(compiled: Compiled, clock: StepClock) -> list[str]:
+    """What compile found, for `compile.log`."""
+    mapping, prediction = compiled.mapping, compiled.prediction
+    lines = [
+        f"mapper: objective {mapping.objective} cycles, bound {mapping.bound}, "
+        f"gap {mapping.gap:.4f}{', optimal in its model' if mapping.optimal else ''}",
+        f"predicted cycles: {prediction.cycles}; no mapping below {mapping.floor}",
+        f"program: {len(compiled.program.code)} bytes; DRAM: {compiled.program.dram_bytes} bytes",
+    ]
+    for layer, cycles in zip(compiled.graph.layers, prediction.layers, strict=True):
+        lines.append(f"layer {layer.name} ({layer.kind}): {cycles} cycles predicted")
+    return lines + [f"step {name}: {seconds:.2f} s" for name, seconds in clock.steps()]
 
 
 def run(
@@ -129,7 +157,8 @@ def run(
     step("legalise")
     cascade = rewrite.legalise(imported)
     step("lower")
-    graph = lower(cascade)
+    graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
+    require_legal(cascade)
     step("map")
     mapping = map_network(graph, machine, objective=tuple(objective))
     step("schedule")
@@ -229,7 +258,8 @@ def write_simulation(folder: Path, compiled: Compiled, values: Mapping[str, Arra
         (sim / path.name).write_bytes(path.read_bytes())
     for name in ("test_accelerator.py", "Makefile"):
         (sim / name).write_bytes((templates_dir() / "sim" / name).read_bytes())
-    write_job(sim / "job", compiled.program, values, compiled.prediction.cycles)
+    cycles = compiled.prediction.cycles
+    write_job(sim / "job", compiled.program, compiled.machine, values, cycles)
 
 
 def summary(model: str, compiled: Compiled) -> dict[str, Any]:
@@ -266,7 +296,7 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
             "dram_write_bytes": compiled.program.dram_write_bytes,
             "energy_pj": cost.energy_pj(compiled.graph, compiled.program, machine),
         },
-        "bound": {"cycles": compiled.mapping.bound},
+        "bound": {"cycles": compiled.mapping.floor},
         "mapper": {
             "objective_cycles": compiled.mapping.objective,
             "bound_cycles": compiled.mapping.bound,

@@ -26,6 +26,9 @@ MAX_BYTES = 4 << 30
 MAX_ARRAYS = 4096
 _HEADER_BYTES = 1 << 16
 
+HELD = {"int4": np.dtype(np.int8), "uint4": np.dtype(np.uint8)}
+"""What holds the types that .npz files have no place for."""
+
 
 @dataclass(frozen=True)
 class ArraySpec:
@@ -118,7 +121,8 @@ def save_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, array in arrays.items():
             data = io.BytesIO()
-            npy.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
+            held = HELD.get(array.dtype.name, array.dtype)
+            npy.write_array(data, np.ascontiguousarray(array, dtype=held), allow_pickle=False)
             # A ZipInfo without a date has the fixed one of 1980: no clock in the file.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), data.getvalue())
     write_atomic(path, buffer.getvalue())
@@ -154,7 +158,8 @@ def check_arrays(
             raise DataflowError(
                 place, f"has shape {array.shape}", f"the model takes shape {spec.shape}"
             )
-        if array.dtype != np.dtype(spec.dtype):
+        narrow = spec.dtype in HELD and array.dtype.name == spec.dtype
+        if array.dtype != (HELD.get(spec.dtype) or np.dtype(spec.dtype)) and not narrow:
             raise DataflowError(
                 place,
                 f"has dtype {array.dtype}",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.arch import Machine
 from dataflow.ir.isa import Counter
 from dataflow.ir.program import Program, TensorPlace
 
@@ -58,11 +59,16 @@ def unpack_tensor(data: bytes, place: TensorPlace) -> Array:
 
 
 def write_job(
-    folder: Path, program: Program, values: Mapping[str, Array], predicted_cycles: int
+    folder: Path,
+    program: Program,
+    machine: Machine,
+    values: Mapping[str, Array],
+    predicted_cycles: int,
 ) -> dict[str, Any]:
     """Writes `program.bin`, `dram.bin`, `golden/*.bin` and `job.json`; returns the job.
 
     Args:
+        machine: what the program was made for; its DRAM latencies are those of the memory model.
         values: every tensor of the machine part by name (inputs, and the golden ones).
     """
     (folder / "golden").mkdir(parents=True, exist_ok=True)
@@ -87,6 +93,8 @@ def write_job(
         "tensors_base": where.tensors,
         "dram_bytes": len(image),
         "mem_bytes_log2": where.mem_bytes_log2,
+        "read_latency": machine.dram_read_latency,
+        "write_latency": machine.dram_write_latency,
         "max_cycles": CYCLES_PER_PREDICTED * predicted_cycles + SPARE_CYCLES,
         "counters": [counter.name.lower() for counter in Counter],
         "dump": "dump.bin",

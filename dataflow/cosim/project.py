@@ -22,6 +22,7 @@ MODEL = "ir/model.onnx"
 ARCHITECTURE = "architecture.yaml"
 PROGRAM = "data/program.json"
 INPUTS = "data/inputs.npz"
+OUTPUTS = "data/outputs.npz"
 CONFIG = "config.yaml"
 
 

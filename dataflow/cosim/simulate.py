@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ from dataflow.cosim.job import unpack_tensor, write_job
 from dataflow.cosim.project import Project, load_project
 from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
 from dataflow.cosim.taps import read_taps, remove_taps, tap_mismatches
+from dataflow.cosim.trace import trace
 from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
 from dataflow.ir.isa import Unit
 from dataflow.npz import Array
+from dataflow.outdir import write_atomic
 from dataflow.progress import Progress, silent
 
 SEED = 1
@@ -58,7 +61,8 @@ def simulate(
     )
     folder = out / "sim" / "run"
     shutil.rmtree(folder, ignore_errors=True)
-    job = write_job(folder, project.program, values, project.summary["predicted"]["cycles"])
+    predicted = project.summary["predicted"]["cycles"]
+    job = write_job(folder, project.program, project.machine, values, predicted)
     progress("build and simulate", 1, 3)
     model = model_of(sources, project.machine, job["mem_bytes_log2"], waves)
     run = run_job(folder, job, model, stall=stall, seed=seed, waves=waves)
@@ -72,12 +76,19 @@ def simulate(
     vector = [entry.layer for entry in run.retired if entry.unit == Unit.VECTOR]
     on_chip = tap_mismatches(read_taps(folder, project.machine), vector, project.residents, values)
     remove_taps(folder)
+    _write_trace(out, project, run)
     result = _result(project, run, on_chip)
     result["outputs"] = compare_outputs(
         project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
     )
     progress("done", 3, 3)
     return result
+
+
+def _write_trace(out: Path, project: Project, run: RtlRun) -> None:
+    names = [layer["name"] for layer in project.summary["layers"]]
+    document = trace(run.retired, names, run.counters["cycles"])
+    write_atomic(out / "report" / "trace.json", (json.dumps(document) + "\n").encode())
 
 
 def _sources(out: Path) -> list[Path]:
@@ -103,6 +114,7 @@ def _result(project: Project, run: RtlRun, on_chip: Mapping[str, int]) -> dict[s
         "predicted_cycles": predicted["cycles"],
         "cycle_error": predicted["cycles"] / cycles - 1,
         "mac_utilization": macs / (cycles * units),
+        "cycles_by_cause": cycles_by_cause(counts, macs, units),
         "mismatches": sum(run.mismatches.values()) + sum(on_chip.values()),
         "mismatches_by_tensor": {"dram": dict(run.mismatches), "on_chip": dict(on_chip)},
         "macs": macs,
@@ -119,6 +131,25 @@ def _result(project: Project, run: RtlRun, on_chip: Mapping[str, int]) -> dict[s
         "build_seconds": run.build_seconds,
         "simulation_seconds": run.simulation_seconds,
     }
+
+
+def cycles_by_cause(counts: Mapping[str, int], macs: int, units: int) -> dict[str, int]:
+    """Every cycle of the run, charged to one cause.
+
+    Args:
+        counts: the machine's counters at the end.
+        macs: nominal multiply-accumulates of the network.
+        units: multipliers.
+
+    Returns:
+        ``full``: what the MACs take with every multiplier busy; ``unfilled``: the further cycles
+        in which the array is fed, because rows or columns have no work; one entry for each stall
+        of the array; ``idle``: the array has no work (start, drain, layers of the vector unit).
+    """
+    full = -(-macs // units)
+    parts = {"full": full, "unfilled": counts["array_steps"] - full}
+    parts |= {name: counts[key] for name, key in STALLS.items()}
+    return parts | {"idle": counts["cycles"] - sum(parts.values())}
 
 
 def _layers(

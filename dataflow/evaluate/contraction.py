@@ -1,22 +1,26 @@
-"""Contractions (convolution, matrix products) by matrix multiplication.
+"""Sums of products (convolutions, matrix products, tensor networks) by matrix multiplication.
+
+The factors are contracted in pairs, the pair with the smallest result first.
 
 Integer contractions are computed in floating point where that is exact: every partial sum of K
 products of magnitude at most m stays below K*m, so float32 is exact while K*m < 2^24 and float64
-while K*m < 2^53. The result is taken modulo 2^32, as int32 arithmetic is.
+while K*m < 2^53. The result is taken modulo 2^32 or 2^64, as integer arithmetic is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
 from math import prod
 
 import numpy as np
 
 from dataflow.evaluate.general import store
-from dataflow.evaluate.space import Space, evaluate_expr, split, view
+from dataflow.evaluate.primitives import promoted
+from dataflow.evaluate.space import Space, evaluate_expr, view
 from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr
 from dataflow.ir.expr import access, accesses, map_accesses, variables, walk
-from dataflow.ir.macs import contraction_operands
 
 Array = np.ndarray
 
@@ -27,141 +31,235 @@ CHEAP = ("sub", "f32")
 """Operators that keep the zero outside of a tensor a zero once it is unfolded."""
 
 
+def product(expr: Expr) -> Iterator[Expr]:
+    """The factors of a product, left to right."""
+    if isinstance(expr, Call) and expr.op == "mul":
+        for arg in expr.args:
+            yield from product(arg)
+    else:
+        yield expr
+
+
 def applies(einsum: Einsum) -> bool:
     """Whether the fast path computes this Einsum to the same bits as the general one.
 
     Float contractions qualify only before ``legalise`` gives them an order.
     """
-    operands = contraction_operands(einsum)
-    if operands is None or einsum.reduction is None or einsum.reduction.order != "any":
+    reduction = einsum.reduction
+    if reduction is None or reduction.op != "add" or reduction.order != "any":
         return False
-    if einsum.reduction.base or einsum.output.indirect:
+    if reduction.base or einsum.output.indirect:
         return False
-    used = set(variables(operands[0])) | set(variables(operands[1]))
-    return used.issuperset(einsum.reduction.variables)
+    uses = [set(variables(f)) for f in product(einsum.expr)]
+    return sum(map(bool, uses)) > 1 and set().union(*uses).issuperset(reduction.variables)
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """An array over variables.
+
+    Attributes:
+        variables: one for each axis.
+        data: the numbers; integers perhaps in a narrower type than they are computed in.
+        peak: bound of the magnitude of integers; 0 for floats.
+    """
+
+    variables: tuple[str, ...]
+    data: Array
+    peak: int
+
+    def size(self, names: Iterable[str]) -> int:
+        """Number of points of some of its variables."""
+        sizes = dict(zip(self.variables, self.data.shape, strict=True))
+        return prod(sizes[v] for v in names)
 
 
 def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
     """Evaluates a contraction over ``space`` into its output tensor."""
-    operands = contraction_operands(einsum)
-    assert operands is not None and einsum.reduction is not None
+    assert einsum.reduction is not None
+    terms = list(product(einsum.expr))
     outer = einsum.output.variables
     inner = einsum.reduction.variables
-    uses = [set(variables(o)) for o in operands]
-    groups = _Groups(
-        batch=tuple(v for v in outer if all(v in u for u in uses)),
-        left=tuple(v for v in outer if v in uses[0] and v not in uses[1]),
-        right=tuple(v for v in outer if v not in uses[0]),
-        both=tuple(v for v in inner if all(v in u for u in uses)),
-        inner=inner,
-    )
-    depth = prod(space.ranges[v][1] for v in inner)
-    limit = max(1, POINTS // max(1, depth))
     fixed = {v: r for v, r in space.ranges.items() if v not in outer + inner}
-    cut = space.only(outer)
-    for box in split(cut, groups.batch + groups.left, max(limit, 1) * _extent(cut, groups.right)):
-        ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}, **fixed}
-        _box(einsum, operands, groups, tensors, Space(ranges), box)
+    reduced = {v: space.ranges[v] for v in inner}
+    uses = [set(variables(t)) for t in terms]
+    for box in _boxes(space.only(outer), reduced | fixed, uses):
+        result = _box(terms, outer, tensors, Space({**box.ranges, **reduced, **fixed}))
+        result = result.reshape(result.shape + (1,) * len(fixed))
+        store(tensors[einsum.output.tensor], einsum, Space({**box.ranges, **fixed}), result)
 
 
-class _Groups:
-    """Roles of the variables: in both operands, in one only, contracted."""
-
-    def __init__(
-        self,
-        batch: tuple[str, ...],
-        left: tuple[str, ...],
-        right: tuple[str, ...],
-        both: tuple[str, ...],
-        inner: tuple[str, ...],
-    ) -> None:
-        self.batch, self.left, self.right, self.both = batch, left, right, both
-        self.inner = inner
-
-
-def _extent(space: Space, names: tuple[str, ...]) -> int:
-    return prod(space.ranges[v][1] for v in names)
+def _boxes(
+    box: Space, rest: Mapping[str, tuple[int, int]], uses: list[set[str]]
+) -> Iterator[Space]:
+    """Parts of the output for which no factor has more than `POINTS` elements, if possible."""
+    counts = {v: c for v, (_, c) in {**rest, **box.ranges}.items()}
+    large = max(uses, key=lambda use: prod(counts[v] for v in use))
+    if prod(counts[v] for v in large) > POINTS:
+        # Cutting a variable that all factors have repeats no work.
+        shared = [v for v in box.ranges if counts[v] > 1 and all(v in u for u in uses if u)]
+        own = [v for v in box.ranges if counts[v] > 1 and v in large]
+        for variable in (shared or own)[:1]:
+            for half in box.halves(variable):
+                yield from _boxes(half, rest, uses)
+            return
+    yield box
 
 
 def _box(
-    einsum: Einsum,
-    operands: tuple[Expr, Expr],
-    groups: _Groups,
-    tensors: Mapping[str, Array],
-    space: Space,
-    box: Space,
-) -> None:
-    a, a_peak = _operand(operands[0], groups.batch + groups.left, groups, tensors, space)
-    b, b_peak = _operand(operands[1], groups.batch + groups.right, groups, tensors, space)
-    bound = a_peak * b_peak * _extent(space, groups.both)
-    dtype = a.dtype
-    if dtype.kind == "i":
-        exact = [np.float32, np.float64] if bound < 1 << 24 else [np.float64]
-        dtype = np.dtype(exact[0] if bound < 1 << 53 else np.int64)
-    batch, left, right, depth = (
-        _extent(space, g) for g in (groups.batch, groups.left, groups.right, groups.both)
-    )
-    unfolded_a = _contiguous(a, dtype).reshape(batch, left, depth)
-    unfolded_b = _contiguous(b, dtype).reshape(batch, right, depth)
-    result = np.matmul(unfolded_a, unfolded_b.swapaxes(-1, -2))
-    if a.dtype.kind == "i":
-        wide = np.int32 if bound < 1 << 31 else np.int64
-        result = result.astype(wide).astype(np.int32)
-    order = groups.batch + groups.left + groups.right
-    result = result.reshape([space.ranges[v][1] for v in order])
-    axes = [order.index(v) for v in box.ranges]
-    fixed = {v: r for v, r in space.ranges.items() if v not in box.ranges and v not in groups.inner}
-    value = result.transpose(axes).reshape([c for _, c in box.ranges.values()] + [1] * len(fixed))
-    store(tensors[einsum.output.tensor], einsum, Space({**box.ranges, **fixed}), value)
+    terms: list[Expr], outer: tuple[str, ...], tensors: Mapping[str, Array], space: Space
+) -> Array:
+    """The contraction over one box, with an axis for each output variable."""
+    known = {term: _factor(term, tensors, space) for term in dict.fromkeys(terms)}
+    factors = [known[term] for term in terms]
+    dtype = promoted(np.empty(0, factors[0].data.dtype)).dtype
+    while len(factors) > 1:
+        first, second = min(
+            combinations(range(len(factors)), 2), key=lambda pair: _cost(factors, pair, outer)
+        )
+        rest = [f for k, f in enumerate(factors) if k not in (first, second)]
+        keep = set(outer).union(*(f.variables for f in rest))
+        factors = [*rest, _pair(factors[first], factors[second], keep, outer, dtype)]
+    last = _summed(factors[0], set(outer), dtype)
+    data = last.data.transpose([last.variables.index(v) for v in outer if v in last.variables])
+    shape = [space.ranges[v][1] if v in last.variables else 1 for v in outer]
+    return np.broadcast_to(data.reshape(shape), [space.ranges[v][1] for v in outer])
 
 
-def _contiguous(x: Array, dtype: np.dtype) -> Array:
-    return np.asarray(x.astype(dtype, order="C", copy=False), order="C")
+def _cost(factors: list[Factor], pair: tuple[int, int], outer: tuple[str, ...]) -> tuple[int, int]:
+    """How many more elements a pair's product has than the pair, and its multiplications."""
+    rest = [f for k, f in enumerate(factors) if k not in pair]
+    keep = set(outer).union(*(f.variables for f in rest))
+    a, b = (factors[k] for k in pair)
+    points = a.data.size * b.size(v for v in b.variables if v not in a.variables)
+    kept = a.size(v for v in a.variables if v in keep)
+    kept *= b.size(v for v in b.variables if v in keep and v not in a.variables)
+    return kept - a.data.size - b.data.size, points
 
 
-def _operand(
-    expr: Expr,
+def _pair(a: Factor, b: Factor, keep: set[str], outer: tuple[str, ...], dtype: np.dtype) -> Factor:
+    """The product of two factors, summed over the variables that are not kept."""
+    a = _summed(a, keep | set(b.variables), dtype)
+    b = _summed(b, keep | set(a.variables), dtype)
+    if outer and outer[-1] in a.variables:
+        # The columns of the product should be the innermost axis of the output.
+        a, b = b, a
+    batch = _sorted((v for v in a.variables if v in b.variables and v in keep), outer)
+    depth = tuple(v for v in a.variables if v in b.variables and v not in keep)
+    left = _sorted((v for v in a.variables if v not in b.variables), outer)
+    right = _sorted((v for v in b.variables if v not in a.variables), outer)
+    peak = a.peak * b.peak * a.size(depth)
+    inside = dtype
+    if dtype.kind in "iu":
+        inside = np.dtype(np.int64)
+        if peak < 1 << 53:
+            inside = np.dtype(np.float32 if peak < 1 << 24 else np.float64)
+    elif dtype == np.float16:
+        inside = np.dtype(np.float32)
+    rows = _matrix(a, batch, left, depth, inside)
+    columns = _matrix(b, batch, right, depth, inside)
+    result = np.matmul(rows, columns.swapaxes(-1, -2))
+    if dtype.kind in "iu":
+        # Float results are exact, those in int64 right modulo 2^64.
+        wide = np.int32 if peak < 1 << 31 else np.int64
+        result = result.astype(wide, copy=False).astype(dtype, copy=False)
+        peak = min(peak, 1 << (8 * dtype.itemsize))
+    shape = [a.size([v]) for v in batch + left] + [b.size([v]) for v in right]
+    return Factor(batch + left + right, result.reshape(shape), peak)
+
+
+def _sorted(names: Iterable[str], outer: tuple[str, ...]) -> tuple[str, ...]:
+    """The variables in the order of the output, others last."""
+    return tuple(sorted(names, key=lambda v: outer.index(v) if v in outer else len(outer)))
+
+
+def _matrix(
+    factor: Factor,
+    batch: tuple[str, ...],
     own: tuple[str, ...],
-    groups: _Groups,
-    tensors: Mapping[str, Array],
-    space: Space,
-) -> tuple[Array, int]:
-    """The operand over own and contracted variables, and its largest magnitude (integers).
+    depth: tuple[str, ...],
+    dtype: np.dtype,
+) -> Array:
+    """The factor as matrices [batch, own, depth] that BLAS takes; a copy where it must be."""
+    x = factor.data.transpose([factor.variables.index(v) for v in batch + own + depth])
+    shape = (factor.size(batch), factor.size(own), factor.size(depth))
+    if x.dtype == dtype:
+        try:
+            flat = np.reshape(x, shape, copy=False)
+        except ValueError:
+            pass
+        else:
+            if _blas(flat):
+                return flat
+    first, last = len(batch), len(batch) + len(own)
+    if _contiguity(x, range(first, last)) > _contiguity(x, range(last, x.ndim)):
+        # Copied with the rows innermost, where they are what lies together in memory.
+        order = (*range(first), *range(last, x.ndim), *range(first, last))
+        copy = x.transpose(order).astype(dtype, order="C", copy=False)
+        return copy.reshape(shape[0], shape[2], shape[1]).swapaxes(-1, -2)
+    return x.astype(dtype, order="C", copy=False).reshape(shape)
 
-    Variables that are reduced but occur in this operand only are summed here.
-    """
-    used = set(variables(expr))
-    kept = own + groups.both
-    private = tuple(v for v in space.ranges if v in used and v not in kept)
-    sub = space.only(kept + private)
-    value, peak = _unfold(expr, tensors, sub)
-    if private:
-        value = value.sum(axis=tuple(range(len(kept), len(sub.ranges))), dtype=value.dtype)
-        peak *= _extent(space, private)
-    return np.broadcast_to(value, [space.ranges[v][1] for v in kept]), peak
+
+def _contiguity(x: Array, axes: range) -> tuple[int, int]:
+    """Prefers a small stride of the innermost of the axes, then its length."""
+    inner = [k for k in axes if x.shape[k] > 1][-1:]
+    if not inner:
+        return (-(1 << 62), 0)
+    return (-abs(x.strides[inner[0]]), x.shape[inner[0]])
 
 
-def _unfold(expr: Expr, tensors: Mapping[str, Array], space: Space) -> tuple[Array, int]:
-    """Zero where an access leaves its tensor: the product contributes nothing there."""
-    reads = accesses(expr)
+def _blas(x: Array) -> bool:
+    """Whether the last two axes are a row-major or column-major matrix."""
+    item = x.itemsize
+    rows, columns = x.shape[-2:]
+    down, across = x.strides[-2:]
+    by_rows = (across == item or columns <= 1) and (down >= columns * item or rows <= 1)
+    by_columns = (down == item or rows <= 1) and (across >= rows * item or columns <= 1)
+    return bool(by_rows or by_columns)
+
+
+def _summed(factor: Factor, keep: set[str], dtype: np.dtype) -> Factor:
+    """The factor summed over its variables that are not kept."""
+    gone = tuple(k for k, v in enumerate(factor.variables) if v not in keep)
+    if not gone:
+        return factor
+    count = factor.size(factor.variables[k] for k in gone)
+    inside = np.dtype(np.float32) if dtype == np.float16 else dtype
+    data = factor.data.sum(axis=gone, dtype=inside)
+    names = tuple(v for v in factor.variables if v in keep)
+    peak = min(factor.peak * count, 1 << (8 * dtype.itemsize))
+    return Factor(names, data, peak)
+
+
+def _factor(expr: Expr, tensors: Mapping[str, Array], space: Space) -> Factor:
+    """A factor over its variables; zero where an access leaves its tensor, so that the product
+    contributes nothing there."""
+    names = tuple(v for v in space.ranges if v in set(variables(expr)))
+    own = space.only(names)
+    shape = tuple(c for _, c in own.ranges.values())
+    if isinstance(expr, Access) and not expr.indirect:
+        data = tensors[expr.tensor]
+        return Factor(names, np.broadcast_to(view(data, expr, own), shape), _magnitude(data))
     parts = [p for p in walk(expr) if not isinstance(p, Const)]
     cheap = all(isinstance(p, Access) or (isinstance(p, Call) and p.op in CHEAP) for p in parts)
+    reads = accesses(expr)
     if len(reads) == 1 and not reads[0].indirect and cheap:
-        # One access: map the tensor once, then unfold, not the other way round.
         data = tensors[reads[0].tensor]
-        names = tuple(f"d{k}" for k in range(data.ndim))
-        whole = Space({v: (0, size) for v, size in zip(names, data.shape, strict=True)})
-        plain = map_accesses(expr, lambda _: access(reads[0].tensor, *names))
-        mapped, _ = evaluate_expr(plain, tensors, whole)
-        value = mapped if mapped.dtype.kind == "f" else mapped.astype(np.int32, copy=False)
-        return view(value, reads[0], space), _magnitude(value)
-    value, mask = evaluate_expr(expr, tensors, space)
+        if data.size <= 2 * own.points:
+            # One access: map the tensor once, then unfold, not the other way round.
+            axes = tuple(f"d{k}" for k in range(data.ndim))
+            whole = Space({v: (0, size) for v, size in zip(axes, data.shape, strict=True)})
+            plain = map_accesses(expr, lambda _: access(reads[0].tensor, *axes))
+            mapped, _ = evaluate_expr(plain, tensors, whole)
+            unfolded = np.broadcast_to(view(mapped, reads[0], own), shape)
+            return Factor(names, unfolded, _magnitude(mapped))
+    value, mask = evaluate_expr(expr, tensors, own)
     if mask is not None:
         value = np.where(mask, value, np.zeros((), dtype=value.dtype))
-    if value.dtype.kind != "f":
-        value = value.astype(np.int32, copy=False)
-    return value, _magnitude(value)
+    return Factor(names, np.broadcast_to(value, shape), _magnitude(value))
 
 
 def _magnitude(x: Array) -> int:
-    return 0 if x.dtype.kind == "f" else max(abs(int(x.max())), abs(int(x.min())))
+    if x.dtype.kind not in "iu" or not x.size:
+        return 0
+    return max(abs(int(x.max())), abs(int(x.min())))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
+from math import prod
 
 import numpy as np
 
 from dataflow.evaluate import scatter, selection
-from dataflow.evaluate.primitives import compute, identity
+from dataflow.evaluate.primitives import compute, identity, promoted
 from dataflow.evaluate.space import Space, evaluate_expr, split, view
 from dataflow.ir.cascade import Einsum, Reduction
 from dataflow.ir.ops import SELECTORS
@@ -17,6 +18,12 @@ Array = np.ndarray
 
 POINTS = 1 << 20
 """Iteration points held at once: bounds the memory of a step to some tens of MiB."""
+
+FOLDS = ("add", "mul", "max", "min")
+"""Reductions with an identity, which are the same in any order but for rounding."""
+
+FEW = 32
+"""Reductions of at most so many steps go step by step, whole outputs at once."""
 
 
 def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
@@ -40,10 +47,18 @@ def run(einsum: Einsum, tensors: dict[str, Array], space: Space) -> None:
     if einsum.reduction.op in SELECTORS:
         selection.run(einsum, tensors, space)
         return
-    for box in split(space.only(outer), outer, POINTS):
+    steps = prod(space.ranges[v][1] for v in inner)
+    limit = max(1, POINTS // steps) if _blocked(einsum.reduction, steps) else POINTS
+    for box in split(space.only(outer), outer, limit):
         ranges = {**box.ranges, **{v: space.ranges[v] for v in inner}, **fixed}
         value = fold(einsum, einsum.reduction, tensors, Space(ranges), len(outer))
         store(target, einsum, Space({**box.ranges, **fixed}), value)
+
+
+def _blocked(reduction: Reduction, steps: int) -> bool:
+    """Whether whole blocks of a reduction are folded at once, in any order."""
+    free = reduction.order == "any" and reduction.op in FOLDS
+    return free and steps > FEW
 
 
 def store(
@@ -70,15 +85,12 @@ def fold(
     if not space.points:
         dtype = tensors[einsum.output.tensor].dtype
         return np.broadcast_to(identity(reduction.op, dtype), shape)
-    if reduction.op not in ("add", "mul", "max", "min"):
-        return _stepwise(einsum, reduction, tensors, space, outer)
-    if reduction.order.startswith("tree"):
+    if reduction.order.startswith("tree") and reduction.op in FOLDS:
         return _tree(einsum, reduction, tensors, space, outer)
-    outputs = int(np.prod([c for _, c in list(space.ranges.values())[:outer]]))
-    steps = space.points // max(1, outputs)
-    if reduction.order == "sequential" or steps <= outputs:
-        return _stepwise(einsum, reduction, tensors, space, outer)
-    return _blockwise(einsum, reduction, tensors, space, outer)
+    steps = prod(space.ranges[v][1] for v in reduction.variables)
+    if _blocked(reduction, steps):
+        return _blockwise(einsum, reduction, tensors, space, outer)
+    return _stepwise(einsum, reduction, tensors, space, outer)
 
 
 def _masked(value: Array, mask: Array | None, op: str) -> Array:
@@ -121,15 +133,21 @@ def _point_values(
 def _stepwise(
     einsum: Einsum, reduction: Reduction, tensors: Mapping[str, Array], space: Space, outer: int
 ) -> Array:
+    """Point after point of the reduction; without a stated order floats count in float64."""
     total: Array | None = None
+    wide = reduction.order == "any" and reduction.op in ("add", "mul")
     for point in _points(reduction, space):
         value = _point_values(einsum, reduction, tensors, space, outer, point)
-        if total is None and reduction.op in ("add", "mul", "max", "min"):
+        own = value.dtype
+        if wide and own.kind == "f":
+            value = value.astype(np.float64)
+        if total is None and reduction.op in FOLDS:
             total = np.broadcast_to(identity(reduction.op, value.dtype), value.shape)
         # A user operator has no identity: the fold starts from the first point.
         total = value if total is None else _combine(reduction.op, total, value)
     assert total is not None
-    return total
+    with np.errstate(over="ignore"):
+        return total.astype(own) if own.kind == "f" else total
 
 
 def _tree(
@@ -159,7 +177,7 @@ def _blockwise(
     for box in split(space, reduction.variables, POINTS):
         value, mask = evaluate_expr(einsum.expr, tensors, box)
         extent = tuple(c for _, c in box.ranges.values())
-        value = np.broadcast_to(_masked(value, mask, reduction.op), extent)
+        value = np.broadcast_to(_masked(promoted(value), mask, reduction.op), extent)
         axes = tuple(range(outer, len(extent)))
         if reduction.op in ("max", "min"):
             part = (np.max if reduction.op == "max" else np.min)(value, axis=axes)
@@ -170,5 +188,6 @@ def _blockwise(
         total = part if total is None else _combine(reduction.op, total, part)
     assert total is not None
     if value.dtype.kind == "f":
-        total = total.astype(value.dtype)
+        with np.errstate(over="ignore"):
+            total = total.astype(value.dtype)
     return np.broadcast_to(total, shape)

@@ -49,7 +49,10 @@ def run(op: HostOp, x: Array, target: Tensor) -> Array:
 
 
 def checked(name: str, value: Array, tensor: Tensor) -> Array:
-    """``value`` when its shape and type are those of ``tensor``; DataflowError otherwise."""
+    """``value`` when its shape and type are those of ``tensor``; DataflowError otherwise.
+
+    4-bit integers are ml_dtypes' or 8-bit ones in range; they are returned in 8 bits.
+    """
     where = f"input {name!r}"
     if tuple(value.shape) != tensor.shape:
         raise DataflowError(
@@ -57,10 +60,23 @@ def checked(name: str, value: Array, tensor: Tensor) -> Array:
             f"has shape {list(value.shape)} but the network expects {list(tensor.shape)}",
             "reshape the array",
         )
+    if value.dtype == tensor.dtype.interface:
+        value = value.astype(tensor.dtype.numpy)
     if value.dtype != tensor.dtype.numpy:
         raise DataflowError(
             where,
             f"has type {value.dtype.name} but the network expects {tensor.dtype}",
             f"convert it with .astype('{tensor.dtype}')",
         )
+    if tensor.dtype.bits == 4 and value.size:
+        low, high = int(value.min()), int(value.max())
+        if low < tensor.dtype.lowest or high > tensor.dtype.highest:
+            raise DataflowError(
+                where, f"holds numbers from {low} to {high}", f"give {tensor.dtype} numbers"
+            )
     return np.asarray(value, order="C")
+
+
+def delivered(value: Array, tensor: Tensor) -> Array:
+    """An output in the type that the imported model states."""
+    return value.astype(tensor.dtype.interface, copy=False)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from dataflow.ir.dtype import DType
-from dataflow.ir.ops import CASTS, promote
+from dataflow.ir.ops import BITS, CASTS, promote
 
 Array = np.ndarray
 
@@ -68,8 +68,20 @@ def _idiv(a: Array, b: Array) -> Array:
     return np.asarray(quotient + ((quotient < 0) & (quotient * b != a)))
 
 
-def _cast(dtype: np.dtype) -> Callable[[Array], Array]:
-    return lambda x: np.asarray(x.astype(dtype))
+def _cast(target: DType) -> Callable[[Array], Array]:
+    if target.bits == 4:
+        return lambda x: _nibble(x, target)
+    return lambda x: np.asarray(x.astype(target.numpy))
+
+
+def _nibble(x: Array, target: DType) -> Array:
+    """The low four bits as a signed or unsigned number."""
+    low = x.astype(np.int64) & 15
+    return np.asarray((low - ((low & 8) << 1) if target.signed else low).astype(target.numpy))
+
+
+def _bits(target: DType) -> Callable[[Array], Array]:
+    return lambda x: np.asarray(x).view(target.numpy)
 
 
 def _last(a: Array, b: Array) -> Array:
@@ -131,7 +143,8 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "shift_right": np.right_shift,
     "where": np.where,
     "last": _last,
-    **{name: _cast(dtype.numpy) for name, dtype in CASTS.items()},
+    **{name: _cast(dtype) for name, dtype in CASTS.items()},
+    **{name: _bits(dtype) for name, dtype in BITS.items()},
 }
 
 
@@ -142,13 +155,14 @@ def register(name: str, function: Callable[..., Array]) -> None:
 
 def compute(op: str, args: list[Array]) -> Array:
     """``op`` applied to broadcastable arrays; integers become int32 or int64 first."""
-    if op != "lookup" and op not in CASTS:
-        args = [_promoted(a) for a in args]
+    if op != "lookup" and op not in CASTS and op not in BITS:
+        args = [promoted(a) for a in args]
     with np.errstate(all="ignore"):
         return np.asarray(FUNCTIONS[op](*args))
 
 
-def _promoted(x: Array) -> Array:
+def promoted(x: Array) -> Array:
+    """Integers in the type that they are computed in; other arrays as they are."""
     if x.dtype == np.bool_:
         return x
     target = promote(DType.of(x)).numpy
@@ -163,6 +177,8 @@ def identity(op: str, dtype: np.dtype) -> Array:
         value = 1
     elif dtype.kind == "f":
         value = -np.inf if op == "max" else np.inf
+    elif dtype.kind == "b":
+        value = op == "min"
     else:
         info = np.iinfo(dtype)
         value = info.min if op == "max" else info.max

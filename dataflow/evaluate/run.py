@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.evaluate import contraction, general, host
+from dataflow.evaluate import contraction, general, host, scan
 from dataflow.evaluate.space import Space
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import variables
@@ -34,7 +34,8 @@ def evaluate(
         DataflowError: when an input is missing, unknown, or of the wrong shape or type.
     """
     values = before_machine(cascade, inputs)
-    values.update(run_machine_part(cascade, {n: values[n] for n in cascade.inputs}))
+    entering = {n: values[n] for n in cascade.inputs}
+    values.update(run_machine_part(cascade, entering, keep=tensors))
     outputs = after_machine(cascade, values)
     result = {n: v for n, v in values.items() if n not in cascade.constants} if tensors else {}
     result.update(outputs)
@@ -62,54 +63,102 @@ def after_machine(cascade: Cascade, values: dict[str, Array]) -> dict[str, Array
         if op.stage == "after":
             values[op.output] = host.run(op, values[op.input], cascade.tensors[op.output])
     leave = cascade.graph_outputs or cascade.outputs
-    return {cascade.tensors[n].label or n: values[n] for n in leave}
+    tensors = cascade.tensors
+    return {tensors[n].label or n: host.delivered(values[n], tensors[n]) for n in leave}
 
 
 def run_machine_part(
-    cascade: Cascade, inputs: Mapping[str, Array], *, fast: bool = True
+    cascade: Cascade, inputs: Mapping[str, Array], *, fast: bool = True, keep: bool = True
 ) -> dict[str, Array]:
-    """Every tensor of the machine, weights included, by name, from the machine's inputs.
+    """The tensors of the machine, weights included, by name, from the machine's inputs.
 
     Args:
         cascade: the network.
         inputs: arrays by name in the cascade (codes, where the network is quantised).
         fast: use matrix multiplication where it gives the same bits (integers).
+        keep: keep every tensor; otherwise an intermediate one goes after its last use.
     """
     values: dict[str, Array] = dict(cascade.constants)
     for name in cascade.inputs:
         tensor = cascade.tensors[name]
         values[name] = host.checked(name, inputs[name], tensor)
     for name, tensor in cascade.tensors.items():
-        if name not in values and tensor.role in ("intermediate", "output"):
-            values[name] = np.zeros(tensor.shape, dtype=tensor.dtype.numpy)
-        elif tensor.role == "weight" and name not in values:
+        if tensor.role == "weight" and name not in values:
             raise DataflowError(
                 f"weight {name!r}", "has no data", "keep the .npz beside the cascade"
             )
-    _run_block(cascade, cascade.einsums, values, {}, fast=fast)
+    blocks = [tuple(group) for _, group in groupby(cascade.einsums, lambda e: e.iterates[:1])]
+    # Einsums outside of loops are blocks of their own.
+    blocks = [part for b in blocks for part in ([b] if b[0].iterates else [(e,) for e in b])]
+    gone = {} if keep else _last_uses(cascade, blocks)
+    for position, block in enumerate(blocks):
+        for name in dict.fromkeys(e.output.tensor for e in block):
+            if name not in values:
+                tensor = cascade.tensors[name]
+                values[name] = np.zeros(tensor.shape, dtype=tensor.dtype.numpy)
+        _run_block(cascade, tuple(_Prepared(cascade, e, fast) for e in block), values, {})
+        for name in gone.get(position, ()):
+            del values[name]
     return values
+
+
+def _last_uses(cascade: Cascade, blocks: list[tuple[Einsum, ...]]) -> dict[int, list[str]]:
+    """The intermediate tensors that nothing uses after a block, by its position."""
+    last: dict[str, int] = {}
+    for position, block in enumerate(blocks):
+        for einsum in block:
+            names = (einsum.output.tensor, *(a.tensor for a in einsum.inputs))
+            last.update(dict.fromkeys(names, position))
+    leave = {*cascade.outputs, *cascade.graph_outputs, *(op.input for op in cascade.host)}
+    gone: dict[int, list[str]] = {}
+    for name, position in last.items():
+        if cascade.tensors[name].role == "intermediate" and name not in leave:
+            gone.setdefault(position, []).append(name)
+    return gone
+
+
+class _Prepared:
+    """An Einsum with what does not change from step to step of the loops around it."""
+
+    def __init__(self, cascade: Cascade, einsum: Einsum, fast: bool) -> None:
+        self.einsum = einsum
+        names = dict.fromkeys(einsum.variables + variables(einsum.expr))
+        self.ranges = {v: (0, cascade.size(v)) for v in names}
+        # A reduction over the iterated rank inside the body covers the whole rank.
+        reduced = einsum.reduction.variables if einsum.reduction is not None else ()
+        self.fixed = tuple(v for v in names if v not in reduced)
+        self.path = contraction if fast and contraction.applies(einsum) else general
+
+    def run(self, values: dict[str, Array], fixed: Mapping[str, tuple[int, int]]) -> None:
+        """Evaluates the Einsum with some variables narrowed to ``fixed``."""
+        ranges = dict(self.ranges)
+        for variable in self.fixed:
+            if variable in fixed:
+                ranges[variable] = fixed[variable]
+        self.path.run(self.einsum, values, Space(ranges))
 
 
 def _run_block(
     cascade: Cascade,
-    block: tuple[Einsum, ...],
+    block: tuple[_Prepared, ...],
     values: dict[str, Array],
     fixed: dict[str, tuple[int, int]],
-    *,
-    fast: bool,
 ) -> None:
     """The Einsums in order; those of an inner loop once per step of it."""
     depth = len(fixed)
-    for variable, group in groupby(block, lambda e: e.iterates[depth : depth + 1]):
+    for variable, group in groupby(block, lambda p: p.einsum.iterates[depth : depth + 1]):
         body = tuple(group)
         if not variable:
-            for einsum in body:
-                run_einsum(cascade, einsum, values, fixed, fast=fast)
+            for prepared in body:
+                prepared.run(values, fixed)
             continue
         step = cascade.iterations[variable[0]]
+        if len(body) == 1 and scan.applies(cascade, body[0].einsum, step):
+            whole = {**fixed, step.variable: (step.start, max(0, step.stop - step.start))}
+            scan.run(cascade, body[0].einsum, values, Space({**body[0].ranges, **whole}))
+            continue
         for position in range(step.start, step.stop):
-            inner = {**fixed, step.variable: (position, 1)}
-            _run_block(cascade, body, values, inner, fast=fast)
+            _run_block(cascade, body, values, {**fixed, step.variable: (position, 1)})
 
 
 def run_einsum(
@@ -121,15 +170,7 @@ def run_einsum(
     fast: bool = True,
 ) -> None:
     """Evaluates one Einsum into ``values``; ``fixed`` narrows the range of some variables."""
-    names = dict.fromkeys(einsum.variables + variables(einsum.expr))
-    ranges = {v: (0, cascade.size(v)) for v in names}
-    for variable, span in (fixed or {}).items():
-        # A reduction over the iterated rank inside the body covers the whole rank.
-        reduced = einsum.reduction is not None and variable in einsum.reduction.variables
-        if variable in ranges and not reduced:
-            ranges[variable] = span
-    path = contraction if fast and contraction.applies(einsum) else general
-    path.run(einsum, values, Space(ranges))
+    _Prepared(cascade, einsum, fast).run(values, fixed or {})
 
 
 def _bind(

@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflow.evaluate.primitives import compute
 from dataflow.ir.cascade import Access, Affine, Const, Expr, Index
+from dataflow.ir.expr import variables
 from dataflow.ir.ops import OPS
 
 Array = np.ndarray
@@ -154,10 +155,52 @@ def gather(
     data: Array, item: Access, tensors: Mapping[str, Array], space: Space
 ) -> tuple[Array, Array | None]:
     """The elements at data-dependent indices, and the mask of the points inside."""
+    if len(item.indirect) == 1 and data.size:
+        found = _take(data, item, tensors, space)
+        if found is not None:
+            return found
     where, mask = coordinates(item, data.shape, tensors, space)
     if not data.size:
         return np.zeros(np.broadcast_shapes(*(w.shape for w in where)), data.dtype), mask
     return np.asarray(data[where]), mask
+
+
+def _take(
+    data: Array, item: Access, tensors: Mapping[str, Array], space: Space
+) -> tuple[Array, Array | None] | None:
+    """Whole slices at the one data-dependent index, where no other index shares its variables."""
+    ((along, part),) = item.indirect
+    affine = item.indices[along]
+    used = {*variables(part), *affine.variables}
+    others = [i for k, i in enumerate(item.indices) if k != along]
+    if used & {v for i in others for v in i.variables}:
+        return None
+    free = space.only(tuple(v for v in space.ranges if v not in used))
+    sizes = [size for k, size in enumerate(data.shape) if k != along]
+    bounds = [free.bounds(i) for i in others]
+    if any(low < 0 or high >= size for (low, high), size in zip(bounds, sizes, strict=True)):
+        return None
+    # The slices first, with the indexed dimension whole and outermost.
+    name = "slice"
+    whole = Space({name: (0, data.shape[along]), **free.ranges})
+    indices = tuple(Affine.of(name) if k == along else i for k, i in enumerate(item.indices))
+    slices = view(data, Access(item.tensor, indices), whole)
+    own = space.only(tuple(v for v in space.ranges if v in used))
+    index, mask = evaluate_expr(part, tensors, own)
+    index = index + own.values(affine)
+    outside = (index < 0) | (index >= data.shape[along])
+    if outside.any():
+        mask = ~outside if mask is None else mask & ~outside
+        index = np.where(outside, 0, index)
+    # ``take`` copies tables that are not contiguous.
+    table = slices.flags.c_contiguous
+    found = np.take(slices, index, axis=0) if table else slices[index]
+    names = (*own.ranges, *free.ranges)
+    found = found.transpose([names.index(v) for v in space.ranges])
+    if mask is not None:
+        counts = dict(zip(own.ranges, mask.shape, strict=True))
+        mask = mask.reshape([counts.get(v, 1) for v in space.ranges])
+    return found, mask
 
 
 def evaluate_expr(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -27,8 +27,30 @@ LETTERS = {1: "N", 2: "BN", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 """Rank letters by number of dimensions, as ONNX lays tensors out."""
 
 
+BODY_NODES = 1 << 40
+"""Nodes of bodies and functions are numbered from here on."""
+
+MAX_BODY_NODES = 200_000
+"""Most nodes that bodies may unfold to: functions that call each other grow exponentially."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A state of the construction: sizes of its parts, and the next number of each rank letter."""
+
+    sizes: tuple[int, ...]
+    emitted: int
+    next_rank: dict[str, int]
+
+
 class Builder:
-    """Mutable state of one import; ``importer`` turns it into a frozen Cascade."""
+    """Mutable state of one import; ``importer`` turns it into a frozen Cascade.
+
+    Attributes:
+        iterates: variables of the loops that are open: Einsums appended now are in their body.
+        emitted, emitted_host: names of the Einsums and kinds of the host operations that do the
+            work of a node, by its index.
+    """
 
     def __init__(self) -> None:
         self.rank_sizes: dict[str, int] = {}
@@ -39,38 +61,70 @@ class Builder:
         self.iterations: dict[str, Iteration] = {}
         self.emitted: dict[int, list[str]] = {}
         self.emitted_host: dict[int, list[str]] = {}
+        self.dequantised: dict[object, Value] = {}
         self._weights: dict[object, str] = {}
         self._names: set[str] = set()
         self._einsum_names: set[str] = set()
+        self.iterates: tuple[str, ...] = ()
+        self._owners: list[int] = []
+        self._emitted: list[tuple[int, bool]] = []
+        self._next_rank: dict[str, int] = {}
+        self._next_name: dict[str, int] = {}
+
+    # Bodies and functions
+
+    def numbers(self, owner: int, count: int) -> int:
+        """The first of ``count`` new node indices, whose work counts for node ``owner``."""
+        if len(self._owners) + count > MAX_BODY_NODES:
+            raise DataflowError(
+                "model", f"has more than {MAX_BODY_NODES} nodes in bodies", "unroll or inline less"
+            )
+        first = BODY_NODES + len(self._owners)
+        self._owners.extend([self.owner(owner)] * count)
+        return first
+
+    def owner(self, index: int) -> int:
+        """The node of the graph that a node of a body stands for."""
+        # A node that is folded on its own builder is not known there.
+        place = index - BODY_NODES
+        return self._owners[place] if 0 <= place < len(self._owners) else index
 
     # Taking back
 
-    def mark(self) -> tuple[int, ...]:
+    def mark(self) -> Mark:
         """How far the construction has come, for ``rollback``."""
-        return tuple(len(part) for part in self._parts())
+        sizes = tuple(len(part) for part in self._parts())
+        return Mark(sizes, len(self._emitted), dict(self._next_rank))
 
-    def rollback(self, mark: tuple[int, ...]) -> None:
+    def rollback(self, mark: Mark) -> None:
         """Forgets what was added since the mark (a lowering that gave up)."""
-        for part, size in zip(self._parts(), mark, strict=True):
+        for einsum in self.einsums[mark.sizes[0] :]:
+            self._einsum_names.discard(einsum.name)
+        for part, size in zip(self._parts(), mark.sizes, strict=True):
             if isinstance(part, list):
                 del part[size:]
             else:
-                for key in list(part)[size:]:
-                    del part[key]
-        self._einsum_names = {e.name for e in self.einsums}
-        for names in self.emitted.values():
-            names[:] = [n for n in names if n in self._einsum_names]
+                while len(part) > size:
+                    part.popitem()
+        for index, host in self._emitted[mark.emitted :][::-1]:
+            (self.emitted_host if host else self.emitted)[index].pop()
+        del self._emitted[mark.emitted :]
+        self._next_rank = dict(mark.next_rank)
 
     def _parts(self) -> tuple[dict[Any, Any] | list[Any], ...]:
         return (
+            self.einsums,
             self.rank_sizes,
             self.tensors,
             self.constants,
-            self.einsums,
             self.host,
             self.iterations,
             self._weights,
         )
+
+    def has(self, expr: Expr) -> bool:
+        """Whether all tensors that an expression reads are still there."""
+        return all(a.tensor in self.tensors for a in accesses(expr))
 
     # Names and ranks
 
@@ -81,21 +135,21 @@ class Builder:
             base = f"t{base}"
         if base in RESERVED:
             base = f"{base}_"
-        name, count = base, 1
-        while name.lower() in self._names:
+        # All numbers below the one remembered are taken: the search need not start from 1.
+        count = self._next_name.get(base.lower(), 1)
+        while (name := base if count == 1 else f"{base}_{count}").lower() in self._names:
             count += 1
-            name = f"{base}_{count}"
         self._names.add(name.lower())
+        self._next_name[base.lower()] = count + 1
         return name
 
     def rank(self, letter: str, size: int) -> str:
         """A new rank; its name starts with ``letter``."""
-        count = 1
-        name = letter
-        while name in self.rank_sizes:
+        count = self._next_rank.get(letter, 1)
+        while (name := letter if count == 1 else f"{letter}{count}") in self.rank_sizes:
             count += 1
-            name = f"{letter}{count}"
         self.rank_sizes[name] = size
+        self._next_rank[letter] = count + 1
         return name
 
     def known_ranks(self, expr: Expr, sub: tuple[int, ...]) -> list[str | None]:
@@ -112,6 +166,23 @@ class Builder:
                 if fits and position not in found and rank not in found.values():
                     found[position] = rank
         return [found.get(k) for k in range(len(sub))]
+
+    def whole(self, value: Value, dim: int) -> bool:
+        """Whether a logical dimension of a stored value is a rank of its tensor, from end to end.
+
+        What reads outside of a value, and expects the out-of-bounds rule of a tensor there, may
+        do so along such dimensions only: a slice or a row of its tensor goes on in the tensor.
+        """
+        names = value.placeholders(dim)
+        if not isinstance(value.expr, Access) or len(names) != 1:
+            return False
+        shape = self.tensors[value.expr.tensor].shape
+        uses = [
+            size == value.shape[dim] and index.variable == names[0]
+            for index, size in zip(value.expr.indices, shape, strict=True)
+            if names[0] in index.variables
+        ]
+        return uses == [True]
 
     def ranks_like(self, expr: Expr, sub: tuple[int, ...], letters: str) -> list[str]:
         """A rank for each placeholder: a known one, else a new one."""
@@ -150,13 +221,15 @@ class Builder:
         dtype: DType | None = None,
     ) -> str:
         """A constant tensor over ``ranks`` (new ones when None); the same one when asked again."""
-        digest = hashlib.sha256(np.asarray(data, order="C").tobytes()).digest()
-        key = (label, tuple(ranks or ()), data.dtype.str, data.shape, digest)
+        data = np.asarray(data, order="C")
+        digest = hashlib.sha256(data.reshape(-1).view(np.uint8)).digest()
+        kind = dtype or DType.of(data)
+        key = (label, tuple(ranks or ()), kind, data.shape, digest)
         if key not in self._weights:
             if ranks is None:
                 ranks = [self.rank("K", n) for n in data.shape]
-            name = self.tensor(label, ranks, dtype or DType.of(data), "weight", quant)
-            self.constants[name] = np.asarray(data, order="C")
+            name = self.tensor(label, ranks, kind, "weight", quant)
+            self.constants[name] = data
             self._weights[key] = name
         return self._weights[key]
 
@@ -167,7 +240,8 @@ class Builder:
         if data.size == 1:
             literal = Const(data.reshape(()).item(), promote(value.dtype))
             return replace(value, dims=tuple(() for _ in data.shape), expr=literal, constant=None)
-        name = self.weight(label, data.reshape([n for n in data.shape if n != 1]))
+        kept = data.reshape([n for n in data.shape if n != 1])
+        name = self.weight(label, kept, dtype=value.dtype)
         dims = tuple((n,) if n != 1 else () for n in data.shape)
         result = stored_value(name, dims, value.dtype, value.quant)
         return replace(result, chain=value.chain, sources=value.sources)
@@ -181,20 +255,24 @@ class Builder:
         reduction: Reduction | None,
         node: tuple[str, str],
         sources: frozenset[int],
-        iterates: tuple[str, ...] = (),
     ) -> None:
-        """Appends an Einsum; ``node`` is the (name, operator) it comes from."""
+        """Appends an Einsum; ``node`` is the (name, operator) it comes from.
+
+        It is part of the loops that are open (``iterates``).
+        """
         name = default_name(output.tensor, self._einsum_names)
         self._einsum_names.add(name)
-        self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1], iterates))
-        for index in sorted(sources):
+        self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1], self.iterates))
+        for index in sorted({self.owner(i) for i in sources}):
             self.emitted.setdefault(index, []).append(name)
+            self._emitted.append((index, False))
 
     def host_op(self, op: HostOp, sources: frozenset[int]) -> None:
         """Appends a host operation."""
         self.host.append(op)
-        for index in sorted(sources):
+        for index in sorted({self.owner(i) for i in sources}):
             self.emitted_host.setdefault(index, []).append(op.op)
+            self._emitted.append((index, True))
 
     def store(
         self,

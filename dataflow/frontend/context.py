@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.builder import Builder
-from dataflow.frontend.graph import Graph, Node
-from dataflow.frontend.quant import activation_params
+from dataflow.frontend.graph import MAX_DEPTH, Graph, Node, renumbered
+from dataflow.frontend.qonnx_codes import is_quant, read_quant
+from dataflow.frontend.quant import BYTES, activation_params
+from dataflow.frontend.refusal import PoisonedError as PoisonedError
+from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
 from dataflow.frontend.unary import F32_MAX, Unary
-from dataflow.frontend.value import QParams, Value, constant_value, split_dims
+from dataflow.frontend.value import (
+    QParams,
+    Value,
+    constant_value,
+    split_dims,
+    without_elements,
+)
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32, DType
 from dataflow.ir.expr import Access, Expr, substitute
@@ -19,17 +29,7 @@ from dataflow.ir.expr import Access, Expr, substitute
 Array = np.ndarray
 
 
-class UnsupportedError(Exception):
-    """A node that cannot be lowered; collected, and reported with all others."""
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.fix = fix
-
-
-class PoisonedError(Exception):
-    """A node whose input comes from an unsupported one: not reported itself."""
+Lower = Callable[["Context", Node], None]
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,31 @@ class Tail:
         quant: its parameters.
         chain: unary functions in between.
         nodes: indices of the absorbed nodes.
+        decodes: whether the last node dequantises too (a QONNX Quant).
     """
 
     output: str
     quant: QParams
     chain: tuple[Unary, ...]
     nodes: tuple[int, ...]
+    decodes: bool = False
 
 
 class Context:
-    """State of one import."""
+    """State of one import, or of one body in it.
 
-    def __init__(self, graph: Graph) -> None:
+    Attributes:
+        lower: lowers one node; raises UnsupportedError or PoisonedError.
+        depth: how many bodies and functions it is inside of.
+    """
+
+    def __init__(
+        self, graph: Graph, lower: Lower | None = None, builder: Builder | None = None
+    ) -> None:
         self.graph = graph
-        self.builder = Builder()
-        self.iterates: tuple[str, ...] = ()
+        self.builder = Builder() if builder is None else builder
+        self.lower = lower or _no_lowering
+        self.depth = 0
         self.values: dict[str, Value] = {}
         self.absorbed: set[int] = set()
         self.poisoned: set[str] = set()
@@ -72,7 +82,9 @@ class Context:
         self.host_inputs: dict[tuple[str, float, int, DType], str] = {}
         self.notes: dict[int, str] = {}
         self.origins: dict[str, str] = {}
-        self.quantised = any("Linear" in n.op or n.op == "QGemm" for n in graph.nodes)
+        self.quantised = any(
+            "Linear" in n.op or n.op == "QGemm" or is_quant(n) for n in graph.nodes
+        )
 
     # Values
 
@@ -108,8 +120,8 @@ class Context:
         return found.real_constant()
 
     def define(self, node: Node, value: Value, output: int = 0) -> None:
-        """Sets an output of a node."""
-        self.values[node.outputs[output]] = value
+        """Sets an output of a node; without elements it is a constant."""
+        self.values[node.outputs[output]] = without_elements(value) or value
 
     def origin(self, name: str) -> str:
         """The constant that a value is the quantised or dequantised form of, else its own name."""
@@ -119,11 +131,45 @@ class Context:
         """Whether the value leaves the network."""
         return name in self.graph.outputs
 
+    def named(self, name: str) -> Value:
+        """A value by its name; PoisonedError when it comes from an unsupported node."""
+        if name in self.poisoned:
+            raise PoisonedError
+        if name not in self.values:
+            self.values[name] = constant_value(self.graph.constants[name])
+        return self.values[name]
+
+    def scope(self, body: Graph, owner: int, bound: Mapping[str, Value]) -> Context:
+        """A context for a body on the same builder; what it emits counts for node ``owner``.
+
+        Args:
+            body: of a control-flow operator, or a function.
+            owner: index of the node that has the body.
+            bound: the values that the body does not compute itself, by name.
+        """
+        if self.depth >= MAX_DEPTH:
+            raise UnsupportedError(
+                f"bodies and functions are nested {MAX_DEPTH} deep", "flatten the model"
+            )
+        first = self.builder.numbers(owner, len(body.nodes))
+        inner = Context(renumbered(body, first), self.lower, self.builder)
+        opsets = body.opsets or self.graph.opsets
+        inner.graph = replace(inner.graph, functions=self.graph.functions, opsets=opsets)
+        inner.depth = self.depth + 1
+        inner.values.update(bound)
+        inner.quantised = False  # a final Softmax moves to the host only at the end of a network
+        inner.host_inputs, inner.notes, inner.origins = self.host_inputs, self.notes, self.origins
+        return inner
+
     # Expressions over common dimensions
 
     def expression(self, value: Value, label: str) -> Value:
         """The value with an expression (constants become literals or weights)."""
-        return self.builder.constant(value, label) if value.constant is not None else value
+        if value.constant is None:
+            return value
+        if value.quant is not None and (value.quant.axis is not None or value.quant.real != F32):
+            value = constant_value(value.real_constant())
+        return self.builder.constant(value, label)
 
     def broadcast(self, values: list[Value], labels: list[str], node: Node) -> list[Value]:
         """The values over common dimensions (NumPy broadcasting), placeholders shared.
@@ -177,14 +223,40 @@ class Context:
             user = users[0]
             nodes.append(user.index)
             if user.op == "QuantizeLinear" and user.input(0) == name:
-                quant = activation_params(self, user, 1, 2)
-                return Tail(user.outputs[0], quant, tuple(chain), tuple(nodes))
+                return self._quantised_tail(user, tuple(chain), tuple(nodes))
+            if is_quant(user) and user.input(0) == name:
+                codes = read_quant(self, user)
+                params = codes.params(1)
+                if params is None or params.axis is not None or params.dtype not in BYTES:
+                    return None
+                end = (user.outputs[0], params, tuple(chain), tuple(nodes), True)
+                return Tail(*end) if codes.late else None
             clamp = self.clamp(user)
             if clamp is None:
                 return None
             chain.append(clamp)
             name = user.outputs[0]
         return None
+
+    def _quantised_tail(
+        self, node: Node, chain: tuple[Unary, ...], nodes: tuple[int, ...]
+    ) -> Tail | None:
+        """The tail that a QuantizeLinear ends, a Clip of its codes included; None if not 8 bit."""
+        try:
+            quant = activation_params(self, node, 1, 2)
+        except UnsupportedError:
+            return None
+        if quant.dtype not in BYTES:
+            return None
+        name = node.outputs[0]
+        users = self.graph.consumers.get(name, ())
+        if len(users) == 1 and users[0].op == "Clip" and not self.is_output(name):
+            bounds = self.clamp(users[0]) or Unary("clip", 1, 0)
+            low, high = max(quant.lowest, bounds.low), min(quant.highest, bounds.high)
+            if low <= high:
+                quant = replace(quant, low=int(low), high=int(high))
+                return Tail(users[0].outputs[0], quant, chain, (*nodes, users[0].index))
+        return Tail(name, quant, chain, nodes)
 
     def clamp(self, node: Node) -> Unary | None:
         """The Relu or Clip that a node is, with constant bounds, or None."""
@@ -208,7 +280,8 @@ class Context:
     def absorb(self, tail: Tail, value: Value) -> None:
         """Ends an integer region: defines the quantised value and skips the nodes inside."""
         self.absorbed.update(tail.nodes)
-        self.values[tail.output] = value
+        decoded = replace(value, quant=tail.quant)
+        self.values[tail.output] = decoded if tail.decodes else value
 
     # Storing
 
@@ -222,11 +295,39 @@ class Context:
         value = self.expression(value, label)
         assert value.expr is not None
         coded = value.quant is not None and real
+        if coded and not self.builder.iterates:
+            return self._dequantised(value, label, node)
         if value.stored and not value.chain and not coded:
             return value if _full(value) else self.builder.plain(value, f"{label}_copy", origin)
+        return self._computed(value, label, node)
+
+    def _computed(self, value: Value, label: str, node: Node) -> Value:
+        origin = (node.name, node.op)
         dtype = F32 if value.quant is not None else value.dtype
         flat = self.builder.store(label, value, value.real(), dtype, origin)
         return flat if flat.simple else self.builder.plain(flat, f"{label}_flat", origin)
+
+    def _dequantised(self, value: Value, label: str, node: Node) -> Value:
+        """The real numbers of codes, computed once for all their readers outside of loops."""
+        assert value.quant is not None
+        params = (value.quant.s, value.quant.z, value.quant.dtype)
+        key = (value.dims, value.expr, params, value.chain)
+        known = self.builder.dequantised.get(key)
+        if known is None or known.expr is None or not self.builder.has(known.expr):
+            known = self._computed(value, label, node)
+            self.builder.dequantised[key] = known
+        return known
+
+
+    def bounded(self, value: Value, dims: Iterable[int], label: str, node: Node) -> Value:
+        """A stored value that may be read beyond its ends along ``dims``; see Builder.whole."""
+        if all(self.builder.whole(value, d) for d in dims):
+            return value
+        return self.builder.plain(value, f"{label}_whole", (node.name, node.op))
+
+
+def _no_lowering(ctx: Context, node: Node) -> None:
+    raise UnsupportedError("no lowering is at hand", "import the whole model")
 
 
 def _full(value: Value) -> bool:

@@ -18,10 +18,16 @@ from dataflow.ir.expr import Access, Expr, call, integer
 
 Array = np.ndarray
 
+BIAS_LIMIT = 1 << 30
+"""Largest magnitude of a bias that is quantised here; leaves room for the sum of products."""
+
 
 def integer_operand(value: Value) -> bool:
-    """Whether a value can feed the integer array: 8-bit codes, plainly dequantised."""
-    return value.quant is not None and not value.chain and value.quant.dtype in BYTES
+    """Whether a value can feed the integer array: codes of a byte, plainly dequantised."""
+    quant = value.quant
+    if quant is None or value.chain or quant.block:
+        return False
+    return quant.dtype in BYTES and quant.real == F32
 
 
 def raw(value: Value) -> Value:
@@ -62,6 +68,8 @@ def int_bias(
         return None
     if bias.constant is None:
         raise UnsupportedError("its bias is computed at run time", "make the bias a constant")
+    if bias.quant is not None and bias.quant.block:
+        raise UnsupportedError("its bias has blocked scales", "quantise it with input*weight")
     expected = np.broadcast_to(product.astype(np.float64), (channels,))
     if bias.constant.size not in (1, channels):
         raise UnsupportedError(
@@ -74,9 +82,13 @@ def int_bias(
     real = np.broadcast_to(bias.real_constant().reshape(-1), (channels,)).astype(np.float64)
     if not np.isfinite(real).all():
         raise DataflowError(node.where, "has a bias that is not finite", "train again")
+    codes = np.rint(real / expected)
+    if np.abs(codes).max(initial=0) > BIAS_LIMIT:
+        raise UnsupportedError(
+            "its bias does not fit int32 with the scale input*weight", "quantise with wider ranges"
+        )
     ctx.notes[node.index] = "bias quantised to int32 with scale input*weight"
-    info = np.iinfo(np.int32)
-    return np.clip(np.rint(real / expected), info.min, info.max).astype(np.int32)
+    return np.asarray(codes.astype(np.int32))
 
 
 def requantised(

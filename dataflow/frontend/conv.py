@@ -43,6 +43,8 @@ def conv(ctx: Context, node: Node) -> None:
     if quantised and w.quant is not None and w.quant.axis not in (None, 0):
         raise UnsupportedError("its weight scales are not per output channel", "quantise on axis 0")
     if not quantised:
+        if {v.dtype for v in (x, w) if v.quant is None} - {F32}:
+            raise UnsupportedError(f"its operands are {x.dtype} and {w.dtype}", "use float32")
         ctx.define(node, float_bias(ctx, node, _convolve(ctx, node, x, w, False), 1, bias))
         return
     assert x.quant is not None and w.quant is not None
@@ -108,6 +110,8 @@ def _convolve(ctx: Context, node: Node, x: Value, w: Value, exact: bool) -> Valu
             f"kernel_shape {list(given)} is not the weights'", "repair the model"
         )
     x = ctx.stored(x, f"{node.input(0)}_f", node, real=not exact)
+    leaving = [2 + k for k, t in enumerate(taps) if not t.inside]
+    x = ctx.bounded(x, leaving, node.input(0), node)
     return _emit(ctx, node, x, w, taps, groups, exact)
 
 
@@ -142,6 +146,7 @@ def _emit(
         _weight_data(w, exact),
         [n_rank, c_rank, *kernel_ranks],
         w.quant if exact else None,
+        w.dtype if exact else F32,
     )
     spatial = [
         t.index(p.lower(), r.lower()) for t, p, r in zip(taps, out_ranks, kernel_ranks, strict=True)

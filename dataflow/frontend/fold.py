@@ -10,15 +10,15 @@ from dataflow.frontend.finish import finish
 from dataflow.frontend.graph import Graph, Node
 from dataflow.frontend.value import constant_value
 
-KEPT = {"QuantizeLinear", "DequantizeLinear"}
+KEPT = {"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant"}
 """Quantised constants keep their codes."""
 
 
 def foldable(ctx: Context, node: Node) -> bool:
-    """Whether all inputs are constants, none of them quantised, and no subgraph is involved."""
+    """Whether all that the node reads is constant, and none of it quantised."""
     if node.op in KEPT or not any(node.inputs):
         return False
-    for name in filter(None, node.inputs):
+    for name in node.reads:
         known = ctx.values.get(name)
         if known is None and name not in ctx.graph.constants:
             return False
@@ -30,8 +30,8 @@ def foldable(ctx: Context, node: Node) -> bool:
 def fold(ctx: Context, node: Node, lower: Callable[[Context, Node], None]) -> None:
     """Lowers the node on its own, evaluates it and defines its outputs as constants."""
     outputs = tuple(name for name in node.outputs if name)
-    constants = {n: ctx.graph.constants[n] for n in node.inputs if n in ctx.graph.constants}
-    for name in filter(None, node.inputs):
+    constants = {n: ctx.graph.constants[n] for n in node.reads if n in ctx.graph.constants}
+    for name in node.reads:
         data = ctx.values[name].constant if name in ctx.values else None
         constants = constants if data is None else {**constants, name: data}
     graph = Graph(
@@ -43,8 +43,10 @@ def fold(ctx: Context, node: Node, lower: Callable[[Context, Node], None]) -> No
         inputs=(),
         outputs=outputs,
         consumers=dict.fromkeys(node.inputs, (node,)),
+        functions=ctx.graph.functions,
+        opsets=ctx.graph.opsets,
     )
-    single = Context(graph)
+    single = Context(graph, ctx.lower)
     lower(single, node)
     for name in outputs:
         value = single.values.get(name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from onnx import helper, numpy_helper
 from dataflow.errors import DataflowError
 
 Array = np.ndarray
+
+MAX_DEPTH = 16
+"""Deepest nesting of bodies and functions."""
 
 MAX_ELEMENTS = 1 << 32
 """Largest tensor that is considered at all, in elements."""
@@ -29,6 +32,18 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any] = field(hash=False, compare=False)
+    proto: onnx.NodeProto | None = field(default=None, hash=False, compare=False, repr=False)
+
+    @property
+    def bodies(self) -> tuple[Graph, ...]:
+        """The graphs among its attributes (branches of If, bodies of Loop and Scan)."""
+        return tuple(v for v in self.attributes.values() if isinstance(v, Graph))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Its inputs, then the outer values that its bodies read; no empty names."""
+        inner = [n for body in self.bodies for n in body.captured]
+        return tuple(dict.fromkeys([*filter(None, self.inputs), *inner]))
 
     def get(self, name: str, default: Any) -> Any:
         """An attribute, or the default when it is absent."""
@@ -54,7 +69,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Graph:
-    """The nodes that the outputs depend on, in topological order, and what surrounds them."""
+    """The nodes that the outputs depend on, in topological order, and what surrounds them.
+
+    Attributes:
+        formals: names of the inputs of a body, whose values are given where it is used.
+        captured: outer values that a body reads.
+        functions: functions of the model, by (domain, name).
+        opsets: versions of the operator sets, by domain.
+    """
 
     name: str
     opset: int
@@ -64,6 +86,10 @@ class Graph:
     inputs: tuple[Port, ...]
     outputs: tuple[str, ...]
     consumers: Mapping[str, tuple[Node, ...]]
+    formals: tuple[str, ...] = ()
+    captured: tuple[str, ...] = ()
+    functions: Mapping[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
+    opsets: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_graph(model: onnx.ModelProto, dims: Mapping[str, int]) -> Graph:
@@ -76,31 +102,95 @@ def read_graph(model: onnx.ModelProto, dims: Mapping[str, int]) -> Graph:
     graph = model.graph
     constants = {t.name: to_array(t) for t in graph.initializer}
     inputs = _inputs(graph, constants, dims)
-    nodes = tuple(_node(k, n) for k, n in enumerate(graph.node))
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    nodes = read_nodes(graph.node, opset, 0)
     _check_names(nodes, constants, inputs, graph)
-    live = _live(nodes, [o.name for o in graph.output])
+    functions = {(f.domain, f.name): f for f in model.functions}
+    outputs = tuple(o.name for o in graph.output)
+    found = assembled(graph.name, opset, nodes, constants, outputs)
+    opsets = {o.domain: o.version for o in model.opset_import}
+    return replace(found, inputs=inputs, functions=functions, opsets=opsets)
+
+
+def read_body(proto: onnx.GraphProto, opset: int, depth: int) -> Graph:
+    """The body of a control-flow operator; the shapes of its inputs are not needed.
+
+    Raises:
+        DataflowError: when it is nested too deep, defines a value twice or has no outputs.
+    """
+    where = f"body {proto.name!r}"
+    if depth > MAX_DEPTH:
+        raise DataflowError(where, f"is nested {depth} deep", "flatten its control flow")
+    constants = {t.name: to_array(t) for t in proto.initializer}
+    formals = tuple(i.name for i in proto.input if i.name not in constants)
+    if proto.sparse_initializer:
+        raise DataflowError(where, "has sparse initialisers", "export dense weights")
+    if not proto.output:
+        raise DataflowError(where, "has no outputs", "repair the model")
+    nodes = read_nodes(proto.node, opset, depth)
+    outputs = tuple(o.name for o in proto.output)
+    known = set(formals) | set(constants)
+    outer: dict[str, None] = {}
+    for node in nodes:
+        outer.update(dict.fromkeys(name for name in node.reads if name not in known))
+        for name in filter(None, node.outputs):
+            if name in known or name in outer:
+                raise DataflowError(node.where, f"defines {name!r} again", "rename the value")
+            known.add(name)
+    outer.update(dict.fromkeys(name for name in outputs if name not in known))
+    found = assembled(proto.name, opset, nodes, constants, outputs)
+    return replace(found, formals=formals, captured=tuple(outer))
+
+
+def assembled(
+    name: str,
+    opset: int,
+    nodes: tuple[Node, ...],
+    constants: dict[str, Array],
+    outputs: tuple[str, ...],
+) -> Graph:
+    """A graph of the nodes that the outputs depend on; Constant nodes become constants."""
+    live = _live(nodes, outputs)
     kept = []
     for node in live:
         if node.op == "Constant" and node.domain in ("", "ai.onnx"):
             constants[node.outputs[0]] = _constant(node)
         else:
             kept.append(node)
-    consumers: dict[str, list[Node]] = {}
-    for node in kept:
-        for name in node.inputs:
-            if name:
-                consumers.setdefault(name, []).append(node)
-    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    alive = {n.index for n in live}
     return Graph(
-        name=graph.name,
+        name=name,
         opset=opset,
         nodes=tuple(kept),
-        dead=tuple(n for n in nodes if n not in set(live)),
+        dead=tuple(n for n in nodes if n.index not in alive),
         constants=constants,
-        inputs=inputs,
-        outputs=tuple(o.name for o in graph.output),
-        consumers={k: tuple(v) for k, v in consumers.items()},
+        inputs=(),
+        outputs=outputs,
+        consumers=_consumers(kept),
     )
+
+
+def renumbered(graph: Graph, first: int) -> Graph:
+    """The graph with its nodes numbered from ``first`` on."""
+    nodes = tuple(replace(n, index=first + k) for k, n in enumerate(graph.nodes))
+    return replace(graph, nodes=nodes, consumers=_consumers(nodes))
+
+
+def _consumers(nodes: Iterable[Node]) -> dict[str, tuple[Node, ...]]:
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            if name:
+                found.setdefault(name, []).append(node)
+        for name in node.reads:
+            if name not in node.inputs:
+                found.setdefault(name, []).append(node)
+    return {k: tuple(v) for k, v in found.items()}
+
+
+def read_nodes(protos: Iterable[onnx.NodeProto], opset: int, depth: int) -> tuple[Node, ...]:
+    """The nodes with their attributes read, bodies included."""
+    return tuple(_node(k, n, opset, depth) for k, n in enumerate(protos))
 
 
 def to_array(tensor: onnx.TensorProto) -> Array:
@@ -124,9 +214,12 @@ def to_array(tensor: onnx.TensorProto) -> Array:
     return np.asarray(array)
 
 
-def _node(index: int, proto: onnx.NodeProto) -> Node:
+def _node(index: int, proto: onnx.NodeProto, opset: int, depth: int) -> Node:
     attributes: dict[str, Any] = {}
     for attribute in proto.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            attributes[attribute.name] = read_body(attribute.g, opset, depth + 1)
+            continue
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = (
             value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -139,6 +232,7 @@ def _node(index: int, proto: onnx.NodeProto) -> Node:
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),
         attributes=attributes,
+        proto=proto,
     )
 
 
@@ -175,7 +269,7 @@ def _inputs(
             else:
                 open_dims.append(symbol)
                 shape.append(1)
-        bad = [d for d in shape if d < 1]
+        bad = [d for d in shape if d < 0] or [d for d in dims.values() if d < 1]
         if bad:
             raise DataflowError(where, f"has the dimension {bad[0]}", "sizes are at least 1")
         if int(np.prod(shape, dtype=object)) > MAX_ELEMENTS:
@@ -211,8 +305,8 @@ def _check_names(
 ) -> None:
     known = set(constants) | {p.name for p in inputs}
     for node in nodes:
-        for name in node.inputs:
-            if name and name not in known:
+        for name in node.reads:
+            if name not in known:
                 raise DataflowError(
                     node.where, f"reads {name!r}, which nothing defines before it", "repair it"
                 )
@@ -227,11 +321,11 @@ def _check_names(
         raise DataflowError("model", "has no outputs", "export it with outputs")
 
 
-def _live(nodes: tuple[Node, ...], outputs: list[str]) -> list[Node]:
+def _live(nodes: tuple[Node, ...], outputs: Iterable[str]) -> list[Node]:
     needed = set(outputs)
     live = []
     for node in reversed(nodes):
         if needed.intersection(node.outputs):
             live.append(node)
-            needed.update(node.inputs)
+            needed.update(node.reads)
     return live[::-1]

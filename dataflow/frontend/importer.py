@@ -13,10 +13,11 @@ from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, vi
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
 from dataflow.frontend.fold import fold, foldable
+from dataflow.frontend.functions import expand, has_body
 from dataflow.frontend.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.load import load_proto
 from dataflow.frontend.operators import GENERAL, Lower
-from dataflow.frontend.value import stored_value
+from dataflow.frontend.value import stored_value, without_elements
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import DType
 
@@ -140,7 +141,7 @@ def import_model(
     where = "model" if isinstance(source, onnx.ModelProto) else str(source)
     proto = load_proto(source)
     graph = read_graph(proto, dims or {})
-    ctx = Context(graph)
+    ctx = Context(graph, lower_node)
     for port in graph.inputs:
         letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))
         ranks = [
@@ -148,7 +149,8 @@ def import_model(
         ]
         dtype = _port_type(port)
         name = ctx.builder.tensor(port.name, ranks, dtype, "input")
-        ctx.values[port.name] = stored_value(name, tuple((s,) for s in port.shape), dtype)
+        whole = stored_value(name, tuple((s,) for s in port.shape), dtype)
+        ctx.values[port.name] = without_elements(whole) or whole
     refusals: list[Refusal] = []
     for node in graph.nodes:
         if node.index not in ctx.absorbed:
@@ -166,45 +168,72 @@ def import_model(
 
 
 def _port_type(port: Port) -> DType:
-    if port.dtype.name not in ("float32", "int8", "uint8", "int32", "int64", "bool"):
+    try:
+        return DType.of_numpy(port.dtype)
+    except DataflowError as error:
         raise DataflowError(
             f"input {port.name!r}", f"has type {port.dtype.name}", "export the model in float32"
-        )
-    return DType.of_numpy(port.dtype)
+        ) from error
 
 
 def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:
-    key = ("" if node.domain == "ai.onnx" else node.domain, node.op)
-    lowerings = [table[key] for table in (LOWERINGS, GENERAL) if key in table]
-
-    def lower(ctx: Context, node: Node) -> None:
-        if not lowerings:
-            fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
-            raise UnsupportedError("no lowering for this operator", fix)
-        for lowering in lowerings[:-1]:
-            mark = ctx.builder.mark()
-            try:
-                lowering(ctx, node)
-            except UnsupportedError:
-                ctx.builder.rollback(mark)
-            else:
-                return
-        lowerings[-1](ctx, node)
-
     try:
-        if foldable(ctx, node):
-            fold(ctx, node, lower)
-        else:
-            lower(ctx, node)
+        lower_node(ctx, node)
     except PoisonedError:
-        ctx.poisoned.update(node.outputs)
-    except MALFORMED as error:
-        reason = f"its attributes or shapes are malformed ({type(error).__name__}: {error})"
-        refusals.append(Refusal(node, _shapes(ctx, node), reason, "repair the model"))
         ctx.poisoned.update(node.outputs)
     except UnsupportedError as refusal:
         refusals.append(Refusal(node, _shapes(ctx, node), refusal.reason, refusal.fix))
         ctx.poisoned.update(node.outputs)
+
+
+def lower_node(ctx: Context, node: Node) -> None:
+    """Lowers one node of a graph or body.
+
+    A node of constants is folded. Else the integer forms are tried first, then the general one,
+    then the function body; what a lowering that gives up has built is taken back.
+
+    Raises:
+        UnsupportedError: no lowering takes it; the reason is that of the most general one.
+        PoisonedError: an input comes from an unsupported node.
+    """
+    if foldable(ctx, node):
+        fold(ctx, node, _lower_by_any)
+    else:
+        _lower_by_any(ctx, node)
+
+
+def _lower_by_any(ctx: Context, node: Node) -> None:
+    key = ("" if node.domain == "ai.onnx" else node.domain, node.op)
+    lowerings = [table[key] for table in (LOWERINGS, GENERAL) if key in table]
+    if key in ctx.graph.functions:
+        lowerings = []
+    refusal = None
+    for lowering in lowerings:
+        refusal = _attempt(ctx, node, lowering)
+        if refusal is None:
+            return
+    if has_body(ctx, node):
+        inside = _attempt(ctx, node, expand)
+        if inside is None:
+            return
+        refusal = refusal or inside
+    fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
+    raise refusal or UnsupportedError("no lowering for this operator", fix)
+
+
+def _attempt(ctx: Context, node: Node, lowering: Lower) -> UnsupportedError | None:
+    """Lowers a node, or takes back what was built and returns why not."""
+    mark = ctx.builder.mark()
+    try:
+        lowering(ctx, node)
+    except UnsupportedError as refusal:
+        ctx.builder.rollback(mark)
+        return refusal
+    except MALFORMED as error:
+        ctx.builder.rollback(mark)
+        reason = f"its attributes or shapes are malformed ({type(error).__name__}: {error})"
+        return UnsupportedError(reason, "repair the model")
+    return None
 
 
 def _supported() -> str:

@@ -20,7 +20,7 @@ from dataflow.frontend.quant import (
 )
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.cascade import HostOp
-from dataflow.ir.dtype import F32, S32, U8, DType
+from dataflow.ir.dtype import F32, U8, DType
 from dataflow.ir.expr import Access
 
 
@@ -29,14 +29,12 @@ def dequantize(ctx: Context, node: Node) -> None:
     x = ctx.value(node, 0)
     if node.get("block_size", 0):
         raise UnsupportedError("its scales are blocked", "quantise per tensor or per channel")
-    if x.quant is not None or (x.dtype not in BYTES and x.dtype != S32):
-        raise UnsupportedError(f"its operand is {x.dtype}", "use int8, uint8 or an int32 bias")
+    if x.quant is not None or not x.dtype.is_int or x.dtype.bits > 32:
+        raise UnsupportedError(f"its operand is {x.dtype}", "use int8 or uint8")
     axis = _axis(node, x)
     quant = params_of(ctx, node, x, 1, 2, axis)
     if x.constant is None and quant.axis is not None:
         raise UnsupportedError("an activation has per-channel scales", "quantise it per tensor")
-    if x.constant is None and x.dtype == S32:
-        raise UnsupportedError("it dequantises an int32 activation", "requantise to 8 bit")
     if x.constant is not None:
         ctx.origins[node.outputs[0]] = ctx.origin(node.input(0))
     ctx.define(node, replace(x, quant=quant).with_source(node.index))
@@ -53,9 +51,9 @@ def quantize(ctx: Context, node: Node) -> None:
     quant = activation_params(ctx, node, 1, 2)
     if quant.dtype not in BYTES:
         raise UnsupportedError(f"it quantises to {quant.dtype}", "use int8 or uint8")
-    name = _host_input(ctx, x)
+    name = host_input(ctx, x)
     if name is not None:
-        ctx.define(node, _on_host(ctx, node, x, name, quant))
+        ctx.define(node, on_host(ctx, node, x, name, quant))
     elif x.quant is not None and x.quant.dtype in BYTES:
         ctx.define(node, raw(tabulated(ctx, node, node.outputs[0], x, x.chain, quant)))
     elif x.dtype != F32:
@@ -87,7 +85,7 @@ def _constant(ctx: Context, node: Node, x: Value) -> None:
     zero = ctx.constant(node, 2, "the zero point")
     scale = ctx.constant(node, 1, "the scale")
     dtype = U8 if zero is None else DType.of(zero)
-    if dtype not in BYTES and dtype != S32:
+    if not dtype.is_int or dtype.bits > 32:
         raise UnsupportedError(f"it quantises to {dtype}", "use int8 or uint8")
     data = x.real_constant()
     quant = read_params(node.where, scale, zero, dtype, _axis(node, x))
@@ -96,10 +94,10 @@ def _constant(ctx: Context, node: Node, x: Value) -> None:
     if data.dtype != np.float32:
         raise UnsupportedError(f"its operand is {data.dtype.name}", "use float32")
     ctx.origins[node.outputs[0]] = ctx.origin(node.input(0))
-    ctx.define(node, constant_value(quantize_array(data, quant)))
+    ctx.define(node, replace(constant_value(quantize_array(data, quant)), dtype=dtype))
 
 
-def _host_input(ctx: Context, x: Value) -> str | None:
+def host_input(ctx: Context, x: Value) -> str | None:
     """Name of the float network input that a value is a view of, or None."""
     if not isinstance(x.expr, Access) or x.quant is not None:
         return None
@@ -107,7 +105,7 @@ def _host_input(ctx: Context, x: Value) -> str | None:
     return tensor.name if tensor.role == "input" and tensor.dtype == F32 else None
 
 
-def _on_host(ctx: Context, node: Node, x: Value, name: str, quant: QParams) -> Value:
+def on_host(ctx: Context, node: Node, x: Value, name: str, quant: QParams) -> Value:
     """The host quantises the whole input; the view stays a view of the codes."""
     assert isinstance(x.expr, Access)
     key = (name, quant.s, quant.z, quant.dtype)

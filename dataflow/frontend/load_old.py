@@ -220,11 +220,6 @@ def _prelu(edit: _Edit, node: NodeProto) -> None:
         node.input[1] = edit.unsqueezed(node.input[1], 1, full - 2)
 
 
-def _scan(edit: _Edit, node: NodeProto) -> None:
-    if edit.opset < 9:
-        raise edit.refusal(node, "has its form of opset 8, with a batch and sequence lengths")
-
-
 REWRITES: dict[str, Callable[[_Edit, NodeProto], None]] = {
     "Pad": _pad,
     "Slice": _slice,
@@ -233,5 +228,4 @@ REWRITES: dict[str, Callable[[_Edit, NodeProto], None]] = {
     "Upsample": _resize,
     "Resize": _resize,
     "PRelu": _prelu,
-    "Scan": _scan,
 }

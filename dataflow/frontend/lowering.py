@@ -14,13 +14,14 @@ is an access of a stored tensor is read in place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.dequantise import dequantised
 from dataflow.frontend.graph import Node
 from dataflow.frontend.value import Dims, Value, constant_value, stored_value
 from dataflow.ir.affine import Affine
@@ -41,9 +42,12 @@ class Operand:
 
     Attributes:
         value: with at most one placeholder for each logical dimension.
+        low: makes the copy that is read where an affine index leaves a view (its tensor would go
+            on there); None for what is a whole tensor.
     """
 
     value: Value
+    low: Lowering | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,6 +62,10 @@ class Operand:
         assert len(places) == len(self.shape), (places, self.shape)
         expr = self.value.expr
         assert expr is not None
+        if self.low is not None:
+            leaving = [d for d, place in enumerate(places) if self.low.leaves(self, d, place)]
+            if leaving:
+                return self.low.whole(self, leaving).at(*places)
         indices: dict[str, Affine | Expr] = {}
         for dim, item in enumerate(places):
             for name in self.value.placeholders(dim):
@@ -111,8 +119,8 @@ class Lowering:
         self.ctx = ctx
         self.node = node
         self.builder = ctx.builder
-        self.iterates: tuple[str, ...] = ctx.iterates
         self.sources: frozenset[int] = frozenset({node.index})
+        self._copies: dict[object, Operand] = {}
 
     # Inputs
 
@@ -129,12 +137,18 @@ class Lowering:
     def of(self, value: Value, label: str) -> Operand:
         """A value as an operand: read in place where it is a view, else stored first."""
         if value.constant is not None:
-            return Operand(self.builder.constant(_real(value), label))
+            if value.quant is not None and value.constant.size > 1:
+                origin = (self.node.name, self.node.op)
+                name = self.ctx.origin(label)
+                real = dequantised(self.builder, value, name, origin, self.sources)
+                if real is not None:
+                    return Operand(real)
+            return Operand(self.builder.constant(_real(value), label), self)
         self.sources |= value.sources
         plain = value.quant is None and not value.chain
         if not (plain and value.simple and isinstance(value.expr, Access)):
             value = self.ctx.stored(value, f"{label}_real", self.node, real=True)
-        return Operand(value)
+        return Operand(value, self)
 
     def constant(self, position: int, what: str) -> Array | None:
         """Data of a constant input, or None when it is absent; UnsupportedError when computed."""
@@ -149,7 +163,26 @@ class Lowering:
 
     def table(self, label: str, data: Array) -> Operand:
         """A constant array as an operand."""
-        return Operand(self.builder.constant(constant_value(np.asarray(data)), label))
+        return Operand(self.builder.constant(constant_value(np.asarray(data)), label), self)
+
+    def leaves(self, operand: Operand, dim: int, place: Place) -> bool:
+        """Whether an affine index goes beyond a dimension that is not a whole rank of a tensor."""
+        if isinstance(place, Expr) or self.builder.whole(operand.value, dim):
+            return False
+        index = Affine.of(place)
+        sizes = {v: self.builder.rank_sizes[v.upper()] for v in index.variables}
+        low, high = index.bounds(sizes)
+        return low < 0 or high >= operand.shape[dim]
+
+    def whole(self, operand: Operand, dims: Iterable[int]) -> Operand:
+        """The operand with ``dims`` as whole ranks of a tensor: a copy, made once, where needed."""
+        if all(self.builder.whole(operand.value, d) for d in dims):
+            return operand
+        key = (operand.value.expr, operand.value.dims)
+        if key not in self._copies:
+            names = self.variables(operand)
+            self._copies[key] = self.let("whole", names, operand.at(*names), dtype=operand.dtype)
+        return self._copies[key]
 
     # Ranks
 
@@ -197,7 +230,7 @@ class Lowering:
         indirect = tuple((k, p) for k, p in enumerate(places) if isinstance(p, Expr))
         output = Access(tensor, affine, indirect)
         origin = (self.node.name, self.node.op)
-        self.builder.einsum(output, expr, reduction, origin, self.sources, self.iterates)
+        self.builder.einsum(output, expr, reduction, origin, self.sources)
 
     def read(self, tensor: str) -> Operand:
         """A written tensor as an operand."""
@@ -230,7 +263,7 @@ class Lowering:
         if reduce is not None and reduce.op.startswith("arg_"):
             output = Access(tensor, tuple(Affine.of(v) for v in variables))
             origin = (self.node.name, self.node.op)
-            self.builder.einsum(output, expr, reduce, origin, self.sources, self.iterates)
+            self.builder.einsum(output, expr, reduce, origin, self.sources)
         else:
             self.write(tensor, list(variables), expr, reduce)
         return self.read(tensor)
@@ -240,14 +273,12 @@ class Lowering:
         """A loop around the Einsums written inside; yields its variable."""
         variable = self.rank(letter, steps)
         self.builder.iterations[variable] = Iteration(variable, 0, steps)
-        outer = self.iterates
-        self.iterates = (*outer, variable)
-        self.ctx.iterates = self.iterates
+        outer = self.builder.iterates
+        self.builder.iterates = (*outer, variable)
         try:
             yield variable
         finally:
-            self.iterates = outer
-            self.ctx.iterates = outer
+            self.builder.iterates = outer
 
     # Outputs
 
@@ -270,7 +301,7 @@ def _real(value: Value) -> Value:
         return value
     data = value.real_constant()
     dims: Dims = tuple((n,) for n in data.shape)
-    return replace(value, dims=dims, dtype=F32, constant=data, quant=None)
+    return replace(value, dims=dims, dtype=DType.of(data), constant=data, quant=None)
 
 
 def axis_of(node: Node, rank: int, default: int = 0, name: str = "axis") -> int:

@@ -23,8 +23,10 @@ from dataflow.frontend.quant import activation_params
 from dataflow.frontend.value import Value, constant_value, reshape, stored_value, transpose
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Reduction
-from dataflow.ir.dtype import F32, S32
+from dataflow.ir.dtype import F32, S32, DType
 from dataflow.ir.expr import Expr, call, integer, single, substitute
+from dataflow.ir.ops import CAST_TO
+from dataflow.ir.verify import storable
 
 Array = np.ndarray
 
@@ -49,6 +51,8 @@ def gemm(ctx: Context, node: Node) -> None:
             c = constant_value(c.real_constant() * np.float32(beta))
         _dequantised(ctx, node, a, b, c, alpha)
         return
+    if {real_dtype(v) for v in (a, b)} != {F32}:
+        raise UnsupportedError(f"its operands are {a.dtype} and {b.dtype}", "use float32")
     y = product(ctx, node, a, b, exact=False)
     assert y.expr is not None
     if alpha != 1.0:
@@ -135,7 +139,7 @@ def _dequantised(
 
 
 def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Value:
-    """The accumulator of a matrix product: int32 of code differences, or float32.
+    """The accumulator of a matrix product: int32 of code differences, or of the operands' type.
 
     A[b,..,n] = (X[b,..,k] - zx) * (W[..,k,n] - zw) :: add(k). A flattened operand keeps its
     sub-dimensions as ranks; a constant one is reshaped to them.
@@ -150,8 +154,9 @@ def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Val
             f"inner dimensions {a.shape[-1]} and {b.shape[-2]} differ", "repair the model"
         )
     if not exact:
-        a = a if a.constant is not None else ctx.stored(a, f"{node.input(0)}_f", node, real=True)
-        b = b if b.constant is not None else ctx.stored(b, f"{node.input(1)}_f", node, real=True)
+        if real_dtype(a) != real_dtype(b):
+            raise UnsupportedError(f"its operands are {a.dtype} and {b.dtype}", "make them agree")
+        a, b = (_readable(ctx, node, v, k) for k, v in enumerate((a, b)))
     acc = _emit(ctx, node, a, b, exact)
     shape = acc.shape
     if vector_b:
@@ -159,6 +164,19 @@ def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Val
     if vector_a:
         shape = (*shape[: len(shape) - (1 if vector_b else 2)], *(() if vector_b else shape[-1:]))
     return acc if shape == acc.shape else _viewed(acc, shape)
+
+
+def real_dtype(value: Value) -> DType:
+    """Type of the numbers that a value stands for."""
+    return value.quant.real if value.quant is not None else value.dtype
+
+
+def _readable(ctx: Context, node: Node, value: Value, position: int) -> Value:
+    """A float operand that is a constant or read in place; views need no copy."""
+    plain = value.stored and value.quant is None and not value.chain
+    if plain or value.constant is not None:
+        return value
+    return ctx.stored(value, f"{node.input(position)}_f", node, real=True)
 
 
 def _viewed(value: Value, shape: tuple[int, ...]) -> Value:
@@ -192,7 +210,10 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     parts = common_parts(active, shape)
     if parts is None:
         origin = (node.name, node.op)
-        flat = [builder.plain(v, f"{n}_flat", origin) for v, n in zip((a, b), "ab", strict=True)]
+        flat = [
+            v if v.constant is not None else builder.plain(v, f"{n}_flat", origin)
+            for v, n in zip((a, b), "ab", strict=True)
+        ]
         return _emit(ctx, node, flat[0], flat[1], exact)
     parts = [p or [1] for p in parts]
     operands = [aligned(v, shape, parts) if v.constant is None else v for v in operands]
@@ -205,7 +226,9 @@ def _emit(ctx: Context, node: Node, a: Value, b: Value, exact: bool) -> Value:
     names = {f"${k}": Affine.of(r.lower()) for k, r in enumerate(r for g in ranks for r in g)}
     expr = substitute(call("mul", *factors), names)
     out_ranks = [r for group in ranks[:-1] for r in group]
-    dtype = S32 if exact else F32
+    dtype = S32 if exact else real_dtype(a)
+    if not storable(builder.tensors, expr, dtype):
+        expr = call(CAST_TO[dtype], expr)
     acc = builder.tensor(f"{node.outputs[0]}_acc", out_ranks, dtype)
     output = Access(acc, tuple(Affine.of(r.lower()) for r in out_ranks))
     reduction = Reduction("add", tuple(r.lower() for r in ranks[-1]))
@@ -253,7 +276,7 @@ def _factor(
     code = value.expr
     if value.constant is not None:
         # Weights are laid out [batch.., k.., n], or [batch.., m, k..] on the left.
-        data = value.constant if exact else value.real_constant().astype(np.float32)
+        data = value.constant if exact else value.real_constant()
         data = np.expand_dims(data, -3 if side == 1 else -2)
         lead = len(shape) - data.ndim
         batch = [k for k in range(lead, len(shape) - 3) if data.shape[k - lead] > 1]
@@ -264,7 +287,8 @@ def _factor(
         sizes = [s for k in kept for s in parts[k]]
         names = [r for k in kept for r in ranks[k]]
         quant = value.quant if exact and value.quant and value.quant.axis is None else None
-        weight = ctx.builder.weight(label, data.reshape(sizes), names, quant)
+        dtype = value.dtype if exact else F32
+        weight = ctx.builder.weight(label, data.reshape(sizes), names, quant, dtype)
         indices = tuple(Affine.of(p) for k in kept for p in place[k])
         code = Access(weight, indices)
     assert code is not None

@@ -76,6 +76,8 @@ def averaged(
 
     ``whole``: with ``count_include_pad`` divide by the kernel's size everywhere.
     """
+    if x.quant is None and x.dtype != F32:
+        raise UnsupportedError(f"its operand is {x.dtype}", "use float32")
     if x.chain or x.quant is None:
         x = ctx.stored(x, f"{node.input(0)}_f", node, real=True)
     else:
@@ -201,6 +203,8 @@ def _windowed(
     order: str,
 ) -> Value:
     """``Y[b,c,p,q] = change(X[b,c,p*sy+r*dy-pt,..]) :: op(r,s)`` in a new tensor."""
+    leaving = [2 + k for k, t in enumerate(taps) if not t.inside]
+    x = ctx.bounded(x, leaving, node.input(0), node)
     assert isinstance(x.expr, Access)
     b = ctx.builder
     ranks = b.ranks_like(x.expr, x.sub, "BC" + "DHW"[-len(taps) :])

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.refusal import UnsupportedError
 from dataflow.frontend.unary import Unary, apply
 from dataflow.frontend.value import QParams, Value
-from dataflow.ir.dtype import S8, U8, DType
+from dataflow.ir.dtype import S4, S8, S16, U4, U8, U16, DType
 from dataflow.ir.expr import Access, Expr, call, integer, single
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 TINY = float(np.finfo(np.float32).tiny)
-BYTES = (S8, U8)
+BYTES = (S4, U4, S8, U8)
+"""Codes that the integer array and tables take: each is held in a byte."""
+
+CODES = {2: U8, 3: S8, 4: U16, 5: S16, 21: U4, 22: S4}
+"""Types of codes by their ONNX number."""
 
 
 def read_params(
@@ -35,7 +40,7 @@ def read_params(
     if scale is None:
         raise DataflowError(where, "has no scale", "quantise the model again")
     if scale.dtype != np.float32:
-        raise DataflowError(where, f"has a {scale.dtype.name} scale", "use float32 scales")
+        raise UnsupportedError(f"it has a {scale.dtype.name} scale", "use float32 scales")
     flat = scale.reshape(-1)
     bad = flat[~(np.isfinite(flat) & (flat >= TINY))]
     if bad.size or not flat.size:
@@ -55,7 +60,7 @@ def read_params(
     if flat.size == 1:
         return QParams(flat, zeros, dtype, None)
     if axis is None:
-        raise DataflowError(where, f"has {flat.size} scales", "quantise activations per tensor")
+        raise UnsupportedError(f"it has {flat.size} scales", "quantise activations per tensor")
     return QParams(flat, zeros, dtype, axis)
 
 
@@ -63,21 +68,23 @@ def _constant(ctx: Context, node: Node, position: int, what: str) -> Array | Non
     name = node.input(position)
     if not name:
         return None
-    data = ctx.graph.constants.get(name)
-    if data is None:
-        raise DataflowError(
-            node.where, f"computes its {what} at run time", "quantise with static parameters"
+    if name in ctx.graph.constants:
+        return ctx.graph.constants[name]
+    value = ctx.value(node, position)
+    if value.constant is None or value.quant is not None:
+        raise UnsupportedError(
+            f"it computes its {what} at run time", "quantise with static parameters"
         )
-    return data
+    return value.constant.astype(value.dtype.interface, copy=False)
 
 
 def activation_params(ctx: Context, node: Node, scale: int, zero: int) -> QParams:
     """Per-tensor parameters from two constant inputs; uint8 when the zero point is absent."""
     zero_point = _constant(ctx, node, zero, "zero point")
     if zero_point is None:
-        dtype = {0: U8, 2: U8, 3: S8}.get(int(node.get("output_dtype", 0)))
+        dtype = CODES.get(int(node.get("output_dtype", 0)) or 2)
         if dtype is None:
-            raise DataflowError(node.where, "has no 8-bit output type", "quantise to int8")
+            raise UnsupportedError("it has no integer output type", "quantise to int8")
     else:
         dtype = DType.of(zero_point)
     data = _constant(ctx, node, scale, "scale")
@@ -109,8 +116,8 @@ def quantize_array(x: Array, quant: QParams) -> Array:
     with np.errstate(all="ignore"):
         codes = np.rint(x.astype(np.float32) / quant.scale.reshape(shape))
     codes = codes.astype(np.float64) + quant.zero_point.reshape(shape)
-    codes = np.nan_to_num(codes, nan=quant.dtype.lowest, posinf=np.inf, neginf=-np.inf)
-    bounded = np.clip(codes, quant.dtype.lowest, quant.dtype.highest)
+    codes = np.nan_to_num(codes, nan=quant.lowest, posinf=np.inf, neginf=-np.inf)
+    bounded = np.clip(codes, quant.lowest, quant.highest)
     return np.asarray(bounded.astype(quant.dtype.numpy))
 
 
@@ -141,7 +148,7 @@ def clamp_codes(chain: tuple[Unary, ...], quant: QParams) -> tuple[int, int]:
 
     Clamping commutes with rint(x / scale), which never decreases.
     """
-    low, high = quant.dtype.lowest, quant.dtype.highest
+    low, high = quant.lowest, quant.highest
     for f in chain:
         bounds = f.clamps
         assert bounds is not None
@@ -150,7 +157,7 @@ def clamp_codes(chain: tuple[Unary, ...], quant: QParams) -> tuple[int, int]:
             with np.errstate(all="ignore"):
                 ratio = np.rint(np.float32(bound) / np.float32(quant.s))
             code = float(ratio) + quant.z
-            codes.append(int(min(max(code, quant.dtype.lowest), quant.dtype.highest)))
+            codes.append(int(min(max(code, quant.lowest), quant.highest)))
         low, high = min(max(low, codes[0]), codes[1]), min(max(high, codes[0]), codes[1])
     return low, high
 
@@ -164,7 +171,7 @@ def to_codes(scaled: Expr, quant: QParams, low: int, high: int) -> Expr:
 def quantized(real: Expr, quant: QParams) -> Expr:
     """The literal QuantizeLinear of a float expression."""
     scaled = call("div", real, single(quant.s))
-    return to_codes(scaled, quant, quant.dtype.lowest, quant.dtype.highest)
+    return to_codes(scaled, quant, quant.lowest, quant.highest)
 
 
 def multiplier(where: str, product: Array, scale: float | None) -> Array:

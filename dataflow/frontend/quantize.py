@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-import tempfile
-import warnings
-from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from dataflow.errors import DataflowError
+from dataflow.frontend import quantize_rules as rules
 from dataflow.frontend.export import save
 from dataflow.frontend.load import load_proto
+from dataflow.frontend.quantize_search import Search, require_made
+from dataflow.frontend.quantize_tool import Format, Settings, first_line
+
+__all__ = ["Format", "Quantized", "quantize", "quantize_report"]
 
 Array = np.ndarray
-Format = Literal["qoperator", "qdq"]
 
-# Where one of these occurs, quantising everything costs most of the accuracy (measured on
-# BERT, GPT-2, LLaMA), so that only matrix products are quantised.
-FRAGILE = frozenset(
-    {
-        "LayerNormalization",
-        "RMSNormalization",
-        "GroupNormalization",
-        "InstanceNormalization",
-        "BatchNormalization",
-        "LpNormalization",
-        "Attention",
-        "Softmax",
-        "LogSoftmax",
-    }
-)
-PRODUCTS = ["Conv", "Gemm", "MatMul"]
-QUANTISED = [
-    *PRODUCTS,
-    "Add",
-    "Mul",
-    "Concat",
-    "Relu",
-    "Clip",
-    "LeakyRelu",
-    "Sigmoid",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-]
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantised model that was written.
+
+    Attributes:
+        path: the file.
+        format: ``qoperator`` or ``qdq``.
+        operators: ONNX operator types that were quantised.
+        left_float: nodes of these types that stayed float: routers, and products that cost most.
+        widened_for: number of samples whose extremes the ranges hold; None: just those seen.
+        snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
+        worst_sample_db: the same of the worst sample.
+    """
+
+    path: Path
+    format: Format
+    operators: tuple[str, ...]
+    left_float: tuple[str, ...]
+    widened_for: int | None
+    snr_db: float
+    worst_sample_db: float
 
 
 def quantize(
@@ -67,10 +51,14 @@ def quantize(
 ) -> Path:
     """Writes the int8 form of a float model; returns its path.
 
-    Activations are asymmetric int8 per tensor, weights int8 per output channel, ranges are the
-    extremes seen on the calibration data. Spatial ReduceMean becomes GlobalAveragePool first. A
-    Softmax at the end stays float; where normalisation, softmax or attention occurs inside, only
-    Conv, Gemm and MatMul are quantised.
+    Activations are asymmetric int8 per tensor, weights int8 per output channel. Spatial ReduceMean
+    becomes GlobalAveragePool first. A Softmax at the end stays float; where normalisation, softmax
+    or attention occurs inside, only Conv, Gemm and MatMul are quantised. Products that decide a
+    choice (a router of experts) stay float.
+
+    Activation ranges are the extremes seen on the calibration data, unless held-out samples of it
+    show less than 23 dB: then the ranges are widened, and after that products are left in float,
+    as :class:`quantize_search.Search` finds best.
 
     Args:
         model: float ONNX model.
@@ -78,6 +66,16 @@ def quantize(
         out: file to write.
         format: ``qoperator`` (QLinearConv, ...) or ``qdq``.
     """
+    return quantize_report(model, calibrate, out, format).path
+
+
+def quantize_report(
+    model: str | Path | onnx.ModelProto,
+    calibrate: str | Path | dict[str, Array],
+    out: str | Path,
+    format: Format = "qoperator",
+) -> Quantized:
+    """:func:`quantize`, and what it chose and measured."""
     proto = load_proto(model)
     where = "model" if isinstance(model, onnx.ModelProto) else str(model)
     if any("Linear" in n.op_type or n.op_type == "QGemm" for n in proto.graph.node):
@@ -85,9 +83,30 @@ def quantize(
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
     samples = _samples(proto, _arrays(calibrate))
-    _spatial_means(proto)
-    quantised = _run(proto, samples, _operators(proto), format, where)
-    return save(quantised, out, "dataflow")
+    rules.name_nodes(proto)
+    operators = rules.operators(proto)
+    # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
+    rules.spatial_means(proto, range(3, 6) if operators == rules.QUANTISED else range(4, 6))
+    proto.ir_version = min(proto.ir_version, 10)
+    search = Search(proto, samples, format)
+    plain = Settings(operators, left_float=rules.routers(proto))
+    trial = require_made(search.best(plain), where)
+    try:
+        quantised = search.quantised(trial.settings)
+    except Exception as error:  # onnxruntime's quantiser raises many types
+        raise DataflowError(
+            where, f"cannot be quantised: {first_line(error)}", "check the model"
+        ) from error
+    chosen = trial.settings
+    return Quantized(
+        save(quantised, out, "dataflow"),
+        format,
+        chosen.operators,
+        tuple(n.name for n in proto.graph.node if n.name in chosen.left_float),
+        chosen.population,
+        trial.snr_db,
+        trial.worst_db,
+    )
 
 
 def _arrays(calibrate: str | Path | dict[str, Array]) -> dict[str, Array]:
@@ -144,94 +163,3 @@ def _batches(name: str, data: Array, port: onnx.ValueInfoProto) -> list[Array]:
             f"use [samples * {batch}, ...] of the model's {shape}",
         )
     return [data[k : k + batch] for k in range(0, data.shape[0], batch)]
-
-
-def _operators(proto: onnx.ModelProto) -> list[str]:
-    outputs = {o.name for o in proto.graph.output}
-    inner = [n for n in proto.graph.node if n.op_type != "Softmax" or not outputs & set(n.output)]
-    return PRODUCTS if any(n.op_type in FRAGILE for n in inner) else QUANTISED
-
-
-def _spatial_means(proto: onnx.ModelProto) -> None:
-    """ReduceMean over the spatial axes of a 4-D tensor -> GlobalAveragePool (and Reshape)."""
-    constants = {t.name: t for t in proto.graph.initializer}
-    shapes = _shapes(proto)
-    for node in proto.graph.node:
-        if node.op_type != "ReduceMean":
-            continue
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        axes = attributes.get("axes")
-        if axes is None and len(node.input) > 1 and node.input[1] in constants:
-            axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
-        rank = len(shapes.get(node.input[0], ()))
-        if axes is None or not 3 <= rank <= 5:
-            continue
-        if sorted(a % rank for a in axes) == list(range(2, rank)) and attributes.get("keepdims", 1):
-            node.op_type = "GlobalAveragePool"
-            del node.attribute[:]
-            del node.input[1:]
-    _drop_unused(proto)
-
-
-def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
-    inferred = onnx.shape_inference.infer_shapes(proto)
-    values = [*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output]
-    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
-
-
-def _drop_unused(proto: onnx.ModelProto) -> None:
-    used = {i for n in proto.graph.node for i in n.input}
-    used |= {o.name for o in proto.graph.output}
-    kept = [t for t in proto.graph.initializer if t.name in used]
-    del proto.graph.initializer[:]
-    proto.graph.initializer.extend(kept)
-
-
-def _run(
-    proto: onnx.ModelProto,
-    samples: list[dict[str, Array]],
-    operators: list[str],
-    format: Format,
-    where: str,
-) -> onnx.ModelProto:
-    from onnxruntime import quantization as ort
-
-    class Reader(ort.CalibrationDataReader):  # type: ignore[misc, unused-ignore]
-        """Feeds the samples in order."""
-
-        def __init__(self) -> None:
-            self.left: Iterator[dict[str, Array]] = iter(samples)
-
-        def get_next(self) -> Any:
-            return next(self.left, None)
-
-    kinds = {"qoperator": ort.QuantFormat.QOperator, "qdq": ort.QuantFormat.QDQ}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        source = os.path.join(folder, "float.onnx")
-        target = os.path.join(folder, "int8.onnx")
-        proto.ir_version = min(proto.ir_version, 10)
-        onnx.save(proto, source)
-        level = logging.getLogger().level
-        logging.getLogger().setLevel(logging.ERROR)
-        try:
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                ort.quantize_static(
-                    source,
-                    target,
-                    Reader(),
-                    quant_format=kinds[format],
-                    op_types_to_quantize=operators,
-                    per_channel=True,
-                    activation_type=ort.QuantType.QInt8,
-                    weight_type=ort.QuantType.QInt8,
-                    calibrate_method=ort.CalibrationMethod.MinMax,
-                )
-            return onnx.load(target)
-        except Exception as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            raise DataflowError(
-                where, f"cannot be quantised: {type(error).__name__}: {first}", "check the model"
-            ) from error
-        finally:
-            logging.getLogger().setLevel(level)

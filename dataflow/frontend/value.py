@@ -26,16 +26,37 @@ class QParams:
     """Affine quantisation of codes of type ``dtype``: real = (code - zero_point) * scale.
 
     Attributes:
-        scale: float32, one number, or one per coordinate of ``axis``.
+        scale: float32 or float16, one number, or one per coordinate of ``axis``.
         zero_point: int64, as many.
         dtype: type of the codes.
         axis: logical dimension of a per-channel quantisation, or None.
+        block: along ``axis``, how many coordinates share a scale; 0 when each has its own. Blocked
+            scales (constants only) have as many dimensions as the codes.
+        low, high: the codes in use, where these are fewer than the type's.
     """
 
     scale: Array
     zero_point: Array
     dtype: DType
     axis: int | None = None
+    block: int = 0
+    low: int | None = None
+    high: int | None = None
+
+    @property
+    def real(self) -> DType:
+        """Type of the real numbers."""
+        return DType.of(self.scale)
+
+    @property
+    def lowest(self) -> int:
+        """Smallest code in use."""
+        return self.dtype.lowest if self.low is None else self.low
+
+    @property
+    def highest(self) -> int:
+        """Largest code in use."""
+        return self.dtype.highest if self.high is None else self.high
 
     @property
     def s(self) -> float:
@@ -54,6 +75,8 @@ class QParams:
         return (
             self.dtype == other.dtype
             and self.axis == other.axis
+            and self.block == other.block
+            and self.scale.dtype == other.scale.dtype
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
         )
@@ -119,26 +142,45 @@ class Value:
         return result
 
     def real_constant(self) -> Array:
-        """The data of a constant, dequantised to float32 where it is quantised."""
+        """The data of a constant, dequantised to its real type where it is quantised."""
         assert self.constant is not None
-        if self.quant is None:
+        quant = self.quant
+        if quant is None:
             return self.constant
-        shape = [1] * self.constant.ndim
-        if self.quant.axis is not None:
-            shape[self.quant.axis] = -1
-        scale = self.quant.scale.reshape(shape)
-        zero = self.quant.zero_point.reshape(shape)
-        real = (self.constant.astype(np.int64) - zero).astype(np.float32) * scale
-        return np.asarray(real)
+        scale, zero = (spread_params(quant, p, self.shape) for p in (quant.scale, quant.zero_point))
+        codes = (self.constant.astype(np.int64) - zero).astype(np.float32)
+        return np.asarray((codes * scale.astype(np.float32)).astype(quant.scale.dtype))
 
     def with_source(self, index: int) -> Value:
         """The same value, with a node added to its pending sources."""
         return replace(self, sources=self.sources | {index})
 
 
+def spread_params(quant: QParams, data: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points, broadcastable to codes of ``shape``."""
+    if quant.block:
+        assert quant.axis is not None
+        size = shape[quant.axis]
+        return np.repeat(data, quant.block, axis=quant.axis).take(range(size), axis=quant.axis)
+    places = [1] * len(shape)
+    if quant.axis is not None:
+        places[quant.axis] = -1
+    return data.reshape(places)
+
+
 def constant_value(data: Array) -> Value:
     """A constant."""
-    return Value(tuple((n,) for n in data.shape), DType.of(data), constant=data)
+    dtype = DType.of(data)
+    held = data.astype(dtype.numpy, copy=False)
+    return Value(tuple((n,) for n in data.shape), dtype, constant=held)
+
+
+def without_elements(value: Value) -> Value | None:
+    """A value with a dimension of size 0 as a constant, None for any other value."""
+    if value.constant is not None or 0 not in value.shape:
+        return None
+    dtype = value.dtype if value.quant is None else value.quant.real
+    return replace(constant_value(np.zeros(value.shape, dtype.numpy)), dtype=dtype)
 
 
 def stored_value(tensor: str, dims: Dims, dtype: DType, quant: QParams | None = None) -> Value:
@@ -159,6 +201,9 @@ def transpose(value: Value, order: tuple[int, ...]) -> Value:
     quant = value.quant
     if quant is not None and quant.axis is not None:
         quant = replace(quant, axis=order.index(quant.axis))
+        if quant.block:
+            scale, zero = quant.scale.transpose(order), quant.zero_point.transpose(order)
+            quant = replace(quant, scale=scale, zero_point=zero)
     if value.constant is not None:
         data = np.asarray(value.constant.transpose(order), order="C")
         dims: Dims = tuple((n,) for n in data.shape)

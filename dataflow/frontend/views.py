@@ -7,12 +7,13 @@ from math import prod
 
 import numpy as np
 
+from dataflow.frontend.builder import spread
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
 from dataflow.frontend.contract import raw, with_params
 from dataflow.frontend.graph import Node
 from dataflow.frontend.quant import activation_params, is_identity, lookup, quantize_array, table
 from dataflow.frontend.unary import Unary, apply
-from dataflow.frontend.value import QParams, Value, reshape, stored_value, transpose
+from dataflow.frontend.value import QParams, Value, constant_value, reshape, stored_value, transpose
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32, DType
 from dataflow.ir.expr import Access, Expr, substitute
@@ -22,6 +23,11 @@ LETTERS = {1: "N", 2: "BN", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 
 def view(ctx: Context, node: Node, value: Value, shape: tuple[int, ...]) -> None:
     """Defines a row-major reshape: a view, or a view of a flat copy."""
+    ctx.define(node, reshaped(ctx, node, value, shape).with_source(node.index))
+
+
+def reshaped(ctx: Context, node: Node, value: Value, shape: tuple[int, ...]) -> Value:
+    """A row-major reshape: a view, or a view of a flat copy."""
     result = reshape(value, shape)
     if result is None and value.constant is None:
         value = ctx.stored(value, f"{node.outputs[0]}_row", node)
@@ -31,7 +37,7 @@ def view(ctx: Context, node: Node, value: Value, shape: tuple[int, ...]) -> None
         result = reshape(line, shape)
     if result is None:
         raise UnsupportedError("it reshapes a per-channel quantised constant", "reshape before Q")
-    ctx.define(node, result.with_source(node.index))
+    return result
 
 
 def reshape_node(ctx: Context, node: Node) -> None:
@@ -46,7 +52,7 @@ def reshape_node(ctx: Context, node: Node) -> None:
     rest = prod(s for s in shape if s != -1)
     if shape.count(-1) == 1 and rest > 0 and prod(x.shape) % rest == 0:
         shape[shape.index(-1)] = prod(x.shape) // rest
-    if min(shape, default=1) < 1 or prod(shape) != prod(x.shape):
+    if min(shape, default=1) < 0 or prod(shape) != prod(x.shape):
         raise UnsupportedError(
             f"{list(x.shape)} cannot become {[int(s) for s in wanted.reshape(-1)]}",
             "export with the batch size you compile for, or give --dim",
@@ -162,10 +168,13 @@ def _joined(
     if quant is None and len(types) != 1:
         raise UnsupportedError("its operands have different types", "repair the model")
     dtype = quant.dtype if quant is not None else types.pop()
-    ready = [_piece(ctx, node, k, v, quant, chain) for k, v in enumerate(values)]
+    present = [k for k, v in enumerate(values) if 0 not in v.shape]
+    if quant is None and len(present) < 2:
+        only = values[present[0]] if present else _empty(dtype, values, axis)
+        return only.with_source(node.index)
+    ready = [_piece(ctx, node, k, values[k], quant, chain) for k in present]
     letters = LETTERS.get(rank, "D" * rank)
-    first = ready[0][0]
-    ranks = ctx.builder.ranks_like(ready[0][1], first.sub, letters)
+    ranks = _ranks_of(ctx, ready[0], letters)
     ranks[axis] = ctx.builder.rank(letters[axis], sum(v.shape[axis] for v in values))
     name = ctx.builder.tensor(label, ranks, dtype, quant=quant)
     offset = 0
@@ -175,13 +184,29 @@ def _joined(
         variables = [Affine.of(r.lower()) for r in own]
         output = list(variables)
         output[axis] = variables[axis] + offset
-        moved = substitute(expr, {f"${k}": v for k, v in enumerate(variables)})
+        places = {p: v for k, v in enumerate(variables) for p in value.placeholders(k)}
+        moved = substitute(expr, places)
         done = merged_sources(value) | sources | {node.index}
         access = Access(name, tuple(output))
         ctx.builder.einsum(access, moved, None, (node.name, node.op), done)
         offset += value.shape[axis]
     dims = tuple((s,) for s in ctx.builder.tensors[name].shape)
     return stored_value(name, dims, dtype, quant)
+
+
+def _empty(dtype: DType, values: list[Value], axis: int) -> Value:
+    """A concatenation of nothing."""
+    shape = list(values[0].shape)
+    shape[axis] = sum(v.shape[axis] for v in values)
+    return constant_value(np.zeros(shape, dtype.numpy))
+
+
+def _ranks_of(ctx: Context, piece: tuple[Value, Expr], letters: str) -> list[str]:
+    """A rank for each dimension of a piece: that which it reads, or a new one."""
+    value, expr = piece
+    known = iter(ctx.builder.ranks_like(expr, value.sub, spread(value.dims, letters)))
+    pairs = zip(value.dims, value.shape, letters, strict=True)
+    return [next(known) if d else ctx.builder.rank(k, s) for d, s, k in pairs]
 
 
 def _piece(
@@ -208,7 +233,9 @@ def _piece(
         return constant, constant.expr
     own = value.chain if quant is not None else ()
     value = replace(value, chain=()) if quant is not None else value
-    value = ctx.stored(value, label, node, real=quant is None)
+    ready = value.stored and value.simple and not value.chain
+    if not ready or (value.quant is not None and quant is None):
+        value = ctx.stored(value, label, node, real=quant is None)
     assert value.expr is not None
     if quant is None or value.quant is None:
         return value, value.expr

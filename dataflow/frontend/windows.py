@@ -47,6 +47,12 @@ class Window:
         return np.asarray(np.maximum(0, last - first + 1))
 
     @property
+    def inside(self) -> bool:
+        """Whether every tap lies inside the input."""
+        last = (self.out - 1) * self.stride + (self.kernel - 1) * self.dilation - self.before
+        return not self.before and last < self.size
+
+    @property
     def empty(self) -> bool:
         """Whether some output has no tap inside the input."""
         return bool((self.counts(padding=False) == 0).any())

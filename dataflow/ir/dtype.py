@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import ml_dtypes
 import numpy as np
 
 from dataflow.errors import DataflowError
@@ -54,8 +55,13 @@ class DType:
 
     @property
     def numpy(self) -> np.dtype:
-        """The NumPy type of the same layout."""
-        return np.dtype(str(self))
+        """The NumPy type that holds the elements; 4-bit integers are held in 8 bits."""
+        return _HELD.get(self) or np.dtype(str(self))
+
+    @property
+    def interface(self) -> np.dtype:
+        """The NumPy type of a network's inputs and outputs: 4-bit integers are ml_dtypes'."""
+        return _NARROW.get(self) or self.numpy
 
     @property
     def bytes(self) -> int:
@@ -83,6 +89,8 @@ class DType:
         return (1 << (self.bits - (1 if self.signed else 0))) - 1
 
 
+S4 = DType("int", True, 4)
+U4 = DType("int", False, 4)
 S8 = DType("int", True, 8)
 U8 = DType("int", False, 8)
 S16 = DType("int", True, 16)
@@ -96,4 +104,6 @@ F32 = DType("float", True, 32)
 F64 = DType("float", True, 64)
 BOOL = DType("bool", False, 1)
 
-_BY_NAME = {str(d): d for d in (S8, U8, S16, U16, S32, U32, S64, U64, F16, F32, F64, BOOL)}
+_HELD = {S4: np.dtype(np.int8), U4: np.dtype(np.uint8)}
+_NARROW = {S4: np.dtype(ml_dtypes.int4), U4: np.dtype(ml_dtypes.uint4)}
+_BY_NAME = {str(d): d for d in (S4, U4, S8, U8, S16, U16, S32, U32, S64, U64, F16, F32, F64, BOOL)}

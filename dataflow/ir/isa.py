@@ -52,9 +52,9 @@ class Counter(IntEnum):
 
     CYCLES = 0
     ARRAY_STEPS = 1  # cycles in which the array is fed
-    ARRAY_WAIT_TILE = 2  # idle cycles of the feed by cause
+    ARRAY_WAIT_TILE = 2  # cycles of the feed without a step, by cause
     ARRAY_WAIT_ACC = 3
-    ARRAY_WAIT_WEIGHTS = 4
+    ARRAY_WAIT_WEIGHTS = 4  # not there yet, or being loaded
     MACS_LOW = 5
     MACS_HIGH = 6
     LOAD_BYTES = 7

@@ -25,10 +25,12 @@ from dataflow.ir.dtype import (
     F16,
     F32,
     F64,
+    S4,
     S8,
     S16,
     S32,
     S64,
+    U4,
     U8,
     U16,
     U32,
@@ -66,6 +68,8 @@ CASTS = {
     "f16": F16,
     "f32": F32,
     "f64": F64,
+    "s4": S4,
+    "u4": U4,
     "s8": S8,
     "u8": U8,
     "s16": S16,
@@ -80,6 +84,11 @@ CASTS = {
 zero to integers (out of range is unspecified), integers wrap, ``bool`` is ``x != 0``."""
 
 CAST_TO = {dtype: name for name, dtype in CASTS.items()}
+
+BITS = {f"bits_{name}": dtype for name, dtype in CASTS.items() if dtype.bits != 4}
+"""The bits of the argument, which has the same width, read as another type."""
+
+BITS_TO = {dtype: name for name, dtype in BITS.items()}
 
 _INEXACT = (
     "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf gamma"
@@ -124,7 +133,7 @@ OPS: dict[str, Op] = {
         Op("shift_left", 2, "arith"),
         Op("shift_right", 2, "arith"),
         Op("where", 3, "select"),
-        *(Op(name, 1, "cast", result=dtype) for name, dtype in CASTS.items()),
+        *(Op(name, 1, "cast", result=dtype) for name, dtype in (CASTS | BITS).items()),
     )
 }
 
@@ -164,6 +173,8 @@ def result_type(name: str, args: tuple[DType, ...]) -> DType:
         return args[1]
     if op.rule == "cast":
         assert op.result is not None
+        if name in BITS and args[0].bytes != op.result.bytes:
+            raise _mismatch(name, args, "the argument must have the same width")
         return op.result
     if op.rule == "to_s32":
         if args[0] != F32:

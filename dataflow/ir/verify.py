@@ -30,9 +30,10 @@ def verify(cascade: Cascade) -> None:
         known = name in cascade.tensors and cascade.tensors[name].role == "weight"
         _require(known, f"constant {name!r}", "is no tensor of role weight")
     _interface(cascade)
-    names = [e.name for e in cascade.einsums]
-    for name in names:
-        _require(names.count(name) == 1, f"einsum {name!r}", "is defined twice", "rename one")
+    names: set[str] = set()
+    for einsum in cascade.einsums:
+        _require(einsum.name not in names, f"einsum {einsum.name!r}", "is defined twice", "rename")
+        names.add(einsum.name)
     for einsum in cascade.einsums:
         _einsum(cascade, einsum)
     _loops(cascade)

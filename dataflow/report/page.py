@@ -9,6 +9,7 @@ from dataflow.outdir import write_atomic
 from dataflow.report import rows as r
 from dataflow.report.figure import figure
 from dataflow.report.html import render_html
+from dataflow.report.picture import PICTURE_NAME, picture_text
 from dataflow.report.results import (
     Csim,
     Simulation,
@@ -126,6 +127,7 @@ def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None
         cards=_cards(summary, simulation, csim),
         comparisons=r.comparisons(summary, simulation),
         layers=[_layer_view(row) for row in rows],
+        causes=r.cause_rows(simulation),
         figure=figure(rows),
         simulated=simulation is not None,
         outputs=r.output_rows(simulation, csim),
@@ -137,8 +139,14 @@ def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None
 
 
 def write_report(out: Path) -> Report:
-    """Writes ``OUT/report/index.html`` from the result files. Raises DataflowError."""
+    """Writes ``OUT/report/index.html`` and ``layers.svg`` from the result files.
+
+    Raises:
+        DataflowError: a result file is missing, or a file cannot be written.
+    """
     summary, simulation, csim = load_summary(out), load_simulation(out), load_csim(out)
     page = report_dir(out) / PAGE_NAME
     write_atomic(page, page_text(summary, simulation, csim).encode())
+    picture = picture_text(summary, simulation)
+    write_atomic(report_dir(out) / PICTURE_NAME, picture.encode())
     return Report(page, summary, simulation, csim)

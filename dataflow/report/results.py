@@ -95,6 +95,7 @@ class Simulation(_Result):
     predicted_dram_read_bytes: int
     predicted_dram_write_bytes: int
     layers: tuple[SimulatedLayer, ...]
+    cycles_by_cause: dict[str, int] = {}
     program_bytes: int
     host: tuple[str | dict[str, object], ...]
     build_seconds: float

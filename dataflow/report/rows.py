@@ -95,6 +95,28 @@ def layer_rows(summary: Summary, simulation: Simulation | None) -> tuple[LayerRo
     return tuple(rows)
 
 
+CAUSES = {
+    "full": "multipliers busy",
+    "unfilled": "rows or columns without work",
+    "tile": "waiting for an input tile",
+    "accumulator": "waiting for an accumulator",
+    "weights": "waiting for weights, or loading them",
+    "idle": "no work for the array: start, drain, vector unit alone",
+}
+"""Texts of the causes in `simulation.json`; another cause is shown by its name."""
+
+
+def cause_rows(simulation: Simulation | None) -> tuple[tuple[str, str, str], ...]:
+    """(cause, cycles, share of all cycles) of the whole run, causes without a cycle left out."""
+    if simulation is None:
+        return ()
+    return tuple(
+        (CAUSES.get(name, name), count_text(count), percent_text(count / simulation.cycles))
+        for name, count in simulation.cycles_by_cause.items()
+        if count
+    )
+
+
 def _ratio(predicted: int | None, simulated: int | None) -> float | None:
     if predicted is None or not simulated:
         return None
@@ -164,8 +186,8 @@ def output_rows(simulation: Simulation | None, csim: Csim | None) -> tuple[Outpu
 
 
 def _snr(value: float | None, error: float | None) -> str:
-    """The ratio of equal outputs is infinite, which JSON cannot say: the error of 0 does."""
-    return snr_text(math.inf if value is None and error == 0 else value)
+    """The ratio of equal outputs is infinite, for which JSON has no number: the error says it."""
+    return snr_text(math.inf if error == 0 else value)
 
 
 def count_text(value: float | None) -> str:

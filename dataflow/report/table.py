@@ -72,6 +72,14 @@ def print_report(
     for item in r.comparisons(summary, simulation):
         totals.add_row(item.quantity, item.predicted, item.simulated, item.ratio)
     console.print(totals)
+    causes = r.cause_rows(simulation)
+    if causes:
+        table = _table(
+            "Cycles of the array by cause", ("", False), ("cycles", True), ("share", True)
+        )
+        for cause, cycles, share in causes:
+            table.add_row(_cell(cause), cycles, share)
+        console.print(table)
     outputs = r.output_rows(simulation, csim)
     if outputs:
         table = _table(

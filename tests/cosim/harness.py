@@ -96,7 +96,7 @@ def simulated_network(compiled: Compiled, seed: int, stall: float) -> Outcome:
     values = run_machine_part(cascade, {name: before[name] for name in cascade.inputs})
     with scratch("dataflow-job-") as folder, sources(compiled.machine) as files:
         work = Path(folder) / "job"
-        job = write_job(work, program, values, compiled.prediction.cycles)
+        job = write_job(work, program, compiled.machine, values, compiled.prediction.cycles)
         simulator = model_of(files, compiled.machine, job["mem_bytes_log2"], False)
         run = run_job(work, job, simulator, stall=stall, seed=seed + 1)
     counters = run.counters

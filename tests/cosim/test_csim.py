@@ -42,9 +42,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     before = before_machine(cascade, INPUTS)
     values = run_machine_part(cascade, {n: before[n] for n in cascade.inputs})
     emit_hls(graph, mapping, machine, tmp_path / "hls", "small", values)
-    known: dict[str, Any] = {"cascade": cascade, "model": proto, "stored": INPUTS}
     # csim needs nothing of the program.
-    made = Project(**{field.name: known.get(field.name) for field in fields(Project)})
+    known: dict[str, Any] = dict.fromkeys(field.name for field in fields(Project))
+    made = Project(**{**known, "cascade": cascade, "model": proto, "stored": INPUTS})
     monkeypatch.setattr(module, "load_project", lambda out: made)
     return made
 

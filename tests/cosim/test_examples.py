@@ -35,7 +35,11 @@ def judge(out: Path, seed: int, stall: float) -> None:
     assert result["dram_read_bytes"] == result["predicted_dram_read_bytes"]
     assert result["dram_write_bytes"] == result["predicted_dram_write_bytes"]
     assert sum(layer["cycles"] for layer in result["layers"]) == result["cycles"]
+    assert sum(result["cycles_by_cause"].values()) == result["cycles"]
+    assert min(result["cycles_by_cause"].values()) >= 0
     if stall == 0.0:
+        summary = json.loads((out / "report" / "summary.json").read_text(encoding="utf-8"))
+        assert summary["bound"]["cycles"] <= result["cycles"]
         assert abs(result["cycle_error"]) <= MAX_CYCLE_ERROR
     else:
         assert result["cycles"] > result["predicted_cycles"]

@@ -27,8 +27,8 @@ def walked(layer: Layer, tiling: Tiling, rows: int, cols: int) -> dict[str, int]
         at = dict(zip(tiling.order, index, strict=True))
         last = {d: at[d] == n - 1 for d, n in zip(tiling.order, counts, strict=True)}
         size = {d: ragged(layer, tiling, d)[last.get(d, False)] for d in ("p", "q", "k")}
-        cut = tiling.order[block.level] if block.level < len(tiling.order) else ""
-        blocks = block.blocks[last.get(cut, False)]
+        cut = tiling.order[block.level : block.level + 1]
+        blocks = block.blocks[any(last[d] for d in cut)]
         points = size["p"] * size["q"]
         for number, one in enumerate(passes(layer, tiling, rows, cols, size["k"])):
             walk = steps(layer, tiling, one, size["p"], size["q"])

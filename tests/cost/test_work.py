@@ -11,7 +11,7 @@ from dataflow.cost.feed import Feed, feeds_of
 from dataflow.cost.latencies import DEFAULT
 from dataflow.cost.shape import shape_of
 from dataflow.cost.work import Grid, total_blocks, wide_groups, work
-from dataflow.ir.mapping import Layer, Tiling
+from dataflow.ir.mapping import Dim, Layer, Tiling
 from dataflow.mapper.lowering.passes import passes, steps
 from tests.mapper.layers import random_array_layer
 
@@ -21,7 +21,7 @@ EDGE8 = machine_of(load_architecture("edge8"))
 def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tuple[int, int]:
     """(array, vector) cycles by visiting every tile."""
     shape = shape_of(layer, EDGE8.cols)
-    order = ("k",) if k < layer.c else ()
+    order: tuple[Dim, ...] = ("k",) if k < layer.c else ()
     tiling = Tiling(
         order,
         {"k": k} if order else {},

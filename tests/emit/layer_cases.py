@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import (
@@ -24,7 +26,7 @@ from dataflow.ir.mapping import (
 )
 from tests.emit.layer_oracle import run_layer
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 def bits(value: float) -> int:
@@ -195,7 +197,7 @@ class Case:
         }
         return Tiling(**(options | fixed))  # type: ignore[arg-type]
 
-    def window(self, *, pad: bool, most: int = 3) -> dict[str, int]:
+    def window(self, *, pad: bool, most: int = 3) -> dict[str, Any]:
         """Kernel geometry."""
         taps_r, taps_s = self.random(1, most), self.random(1, most)
         return {
@@ -348,14 +350,15 @@ def broadcast(case: Case) -> None:
     """A sum with an operand that is the same in every row, column or channel."""
     batch, p, q, n = case.random(1, 2), case.random(1, 4), case.random(1, 5), case.random(1, 20)
     other = case.view((batch, p, q, n), "input")
-    options: dict[str, object] = {
+    choices: dict[str, dict[str, Any]] = {
         "b": {"b_bytes": 0}, "y": {"y_bytes": 0}, "x": {"x_bytes": 0}, "c": {"splat": True},
-    }[str(case.choose("b", "y", "x", "c"))]  # fmt: skip
+    }  # fmt: skip
+    options = choices[str(case.choose("b", "y", "x", "c"))]
     layer = Layer(
         name=f"layer{len(case.layers)}", kind="vector", einsums=("sum",), batch=batch, groups=1,
         p=p, q=q, n=n, source=case.view((batch, p, q, n), "input"),
         output=case.view((batch, p, q, n), "output"), micro=residual(Operand.ONE),
-        second=replace(other, **options), second_signed=False,  # type: ignore[arg-type]
+        second=replace(other, **options), second_signed=False,
     )  # fmt: skip
     case.add(layer, case.tiling(layer, "bpqn"))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataflow.evaluate.primitives import fma32, rint32
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import Layer, LayerGraph, MicroOp, MicroProgram, View
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 def _codes(memory: Array, signed: bool, zero: int) -> Array:
@@ -19,7 +21,8 @@ def _codes(memory: Array, signed: bool, zero: int) -> Array:
 
 def _gather(view: View, data: Array, b: Array, y: Array, x: Array, c: Array) -> Array:
     channel = c * 0 if view.splat else c
-    return data[view.offset + b * view.b_bytes + y * view.y_bytes + x * view.x_bytes + channel]
+    at = view.offset + b * view.b_bytes + y * view.y_bytes + x * view.x_bytes + channel
+    return np.asarray(data[at])
 
 
 def run_layer(graph: LayerGraph, layer: Layer, memory: Mapping[str, Array]) -> Array:
@@ -188,5 +191,5 @@ def _operation(op: MicroOp, a: Array, b: Array, c: Array, micro: MicroProgram) -
         return (np.maximum if op.op is Op.IMAX else np.minimum)(a, b)
     if op.op is Op.LOOKUP:
         assert micro.table is not None
-        return np.frombuffer(micro.table, dtype=np.uint8).astype(np.int32)[a & 255]
+        return np.asarray(np.frombuffer(micro.table, dtype=np.uint8)[a & 255], np.int32)
     return a

@@ -34,10 +34,12 @@ def patterns() -> np.ndarray:
     rng = np.random.default_rng(5)
     anything = rng.integers(-(2**31), 2**31, (40000, 3)).astype(np.int32)
     small = rng.integers(-(2**12), 2**12, (20000, 3)).astype(np.float32)
-    small[:, 0] += rng.choice(np.float32([0, 0.5, 0.25]), 20000)
+    small[:, 0] += rng.choice(np.array([0, 0.5, 0.25], np.float32), 20000)
     a, b = rng.standard_normal((2, 20000)).astype(np.float32)
     nearly = np.stack([a, b, np.nextafter(-a * b, np.float32(9))], axis=1)
-    edges = np.float32([0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4e38, -3.4e38, 2**30, -(2**30)])
+    edges = np.array(
+        [0.0, -0.0, 1e-45, -1e-45, 1.1754944e-38, 3.4e38, -3.4e38, 2**30, -(2**30)], np.float32
+    )
     grid = np.stack(np.meshgrid(edges, edges, edges), axis=-1).reshape(-1, 3)
     floats = [np.ascontiguousarray(x, dtype=np.float32) for x in (small, nearly, grid)]
     everything = np.concatenate([anything, *(x.view(np.int32) for x in floats)])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 
 from dataflow.errors import DataflowError
 from dataflow.frontend import load_model
@@ -18,13 +19,16 @@ from dataflow.mapper.lowering import lower
 from dataflow.rewrite import legalise
 from tests.frontend import models
 
-Array = np.ndarray
+Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
 def q(name: str, scale: float = 0.05, zero: int = 3) -> tuple[dict[str, Array], list[str]]:
     """A scale and a zero point, and their names."""
-    made = {f"{name}_s": np.array(scale, np.float32), f"{name}_z": np.array(zero, np.int8)}
+    made: dict[str, Array] = {
+        f"{name}_s": np.array(scale, np.float32),
+        f"{name}_z": np.array(zero, np.int8),
+    }
     return made, [f"{name}_s", f"{name}_z"]
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from dataflow.evaluate.primitives import compute, fma32
 from dataflow.ir.dtype import F32, U8
-from dataflow.ir.expr import Access, Const, Expr, access, call, integer, single
+from dataflow.ir.expr import Access, Call, Const, Expr, access, call, integer, single
 from dataflow.ir.isa import Op, Operand
 from dataflow.ir.mapping import MicroOp, MicroProgram
 from dataflow.mapper.lowering.assemble import CannotFuse, Result, assemble
 from dataflow.mapper.lowering.emitter import Leaf
 from dataflow.mapper.lowering.micro import Compiler
 
-Array = np.ndarray
+Array = NDArray[Any]
 X, Y = access("x", "i"), access("y", "i")
 SCALE = access("scale", "n")
 
@@ -59,8 +61,9 @@ def meaning(expr: Expr, streams: Streams) -> Array:
         return np.array(expr.value, expr.dtype.numpy)
     if isinstance(expr, Access):
         return {"x": streams.x, "y": streams.y, "scale": streams.scale}[expr.tensor]
+    assert isinstance(expr, Call)
     if expr.op == "lookup":
-        return TABLE[meaning(expr.args[0], streams) & 255].astype(np.int32)
+        return np.asarray(TABLE[meaning(expr.args[0], streams) & 255], np.int32)
     return compute(expr.op, [meaning(a, streams) for a in expr.args])
 
 
@@ -105,7 +108,7 @@ def _apply(op: MicroOp, a: Array, b: Array, c: Array, table: bytes | None) -> Ar
     f = [v.view(np.float32) for v in (a, b, c)]
     if op.op is Op.LOOKUP:
         assert table is not None
-        return np.frombuffer(table, np.uint8)[a & 255].astype(np.uint32)
+        return np.asarray(np.frombuffer(table, np.uint8)[a & 255], np.uint32)
     if op.op is Op.MOVE:
         return a
     if op.op in (Op.IADD, Op.IMAX, Op.IMIN):
@@ -119,7 +122,7 @@ def _apply(op: MicroOp, a: Array, b: Array, c: Array, table: bytes | None) -> Ar
         return value.view(np.uint32)
     zero, low, high = op.to_int
     wide = np.rint(np.clip(value, -(2.0**30), 2.0**30)).astype(np.int64) + zero
-    return np.clip(wide, low, high).astype(np.int32).view(np.uint32)
+    return np.asarray(np.clip(wide, low, high), np.int32).view(np.uint32)
 
 
 EVERY = Streams(
@@ -186,7 +189,7 @@ def test_division_sequence_equals_division_in_every_bit(seed: int) -> None:
         bits.integers(-40, 40, 4096),
     ).astype(np.float32)
     y = (np.float32(1) / b).astype(np.float32)
-    q = fma32(a, y, np.float32(-0.0))
+    q = fma32(a, y, np.array(-0.0, np.float32))
     for _ in range(2):
         r = fma32(-b, q, a)
         q = fma32(r, y, q)
@@ -244,7 +247,8 @@ Draw = st.DrawFn
 def floats(draw: Draw, depth: int = 3) -> Expr:
     """A float expression of sums, products, clamps of the two sources."""
     if depth == 0 or draw(st.booleans()):
-        source = draw(st.sampled_from([X, Y, call("sub", X, integer(50)), SCALE]))
+        sources: list[Expr] = [X, Y, call("sub", X, integer(50)), SCALE]
+        source = draw(st.sampled_from(sources))
         return source if source == SCALE else f32(source)
     op = draw(st.sampled_from(["add", "sub", "mul", "fma", "max", "min"]))
     number = single(float(np.float32(draw(st.floats(-2, 2, width=32)))))

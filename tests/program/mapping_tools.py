@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 from dataflow.arch import Machine
 from dataflow.ir.mapping import (
@@ -107,10 +108,14 @@ def place(
     last: dict[str, int] = {}
     first: dict[str, int] = {}
     resident: set[str] = set()
-    needs: list[tuple[int, int, int, object]] = []  # first layer, last layer, bytes, key
+    # First layer, last layer, bytes; a resident tensor, or a layer, its role and bytes of a row.
+    needs: list[tuple[int, int, int, str | tuple[str, str, int]]] = []
     for at, layer in enumerate(graph.layers):
         t = tilings[layer.name]
-        uses = [(layer.source.tensor, t.source), (layer.output.tensor, t.sink)]
+        uses: list[tuple[str, str]] = [
+            (layer.source.tensor, t.source),
+            (layer.output.tensor, t.sink),
+        ]
         view = layer.stationary.view if layer.stationary and layer.stationary.view else layer.second
         if view is not None:
             uses.append((view.tensor, t.second))
@@ -153,8 +158,7 @@ def place(
 
             maps[key] = Placement(offset, storage.bytes, storage_row_bytes(storage))
         else:
-            name, role, row = key  # type: ignore[misc]
-            buffers[(name, role)] = Placement(offset, size, row)
+            buffers[key[:2]] = Placement(offset, size, key[2])
     dram: dict[str, int] = {}
     at = 0
     for name in sorted(graph.storage):
@@ -251,9 +255,9 @@ def _draw(layer: Layer, machine: Machine, rng: random.Random) -> Tiling:
 
 def _draw_feed(
     layer: Layer, tiling: Tiling, machine: Machine, rng: random.Random
-) -> dict[str, object]:
+) -> dict[str, Any]:
     depthwise = layer.groups > 1 and layer.c == 1 and layer.n == 1
-    chosen: dict[str, object] = {"swap": rng.random() < 0.3, "ports": rng.randint(1, 3)}
+    chosen: dict[str, Any] = {"swap": rng.random() < 0.3, "ports": rng.randint(1, 3)}
     if layer.stationary is not None and layer.stationary.view is not None:
         chosen["ports"] = 1
     if depthwise and rng.random() < 0.6:

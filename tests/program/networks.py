@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from tests.frontend import models
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Net:
         per_channel = self.rng.random() < 0.5
         count = n if per_channel else 1
         scale = self.bits.uniform(0.002, 0.01, count).astype(np.float32)
-        zero = np.zeros(count, np.int8)
+        zero: NDArray[np.int8] = np.zeros(count, np.int8)
         if not per_channel:
             zero[0] = self.middle(np.int8)
             scale, zero = scale.reshape(()), zero.reshape(())

@@ -72,11 +72,12 @@ def one_case(module: str, name: str, examples: int) -> None:
     @given(cases(), st.integers(0, 10**6), st.sampled_from(MACHINES))
     @settings(max_examples=examples)
     def run(case: Any, seed: int, machine: Any) -> None:
-        if has_channel_zero_points(case[0]):
+        proto, inputs = case
+        if has_channel_zero_points(proto):
             with pytest.raises(DataflowError, match="an activation has a zero point per channel"):
-                check_model(*case, machine, seed)
+                check_model(proto, inputs, machine, seed)
         else:
-            check_model(*case, machine, seed)
+            check_model(proto, inputs, machine, seed)
 
     run()
 

@@ -57,7 +57,9 @@ def simulated(cascade: Cascade, program: Program, seed: int, arch: str) -> RtlRu
     values = run_machine_part(cascade, {name: before[name] for name in cascade.inputs})
     with scratch("dataflow-job-") as folder, sources(machine(arch)) as files:
         work = Path(folder) / "job"
-        job = write_job(work, program, values, predict(program, machine(arch)).cycles)
+        job = write_job(
+            work, program, machine(arch), values, predict(program, machine(arch)).cycles
+        )
         return run_job(
             work, job, model_of(files, machine(arch), job["mem_bytes_log2"], False), stall=0, seed=1
         )

@@ -22,7 +22,7 @@ MACHINE = machine_of(load_architecture("edge8"))
 
 def convolution(c: int = 8, n: int = 16, groups: int = 1, side: int = 8) -> LayerGraph:
     """A 3 x 3 convolution."""
-    params = {
+    params: dict[str, Any] = {
         "s": np.array(0.02, np.float32),
         "z": np.array(0, np.int8),
         "w": np.ones((n, c // groups, 3, 3), np.int8),

@@ -14,7 +14,7 @@ from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.ir.isa import Event
 from dataflow.program import residency
 from dataflow.program.interpret import InterpretError
-from dataflow.program.waits import each_tile, fitted, free_slot
+from dataflow.program.waits import Stamps, each_tile, fitted, free_slot
 from tests.program.cases import check_program, lowered, programs
 from tests.program.networks import Net
 
@@ -90,7 +90,7 @@ def test_a_wait_that_is_never_reached_is_a_deadlock(monkeypatch: pytest.MonkeyPa
 
 def test_stamps_follow_the_tiles_that_were_written() -> None:
     counts = np.zeros(24, dtype=np.int64)
-    stamps = residency.Stamps(Event.VECTOR_OUT, counts)
+    stamps = Stamps(Event.VECTOR_OUT, counts)
     from dataflow.ir.mapping import View
 
     view = View("t", (1, 2, 4, 3), 24, 12, 3)

@@ -77,6 +77,7 @@ def simulation(name: str = "conv2", mismatches: int = 0) -> dict[str, Any]:
                 "stalls": {"load": 200, "vector": 9_000},
             },
         ],
+        "cycles_by_cause": {"full": 48_835, "unfilled": 9_265, "weights": 0, "idle": 3_000},
         "program_bytes": 2_048,
         "host": ["quantize x", {"op": "dequantize", "tensor": "logits"}],
         "build_seconds": 11.5,

@@ -7,6 +7,7 @@ import json
 import math
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.console import Console
 from dataflow.errors import DataflowError
 from dataflow.report import load_simulation, load_summary, print_report, write_report
 from dataflow.report.figure import BUSY, LABEL, figure
+from dataflow.report.picture import PICTURE_NAME, picture_text
 from dataflow.report.results import Csim, Simulation, Summary, load_csim
 from dataflow.report.rows import LayerRow, comparisons, layer_rows, output_rows, printable
 from tests.report import samples
@@ -140,6 +142,39 @@ def test_printable_keeps_letters_of_all_scripts() -> None:
 def row(name: str, cycles: int, predicted: int, **stalls: int) -> LayerRow:
     ratio = predicted / cycles if cycles else None
     return LayerRow(name, "", 0, predicted, cycles, ratio, None, None, None, tuple(stalls.items()))
+
+
+def test_causes_of_the_cycles_stand_on_page_and_terminal(tmp_path: Path) -> None:
+    out = samples.folder(tmp_path / "out")
+    texts = page_of(out).texts
+    at = texts.index("rows or columns without work")
+    assert texts[at : at + 3] == ["rows or columns without work", "9,265", "15.2 %"]
+    assert "waiting for weights, or loading them" not in texts  # none
+    assert "rows or columns without work" in terminal_of(out)
+
+
+def test_picture_shows_simulated_above_predicted(tmp_path: Path) -> None:
+    out = samples.folder(tmp_path / "out", name=samples.HOSTILE)
+    write_report(out)
+    text = (out / "report" / PICTURE_NAME).read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    assert "<script" not in text
+    rects = [e for e in root.iter("{http://www.w3.org/2000/svg}rect") if "class" in e.attrib]
+    widths: dict[str, list[float]] = {}
+    for rect in rects[1:]:  # the first is the background
+        widths.setdefault(rect.attrib["class"], []).append(float(rect.attrib["width"]))
+    first, second, key = widths["predicted"]
+    assert first / second == pytest.approx(4_000 / 57_000, rel=1e-3)
+    busy = widths["busy"][0]
+    assert busy / first == pytest.approx((4_100 - 2_100) / 4_000, rel=1e-3)
+    assert key == 12.0
+
+
+def test_picture_before_the_simulation_is_the_prediction(tmp_path: Path) -> None:
+    out = samples.folder(tmp_path / "out", with_simulation=False, with_csim=False)
+    text = picture_text(load_summary(out), None)
+    assert "61,000 cycles predicted; 80.0 % of the multipliers busy" in text
+    assert "mismatches" not in text
 
 
 def test_bar_is_proportional_to_cycles_and_causes() -> None:

@@ -179,7 +179,9 @@ def test_random_instructions_match_the_model(arch: str, tmp_path: Path) -> None:
     memory = bits.integers(0, 256, machine.act_lines * line, dtype=np.uint8)
     ring = bits.integers(0, 256, (machine.wbuf_lines, line), dtype=np.uint8)
     ring_read = np.concatenate([ring] * 40)
-    words, expected, pointer, macs, blocks = [], [], 0, 0, 0
+    words: list[int] = []
+    expected: list[tuple[dict[str, Any], list[Any]]] = []
+    pointer = macs = blocks = 0
     while len(words) < count:
         fields = _random_instruction(rng, machine.rows, machine.cols, line)
         lines = max(fields["p_count"]) * fields["q_count"][0] * max(fields["blocks"])

@@ -103,7 +103,7 @@ def to_int(
     with np.errstate(invalid="ignore"):  # signalling NaN
         real = x.view(np.float32).astype(np.float64)
     rounded = np.clip(np.rint(np.where(np.isnan(real), -(2.0**30), real)), -(2.0**30), 2.0**30)
-    return np.minimum(np.maximum(rounded.astype(np.int64) + zero_point, lo), hi)
+    return np.asarray(np.clip(rounded.astype(np.int64) + zero_point, lo, hi), np.int64)
 
 
 def edge_triples(values: U32) -> tuple[U32, U32, U32]:
@@ -132,14 +132,15 @@ def random_triples(rng: np.random.Generator, count: int) -> tuple[U32, U32, U32]
     def cancelling(a: U32, b: U32) -> U32:
         with np.errstate(all="ignore"):
             c = (-(a.view(np.float32) * b.view(np.float32))).view(np.uint32)
-        return c + rng.integers(0, 3, count, np.uint32) - np.uint32(1)
+        return np.asarray(c + rng.integers(0, 3, count, np.uint32) - np.uint32(1), np.uint32)
 
     def few_bits(v: U32) -> U32:
         mask = np.uint32(0xFFFFFFFF) << rng.integers(0, 24, count, np.uint32)
         return v & mask
 
     def tiny() -> U32:
-        return (any_bits() & np.uint32(0x80FFFFFF)) >> rng.integers(0, 24, count, np.uint32) % 2
+        bits = any_bits() & np.uint32(0x80FFFFFF)
+        return np.asarray(bits >> rng.integers(0, 24, count, np.uint32) % 2, np.uint32)
 
     kinds: list[tuple[U32, U32, U32]] = [(any_bits(), any_bits(), any_bits())]
     a, b = moderate(), moderate()

@@ -65,7 +65,7 @@ def feed(w: Record, trace: Table) -> bool:
     ready = now >= w.weights.ready_at
     if not f.running:
         if valid:
-            w.counters[WAIT_WEIGHTS] += not ready and w.weights.waits
+            w.counters[WAIT_WEIGHTS] += not ready
         else:
             w.counters[WAIT_TILE] += w.sequencer.waits_tile
             w.counters[WAIT_ACC] += w.sequencer.waits_acc
@@ -98,9 +98,6 @@ def weights_wants(w: Record) -> None:
     if x.left > 0 and w.now > x.begun:
         act.valid[STATIONARY] = 1
         act.address[STATIONARY] = x.address
-    valid = w.seen[WEIGHT_PASSES] > 0
-    # Charged by the feed: a pass stands here, the shadow is free, its lines are missing.
-    x.waits = valid and w.now >= x.free_from and w.now >= x.shadow_from and not can_take(w)
 
 
 @compiled

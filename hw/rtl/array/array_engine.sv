@@ -97,7 +97,6 @@ module array_engine
   );
 
   logic              weights_ready, start, swapped, row_we, col_we, weights_idle, feed_idle;
-  logic              weights_waiting;
   logic [7:0]        w_index;
   logic signed [8:0] w_line [LineBytes];
 
@@ -110,7 +109,6 @@ module array_engine
     .start_i          (start),
     .swapped_i        (swapped),
     .ready_o          (weights_ready),
-    .waiting_o        (weights_waiting),
     .written_i        (w_written_i),
     .freed_o          (w_freed_o),
     .ring_rd_o        (w_rd_o),
@@ -161,10 +159,10 @@ module array_engine
     .idle_o         (feed_idle)
   );
 
-  // A cycle without a step is charged to one cause.
+  // A cycle without a step is charged to one cause; weights: not there yet, or being loaded.
   assign stall_tile_o    = !busy_o && !feed_valid && wait_tile;
   assign stall_acc_o     = !busy_o && !feed_valid && wait_acc;
-  assign stall_weights_o = !busy_o && feed_valid && !weights_ready && weights_waiting;
+  assign stall_weights_o = !busy_o && feed_valid && !weights_ready;
   assign idle_o          = seq_idle && weights_idle && feed_idle && !feed_valid && !weights_valid;
 
 endmodule

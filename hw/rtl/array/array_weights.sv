@@ -19,7 +19,6 @@ module array_weights
   input  logic               start_i,      // the feed starts the pass whose weights are ready
   input  logic               swapped_i,    // row 0 took its shadow weights
   output logic               ready_o,
-  output logic               waiting_o,    // for lines of the ring
 
   input  logic [23:0]        written_i,    // lines of the ring written so far
   output logic [23:0]        freed_o,
@@ -79,7 +78,6 @@ module array_weights
                   && (pass_i.source != '0 || lines_there)
                   && (pass_i.source != 2'd2 || settle_q == '0);
   assign take_o = go;
-  assign waiting_o = valid_i && !busy_q && !shadow_used_q && !go;
 
   logic issue;
   assign issue = busy_q && (zero_next_q || issued_q != pass_q.lines);

@@ -349,7 +349,7 @@ async def contents(dut: Any) -> None:
     assert bytes((await master.read(0, size // 8)).data) == memory[: size // 8]
     written = read = 0
     for _ in range(60):
-        pieces = []
+        pieces: list[tuple[int, bytes | int, Any]] = []
         for slot in rng.sample(range(16), 6):  # slots keep concurrent transfers apart
             length = rng.choice([1, 3, beat, rng.randrange(1, 700), 2000])
             address = slot * (size // 16) + rng.randrange(size // 16 - length)
@@ -360,12 +360,12 @@ async def contents(dut: Any) -> None:
             else:
                 pieces.append((address, length, cocotb.start_soon(master.read(address, length))))
                 read += length
-        for address, what, task in pieces:
+        for begin, what, task in pieces:
             result = await task
             if isinstance(what, bytes):
-                memory[address : address + len(what)] = what
+                memory[begin : begin + len(what)] = what
             else:
-                assert bytes(result.data) == memory[address : address + what]
+                assert bytes(result.data) == memory[begin : begin + what]
     assert int(dut.write_bytes.value) == written
     assert int(dut.read_beats_0.value) + int(dut.read_beats_1.value) >= read // beat
     assert int(dut.protocol_errors.value) == 0

@@ -1,0 +1,173 @@
+"""The numbers of a Resize: sampled coordinates and filter weights of one dimension."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from dataflow.frontend.refusal import UnsupportedError
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One resized dimension.
+
+    Attributes:
+        size, out: elements before and after.
+        scale: as given, float32; out/size where the sizes were given.
+        start, end: the region of interest, relative to the dimension (``tf_crop_and_resize``).
+    """
+
+    size: int
+    out: int
+    scale: np.float32
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Weighted inputs of each output.
+
+    Attributes:
+        places: input coordinates, int64 [out, taps], each inside the tensor.
+        weights: float64 [out, taps].
+    """
+
+    places: Array
+    weights: Array
+
+
+def coordinates(axis: Axis, mode: str) -> Array:
+    """Where each output samples the input, float32 [out] (ONNX Resize, as onnxruntime rounds)."""
+    one = np.float32(1)
+    half = np.float32(0.5)
+    x = np.arange(axis.out, dtype=np.float32)
+    scale, size = axis.scale, np.float32(axis.size)
+    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and axis.out > 1):
+        return (x + half) / scale - half
+    if mode == "pytorch_half_pixel":
+        return np.zeros_like(x)
+    if mode == "asymmetric":
+        return x / scale
+    if mode == "tf_half_pixel_for_nn":
+        return (x + half) / scale
+    if mode == "align_corners":
+        # The extent that the scale stands for, which need not be whole.
+        span = scale * size - one
+        return x * (size - one) / span if span > 0 else np.zeros_like(x)
+    if mode == "half_pixel_symmetric":
+        adjusted = np.float32(axis.out) / (scale * size)
+        return size / 2 * (one - adjusted) + (x + half) / scale - half
+    if mode == "tf_crop_and_resize":
+        start, end = np.float32(axis.start), np.float32(axis.end)
+        if axis.out > 1:
+            step = (end - start) * (size - one) / np.float32(axis.out - 1)
+            return start * (size - one) + x * step
+        return np.full_like(x, half * (start + end) * (size - one))
+    raise UnsupportedError(f"its coordinates are {mode!r}", "use half_pixel")
+
+
+def nearest(axis: Axis, mode: str, rounding: str) -> Array:
+    """The input coordinate of each output, int64 [out]."""
+    x = coordinates(axis, mode)
+    half = np.float32(0.5)
+    rules = {
+        "round_prefer_floor": lambda: np.ceil(x - half),
+        "round_prefer_ceil": lambda: np.floor(x + half),
+        "floor": lambda: np.floor(x),
+        "ceil": lambda: np.ceil(x),
+    }
+    if rounding not in rules:
+        raise UnsupportedError(f"it rounds by {rounding!r}", f"use one of {', '.join(rules)}")
+    return np.clip(rules[rounding](), 0, axis.size - 1).astype(np.int64)
+
+
+def taps(axis: Axis, mode: str, *, cubic: float | None, antialias: bool, exclude: bool) -> Taps:
+    """Linear weights, or cubic ones with the coefficient ``cubic``.
+
+    Args:
+        antialias: stretch the filter by 1/scale where the scale is below 1.
+        exclude: weights outside the tensor are zero and the rest normalised; else they go to the
+            elements at its edges.
+    """
+    x = coordinates(axis, mode).astype(np.float64)
+    shrink = min(1.0, float(axis.scale)) if antialias else 1.0
+    reach = (1 if cubic is None else 2) / shrink
+    count = 2 * ceil(reach)
+    if count > 2 * axis.size + 8 and axis.size:
+        raise UnsupportedError(f"it shrinks {axis.size} elements to {axis.out}", "use fewer steps")
+    first = np.floor(x) - count // 2 + 1
+    places = first[:, None] + np.arange(count)
+    distance = np.abs(places - x[:, None]) * shrink
+    weights = np.maximum(0.0, 1 - distance) if cubic is None else _cubic(distance, cubic)
+    if exclude:
+        weights = np.where((places >= 0) & (places < axis.size), weights, 0)
+    if exclude or antialias:
+        total = weights.sum(axis=1, keepdims=True)
+        weights = weights / np.where(total, total, 1)
+    return Taps(np.clip(places, 0, axis.size - 1).astype(np.int64), weights)
+
+
+def _cubic(distance: Array, a: float) -> Array:
+    """Keys' cubic convolution kernel (IEEE Trans. ASSP 29, 1981, equation 4)."""
+    d = distance
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+
+@dataclass(frozen=True)
+class Band:
+    """Taps as a window that moves by an affine rule: output ``q*radix + r`` reads inputs
+    ``q*slope + first + t``.
+
+    Attributes:
+        radix, slope, first: of the rule.
+        weights: float64 [out, window]; zero where the window leaves the tensor.
+    """
+
+    radix: int
+    slope: int
+    first: int
+    weights: Array
+
+
+def band(axis: Axis, found: Taps) -> Band | None:
+    """The narrowest window, or None when it is much wider than the taps."""
+    places = np.where(found.weights == 0, -1, found.places)
+    used = places >= 0
+    low = np.where(used, places, axis.size).min(axis=1)
+    high = np.where(used, places, -1).max(axis=1)
+    low = np.where(high < 0, 0, low)
+    high = np.maximum(high, low)
+    best: tuple[int, int, int, int] | None = None
+    for radix in range(1, min(axis.out, MAX_RADIX) + 1):
+        if axis.out % radix:
+            continue
+        lows = low.reshape(-1, radix).min(axis=1)
+        highs = high.reshape(-1, radix).max(axis=1)
+        steps = len(lows)
+        slope = round((lows[-1] - lows[0]) / (steps - 1)) if steps > 1 else 0
+        base = np.arange(steps) * slope
+        first = int((lows - base).min())
+        width = int((highs - base).max()) - first + 1
+        if best is None or width < best[0]:
+            best = (width, radix, slope, first)
+    if best is None or best[0] > 2 * found.places.shape[1] + best[2]:
+        return None
+    width, radix, slope, first = best
+    start = np.arange(axis.out) // radix * slope + first
+    weights = np.zeros((axis.out, width))
+    rows = np.broadcast_to(np.arange(axis.out)[:, None], places.shape)
+    columns = places - start[:, None]
+    np.add.at(weights, (rows[used], columns[used]), found.weights[used])
+    return Band(radix, slope, first, weights)
+
+
+MAX_RADIX = 64
+"""Largest period of the windows that is looked for."""

@@ -1,0 +1,63 @@
+"""What compile writes beside the hardware: stored outputs, the torch module, the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from dataflow import api
+from dataflow.errors import DataflowError
+from dataflow.npz import load_npz
+from dataflow.progress import StepClock
+from tests.cosim import examples
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quantised model."""
+    made = tmp_path_factory.mktemp("flow")
+    examples.quantised("lenet5", made)
+    return made
+
+
+def test_stored_outputs_are_those_of_the_stored_inputs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a relative path of the torch module is good from any folder."""
+    model, out = folder / "lenet5.int8.onnx", folder / "out"
+    monkeypatch.chdir(examples.FOLDER)
+    spec = "lenet5.py:make"
+    api.compile_model(model, out, targets=("rtl",), torch_spec=spec)
+    expected = api.evaluate(model, load_npz(out / "data" / "inputs.npz"))
+    stored = load_npz(out / "data" / "outputs.npz")
+    assert sorted(stored) == sorted(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(stored[name], value)
+    config = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    assert config["torch"] == f"{examples.FOLDER / 'lenet5.py'}:make"
+    log = (out / "compile.log").read_text(encoding="utf-8").splitlines()
+    steps = [line.split()[1].rstrip(":") for line in log if line.startswith("step ")]
+    assert steps == [
+        *("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
+    ]
+
+
+def test_a_torch_module_that_does_not_exist_stops_compile_at_once(folder: Path) -> None:
+    with pytest.raises(DataflowError, match=r"none\.py: does not exist"):
+        api.compile_model(folder / "lenet5.int8.onnx", folder / "bad", torch_spec="none.py:make")
+    assert not (folder / "bad").exists()
+
+
+def test_a_step_ends_when_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 11.0, 14.0, 20.0, 21.0])
+    monkeypatch.setattr("dataflow.progress.time.monotonic", lambda: next(times))
+    told: list[tuple[str, int, int]] = []
+    clock = StepClock(lambda step, done, total: told.append((step, done, total)))
+    clock("first", 0, 2)
+    clock("second", 1, 2)
+    assert told == [("first", 0, 2), ("second", 1, 2)]
+    assert clock.steps() == [("first", 3.0), ("second", 6.0)]
+    assert clock.total == 11.0
