@@ -19,7 +19,8 @@ from dataflow.progress import Progress, silent
 if TYPE_CHECKING:
     import onnx
 
-    from dataflow.frontend import CheckRow
+    from dataflow.analysis import FibreSummary
+    from dataflow.frontend import CheckRow, Quantized
     from dataflow.ir import Cascade
     from dataflow.npz import Array, ArraySpec
     from dataflow.report import Csim, Report, Simulation, Summary
@@ -50,11 +51,20 @@ def quantize(
     format: Literal["qoperator", "qdq"] = "qoperator",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
+    return quantize_report(model, calibrate, out, format).path
+
+
+def quantize_report(
+    model: StrPath,
+    calibrate: StrPath,
+    out: StrPath,
+    format: Literal["qoperator", "qdq"] = "qoperator",
+) -> Quantized:
+    """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
     path, source = _new_file(out), _model_file(model)
     from dataflow import frontend
 
-    frontend.quantize(source, Path(calibrate), path, format=format)
-    return path
+    return frontend.quantize_report(source, Path(calibrate), path, format=format)
 
 
 def check(
@@ -93,6 +103,69 @@ def evaluate(
     from dataflow.npz import check_arrays
 
     return run(cascade, check_arrays(inputs, input_specs(cascade)))
+
+
+def passes(
+    model: StrPath | onnx.ModelProto | Cascade,
+    tensor: str,
+    ranks: Sequence[str],
+    *,
+    outer: Mapping[str, int] | None = None,
+    attention: tuple[int, int, int, int] | None = None,
+) -> FibreSummary:
+    """Pass count, footprint and traffic over the fibres ``ranks`` (outer first) of ``tensor``.
+
+    Args:
+        model: text cascade, ONNX model or Cascade.
+        tensor: name in the cascade.
+        ranks: rank names, outer first; or those of rank variables that read the tensor.
+        outer: tile size by rank of outer loops, for the traffic.
+        attention: queries, keys, depth and buffer elements, for the lower bound on traffic.
+    """
+    cascade = _cascade(model)
+    from dataflow.analysis import summarise
+
+    return summarise(cascade, tensor, tuple(r.upper() for r in ranks), outer, attention)
+
+
+def rewrite(
+    model: StrPath | onnx.ModelProto | Cascade,
+    to: Sequence[str],
+    out: StrPath | None = None,
+    *,
+    tile: int | None = None,
+    dims: Mapping[str, int] | None = None,
+) -> Cascade:
+    """The rewrites named ``to``, applied in order; written to ``out`` as a text cascade.
+
+    Args:
+        model: text cascade, ONNX model or Cascade.
+        to: names in ``dataflow.rewrite.REWRITES``.
+        out: YAML file; the data of weights goes into an .npz file beside it.
+        tile: largest tile of the walked rank, for rewrites that tile.
+        dims: sizes of named dynamic dimensions.
+    """
+    from dataflow.ir import text
+    from dataflow.rewrite import find_rewrite
+
+    steps = [find_rewrite(name) for name in to]
+    path = None if out is None else _new_file(out)
+    if tile is not None and not any(s.tiled for s in steps):
+        raise DataflowError("--tile", "is used by none of the rewrites", "leave it out")
+    cascade = _cascade(model, dims)
+    for step in steps:
+        cascade = step.apply(cascade, tile)
+    if path is not None:
+        text.save(cascade, path)
+    return cascade
+
+
+def _cascade(
+    model: StrPath | onnx.ModelProto | Cascade, dims: Mapping[str, int] | None = None
+) -> Cascade:
+    from dataflow.ir import Cascade as Ir
+
+    return model if isinstance(model, Ir) else load(model, dims)
 
 
 def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:

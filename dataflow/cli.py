@@ -108,9 +108,14 @@ def _export(spec: str, opset: int, out: str) -> None:
     help="Integer operators, or quantise/dequantise pairs.",
 )
 @_output("Q.onnx", "The ONNX file to write.")
-def _quantize(model: str, calibrate: str, form: Any, out: str) -> None:
+@_json
+def _quantize(model: str, calibrate: str, form: Any, out: str, as_json: bool) -> None:
     """Quantise a float model to int8 after training."""
-    click.echo(f"wrote {api.quantize(model, calibrate, out, form)}")
+    made = api.quantize_report(model, calibrate, out, form)
+    if as_json:
+        _print_json({**dataclasses.asdict(made), "path": str(made.path)})
+        return
+    click.echo(f"wrote {made.path}: {made.describe()}")
 
 
 @_command("check")
@@ -146,6 +151,52 @@ def _evaluate(model: str, input_file: str, dims: Sequence[str], out: str) -> Non
     outputs = api.evaluate(model, load_npz(Path(input_file)), _parse_dims(dims))
     save_npz(Path(out), outputs)
     click.echo(f"wrote {out}: " + ", ".join(f"{n} {v.shape}" for n, v in outputs.items()))
+
+
+@_command("passes")
+@click.argument("cascade", metavar="C.yaml")
+@click.option("--rank", "ranks", required=True, metavar="M1,M0", help="The fibre, outer first.")
+@click.option("--tensor", required=True, metavar="K", help="Whose fibre.")
+@click.option(
+    "--outer", multiple=True, metavar="RANK=TILE", help="Outer tile loops, for the traffic."
+)
+@click.option(
+    "--attention",
+    nargs=4,
+    type=click.IntRange(min=1),
+    metavar="QUERIES KEYS DEPTH BUFFER",
+    help="Sizes in elements, for the lower bound on the traffic of attention.",
+)
+@_json
+def _passes(
+    cascade: str,
+    ranks: str,
+    tensor: str,
+    outer: Sequence[str],
+    attention: tuple[int, int, int, int] | None,
+    as_json: bool,
+) -> None:
+    """Count how often a fibre must be traversed; what is live meanwhile; the traffic."""
+    tiles = _parse_sizes(outer, "--outer", "P=256")
+    summary = api.passes(cascade, tensor, _split(ranks), outer=tiles, attention=attention)
+    if as_json:
+        _print_json(summary.json())
+        return
+    from dataflow.report import analyses
+
+    analyses.print_summary(terminal.console(), summary)
+
+
+@_command("rewrite")
+@click.argument("cascade", metavar="C")
+@click.option("--to", "names", required=True, metavar="NAME", help="Rewrite; several with commas.")
+@click.option("--tile", type=int, metavar="N", help="Largest tile, for rewrites that tile a rank.")
+@_dims
+@_output("D.yaml", "The text cascade to write (weights go into an .npz file beside it).")
+def _rewrite(cascade: str, names: str, tile: int | None, dims: Sequence[str], out: str) -> None:
+    """Apply named rewrites to a text cascade or an ONNX model."""
+    result = api.rewrite(cascade, _split(names), out, tile=tile, dims=_parse_dims(dims))
+    click.echo(f"wrote {out}: {len(result.einsums)} Einsums")
 
 
 @_command("compile")
@@ -310,14 +361,21 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _parse_dims(items: Sequence[str]) -> dict[str, int]:
-    dims: dict[str, int] = {}
+    return _parse_sizes(items, "--dim", "N=1")
+
+
+def _parse_sizes(items: Sequence[str], option: str, example: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
     for item in items:
         name, _, size = item.rpartition("=")
         if not name or not size.isascii() or not size.isdigit() or not 0 < int(size) < 2**31:
-            raise DataflowError("--dim", f"{item!r} is not NAME=N", "use for example --dim N=1")
-        if dims.setdefault(name, int(size)) != int(size):
-            raise DataflowError("--dim", f"gives {name} two sizes", "give one")
-    return dims
+            form = "NAME=N" if option == "--dim" else "RANK=TILE"
+            raise DataflowError(
+                option, f"{item!r} is not {form}", f"use for example {option} {example}"
+            )
+        if sizes.setdefault(name, int(size)) != int(size):
+            raise DataflowError(option, f"gives {name} two sizes", "give one")
+    return sizes
 
 
 def _print_json(value: object) -> None:

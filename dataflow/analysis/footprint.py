@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from dataflow.analysis.fibre import carried_by, is_view
+from dataflow.analysis.fibre import carried_by, is_view, root_place
 from dataflow.analysis.passes import FibreOrder, analyse_fibre
 from dataflow.ir.cascade import Access, Cascade
 
@@ -65,7 +65,8 @@ def footprint(cascade: Cascade, tensor: str, ranks: tuple[str, ...]) -> Footprin
     The tensors counted are those that the Einsums along the fibre read and write. Raises
     DataflowError when there is no such fibre.
     """
-    return _Walk(cascade, analyse_fibre(cascade, tensor, ranks)).result()
+    place = root_place(cascade, tensor, ranks)
+    return _Walk(cascade, analyse_fibre(cascade, tensor, place)).result()
 
 
 class _Walk:

@@ -9,9 +9,10 @@ passes may not.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from dataflow.analysis.fibre import Lineage, follow, is_view, root_place
+from dataflow.analysis.fibre import Lineage, Place, follow, is_view, root_place
 from dataflow.analysis.order import Order, forced_order
 from dataflow.ir.cascade import Cascade
 
@@ -44,9 +45,8 @@ class FibreOrder:
     order: Order
 
 
-def analyse_fibre(cascade: Cascade, tensor: str, ranks: tuple[str, ...]) -> FibreOrder:
-    """Lineages and order of a fibre. Raises DataflowError when there is no such fibre."""
-    place = root_place(cascade, tensor, ranks)
+def analyse_fibre(cascade: Cascade, tensor: str, place: Place) -> FibreOrder:
+    """Lineages and order of a fibre."""
     whole = follow(cascade, tensor, place)
     outer = follow(cascade, tensor, place, outermost=True)
     return FibreOrder(whole, outer, forced_order(cascade, outer))
@@ -57,9 +57,26 @@ def count_passes(cascade: Cascade, tensor: str, ranks: tuple[str, ...]) -> Passe
 
     Raises DataflowError when there is no such fibre.
     """
-    fibre = analyse_fibre(cascade, tensor, ranks)
+    return count_at(cascade, tensor, root_place(cascade, tensor, ranks), ranks)
+
+
+def count_at(
+    cascade: Cascade,
+    tensor: str,
+    place: Place,
+    ranks: tuple[str, ...] = (),
+    among: Collection[str] | None = None,
+) -> Passes:
+    """The pass count over the fibres at ``place`` of ``tensor``.
+
+    ``ranks`` only names them. With ``among``, only the readings of these Einsums count: the
+    passes that a part of a network makes.
+    """
+    fibre = analyse_fibre(cascade, tensor, place)
     readers = sorted({r.einsum for r in fibre.whole.readings})
     readers = [k for k in readers if not is_view(cascade.einsums[k])]
+    if among is not None:
+        readers = [k for k in readers if cascade.einsums[k].name in among]
     best: dict[int, tuple[int, int | None]] = {}
     for k in readers:
         earlier = [j for j in best if fibre.order.before(j, k)]

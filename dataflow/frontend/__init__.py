@@ -4,11 +4,13 @@ from dataflow.frontend.check import CheckRow, check
 from dataflow.frontend.export import export, load_module
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.load import load_proto
-from dataflow.frontend.quantize import quantize
+from dataflow.frontend.quantize import Format, Quantized, quantize, quantize_report
 
 __all__ = [
     "CheckRow",
+    "Format",
     "Imported",
+    "Quantized",
     "UnsupportedModelError",
     "check",
     "export",
@@ -17,4 +19,5 @@ __all__ = [
     "load_module",
     "load_proto",
     "quantize",
+    "quantize_report",
 ]

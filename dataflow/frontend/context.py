@@ -318,7 +318,6 @@ class Context:
             self.builder.dequantised[key] = known
         return known
 
-
     def bounded(self, value: Value, dims: Iterable[int], label: str, node: Node) -> Value:
         """A stored value that may be read beyond its ends along ``dims``; see Builder.whole."""
         if all(self.builder.whole(value, d) for d in dims):
@@ -365,7 +364,7 @@ def _refine_pair(a: list[int], b: list[int]) -> list[int] | None:
     while left and right:
         x, y = left.pop(), right.pop()
         small, large = min(x, y), max(x, y)
-        if large % small:
+        if small != large and (not small or large % small):
             return None
         parts.append(small)
         if large > small:

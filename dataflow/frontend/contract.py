@@ -14,12 +14,15 @@ from dataflow.frontend.unary import Unary
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32
-from dataflow.ir.expr import Access, Expr, call, integer
+from dataflow.ir.expr import Access, Expr, call, integer, single
 
 Array = np.ndarray
 
 BIAS_LIMIT = 1 << 30
 """Largest magnitude of a bias that is quantised here; leaves room for the sum of products."""
+
+COARSE = 1 / 16
+"""Largest ratio of input*weight scale to output scale for which a float bias is quantised."""
 
 
 def integer_operand(value: Value) -> bool:
@@ -60,10 +63,19 @@ def scale_product(a: QParams, w: QParams) -> Array:
     return product.astype(np.float32)
 
 
-def int_bias(
-    ctx: Context, node: Node, bias: Value | None, product: Array, channels: int
+def product_bias(
+    ctx: Context,
+    node: Node,
+    bias: Value | None,
+    product: Array,
+    channels: int,
+    out: float | None,
 ) -> Array | None:
-    """A bias as int32 codes of scale ``product``; a float one is quantised (and noted)."""
+    """A bias as int32 codes of scale ``product``, or in float32.
+
+    A float bias is quantised (and noted) where the rounding is small against ``out``, the scale
+    of the result: up to ``COARSE`` / 2 of it. Otherwise it stays float.
+    """
     if bias is None:
         return None
     if bias.constant is None:
@@ -83,10 +95,10 @@ def int_bias(
     if not np.isfinite(real).all():
         raise DataflowError(node.where, "has a bias that is not finite", "train again")
     codes = np.rint(real / expected)
-    if np.abs(codes).max(initial=0) > BIAS_LIMIT:
-        raise UnsupportedError(
-            "its bias does not fit int32 with the scale input*weight", "quantise with wider ranges"
-        )
+    coarse = out is None or (expected / out).max() > COARSE
+    if coarse or np.abs(codes).max(initial=0) > BIAS_LIMIT:
+        ctx.notes[node.index] = "bias added in float32"
+        return real.astype(np.float32)
     ctx.notes[node.index] = "bias quantised to int32 with scale input*weight"
     return np.asarray(codes.astype(np.int32))
 
@@ -105,19 +117,24 @@ def requantised(
 ) -> Value:
     """Y = clip(rint(f32(acc + bias) * M) + z, low, high) with M = f32(product / scale).
 
-    The rule of onnxruntime's integer kernels (QLinearConv, QLinearMatMul, QGemm).
+    The rule of onnxruntime's integer kernels (QLinearConv, QLinearMatMul, QGemm). With a float
+    bias the literal quantisation of f32(acc) * product + bias.
     """
+    low, high = clamp_codes(chain, quant)
+    done = extra_sources | {node.index}
+    if bias is not None and bias.dtype == np.float32:
+        real = scaled(ctx, node, label, acc, channel, product, bias)
+        assert real.expr is not None
+        expr = to_codes(call("div", real.expr, single(quant.s)), quant, low, high)
+        return ctx.builder.store(label, acc, expr, quant.dtype, (node.name, node.op), quant, done)
     factors = multiplier(node.where, product, quant.s)
     assert acc.expr is not None
     total: Expr = acc.expr
     if bias is not None:
         total = call("add", total, ctx.vector(f"{label}_bias", bias, acc, channel))
     factor = ctx.vector(f"{label}_multiplier", factors, acc, channel)
-    low, high = clamp_codes(chain, quant)
     expr = to_codes(call("mul", call("f32", total), factor), quant, low, high)
-    return ctx.builder.store(
-        label, acc, expr, quant.dtype, (node.name, node.op), quant, extra_sources | {node.index}
-    )
+    return ctx.builder.store(label, acc, expr, quant.dtype, (node.name, node.op), quant, done)
 
 
 def scaled(
@@ -129,14 +146,17 @@ def scaled(
     product: Array,
     bias: Array | None,
 ) -> Value:
-    """The float value f32(acc + bias) * product, pending."""
+    """The float value f32(acc + bias) * product, pending; a float bias is added at the end."""
     factors = multiplier(node.where, product, None)
     assert acc.expr is not None
     total: Expr = acc.expr
-    if bias is not None:
+    whole = bias is not None and bias.dtype == np.int32
+    if bias is not None and whole:
         total = call("add", total, ctx.vector(f"{label}_bias", bias, acc, channel))
     factor = ctx.vector(f"{label}_multiplier", factors, acc, channel)
     expr = call("mul", call("f32", total), factor)
+    if bias is not None and not whole:
+        expr = call("add", expr, ctx.vector(f"{label}_bias", bias, acc, channel))
     return replace(acc, expr=expr, dtype=F32, sources=frozenset({node.index}))
 
 

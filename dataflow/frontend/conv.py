@@ -7,8 +7,8 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.contract import (
     float_bias,
-    int_bias,
     integer_operand,
+    product_bias,
     raw,
     requantised,
     scale_product,
@@ -50,7 +50,7 @@ def conv(ctx: Context, node: Node) -> None:
     assert x.quant is not None and w.quant is not None
     product = scale_product(x.quant, w.quant)
     tail = ctx.tail(node)
-    codes = int_bias(ctx, node, bias, product, w.shape[0])
+    codes = product_bias(ctx, node, bias, product, w.shape[0], tail.quant.s if tail else None)
     acc = _convolve(ctx, node, x, w, True)
     if tail is None:
         ctx.define(node, scaled(ctx, node, label, acc, 1, product, codes))

@@ -10,9 +10,9 @@ import numpy as np
 from dataflow.frontend.builder import Builder
 from dataflow.frontend.value import QParams, Value, stored_value
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import DType
+from dataflow.ir.dtype import F32, S32, DType
 from dataflow.ir.expr import Access, Const, Expr, call
-from dataflow.ir.ops import CAST_TO
+from dataflow.ir.ops import CAST_TO, promote
 
 Array = np.ndarray
 
@@ -32,13 +32,15 @@ class Codes:
     quant: QParams
     parts: tuple[tuple[str, ...], ...]
 
-    def parameter(self, builder: Builder, suffix: str, data: Array) -> Expr:
+    def parameter(self, builder: Builder, suffix: str, data: Array, dtype: DType) -> Expr:
         """The scale or zero point of an element."""
         if self.quant.axis is None:
-            return Const(data.reshape(-1)[0].item(), DType.of(data))
+            return Const(data.reshape(-1)[0].item(), promote(dtype))
         axis = self.parts[self.quant.axis]
         chosen = [part[0] for part in self.parts] if self.quant.block else list(axis)
-        name = builder.weight(f"{self.label}_{suffix}", data, [v.upper() for v in chosen])
+        name = builder.weight(
+            f"{self.label}_{suffix}", data, [v.upper() for v in chosen], dtype=dtype
+        )
         return Access(name, tuple(Affine.of(v) for v in chosen))
 
 
@@ -93,8 +95,10 @@ def _real(builder: Builder, codes: Codes, weight: str) -> Expr:
     quant = codes.quant
     element: Expr = Access(weight, tuple(Affine.of(v) for part in codes.parts for v in part))
     if quant.zero_point.any():
-        zeros = quant.zero_point.astype(np.int32)
-        element = call("sub", element, codes.parameter(builder, "zero_point", zeros))
-    scale = codes.parameter(builder, "scale", quant.scale.astype(np.float32))
+        low, high = quant.zero_point.min(), quant.zero_point.max()
+        kind = quant.dtype if quant.dtype.lowest <= low and high <= quant.dtype.highest else S32
+        zeros = quant.zero_point.astype(kind.numpy)
+        element = call("sub", element, codes.parameter(builder, "zero_point", zeros, kind))
+    scale = codes.parameter(builder, "scale", quant.scale.astype(np.float32), F32)
     real = call("mul", call("f32", element), scale)
     return real if quant.real.bits == 32 else call(CAST_TO[quant.real], real)

@@ -17,6 +17,9 @@ Array = np.ndarray
 MAX_DEPTH = 16
 """Deepest nesting of bodies and functions."""
 
+MAX_DENSE = 1 << 26
+"""Largest sparse constant that is read, in elements with its zeros."""
+
 MAX_ELEMENTS = 1 << 32
 """Largest tensor that is considered at all, in elements."""
 
@@ -244,7 +247,27 @@ def _constant(node: Node) -> Array:
             return np.asarray(value, dtype=np.float32)
         if key in ("value_int", "value_ints"):
             return np.asarray(value, dtype=np.int64)
+        if key == "sparse_value":
+            return _dense(value, node.where)
     raise DataflowError(node.where, "has no numeric value", "export with dense constants")
+
+
+def _dense(tensor: onnx.SparseTensorProto, where: str) -> Array:
+    """A sparse tensor with its zeros; indices are linear, or one row for each element."""
+    shape = tuple(tensor.dims)
+    values, indices = to_array(tensor.values).reshape(-1), to_array(tensor.indices)
+    total = int(np.prod(shape, dtype=object)) if shape else 1
+    if min(shape, default=0) < 0 or total > MAX_DENSE:
+        raise DataflowError(where, f"has shape {list(shape)}", "use a smaller constant")
+    rows = indices if indices.ndim == 2 else indices[:, None]
+    strides = np.cumprod((1, *shape[:0:-1]))[::-1] if indices.ndim == 2 else np.ones(1, np.int64)
+    fits = rows.shape == (len(values), len(strides)) and rows.dtype == np.int64
+    limits = np.array(shape if indices.ndim == 2 else (total,))
+    if not fits or (rows < 0).any() or (rows >= limits).any():
+        raise DataflowError(where, "has indices that do not fit", "export with dense constants")
+    dense = np.zeros(total, values.dtype)
+    dense[(rows * strides).sum(axis=1)] = values
+    return dense.reshape(shape)
 
 
 def _inputs(

@@ -8,8 +8,8 @@ import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError, aligned, common_parts
 from dataflow.frontend.contract import (
-    int_bias,
     integer_operand,
+    product_bias,
     raw,
     requantised,
     scale_product,
@@ -17,6 +17,7 @@ from dataflow.frontend.contract import (
     with_params,
     zero_point,
 )
+from dataflow.frontend.dequantise import dequantised
 from dataflow.frontend.graph import Node
 from dataflow.frontend.pointwise import binary
 from dataflow.frontend.quant import activation_params
@@ -125,7 +126,7 @@ def _dequantised(
         raise UnsupportedError("its scales are not per output column", "quantise on the last axis")
     tail = ctx.tail(node)
     scale = scale_product(a.quant, b.quant) * np.float32(alpha)
-    codes = int_bias(ctx, node, bias, scale, columns)
+    codes = product_bias(ctx, node, bias, scale, columns, tail.quant.s if tail else None)
     acc = product(ctx, node, a, b, exact=True)
     last = len(acc.dims) - 1
     if tail is None:
@@ -172,11 +173,19 @@ def real_dtype(value: Value) -> DType:
 
 
 def _readable(ctx: Context, node: Node, value: Value, position: int) -> Value:
-    """A float operand that is a constant or read in place; views need no copy."""
+    """A float operand that is a constant or read in place; views need no copy.
+
+    Quantised constants are dequantised by an Einsum: their codes stay codes in memory.
+    """
+    name = node.input(position)
+    if value.constant is not None and value.quant is not None and value.constant.size > 1:
+        origin, sources = (node.name, node.op), frozenset({node.index})
+        real = dequantised(ctx.builder, value, ctx.origin(name), origin, sources)
+        value = real or value
     plain = value.stored and value.quant is None and not value.chain
     if plain or value.constant is not None:
         return value
-    return ctx.stored(value, f"{node.input(position)}_f", node, real=True)
+    return ctx.stored(value, f"{name}_f", node, real=True)
 
 
 def _viewed(value: Value, shape: tuple[int, ...]) -> Value:

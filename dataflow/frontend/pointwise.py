@@ -19,7 +19,8 @@ from dataflow.frontend.quant import (
 from dataflow.frontend.unary import Unary, expression
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.dtype import F32, S32
-from dataflow.ir.expr import Call, Expr, call, integer, single
+from dataflow.ir.expr import Call, Expr, call, integer, single, walk
+from dataflow.ir.ops import promote
 
 Array = np.ndarray
 
@@ -27,6 +28,9 @@ COMPUTED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "Hard
 BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 LAZY = {*COMPUTED, *BINARY, "QuantizeLinear"}
 """Operators that take a pending expression in; for others it is stored first."""
+
+LARGEST = 64
+"""Parts of a pending expression: a function may repeat its operand."""
 
 
 def function(ctx: Context, node: Node) -> Unary:
@@ -53,9 +57,9 @@ def unary(ctx: Context, node: Node) -> None:
         ctx.define(node, replace(x, chain=(*x.chain, f)).with_source(node.index))
         return
     assert x.expr is not None
-    if x.dtype.is_float:
+    if x.dtype == F32:
         expr = expression(f, x.expr)
-    elif f.clamps is not None:
+    elif f.clamps is not None and promote(x.dtype) == S32:
         low, high = (int(max(min(b, 2.0**31 - 1), -(2.0**31))) for b in f.clamps)
         bounds = (max(low, x.dtype.lowest), min(high, x.dtype.highest))
         expr = call("clip", x.expr, integer(bounds[0]), integer(bounds[1]))
@@ -69,7 +73,8 @@ def settled(ctx: Context, node: Node, value: Value) -> Value:
     """A pending expression, stored unless its only user continues it."""
     name = node.outputs[0]
     users = ctx.graph.consumers.get(name, ())
-    if len(users) == 1 and users[0].op in LAZY and not ctx.is_output(name):
+    small = sum(1 for _ in walk(value.real())) <= LARGEST
+    if len(users) == 1 and users[0].op in LAZY and small and not ctx.is_output(name):
         return value
     return ctx.builder.store(
         name, value, value.real(), value.dtype, (node.name, node.op), sources=value.sources

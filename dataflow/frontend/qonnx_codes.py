@@ -104,8 +104,8 @@ def read_quant(ctx: Context, node: Node) -> Codes:
     if bits.size != 1 or bits.reshape(-1)[0] != np.rint(bits.reshape(-1)[0]):
         raise UnsupportedError("its bit width is not one integer", "quantise per tensor")
     width = int(bits.reshape(-1)[0])
-    if not 1 <= width <= 31:
-        raise UnsupportedError(f"its bit width is {width}", "use 1 to 31 bits")
+    if not 1 <= width <= 32:
+        raise UnsupportedError(f"its bit width is {width}", "use 1 to 32 bits")
     signed, narrow = bool(node.get("signed", 1)), bool(node.get("narrow", 0))
     mode = str(node.get("rounding_mode", "ROUND")).upper()
     if mode not in ROUNDING:

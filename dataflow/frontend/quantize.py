@@ -42,6 +42,17 @@ class Quantized:
     snr_db: float
     worst_sample_db: float
 
+    def describe(self) -> str:
+        """What was chosen and measured, in one line."""
+        parts = [f"{self.snr_db:.1f} dB on held-out samples ({self.worst_sample_db:.1f} the worst)"]
+        if self.operators == rules.PRODUCTS:
+            parts.append("only Conv, Gemm and MatMul are quantised")
+        if self.widened_for is not None:
+            parts.append(f"ranges widened for {self.widened_for} samples")
+        if self.left_float:
+            parts.append(f"left in float: {', '.join(self.left_float)}")
+        return "; ".join(parts)
+
 
 def quantize(
     model: str | Path | onnx.ModelProto,

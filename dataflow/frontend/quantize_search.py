@@ -36,10 +36,17 @@ POPULATIONS = (128, 4096)
 SAFETY_DB = 3.0
 """What the wider ranges may cost: they hold in rare samples, of which few are held out."""
 
-FOLDS, FOLDS_LARGE = 4, 2
+FOLDS = 4
+"""Parts of the samples; each is held out once."""
+
 LARGE_BYTES = 16 << 20
+"""Above this size one half is held out, once: quantising takes seconds."""
+
 JUDGED_SAMPLES = 16
+"""Most samples of a part that are judged."""
+
 GROUPS = 24
+"""Most groups of products whose cost is measured."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,10 @@ class Search:
         self.proto, self.samples, self.format = proto, samples, format
         self.observed: Observed = observe(proto, samples)
         self.bounds = bounds(proto)
-        large = proto.ByteSize() > LARGE_BYTES
-        self.folds = min(FOLDS_LARGE if large else FOLDS, len(samples))
+        self.parts = min(FOLDS, len(samples))
+        self.rounds = self.parts
+        if proto.ByteSize() > LARGE_BYTES:
+            self.parts, self.rounds = min(2, len(samples)), 1
         self._made: dict[Settings, Trial] = {}
 
     def best(self, plain: Settings) -> Trial:
@@ -106,8 +115,8 @@ class Search:
         count = len(self.samples)
         errors: list[tuple[Array, Array]] = []
         try:
-            for fold in range(self.folds):
-                held = list(range(fold, count, self.folds))
+            for part in range(self.rounds):
+                held = list(range(part, count, self.parts))
                 rest = [k for k in range(count) if k not in held] or held
                 errors += self._judge(self._make(settings, rest), held[:JUDGED_SAMPLES])
             made = Trial(settings, *_ratios(errors))

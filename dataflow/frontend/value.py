@@ -147,7 +147,8 @@ class Value:
         quant = self.quant
         if quant is None:
             return self.constant
-        scale, zero = (spread_params(quant, p, self.shape) for p in (quant.scale, quant.zero_point))
+        shape = self.constant.shape
+        scale, zero = (spread_params(quant, p, shape) for p in (quant.scale, quant.zero_point))
         codes = (self.constant.astype(np.int64) - zero).astype(np.float32)
         return np.asarray((codes * scale.astype(np.float32)).astype(quant.scale.dtype))
 
@@ -205,7 +206,7 @@ def transpose(value: Value, order: tuple[int, ...]) -> Value:
             scale, zero = quant.scale.transpose(order), quant.zero_point.transpose(order)
             quant = replace(quant, scale=scale, zero_point=zero)
     if value.constant is not None:
-        data = np.asarray(value.constant.transpose(order), order="C")
+        data = value.constant.transpose(order)
         dims: Dims = tuple((n,) for n in data.shape)
         return replace(value, dims=dims, constant=data, quant=quant)
     old = [p for k in order for p in value.placeholders(k)]

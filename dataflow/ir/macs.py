@@ -23,10 +23,15 @@ def contraction_operands(einsum: Einsum) -> tuple[Expr, Expr] | None:
 
 
 def nominal_macs(cascade: Cascade, einsum: Einsum) -> int:
-    """Multiply-accumulates of one Einsum, padding points included; 0 unless a contraction."""
+    """Multiply-accumulates of one Einsum, padding points included; 0 unless a contraction.
+
+    In the body of a loop those of all steps.
+    """
     if contraction_operands(einsum) is None:
         return 0
-    return prod(cascade.sizes(einsum).values())
+    around = [cascade.iterations[v] for v in einsum.iterates if v not in einsum.variables]
+    steps = prod(i.stop - i.start for i in around)
+    return steps * prod(cascade.sizes(einsum).values())
 
 
 def total_macs(cascade: Cascade) -> int:

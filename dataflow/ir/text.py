@@ -75,10 +75,9 @@ def _savez(path: Path, arrays: Mapping[str, Array]) -> None:
 def dumps(cascade: Cascade) -> str:
     """The text of a Cascade (without the data of its weights)."""
     tensors = cascade.tensors.values()
-    lines = ["einsum:", f"  name: {_quoted(cascade.name)}", "  shapes:"]
-    lines += [f"    {r}: {s}" for r, s in cascade.rank_sizes.items()]
-    lines.append("  declaration:")
-    lines += [f"    {t.name}: [{', '.join(t.ranks)}]" for t in tensors]
+    lines = ["einsum:", f"  name: {_quoted(cascade.name)}"]
+    lines += _required("shapes", {r: str(s) for r, s in cascade.rank_sizes.items()})
+    lines += _required("declaration", {t.name: f"[{', '.join(t.ranks)}]" for t in tensors})
     lines += _section("dims", {t.name: _list(t.shape) for t in tensors if _odd(cascade, t)})
     lines += _section("types", {t.name: str(t.dtype) for t in tensors if t.dtype != F32})
     for key, names in (
@@ -102,7 +101,7 @@ def dumps(cascade: Cascade) -> str:
 def _program(cascade: Cascade) -> list[str]:
     """One loop is written as init, iterate, expressions and finally, several in place."""
     if len(cascade.iterations) != 1:
-        return _block("expressions", _nested(cascade))
+        return _block("expressions", _nested(cascade)) or ['  expressions: ""']
     (step,) = cascade.iterations.values()
     inside = [k for k, e in enumerate(cascade.einsums) if e.iterates]
     first, last = inside[0], inside[-1] + 1
@@ -137,6 +136,10 @@ def _block(key: str, statements: list[str]) -> list[str]:
 
 def _section(key: str, entries: dict[str, str]) -> list[str]:
     return [f"  {key}:", *(f"    {k}: {v}" for k, v in entries.items())] if entries else []
+
+
+def _required(key: str, entries: dict[str, str]) -> list[str]:
+    return _section(key, entries) or [f"  {key}: {{}}"]
 
 
 def _odd(cascade: Cascade, tensor: Tensor) -> bool:

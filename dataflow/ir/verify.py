@@ -262,7 +262,7 @@ def injective_index(index: Affine, sizes: Mapping[str, int]) -> bool:
 
 
 def _bounds(cascade: Cascade, einsum: Einsum, where: str) -> None:
-    if einsum.reduction is not None:
+    if einsum.reduction is not None or not cascade.tensors[einsum.output.tensor].elements:
         return
     every = {v: cascade.size(v) for a in einsum.inputs for v in a.variables}
     if not all(every.values()):

@@ -237,7 +237,7 @@ def test_float_result_of_a_region_stays_float() -> None:
     proto.graph.output[0].name = "f"
     proto.graph.output[0].type.tensor_type.elem_type = models.FLOAT
     assert lines(proto)[1] == (
-        "f[b, n, p, q] = f32(f_acc[b, n, p, q] + f_bias[n]) * f_multiplier[n]"
+        "f[b, n, p, q] = f32(f_acc[b, n, p, q]) * f_multiplier[n] + f_bias[n]"
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from onnx import TensorProto, helper
 
 from dataflow.errors import DataflowError
+from dataflow.evaluate.primitives import compute
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.operators.fields import number_type, operands, pointwise
+from dataflow.frontend.value import Value
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import call
 from dataflow.ir.ops import CAST_TO
@@ -20,6 +22,12 @@ def convert(ctx: Context, node: Node, target: DType) -> None:
         raise UnsupportedError(f"it casts to {target}", "use another type")
     if target == number_type(value) and value.quant is None:
         ctx.define(node, value.with_source(node.index))
+        return
+    if value.constant is not None:
+        data = compute(CAST_TO[target], [value.real_constant()])
+        dims = tuple((n,) for n in data.shape)
+        result = Value(dims, target, constant=data, sources=value.sources)
+        ctx.define(node, result.with_source(node.index))
         return
     values = operands(ctx, node, [0])
     pointwise(ctx, node, lambda x: call(CAST_TO[target], x), target, values)

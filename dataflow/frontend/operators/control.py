@@ -247,8 +247,8 @@ def _iterate(ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value]) 
                 new = _kept(low, f"kept{k}", running, step, state, new)
             advance(low, state, step, new)
         for k, stack in enumerate(stacks):
-            value = low.of(found[plan.first_output + len(states) + k], f"slice{k}")
-            stack.add(low, f"stack{k}", Affine.of(step), value)
+            part = low.of(found[plan.first_output + len(states) + k], f"slice{k}")
+            stack.add(low, f"stack{k}", Affine.of(step), part)
         if running is not None and condition is not None:
             more = low.of(condition, "more")
             flag = call("and", _flag(running, step), more.at(*[0] * len(more.shape)))

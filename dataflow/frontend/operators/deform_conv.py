@@ -54,6 +54,7 @@ def deform_conv(ctx: Context, node: Node) -> None:
         own.take(k, t.out, (offset, 2 + i))
         for i, (k, t) in enumerate(zip(out_letters, taps, strict=True))
     ]
+    x = low.whole(x, range(2, 2 + count))  # read at computed coordinates, also outside
     where = [b, o, *inner, *outer]
     tap = Affine()  # row-major number of a tap
     for r, size in zip(inner, kernel, strict=True):

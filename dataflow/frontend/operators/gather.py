@@ -30,19 +30,19 @@ def gather(ctx: Context, node: Node) -> None:
     axis = axis_of(node, len(x.shape))
     chosen = ctx.value(node, 1)
     if chosen.constant is not None and chosen.quant is None and chosen.dtype.is_int:
-        places = wrapped_data(chosen.constant, x.shape[axis])
-        moved = arrange(low, x, node.input(0), {axis: places.reshape(-1)})
-        shape = (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
+        which = wrapped_data(chosen.constant, x.shape[axis])
+        moved = arrange(low, x, node.input(0), {axis: which.reshape(-1)})
+        shape = (*x.shape[:axis], *which.shape, *x.shape[axis + 1 :])
         low.view(reshaped(ctx, node, moved, shape))
         return
     raw = elements(low, x, node.input(0))
-    which = indices(low, 1, x.shape[axis])
+    found = indices(low, 1, x.shape[axis])
     names = low.variables(raw.operand)
-    own = low.variables(which.operand)
-    sizes = (*x.shape[:axis], *which.shape, *x.shape[axis + 1 :])
+    own = low.variables(found.operand)
+    sizes = (*x.shape[:axis], *found.shape, *x.shape[axis + 1 :])
     out = apart(low, [*names[:axis], *own, *names[axis + 1 :]], sizes)
     last = axis + len(own)
-    places = [*out[:axis], which.at(*out[axis:last]), *out[last:]]
+    places = [*out[:axis], found.at(*out[axis:last]), *out[last:]]
     low.view(raw.restored(low.let("", out, raw.operand.at(*places), dtype=raw.operand.dtype).value))
 
 

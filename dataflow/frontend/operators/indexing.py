@@ -194,6 +194,9 @@ def arrange(
         suffix: of the name of the tensor that a copy makes.
     """
     counts = [len(maps[d]) if d in maps else n for d, n in enumerate(value.shape)]
+    if 0 in counts:
+        dtype = value.dtype if value.quant is None else value.quant.real
+        return constant_value(np.zeros(counts, dtype.numpy))
     if value.quant is not None and value.quant.block:
         value = constant_value(value.real_constant())
     if value.constant is not None and (fill is None or isinstance(fill, Const)):
@@ -232,11 +235,11 @@ def _constant(value: Value, maps: Mapping[int, Coordinates], fill: Expr | None) 
     for dim, places in maps.items():
         index = np.asarray(places, dtype=np.int64)
         empty = index == FILL
-        if not data.shape[dim] and empty.all():
+        if data.shape[dim]:
+            data = np.take(data, np.where(empty, 0, index), axis=dim)
+        else:
             shape = [len(index) if k == dim else n for k, n in enumerate(data.shape)]
             data = np.zeros(shape, data.dtype)
-        else:
-            data = np.take(data, np.where(empty, 0, index), axis=dim)
         if isinstance(fill, Const):
             place: list[slice | Array] = [slice(None)] * data.ndim
             place[dim] = empty
@@ -354,4 +357,3 @@ def apart(low: Lowering, names: Sequence[str], sizes: Sequence[int]) -> list[str
     for name, size in zip(names, sizes, strict=True):
         found.append(low.rank(name[0].upper(), size) if name in found else name)
     return found
-

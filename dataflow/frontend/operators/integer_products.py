@@ -14,7 +14,7 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
-from dataflow.frontend.operators.indexing import apart, whole
+from dataflow.frontend.operators.indexing import apart
 from dataflow.frontend.operators.qdq import dynamic_codes, single_precision
 from dataflow.frontend.windows import windows
 from dataflow.ir.affine import Affine
@@ -95,24 +95,37 @@ def product(low: Lowering, a: Operand, b: Operand) -> Product:
     )
 
 
-def along(operand: Operand, places: Sequence[Place], name: Place | None) -> Expr:
-    """A parameter that is a scalar, a vector along ``name``, or broadcast to ``places``."""
-    if int(np.prod(operand.shape)) == 1:
-        return operand.at(*[0] * len(operand.shape))
-    if len(operand.shape) == 1 and name is not None:
+def along(
+    low: Lowering, operand: Operand, places: Sequence[Place], name: str | None, what: str
+) -> Expr:
+    """A parameter that is a scalar, a vector along variable ``name``, or broadcast to ``places``.
+
+    UnsupportedError when its shape is another one.
+    """
+    shape = operand.shape
+    if int(np.prod(shape)) == 1:
+        return operand.at(*[0] * len(shape))
+    sizes = low.builder.rank_sizes
+    if len(shape) == 1 and name is not None and shape[0] == sizes[name.upper()]:
         return operand.at(name)
-    if len(operand.shape) > len(places):
-        raise UnsupportedError(
-            f"a parameter has shape {list(operand.shape)}", "use scalars or vectors"
-        )
-    return operand.broadcast(places)
+    own = places[len(places) - len(shape) :]
+    if len(own) == len(shape) > 1 and all(
+        s == 1 or (isinstance(p, str) and sizes[p.upper()] == s)
+        for s, p in zip(shape, own, strict=True)
+    ):
+        return operand.broadcast(places)
+    raise UnsupportedError(
+        f"it has {int(np.prod(shape))} {what}s of shape {list(shape)}", "use scalars or vectors"
+    )
 
 
-def shifted(code: Expr, zero: Operand | None, places: Sequence[Place], name: Place | None) -> Expr:
+def shifted(
+    low: Lowering, code: Expr, zero: Operand | None, places: Sequence[Place], name: str | None
+) -> Expr:
     """The code minus its zero point."""
     if zero is None:
         return code
-    offset = along(zero, places, name)
+    offset = along(low, zero, places, name, "zero point")
     return code if isinstance(offset, Const) and not offset.value else call("sub", code, offset)
 
 
@@ -121,8 +134,8 @@ def accumulated(
 ) -> tuple[Operand, Product]:
     """``ACC[.., m, n] = (A[.., m, k] - za) * (B[.., k, n] - zb) :: add(k)`` in int32."""
     p = product(low, a, b)
-    left = shifted(a.at(*p.left), za, p.left, p.row)
-    right = shifted(b.at(*p.right), zb, p.right, p.column)
+    left = shifted(low, a.at(*p.left), za, p.left, p.row)
+    right = shifted(low, b.at(*p.right), zb, p.right, p.column)
     acc = low.let(suffix, p.out, call("mul", left, right), ("add", [p.inner]), S32)
     return acc, p
 
@@ -153,7 +166,9 @@ def qlinear_matmul(ctx: Context, node: Node) -> None:
         _factor(low, sy, p.out, p.row),
     )
     scaled = call("mul", call("f32", acc.at(*p.out)), factor)
-    low.result(requantised(low, p.out, scaled, along(zy, p.out, p.row), zy.dtype))
+    low.result(
+        requantised(low, p.out, scaled, along(low, zy, p.out, p.row, "zero point"), zy.dtype)
+    )
 
 
 def requantised(
@@ -165,8 +180,8 @@ def requantised(
     return low.let("", names, bounded, dtype=dtype)
 
 
-def _factor(low: Lowering, scale: Operand, places: Sequence[Place], name: Place | None) -> Expr:
-    return single_precision(low, along(scale, places, name), scale.dtype)
+def _factor(low: Lowering, scale: Operand, places: Sequence[Place], name: str | None) -> Expr:
+    return single_precision(low, along(low, scale, places, name, "scale"), scale.dtype)
 
 
 def matmul_integer_to_float(ctx: Context, node: Node) -> None:
@@ -194,26 +209,17 @@ def dynamic_quantize_matmul(ctx: Context, node: Node) -> None:
 def _real(low: Lowering, acc: Operand, p: Product, factor: Expr, bias: Operand | None) -> Operand:
     total = call("mul", call("f32", acc.at(*p.out)), factor)
     if bias is not None:
-        total = call("add", total, along(bias, p.out, p.column))
+        total = call("add", total, along(low, bias, p.out, p.column, "bias"))
     return low.let("", p.out, total, dtype=F32)
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """A convolution's accumulator, its output variables and the output channel's index."""
-
-    acc: Operand
-    out: tuple[Place, ...]
-    names: tuple[str, ...]
-    channel: Affine
 
 
 def convolved(
     low: Lowering, x: Operand, w: Operand, zx: Operand | None, zw: Operand | None, suffix: str
-) -> Convolution:
+) -> tuple[Operand, tuple[str, ...]]:
     """``ACC[b, g*M + m, p..] = (X[b, g*C + c, p*s + r*d - pad..] - zx) * (W[..] - zw)`` in int32.
 
-    Points in the padding contribute 0 after the subtraction.
+    Returns the accumulator and variables that run over it; the second is the channel. Points in
+    the padding contribute 0 after the subtraction.
     """
     node = low.node
     spatial = len(x.shape) - 2
@@ -230,7 +236,7 @@ def convolved(
             "repair the model",
         )
     taps = windows(node, x.shape[2:], w.shape[2:])
-    x = whole(low, x, range(2, len(x.shape)))
+    x = low.whole(x, range(2, len(x.shape)))
     batch = low.variables(x)[0]
     g, m = low.rank("G", groups), low.rank("M", w.shape[0] // groups)
     c = low.rank("C", w.shape[1])
@@ -238,37 +244,45 @@ def convolved(
     inner = [low.rank(k, t.kernel) for k, t in zip(TAPS[-spatial:], taps, strict=True)]
     channel = Affine.of((g, w.shape[0] // groups), m)
     spots = [t.index(p, r) for t, p, r in zip(taps, out, inner, strict=True)]
-    left = shifted(x.at(batch, Affine.of((g, w.shape[1]), c), *spots), zx, (), None)
-    right = shifted(w.at(channel, c, *inner), zw, (), channel)
+    left = shifted(low, x.at(batch, Affine.of((g, w.shape[1]), c), *spots), zx, (), None)
+    right = w.at(channel, c, *inner)
+    if zw is not None and zw.shape == w.shape[:1]:
+        right = call("sub", right, zw.at(channel))
+    else:
+        right = shifted(low, right, zw, (), None)
     whole_rank = low.rank("N", w.shape[0])
     acc = low.tensor(suffix, [batch, whole_rank, *out], S32)
     places: tuple[Place, ...] = (batch, channel, *out)
     reduced = Reduction("add", (c, *inner))
     low.write(acc, places, call("mul", left, right), reduced)
-    return Convolution(low.read(acc), places, (batch, whole_rank, *out), channel)
+    return low.read(acc), (batch, whole_rank, *out)
 
 
 def conv_integer(ctx: Context, node: Node) -> None:
     """ConvInteger: X, W, [x_z], [w_z per tensor or output channel]."""
     low = Lowering(ctx, node)
     x, w = codes(low, 0), codes(low, 1)
-    low.result(convolved(low, x, w, low.optional(2), low.optional(3), "").acc)
+    low.result(convolved(low, x, w, low.optional(2), low.optional(3), "")[0])
 
 
 def qlinear_conv(ctx: Context, node: Node) -> None:
     """QLinearConv with computed weights or parameters; the rule of the constant form."""
     low = Lowering(ctx, node)
     x, w = codes(low, 0), codes(low, 3)
-    done = convolved(low, x, w, low.optional(2), low.optional(5), "acc")
-    channel = done.names[1]
-    total: Expr = done.acc.at(*done.names)
+    acc, names = convolved(low, x, w, low.optional(2), low.optional(5), "acc")
+    channel = names[1]
+    total: Expr = acc.at(*names)
     bias = low.optional(8)
     if bias is not None:
-        total = call("add", total, along(bias, (), channel))
-    sx, sw, sy = (_factor(low, low.operand(k), (), channel) for k in (1, 4, 6))
+        total = call("add", total, along(low, bias, (), channel, "bias"))
+    sx, sw, sy = (
+        _factor(low, low.operand(k), (), name) for k, name in ((1, None), (4, channel), (6, None))
+    )
     scaled = call("mul", call("f32", total), call("div", call("mul", sx, sw), sy))
     zero = low.operand(7)
-    low.result(requantised(low, done.names, scaled, along(zero, (), None), zero.dtype))
+    low.result(
+        requantised(low, names, scaled, along(low, zero, (), None, "zero point"), zero.dtype)
+    )
 
 
 LOWERINGS = {

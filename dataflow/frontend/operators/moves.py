@@ -36,9 +36,17 @@ def slice_(ctx: Context, node: Node) -> None:
         dim = normalised(int(axis), rank)
         if not step:
             raise UnsupportedError("a step is 0", "repair the model")
-        size = x.shape[dim]
-        maps[dim] = range(size)[int(start) : int(end) : int(step)]
+        maps[dim] = _steps(x.shape[dim], int(start), int(end), int(step))
     low.view(arrange(low, x, node.input(0), maps))
+
+
+def _steps(size: int, start: int, end: int, step: int) -> range:
+    """The coordinates of a slice. Other than in Python, a start before the first element is
+    clamped to it also where the step is negative."""
+    start, end = (k + size if k < 0 else k for k in (start, end))
+    if step > 0:
+        return range(min(max(start, 0), size), min(max(end, 0), size), step)
+    return range(min(max(start, 0), size - 1), min(max(end, -1), size - 1), step)
 
 
 def normalised(axis: int, rank: int) -> int:

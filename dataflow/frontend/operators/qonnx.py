@@ -53,6 +53,8 @@ def quant(ctx: Context, node: Node) -> None:
         ctx.origins[node.outputs[0]] = ctx.origin(node.input(0))
         ctx.define(node, _constant(x.real_constant(), codes).with_source(node.index))
         return
+    if max(-codes.low, codes.high) > 1 << 30:
+        raise UnsupportedError("its codes exceed 2^30", "quantise activations to fewer bits")
     params = codes.params(len(x.shape))
     if params is None or params.axis is not None:
         low = Lowering(ctx, node)
@@ -114,7 +116,7 @@ def _constant(data: Array, codes: Codes) -> Value:
         if codes.bipolar:
             whole = np.where(scaled >= 0, np.float32(1), np.float32(-1))
         else:
-            whole = ROUNDING[codes.mode](np.clip(scaled, codes.low, codes.high))
+            whole = ROUNDING[codes.mode](np.clip(scaled.astype(np.float64), codes.low, codes.high))
     params = codes.params(data.ndim)
     if params is None or not np.isfinite(whole).all():
         return constant_value(((whole - codes.zero) * codes.scale).astype(np.float32))

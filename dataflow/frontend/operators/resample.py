@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +19,13 @@ class Axis:
 
     Attributes:
         size, out: elements before and after.
-        scale: as given, float32; out/size where the sizes were given.
+        scale: as given; out/size where the sizes were given.
         start, end: the region of interest, relative to the dimension (``tf_crop_and_resize``).
     """
 
     size: int
     out: int
-    scale: np.float32
+    scale: float
     start: float = 0.0
     end: float = 1.0
 
@@ -42,61 +43,83 @@ class Taps:
     weights: Array
 
 
-def coordinates(axis: Axis, mode: str) -> Array:
-    """Where each output samples the input, float32 [out] (ONNX Resize, as onnxruntime rounds)."""
-    one = np.float32(1)
-    half = np.float32(0.5)
-    x = np.arange(axis.out, dtype=np.float32)
-    scale, size = axis.scale, np.float32(axis.size)
-    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and axis.out > 1):
-        return (x + half) / scale - half
-    if mode == "pytorch_half_pixel":
-        return np.zeros_like(x)
-    if mode == "asymmetric":
-        return x / scale
-    if mode == "tf_half_pixel_for_nn":
-        return (x + half) / scale
-    if mode == "align_corners":
-        # The extent that the scale stands for, which need not be whole.
-        span = scale * size - one
-        return x * (size - one) / span if span > 0 else np.zeros_like(x)
-    if mode == "half_pixel_symmetric":
-        adjusted = np.float32(axis.out) / (scale * size)
-        return size / 2 * (one - adjusted) + (x + half) / scale - half
-    if mode == "tf_crop_and_resize":
-        start, end = np.float32(axis.start), np.float32(axis.end)
-        if axis.out > 1:
-            step = (end - start) * (size - one) / np.float32(axis.out - 1)
-            return start * (size - one) + x * step
-        return np.full_like(x, half * (start + end) * (size - one))
-    raise UnsupportedError(f"its coordinates are {mode!r}", "use half_pixel")
+def coordinates(axis: Axis, mode: str, kind: type[np.floating[Any]] = np.float32) -> Array:
+    """Where each output samples the input, [out].
+
+    The formulas are those of ONNX Resize; in float32 they round as onnxruntime's do, on which the
+    nearest element depends.
+    """
+    one, half = kind(1), kind(0.5)
+    x = np.arange(axis.out, dtype=kind)
+    scale, size = kind(axis.scale), kind(axis.size)
+    match mode:
+        case "half_pixel":
+            x = (x + half) / scale - half
+        case "pytorch_half_pixel":
+            x = (x + half) / scale - half if axis.out > 1 else np.zeros_like(x)
+        case "asymmetric":
+            x = x / scale
+        case "tf_half_pixel_for_nn":
+            x = (x + half) / scale
+        case "align_corners":
+            # The extent that the scale stands for, which need not be whole.
+            span = scale * size - one
+            x = x * (size - one) / span if span > 0 else np.zeros_like(x)
+        case "half_pixel_symmetric":
+            adjusted = kind(axis.out) / (scale * size)
+            x = size / kind(2) * (one - adjusted) + (x + half) / scale - half
+        case "tf_crop_and_resize":
+            start, end = kind(axis.start), kind(axis.end)
+            if axis.out > 1:
+                step = (end - start) * (size - one) / kind(axis.out - 1)
+                x = start * (size - one) + x * step
+            else:
+                x = np.full_like(x, half * (start + end) * (size - one))
+        case _:
+            raise UnsupportedError(f"its coordinates are {mode!r}", "use half_pixel")
+    return x
 
 
 def nearest(axis: Axis, mode: str, rounding: str) -> Array:
     """The input coordinate of each output, int64 [out]."""
     x = coordinates(axis, mode)
+    rounded = np.clip(_rounded(x, rounding), 0, axis.size - 1)
+    return np.asarray(rounded.astype(np.int64))
+
+
+def _rounded(x: Array, rule: str) -> Array:
     half = np.float32(0.5)
-    rules = {
-        "round_prefer_floor": lambda: np.ceil(x - half),
-        "round_prefer_ceil": lambda: np.floor(x + half),
-        "floor": lambda: np.floor(x),
-        "ceil": lambda: np.ceil(x),
-    }
-    if rounding not in rules:
-        raise UnsupportedError(f"it rounds by {rounding!r}", f"use one of {', '.join(rules)}")
-    return np.clip(rules[rounding](), 0, axis.size - 1).astype(np.int64)
+    match rule:
+        case "round_prefer_floor":
+            return np.asarray(np.ceil(x - half))
+        case "round_prefer_ceil":
+            return np.asarray(np.floor(x + half))
+        case "floor":
+            return np.asarray(np.floor(x))
+        case "ceil":
+            return np.asarray(np.ceil(x))
+    raise UnsupportedError(f"it rounds by {rule!r}", "use round_prefer_floor")
 
 
-def taps(axis: Axis, mode: str, *, cubic: float | None, antialias: bool, exclude: bool) -> Taps:
+def taps(
+    axis: Axis,
+    mode: str,
+    *,
+    cubic: float | None,
+    antialias: bool,
+    exclude: bool,
+    kind: type[np.floating[Any]] = np.float32,
+) -> Taps:
     """Linear weights, or cubic ones with the coefficient ``cubic``.
 
     Args:
         antialias: stretch the filter by 1/scale where the scale is below 1.
         exclude: weights outside the tensor are zero and the rest normalised; else they go to the
             elements at its edges.
+        kind: type in which the coordinates are computed.
     """
-    x = coordinates(axis, mode).astype(np.float64)
-    shrink = min(1.0, float(axis.scale)) if antialias else 1.0
+    x = coordinates(axis, mode, kind).astype(np.float64)
+    shrink = min(1.0, axis.scale) if antialias else 1.0
     reach = (1 if cubic is None else 2) / shrink
     count = 2 * ceil(reach)
     if count > 2 * axis.size + 8 and axis.size:

@@ -17,7 +17,7 @@ from dataflow.frontend.operators.resample import Axis, Band, Taps
 from dataflow.frontend.windows import MAX_OUT
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
-from dataflow.ir.dtype import F32, F64
+from dataflow.ir.dtype import F32, F64, DType
 from dataflow.ir.expr import Expr, call
 from dataflow.ir.ops import CAST_TO
 
@@ -47,7 +47,7 @@ def resize(ctx: Context, node: Node) -> None:
         maps = {d: resample.nearest(a, mode, rounding) for d, a in axes.items()}
         y = low.of(arrange(low, y.value, node.input(0), maps), node.input(0))
     else:
-        found = {d: _taps(node, a, mode, kind) for d, a in axes.items()}
+        found = {d: _taps(node, a, mode, kind, dtype) for d, a in axes.items()}
         # The dimensions that shrink come first: less work for the others.
         order = sorted(found, key=lambda d: (axes[d].out / axes[d].size, d))
         order = [d for d in order if not _identity(axes[d], found[d])]
@@ -77,11 +77,11 @@ def _axes(low: Lowering, shape: tuple[int, ...]) -> dict[int, Axis]:
     if crop and roi is not None and roi.size == 2 * len(dims):
         spans = [(float(a), float(b)) for a, b in roi.reshape(2, -1).T]
     if given is not None and given.size:
-        scales = [np.float32(s) for s in given.reshape(-1)]
+        scales = [float(s) for s in given.reshape(-1)]
         if len(scales) != len(dims) or not all(np.isfinite(s) and s > 0 for s in scales):
-            raise UnsupportedError(f"its scales are {list(map(float, scales))}", "repair the model")
+            raise UnsupportedError(f"its scales are {scales}", "repair the model")
         outs = [
-            int(np.floor(np.float32(shape[d]) * (np.float32(b - a) if crop else 1) * s))
+            int(np.floor(np.float32(shape[d] * (b - a if crop else 1.0)) * np.float32(s)))
             for d, s, (a, b) in zip(dims, scales, spans, strict=True)
         ]
     elif sizes is not None and sizes.size == len(dims):
@@ -97,23 +97,26 @@ def _axes(low: Lowering, shape: tuple[int, ...]) -> dict[int, Axis]:
     return found
 
 
-def _fitted(node: Node, old: list[int], wanted: list[int]) -> tuple[list[int], list[np.float32]]:
+def _fitted(node: Node, old: list[int], wanted: list[int]) -> tuple[list[int], list[float]]:
     """Output sizes and scales for given sizes, by the policy for the aspect ratio."""
     policy = str(node.get("keep_aspect_ratio_policy", "stretch"))
-    ratios = [np.float32(w) / np.float32(o) for w, o in zip(wanted, old, strict=True)]
+    ratios = [w / max(o, 1) for w, o in zip(wanted, old, strict=True)]
     if policy == "stretch":
         return wanted, ratios
     if policy not in ("not_larger", "not_smaller"):
         raise UnsupportedError(f"its policy is {policy!r}", "use stretch")
     scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(np.floor(scale * o + np.float32(0.5))) for o in old], [scale] * len(old)
+    return [int(np.floor(np.float32(scale) * np.float32(o) + np.float32(0.5))) for o in old], [
+        scale
+    ] * len(old)
 
 
-def _taps(node: Node, axis: Axis, mode: str, kind: str) -> Taps:
+def _taps(node: Node, axis: Axis, mode: str, kind: str, dtype: DType) -> Taps:
     cubic = float(node.get("cubic_coeff_a", -0.75)) if kind == "cubic" else None
     exclude = bool(node.get("exclude_outside", 0))
     antialias = bool(node.get("antialias", 0))
-    return resample.taps(axis, mode, cubic=cubic, antialias=antialias, exclude=exclude)
+    real = np.float64 if dtype == F64 else np.float32
+    return resample.taps(axis, mode, cubic=cubic, antialias=antialias, exclude=exclude, kind=real)
 
 
 def _identity(axis: Axis, found: Taps) -> bool:

@@ -69,10 +69,6 @@ def grid_sample(ctx: Context, node: Node) -> None:
         if mode == "nearest":
             base.append(low.let(f"i{k}", points, call("s64", call("round", at)), dtype=S64))
             continue
-        if padding == "border":
-            at = call("clip", at, number(0, kind), number(size - 1, kind))
-        elif padding == "reflection":
-            at = _reflected_position(at, size, aligned, kind)
         floor = low.let(f"f{k}", points, call("floor", at))
         base.append(low.let(f"i{k}", points, call("s64", floor.at(*points)), dtype=S64))
         part = low.let(f"r{k}", points, call("sub", at, floor.at(*points))).at(*points)
@@ -88,16 +84,6 @@ def _elements(place: Expr, size: int, aligned: bool, kind: DType) -> Expr:
         return call("mul", shifted, number((size - 1) / 2, kind))
     scaled = call("mul", shifted, number(size, kind))
     return call("mul", call("sub", scaled, number(1, kind)), number(0.5, kind))
-
-
-def _reflected_position(at: Expr, size: int, aligned: bool, kind: DType) -> Expr:
-    """A coordinate reflected at the centres (aligned) or outer edges of the border elements."""
-    first, span = (0.0, size - 1) if aligned else (-0.5, size)
-    if not span:
-        return number(0, kind)
-    phase = call("mod", call("sub", at, number(first, kind)), number(2 * span, kind))
-    back = call("sub", number(2 * span, kind), phase)
-    return call("add", call("min", phase, back), number(first, kind))
 
 
 def _linear(part: Expr, kind: DType) -> list[Expr]:
@@ -157,7 +143,7 @@ def _sampled(
     for k, (found, tap) in enumerate(zip(base, taps, strict=True)):
         size = x.shape[2 + k]
         offset = index(tap) if count < 4 else call("sub", index(tap), literal(1, S64))
-        at = call("add", found.at(*points), offset)
+        at: Expr = call("add", found.at(*points), offset)
         if padding == "border":
             at = call("clip", at, literal(0, S64), literal(size - 1, S64))
         elif padding == "reflection":
@@ -269,7 +255,7 @@ def _bins(
     (out,) = bounded((max(1, out),))
     scale = number(float(low.node.get("spatial_scale", 1.0)), kind)
     shift = number(0.5 if half else 0.0, kind)
-    start = call("sub", call("mul", rois.at(r, first), scale), shift)
+    start: Expr = call("sub", call("mul", rois.at(r, first), scale), shift)
     end = call("sub", call("mul", rois.at(r, first + 2), scale), shift)
     start = low.let(f"{label}_start", [r], start).at(r)
     length = call("sub", end, start)
@@ -286,7 +272,7 @@ def _bins(
         call("less", position, number(-1, kind)),
         call("less", number(size, kind), position),
     )
-    inside = call("clip", position, number(0, kind), number(size - 1, kind))
+    inside: Expr = call("clip", position, number(0, kind), number(size - 1, kind))
     inside = low.let(f"{label}_in", [r, p, i], inside).at(r, p, i)
     base = low.let(f"{label}_low", [r, p, i], call("floor", inside))
     part = call("sub", inside, base.at(r, p, i))

@@ -1,8 +1,7 @@
 """DFT and STFT: contractions with constant tables of cosines and sines.
 
 A complex number is a last dimension of two. Its product with exp(-2 pi j k n / N) is a 2 x 2
-matrix, so a transform is one Einsum over time and component. It is summed in float64: the terms
-cancel, and a fast transform, which sums fewer, would leave a smaller rest in float32.
+matrix, so a transform is one Einsum over time and component.
 """
 
 from __future__ import annotations
@@ -16,9 +15,8 @@ from dataflow.frontend.operators.generate import bounded
 from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F64, DType
+from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Expr, call
-from dataflow.ir.ops import CAST_TO
 
 Array = np.ndarray
 
@@ -79,17 +77,12 @@ def _transformed(low: Lowering, x: Operand, axis: int, table: Array) -> Operand:
 def _summed(
     low: Lowering, out: list[str], expr: Expr, table: Array, over: list[str], dtype: DType
 ) -> Operand:
-    """``Y[out] = expr * table[over] :: add`` over the inner two of ``over``, rounded to a type."""
+    """``Y[out] = expr * table[over] :: add`` over the inner two of ``over``."""
     k, n, c, d = over
-    weights = low.table(
-        f"{low.node.outputs[0]}_table", table[:, :, : low.builder.rank_sizes[c.upper()]]
-    )
-    wide = expr if dtype == F64 else call("f64", expr)
-    total = call("mul", wide, weights.at(k, n, c, d))
-    if dtype == F64:
-        return low.let("", out, total, ("add", [n, c]))
-    found = low.let("sum", out, total, ("add", [n, c]))
-    return low.let("", out, call(CAST_TO[dtype], found.at(*out)), dtype=dtype)
+    components = low.builder.rank_sizes[c.upper()]
+    data = table[:, :, :components].astype(dtype.numpy)
+    weights = low.table(f"{low.node.outputs[0]}_table", data)
+    return low.let("", out, call("mul", expr, weights.at(k, n, c, d)), ("add", [n, c]))
 
 
 def _axis(low: Lowering, rank: int) -> int:

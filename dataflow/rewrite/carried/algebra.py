@@ -348,9 +348,12 @@ class Algebra:
             return [replace(t, guards=(*t.guards, terms)) for t in terms]
         if not self.streamed(condition):
             zero = Const(0.0, self.dtype)
-            picks = (call("where", condition, _one(zero), zero), then), (
-                call("where", condition, zero, _one(zero)),
-                otherwise,
+            picks = (
+                (call("where", condition, _one(zero), zero), then),
+                (
+                    call("where", condition, zero, _one(zero)),
+                    otherwise,
+                ),
             )
             return [
                 replace(t, num=(*t.num, pick))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dataflow.analysis import Part, count_at
 from dataflow.errors import DataflowError
-from dataflow.ir.cascade import Cascade
+from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.verify import verify
 from dataflow.rewrite.carried.algebra import Exp
 from dataflow.rewrite.carried.emit import Draft, Emitter
@@ -29,6 +30,8 @@ class Rewritten:
         reductions: names of the Einsums that now share one traversal.
         operands: tensors whose tiles are made inside of it.
         corrected: whether exponentials are corrected (softmax), not only moments or nothing.
+        tensor: the operand whose fibres were traversed most often.
+        before, after: its pass counts, of these reductions and of what replaces them.
     """
 
     rank: str
@@ -37,6 +40,9 @@ class Rewritten:
     reductions: tuple[str, ...]
     operands: tuple[str, ...]
     corrected: bool
+    tensor: str
+    before: int
+    after: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,23 +96,46 @@ def rewrite_groups(
         return Carried(cascade, (), found.refused)
     draft = Draft(cascade)
     emitted: list[tuple[tuple[int, ...], Emitted]] = []
-    done = []
+    made = []
     for group, state in chosen:
         size = tile(group.size)
         pulled = pulled_tiles(group)
-        emitted.append((group.numbers, emit(Emitter(group, state, draft, pulled, size))))
-        done.append(_record(group, state, size, pulled))
+        emitter = Emitter(group, state, draft, pulled, size)
+        emitted.append((group.numbers, emit(emitter)))
+        made.append((group, state, emitter))
     result = remove_dead(placed(draft, emitted))
     verify(result)
-    return Carried(result, tuple(done), found.refused)
+    done = tuple(_record(result, *m, e.block) for m, (_, e) in zip(made, emitted, strict=True))
+    return Carried(result, done, found.refused)
 
 
-def _record(group: Group, state: State, tile: int, pulled: dict[str, int]) -> Rewritten:
+def _record(
+    result: Cascade, group: Group, state: State, emitter: Emitter, block: tuple[Einsum, ...]
+) -> Rewritten:
+    """What was done, with the pass counts of the operand that was traversed most often."""
+    old = emitter.draft.cascade
+    walked: dict[tuple[str, int], None] = {}
+    for einsum in block:
+        for item in einsum.inputs:
+            for dim, index in enumerate(item.indices):
+                if emitter.outer in index.variables and item.tensor in old.tensors:
+                    walked[item.tensor, dim] = None
+    members = {group.einsum(m).name for m in group.members}
+    emitted = {e.name for e in block}
+    counts = []
+    for tensor, dim in walked:
+        place = (Part(dim),)
+        before = count_at(old, tensor, place, among=members).passes
+        counts.append((before, count_at(result, tensor, place, among=emitted).passes, tensor))
+    before, after, tensor = max(counts, key=lambda c: c[:2])
     return Rewritten(
         group.members[0].variable.upper(),
-        tile,
-        group.size // tile,
+        emitter.tile,
+        emitter.tiles,
         tuple(group.einsum(m).name for m in group.members),
-        tuple(pulled),
+        tuple(emitter.pulled),
         corrects(state),
+        tensor,
+        before,
+        after,
     )

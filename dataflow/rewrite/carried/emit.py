@@ -11,10 +11,18 @@ from dataclasses import dataclass, field, replace
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Call, Cascade, Const, Einsum, Expr, Reduction, Tensor
-from dataflow.ir.dtype import F64
 from dataflow.ir.expr import Index, call, substitute, substitute_access, variables
 from dataflow.ir.ops import CAST_TO
-from dataflow.rewrite.carried.algebra import Exp, Factor, Part, Shift, Stream, Term, product, replaced
+from dataflow.rewrite.carried.algebra import (
+    Exp,
+    Factor,
+    Part,
+    Shift,
+    Stream,
+    Term,
+    product,
+    replaced,
+)
 from dataflow.rewrite.carried.group import Group, Member
 from dataflow.rewrite.carried.state import Accumulator, Point, Reference, State
 
@@ -197,8 +205,8 @@ class Emitter:
         assert isinstance(item, Reference)
         if item.kind == "extremum":
             assert isinstance(item.node, Access)
-            node = substitute(item.node, dict(zip(item.dims, point.args, strict=True)))
-            return self.value(node, view)
+            values = dict(zip(item.dims, point.args, strict=True))
+            return self.value(substitute_access(item.node, values), view)
         return self.read(point, view)
 
     def delta(self, parts: tuple[Part, ...], old: View, new: View) -> Expr:
@@ -261,9 +269,7 @@ class Emitter:
         assert op is not None
         return expr, Reduction(item.op, (self.inner, *item.bound), op.order)
 
-    def _factor(
-        self, item: Accumulator, factor: Factor, view: View, made: list[Einsum]
-    ) -> Expr:
+    def _factor(self, item: Accumulator, factor: Factor, view: View, made: list[Einsum]) -> Expr:
         if isinstance(factor, Exp):
             return self.power(item, factor, view, made)
         if isinstance(factor, Shift):
@@ -398,6 +404,3 @@ def _grouped(factors: list[Expr]) -> list[Expr]:
     same = [f for f in factors if set(variables(f)) <= names]
     rest = [f for f in factors if not set(variables(f)) <= names]
     return [product(same), *([product(rest)] if rest else [])]
-
-
-__all__ = ["F64", "Draft", "Emitter", "View"]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import numpy as np
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr
 from dataflow.ir.dtype import DType
-from dataflow.ir.expr import accesses, substitute, variables
+from dataflow.ir.expr import accesses, call, substitute, variables
 from dataflow.rewrite.carried.algebra import Algebra, Shift, Stream, Term
 from dataflow.rewrite.carried.network import Network, NotDecomposableError
+
+Kind = Literal["extremum", "mean", "ratio"]
+"""How a reduction gets a running value."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,8 @@ class Group:
         kinds = all(not isinstance(f, Shift) for f in only.factors)
         if more or only.sign < 0 or only.masks or only.guards or not scaled or not kinds:
             raise NotDecomposableError(
-                f"a {op} commutes with the reduction it depends on only if that scales all elements "
-                "by one factor that is not negative"
+                f"a {op} commutes with the reduction it depends on only if that scales all "
+                "elements by one factor that is not negative"
             )
         return (only,), None
 
@@ -192,7 +196,7 @@ class Group:
 
     # Running values
 
-    def located(self, expr: Expr) -> str | None:
+    def located(self, expr: Expr) -> Kind | None:
         """How an expression that does not change with m gets a running value, or None.
 
         ``extremum``: it is a maximum or minimum of the group; ``mean``: it is a sum divided by
@@ -206,8 +210,10 @@ class Group:
                 op = self._op(member)
                 if op in ("max", "min"):
                     return "extremum"
-                if op == "add" and len(member.terms) == 1 and any(
-                    self._is_sum(d) for d in member.terms[0].den
+                if (
+                    op == "add"
+                    and len(member.terms) == 1
+                    and any(self._is_sum(d) for d in member.terms[0].den)
                 ):
                     return "ratio"
         if self.mean_error(expr) is not None:
@@ -300,10 +306,7 @@ class Group:
 def _total(parts: list[tuple[int, Expr]], dtype: DType) -> Expr:
     total: Expr = Const(0.0, dtype)
     for k, (sign, expr) in enumerate(parts):
-        if k == 0 and sign > 0:
-            total = expr
-        else:
-            total = Call("add" if sign > 0 else "sub", (total, expr))
+        total = expr if k == 0 and sign > 0 else call("add" if sign > 0 else "sub", total, expr)
     return total
 
 
@@ -325,4 +328,3 @@ def canonical(expr: Expr, names: dict[str, str] | None = None) -> Expr:
     for variable in variables(expr):
         values.setdefault(variable, Affine.of(f"@{len(values)}"))
     return substitute(expr, values)
-

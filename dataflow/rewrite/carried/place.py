@@ -5,15 +5,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.rewrite.carried.emit import Draft
 from dataflow.rewrite.carried.loop import Emitted
 
 
-def placed(
-    draft: Draft, emitted: Sequence[tuple[tuple[int, ...], Emitted]]
-) -> Cascade:
+def placed(draft: Draft, emitted: Sequence[tuple[tuple[int, ...], Emitted]]) -> Cascade:
     """The cascade with the members (by position) of each group replaced.
 
     Blocks, and the bodies of loops that were there before, stay together; otherwise program
@@ -72,12 +71,13 @@ def _sorted(
             for item in einsum.inputs:
                 for writer in writers.get(item.tensor, ()):
                     # A tensor may be written again later on (loops before and after).
-                    if writer != k and (len(writers[item.tensor]) == 1 or blocks[writer][0] < place):
+                    single = len(writers[item.tensor]) == 1
+                    if writer != k and (single or blocks[writer][0] < place):
                         needed.add(writer)
         needs.append(needed)
     for found in writers.values():
         ordered = sorted(found, key=lambda k: blocks[k][0])
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             needs[after].add(before)
     users: dict[int, list[int]] = {}
     waiting = [len(n) for n in needs]

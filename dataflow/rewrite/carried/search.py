@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dataflow.ir.cascade import Access, Cascade, Einsum
-from dataflow.ir.expr import accesses, walk
+from dataflow.ir.cascade import Access, Einsum
+from dataflow.ir.expr import accesses
 from dataflow.rewrite.carried.group import Group
 from dataflow.rewrite.carried.network import Network, NotDecomposableError
 from dataflow.rewrite.carried.state import State
@@ -51,22 +50,20 @@ def find_groups(network: Network) -> Found:
             continue
         assert einsum.reduction is not None
         variables = sorted(einsum.reduction.variables, key=lambda v: -network.cascade.size(v))
-        joined, reasons = False, []
+        joined = False
+        reasons: list[Refused] = []
         for variable in variables:
             slots = fibre_slots(network, number, variable)
             near = [c for c in open_groups if c.slots & slots and _reads(c.group, number)]
             if not near:
                 continue
-            try:
-                group = _merged(network, near, number, variable)
-            except NotDecomposableError as error:
-                depends = tuple(sorted({n for c in near for n in c.group.by_tensor}))
-                reasons.append(Refused(einsum.name, depends, str(error)))
+            joining, group = _joined(network, near, number, variable, reasons)
+            if group is None:
                 continue
-            for candidate in near[1:]:
+            for candidate in joining[1:]:
                 open_groups.remove(candidate)
-            near[0].group = group
-            near[0].slots = near[0].slots.union(slots, *(c.slots for c in near[1:]))
+            joining[0].group = group
+            joining[0].slots = joining[0].slots.union(slots, *(c.slots for c in joining[1:]))
             joined = True
             break
         if joined:
@@ -98,6 +95,27 @@ def _reads(group: Group, number: int) -> bool:
         if producer is not None and producer.reduction is None:
             pending += producer.inputs
     return False
+
+
+def _joined(
+    network: Network,
+    near: list[_Candidate],
+    number: int,
+    variable: str,
+    reasons: list[Refused],
+) -> tuple[list[_Candidate], Group | None]:
+    """The groups that a reduction can join at once, the latest first, and their union with it."""
+    joining: list[_Candidate] = []
+    best: Group | None = None
+    for candidate in reversed(near):
+        try:
+            best = _merged(network, [candidate, *joining], number, variable)
+        except NotDecomposableError as error:
+            depends = tuple(sorted(candidate.group.by_tensor))
+            reasons.append(Refused(network.einsum(number).name, depends, str(error)))
+            continue
+        joining = [candidate, *joining]
+    return joining, best
 
 
 def _merged(network: Network, near: list[_Candidate], number: int, variable: str) -> Group:
@@ -166,9 +184,7 @@ def pulled_tiles(group: Group) -> dict[str, int]:
         plain = all(i.variable is not None for i in einsum.output.indices)
         if made is None or not plain or einsum.output.indirect:
             continue
-        if einsum.reduction is not None and not (
-            name in from_root and network.folds(position)
-        ):
+        if einsum.reduction is not None and not (name in from_root and network.folds(position)):
             continue
         gone.add(position)
         pulled[name] = dim
@@ -199,11 +215,3 @@ def _streamed_reads(group: Group) -> list[tuple[str, int, set[int]]]:
                         # Read along a sum of indices: not by whole tiles.
                         found.setdefault((item.tensor, -1), set()).add(member.number)
     return [(t, d, n) for (t, d), n in found.items()]
-
-
-def describe(cascade: Cascade, names: Iterable[str]) -> str:
-    """Tensor names for a message."""
-    return ", ".join(cascade.tensors[n].label or n for n in names)
-
-
-__all__ = ["Found", "Refused", "find_groups", "fibre_slots", "pulled_tiles", "walk"]

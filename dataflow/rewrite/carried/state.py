@@ -20,10 +20,10 @@ from math import comb, prod
 from typing import Literal
 
 from dataflow.ir.affine import Affine
-from dataflow.ir.cascade import Access, Call, Const, Expr
+from dataflow.ir.cascade import Access, Call, Expr
 from dataflow.ir.expr import substitute, variables
 from dataflow.rewrite.carried.algebra import Exp, Factor, Part, Shift, Term
-from dataflow.rewrite.carried.group import Group, Member
+from dataflow.rewrite.carried.group import Group, Kind, Member
 from dataflow.rewrite.carried.network import NotDecomposableError
 
 EXACT = 2.0**-50
@@ -43,7 +43,7 @@ class Reference:
         dims: rank variables of its first use, which name its dimensions.
     """
 
-    kind: Literal["extremum", "mean", "ratio"]
+    kind: Kind
     node: Expr
     dims: tuple[str, ...]
 
@@ -169,7 +169,7 @@ class State:
     def reference_of(self, node: Expr) -> Point:
         """The reference that an expression stands for, and where."""
         kind = self.group.located(node)
-        assert kind in ("extremum", "mean", "ratio")
+        assert kind is not None
         if kind == "extremum":
             node = self._resolved(node)
         names = variables(node)
@@ -256,5 +256,3 @@ class _Fold:
             else:
                 kept.append(factor)
         return _Fold(self.op, tuple(kept), self.masks, self.member, self.bound)
-
-

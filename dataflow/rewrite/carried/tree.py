@@ -67,7 +67,9 @@ class _Tree:
         if item.op in ("max", "min") and item.member in self.extrema:
             # A fully masked tile: any finite reference will do, -inf would make NaN.
             bound = self.e.lowest() if item.op == "max" else -self.e.lowest()
-            local = self.put(f"C{self.base(item)}", dims, call(item.op, local, self.e.number(bound)))
+            local = self.put(
+                f"C{self.base(item)}", dims, call(item.op, local, self.e.number(bound))
+            )
         self.here.names[id(item)] = local.tensor
         value: Expr = local
         if item.steps:

@@ -69,9 +69,7 @@ def test_runs_give_back_the_map(values: list[int]) -> None:
 
 
 def test_a_slice_of_a_merged_dimension_is_a_view_where_it_keeps_whole_blocks() -> None:
-    merged = Value(
-        ((3, 4),), F32, expr=Access("X", (Affine.of("$0"), Affine.of("$1")))
-    )
+    merged = Value(((3, 4),), F32, expr=Access("X", (Affine.of("$0"), Affine.of("$1"))))
     found = selected(merged, 0, range(4, 12))
     assert found is not None and found.dims == ((2, 4),)
     assert found.expr == Access("X", (Affine.of("$0", 1), Affine.of("$1")))

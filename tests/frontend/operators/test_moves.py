@@ -60,7 +60,7 @@ def test_slices_in_a_chain_are_views() -> None:
 def test_slice_with_bounds_from_the_data_is_refused() -> None:
     bounds = {k: np.array([v], np.int64) for k, v in (("starts", 0), ("ends", 2))}
     proto, _ = single("Slice", {"x": data([4], np.float32), **bounds}, ["x", "ends"], {"y": "f"})
-    with pytest.raises(UnsupportedModelError, match="Slice.*end is computed at run time"):
+    with pytest.raises(UnsupportedModelError, match=r"Slice.*end is computed at run time"):
         load_model(proto)
 
 
@@ -102,7 +102,8 @@ def test_expand(d: st.DataObject) -> None:
     draw = d.draw
     shape = draw(shapes(0, 4))
     wanted = [draw(st.sampled_from([1, s]) if s > 1 else st.integers(1, 4)) for s in shape]
-    wanted = draw(shapes(0, 2)) + wanted[draw(st.integers(0, len(shape))) :]
+    kept = draw(st.integers(0, len(shape)))
+    wanted = wanted[kept:] if kept else draw(shapes(0, 2)) + wanted
     x = data(shape, draw(st.sampled_from(TYPES)))
     inputs = {"x": x, "shape": np.array(wanted, np.int64)}
     judge(*single("Expand", inputs, ["x"], {"y": x.dtype}))
@@ -235,7 +236,7 @@ def test_center_crop_pad(d: st.DataObject) -> None:
 
 ZERO: list[tuple[str, dict[str, Array], list[int], dict[str, Any]]] = [
     ("Slice", {"starts": np.array([2]), "ends": np.array([2])}, [0, 3], {}),
-    ("Expand", {"shape": np.array([4, 0, 1, 3])}, [4, 0, 4, 3], {}),
+    ("Expand", {"shape": np.array([2, 4, 0, 3])}, [2, 4, 0, 3], {}),
     ("Tile", {"repeats": np.array([0, 2])}, [0, 6], {}),
     ("Gather", {"indices": np.zeros((2, 0), np.int64)}, [2, 0, 3], {}),
     ("Reshape", {"shape": np.array([4, 3, 1])}, [4, 3, 1], {"allowzero": 1}),
@@ -247,7 +248,7 @@ def test_results_without_elements(
     op: str, extra: dict[str, Array], shape: list[int], attributes: dict[str, Any]
 ) -> None:
     x = data([4, 3], np.float32)
-    own = x.reshape(4, 1, 3)[:, :1] if op == "Expand" else x
+    own = x.reshape(4, 1, 3) if op == "Expand" else x
     proto, feed = single(op, {"x": own, **extra}, ["x"], {"y": np.float32}, **attributes)
     got = evaluate(load_model(proto), feed)["y"]
     assert got.shape == tuple(shape) and got.dtype == np.float32

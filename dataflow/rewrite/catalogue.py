@@ -1,0 +1,75 @@
+"""The rewrites by name, as ``dataflow rewrite --to NAME`` knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dataflow.errors import DataflowError
+from dataflow.ir.cascade import Cascade
+from dataflow.rewrite.carried.apply import Carried
+from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.defer_division import defer_division
+from dataflow.rewrite.float64 import with_float64
+from dataflow.rewrite.fold_affine import fold_affine
+from dataflow.rewrite.fold_constants import fold_constants
+from dataflow.rewrite.fold_zero_points import fold_zero_points
+from dataflow.rewrite.one_pass import one_pass, one_pass_norm
+from dataflow.rewrite.order import order_reductions
+from dataflow.rewrite.split_rank import split_rank
+from dataflow.rewrite.subexpressions import share_subexpressions
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A rewrite.
+
+    Attributes:
+        name: as on the command line.
+        exact: whether the result is the same to the bit; otherwise it changes rounding.
+        summary: what it does, in a line.
+        apply: from a cascade and a largest tile (None: the default) to the rewritten cascade;
+            raises DataflowError where it cannot do what it is for.
+        tiled: whether the tile matters.
+    """
+
+    name: str
+    exact: bool
+    summary: str
+    apply: Callable[[Cascade, int | None], Cascade]
+    tiled: bool = False
+
+
+def _plain(name: str, exact: bool, summary: str, run: Callable[[Cascade], Cascade]) -> Rewrite:
+    return Rewrite(name, exact, summary, lambda cascade, tile: run(cascade))
+
+
+def _carried(name: str, summary: str, run: Callable[[Cascade, int | None], Carried]) -> Rewrite:
+    return Rewrite(
+        name, False, summary, lambda cascade, tile: run(cascade, tile).require(), tiled=True
+    )
+
+
+REWRITES: dict[str, Rewrite] = {
+    r.name: r
+    for r in (
+        _plain("batch-norm-folding", False, "scales after a product go into weights", fold_affine),
+        _plain("common-subexpressions", True, "the same Einsum only once", share_subexpressions),
+        _plain("constant-folding", True, "what only reads weights becomes one", fold_constants),
+        _plain("dead-code", True, "drops what no output depends on", remove_dead),
+        _plain("division-deferral", False, "divisors leave sums", defer_division),
+        _plain("float64", False, "float64 in place of every float type", with_float64),
+        _carried("one-pass", "dependent reductions over a rank in one traversal", one_pass),
+        _carried("one-pass-norm", "the same for normalisations only", one_pass_norm),
+        _plain("reduction-order", False, "float sums in sequential order", order_reductions),
+        _carried("split-rank", "dependent reductions by parts, merged at the end", split_rank),
+        _plain("zero-point-folding", True, "zero points leave contractions", fold_zero_points),
+    )
+}
+
+
+def find_rewrite(name: str) -> Rewrite:
+    """The rewrite of a name; DataflowError that lists the names otherwise."""
+    if name not in REWRITES:
+        raise DataflowError("--to", f"{name!r} is no rewrite", f"use one of {', '.join(REWRITES)}")
+    return REWRITES[name]

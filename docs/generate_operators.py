@@ -1,0 +1,245 @@
+"""Writes docs/operators.md, the table of all operators: ``python -m docs.generate_operators``.
+
+Every row is measured: the lowered form is that of the smallest conformance test of the operator
+(or of a model in `operator_examples`), its exactness follows from the primitives in it, and the
+counts are of the ONNX conformance suite run through the importer and the evaluator.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from dataflow.errors import DataflowError
+from dataflow.frontend import check
+from dataflow.frontend.importer import LOWERINGS, Imported, import_model
+from dataflow.frontend.operators import GENERAL
+from dataflow.ir.cascade import Cascade, Einsum
+from dataflow.ir.expr import Access, Call, Expr
+from dataflow.ir.ops import OPS
+from dataflow.ir.printing import format_einsum
+from dataflow.ir.verify import expr_type
+from docs.operator_examples import examples
+from tests.conformance.backend import with_constants
+from tests.conformance.run import Result, run_case
+from tests.conformance.sets import NODE_SETS, select
+
+TARGET = Path(__file__).with_name("operators.md")
+MOST_STATEMENTS = 6
+MOST_CHARACTERS = 130
+
+HEAD = """\
+# Operators
+
+Every ONNX operator that the importer knows. Written by `python -m docs.generate_operators`; a test
+keeps it up to date.
+
+- **Lowered form**: the Einsums of a small example, in the text form of a Cascade.
+  `Y[b] = X[b, c] :: add(c)` reduces over `c`; `{...}` inside an index is an index that depends on
+  data; `[t]` in front marks an Einsum inside a loop over `t`. A view changes how a tensor is read
+  and does no work.
+- **Exactness**: *to the bit* means that every step has one result. *Sum in any order* is a float
+  reduction whose order `legalise` fixes later. Named functions (`exp`, ...) are those of the host's
+  mathematics library until their algorithm is chosen.
+- **Unit**: where it runs; `array` for contractions, `vector` for the rest.
+- **Tests**: passed of all tests of the ONNX conformance suite for this operator with tensors of
+  ordinary element types; after the comma those in which it is written as its function body.
+
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operator of the table; the fields are its cells."""
+
+    name: str
+    lowered: str
+    exactness: str
+    unit: str
+    tests: str
+
+
+def main() -> int:
+    """Writes the table."""
+    TARGET.write_text(document(), encoding="utf-8")
+    return 0
+
+
+def document() -> str:
+    """The text of docs/operators.md."""
+    with np.errstate(all="ignore"):
+        results = [run_case(c) for c in select("all")]
+    by_operator: dict[str, list[Result]] = {}
+    for r in results:
+        by_operator.setdefault(r.case.operator, []).append(r)
+    known = {*LOWERINGS, *GENERAL}
+    rows = [standard_row(op, by_operator.get(op, [])) for op in standard(by_operator, known)]
+    others = sorted((d, op) for d, op in known if d)
+    rows += [other_row(domain, op, examples()) for domain, op in others]
+    return HEAD + summary(results) + table(rows) + refused(by_operator, known)
+
+
+def standard(tests: Mapping[str, list[Result]], known: Iterable[tuple[str, str]]) -> list[str]:
+    """Operators of the default domain that have a lowering or a test that passes."""
+    lowered = {op for domain, op in known if not domain}
+    passing = {op for op, rs in tests.items() if any(not r.failure for r in rs)}
+    return sorted(lowered | passing)
+
+
+def standard_row(op: str, results: list[Result]) -> Row:
+    """The row of an operator of the suite."""
+    passed = [r for r in results if not r.failure]
+    plain = [r for r in passed if not r.case.expanded]
+    found = [example for r in plain or passed if (example := example_of(r)) is not None]
+    working = [e for e in found if e.cascade.einsums]
+    best = min(working or found, key=weight, default=None)
+    return row(op, best, counts(results), ("", op) in {*LOWERINGS, *GENERAL})
+
+
+def other_row(domain: str, op: str, models: Mapping[tuple[str, str], onnx.ModelProto]) -> Row:
+    """The row of an operator outside the standard."""
+    model = models.get((domain, op))
+    example = Example(model, import_model(model)) if model is not None else None
+    return row(f"{domain}.{op}", example, "", True)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small model and its import."""
+
+    model: onnx.ModelProto
+    imported: Imported
+
+    @property
+    def cascade(self) -> Cascade:
+        return self.imported.cascade
+
+
+def example_of(result: Result) -> Example | None:
+    """The model of a test, its bound inputs as constants."""
+    case = result.case
+    feed = dict(zip([p.name for p in case.model.graph.input], case.data[0][0], strict=False))
+    model = with_constants(case.model, {n: feed[n] for n in result.bound})
+    try:
+        return Example(model, import_model(model))
+    except DataflowError:
+        return None
+
+
+def weight(example: Example) -> tuple[bool, bool, bool, int, int]:
+    """Sorts examples: ordinary element types first, those that compute, short ones."""
+    cascade = example.cascade
+    copies = all(isinstance(e.expr, Access) and e.reduction is None for e in cascade.einsums)
+    text = sum(len(format_einsum(e)) for e in cascade.einsums)
+    odd = any(str(t.dtype) in ("float16", "float64") for t in cascade.tensors.values())
+    return odd, copies, bool(cascade.host), len(cascade.einsums), text
+
+
+def row(name: str, example: Example | None, tests: str, lowered: bool) -> Row:
+    """A row from an example, which may be missing."""
+    if example is None:
+        return Row(name, "", "", "", tests)
+    einsums = example.cascade.einsums
+    host = sorted({o.op for o in example.cascade.host})
+    shown = [cell(e) for e in einsums[:MOST_STATEMENTS]] + [f"host: {op}" for op in host]
+    if len(einsums) > MOST_STATEMENTS:
+        shown.append(f"and {len(einsums) - MOST_STATEMENTS} more")
+    if not example.cascade.graph_inputs:
+        shown = ["constant"]
+    elif not any(places(example)):
+        shown.insert(0, "view:")
+    if not lowered:
+        shown.insert(0, "function body:")
+    return Row(
+        name, "<br>".join(shown), exactness(example.cascade), " + ".join(places(example)), tests
+    )
+
+
+def cell(einsum: Einsum) -> str:
+    """An Einsum as code, shortened in the middle when it is long."""
+    text = format_einsum(einsum)
+    if einsum.iterates:
+        text = f"[{', '.join(einsum.iterates)}] {text}"
+    if len(text) > MOST_CHARACTERS:
+        half = MOST_CHARACTERS // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return f"`{text}`"
+
+
+def exactness(cascade: Cascade) -> str:
+    """What the primitives of an example leave open."""
+    functions: set[str] = set()
+    ordered = True
+    for einsum in cascade.einsums:
+        functions |= {op for op in calls(einsum.expr) if op in OPS and not OPS[op].exact}
+        reduction = einsum.reduction
+        if reduction is not None and reduction.op in ("add", "mul"):
+            floats = expr_type(cascade.tensors, einsum.expr).is_float
+            ordered = ordered and not (floats and reduction.order == "any")
+    left_open = ([] if ordered else ["sum in any order"]) + sorted(functions)
+    return ", ".join(left_open) or "to the bit"
+
+
+def calls(expr: Expr) -> set[str]:
+    """Names of the primitives in an expression."""
+    if isinstance(expr, Call):
+        return {expr.op}.union(*(calls(a) for a in expr.args))
+    if isinstance(expr, Access):
+        return set().union(*(calls(e) for _, e in expr.indirect))
+    return set()
+
+
+def places(example: Example) -> list[str]:
+    """Where the example runs, as `dataflow check` says; empty when it does no work."""
+    found = {part for r in check(example.model) for part in r.runs.split("+")}
+    return sorted(found - {"alias"})
+
+
+def counts(results: Iterable[Result]) -> str:
+    """`passed/total`, and the same of the expanded tests."""
+    found = []
+    for expanded in (False, True):
+        own = [not r.failure for r in results if r.case.expanded == expanded]
+        if own:
+            found.append(f"{sum(own)}/{len(own)}")
+    return ", ".join(found)
+
+
+def summary(results: Iterable[Result]) -> str:
+    """Passed of each fixed set."""
+    failed = {r.case.name for r in results if r.failure}
+    lines = ["| set | passed | of |", "|---|--:|--:|"]
+    for name in (*NODE_SETS, "all"):
+        names = [c.name for c in select(name)]
+        lines.append(f"| {name} | {len(names) - len(failed & set(names))} | {len(names)} |")
+    for name in ("converted", "operator"):
+        own = [run_case(c).failure for c in select(name)]
+        lines.append(f"| pytorch-{name} | {own.count('')} | {len(own)} |")
+    return "\n".join([*lines, "", ""])
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The table in Markdown."""
+    lines = ["| operator | lowered form | exactness | unit | tests |", "|---|---|---|---|--:|"]
+    for r in rows:
+        lines.append(f"| {r.name} | {r.lowered} | {r.exactness} | {r.unit} | {r.tests} |")
+    return "\n".join([*lines, "", ""])
+
+
+def refused(tests: Mapping[str, list[Result]], known: Iterable[tuple[str, str]]) -> str:
+    """The operators of the suite that are refused, and why."""
+    listed = set(standard(tests, known))
+    lines = ["## Refused", "", "| operator | why | tests |", "|---|---|--:|"]
+    for op in sorted(set(tests) - listed):
+        reason = tests[op][0].failure.replace("|", "¦")
+        lines.append(f"| {op} | {reason} | {counts(tests[op])} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

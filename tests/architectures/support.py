@@ -1,0 +1,80 @@
+"""The catalogue's networks for the tests: exported once each, with torch and onnxruntime beside."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+import onnx
+import torch
+
+from dataflow import frontend
+from examples.catalogue import NETWORKS
+from tests.frontend import models
+
+Array = np.ndarray
+Values = dict[str, Array]
+
+SMALL = [name for name, network in NETWORKS.items() if not network.large]
+LARGE = [name for name, network in NETWORKS.items() if network.large]
+
+
+@cache
+def folder() -> Path:
+    """Where the models of this run are made."""
+    return Path(mkdtemp(prefix="architectures"))
+
+
+@cache
+def exported(name: str, opset: int) -> Path:
+    """The network as a float ONNX file."""
+    path = folder() / f"{name}_{opset}.onnx"
+    return frontend.export(NETWORKS[name].spec, path, opset)
+
+
+def calibration(name: str) -> Values:
+    """32 samples, joined along the first axis."""
+    return NETWORKS[name].samples(32, 0)
+
+
+def quantised(name: str, opset: int, form: frontend.Format) -> frontend.Quantized:
+    """The network quantised with the defaults."""
+    path = folder() / f"{name}_{opset}_{form}.onnx"
+    return frontend.quantize_report(exported(name, opset), calibration(name), path, form)
+
+
+def torch_outputs(name: str, inputs: Values) -> list[Array]:
+    """What the float module computes, one array for each output."""
+    module, _ = NETWORKS[name].make()
+    with torch.no_grad():
+        result = module(*(torch.from_numpy(value) for value in inputs.values()))
+    return [t.numpy() for t in (result if isinstance(result, tuple) else (result,))]
+
+
+def onnx_outputs(path: Path, inputs: Values) -> Values:
+    """What onnxruntime computes without graph optimisation."""
+    return models.run(onnx.load(path), inputs)
+
+
+def relative_error(got: Array, expected: Array) -> float:
+    """Largest deviation relative to the largest magnitude; infinite when shape or type differ."""
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        return float("inf")
+    if not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+def snr_db(expected: list[list[Array]], got: list[list[Array]]) -> float:
+    """Signal-to-noise ratio over all samples, of the worst output."""
+    worst = float("inf")
+    for place in range(len(expected[0])):
+        signal = noise = 0.0
+        for wanted, given in zip(expected, got, strict=True):
+            signal += float((wanted[place].astype(np.float64) ** 2).sum())
+            noise += float(((wanted[place].astype(np.float64) - given[place]) ** 2).sum())
+        if noise:
+            worst = min(worst, 10 * float(np.log10(signal / noise)))
+    return worst

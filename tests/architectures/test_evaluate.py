@@ -1,0 +1,31 @@
+"""Every example network through the importer and the evaluator, against onnxruntime."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataflow import frontend
+from dataflow.evaluate import evaluate
+from examples.catalogue import NETWORKS, OPSETS
+from tests.architectures import support
+
+CASES = [(name, 20) for name in support.SMALL]
+SLOW = [
+    pytest.param(name, opset, marks=pytest.mark.slow)
+    for name in support.SMALL + support.LARGE
+    for opset in OPSETS
+    if opset != 20 or name in support.LARGE
+]
+
+
+@pytest.mark.parametrize(("name", "opset"), [*CASES, *SLOW])
+def test_float_network_equals_onnxruntime(name: str, opset: int) -> None:
+    path = support.exported(name, opset)
+    rows = frontend.check(path)
+    assert [(r.operator, r.reason) for r in rows if r.reason] == []
+    cascade = frontend.load_model(path)
+    for seed in (3, 4):
+        inputs = NETWORKS[name].samples(1, seed)
+        got = evaluate(cascade, inputs)
+        for label, expected in support.onnx_outputs(path, inputs).items():
+            assert support.relative_error(got[label], expected) <= 1e-5
