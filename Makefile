@@ -1,7 +1,8 @@
-# make demo   set up, compile ResNet-8 for edge16, simulate it, print the comparison
-# make test   set up, then every check: lint, types, order of the rooms, tests
-# make lint   the checks without the tests
-# make clean  remove what these made
+# make demo     set up, compile ResNet-8 for edge16, simulate it, print the comparison
+# make test     set up, then every check: lint, types, order of the rooms, tests
+# make lint     the checks without the tests
+# make picture  the picture of the README, from a run of the demo
+# make clean    remove what these made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,10 +19,10 @@ TORCH_FLAGS ?=
 PYTEST_FLAGS ?= -n 2 -q
 DEMO := demo
 
-.PHONY: help demo test lint clean tools
+.PHONY: help demo picture test lint clean tools
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 # One message with all that is missing.
 tools:
@@ -68,6 +69,9 @@ demo: tools $(VENV)/.demo
 	$(DATAFLOW) simulate $(DEMO)/resnet8 > /dev/null
 	$(DATAFLOW) csim $(DEMO)/resnet8 > /dev/null
 	$(DATAFLOW) report $(DEMO)/resnet8
+
+picture: demo
+	cp $(DEMO)/resnet8/report/layers.svg docs/resnet8.svg
 
 lint: tools $(VENV)/.test
 	$(BIN)/ruff check .

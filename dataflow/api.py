@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -78,6 +79,13 @@ def check(
     from dataflow import frontend
 
     return tuple(frontend.check(source, dims or {}))
+
+
+def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
+    """The rows of a quantised model's nodes that compute in floats; none for a float model."""
+    from dataflow import frontend
+
+    return frontend.stayed_float(rows)
 
 
 def load(model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None) -> Cascade:
@@ -154,7 +162,10 @@ def rewrite(
         raise DataflowError("--tile", "is used by none of the rewrites", "leave it out")
     cascade = _cascade(model, dims)
     for step in steps:
-        cascade = step.apply(cascade, tile)
+        before, cascade = cascade, step.apply(cascade, tile)
+        if cascade is not before:
+            # A mapping names Einsums and ranks of the cascade that it was written for.
+            cascade = replace(cascade, sections={})
     if path is not None:
         text.save(cascade, path)
     return cascade

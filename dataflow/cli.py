@@ -22,6 +22,7 @@ import click
 from dataflow import __version__, api
 from dataflow.errors import DataflowError
 from dataflow.report import terminal
+from dataflow.report.rows import printable
 
 CHECK_FAILED = 1
 BAD_INPUT = 2
@@ -130,6 +131,9 @@ def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
         _print_json([dataclasses.asdict(row) for row in rows])
     else:
         terminal.print_rows([dataclasses.asdict(row) for row in rows])
+        if floats := api.stayed_float(rows):
+            names = ", ".join(f"{row.name} ({row.operator})" for row in floats)
+            terminal.console().print(printable(f"stayed float: {names}"))
     if unsupported:
         count = len(unsupported)
         raise DataflowError(
@@ -259,7 +263,7 @@ def _compile(
     show_default=True,
     help="Probability that an AXI handshake is refused.",
 )
-@click.option("--waves", is_flag=True, help="Record a waveform.")
+@click.option("--waves", is_flag=True, help="Record a waveform, OUT/sim/run/dump.vcd.")
 @_torch
 @_json
 def _simulate(
@@ -284,6 +288,8 @@ def _simulate(
         _print_file(out, "simulation.json")
     else:
         _print_tables(out)
+        if waves:
+            click.echo(f"wrote {Path(out, 'sim', 'run', 'dump.vcd')}")
     _exit_for(result.mismatches)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataflow.errors import DataflowError
+from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Cascade, Einsum
 
 
@@ -80,7 +81,16 @@ def root_place(cascade: Cascade, tensor: str, ranks: tuple[str, ...]) -> Place:
     )
 
 
-def walked_by(access: Access, place: Place) -> tuple[str, ...]:
+def outermost_first(cascade: Cascade, index: Affine) -> tuple[str, ...]:
+    """The variables of an index, the one that takes the longest steps first."""
+
+    def reach(term: tuple[str, int]) -> tuple[int, int]:
+        return -abs(term[1]) * cascade.size(term[0]), -abs(term[1])
+
+    return tuple(v for v, _ in sorted(index.terms, key=reach))
+
+
+def walked_by(cascade: Cascade, access: Access, place: Place) -> tuple[str, ...]:
     """The variables with which an access walks the fibre, outermost first; () when it does not."""
     found: list[str] = []
     for part in place:
@@ -92,8 +102,7 @@ def walked_by(access: Access, place: Place) -> tuple[str, ...]:
             assert part.dim is not None
             if part.dim >= len(access.indices):
                 return ()
-            terms = sorted(access.indices[part.dim].terms, key=lambda t: -abs(t[1]))
-            names = tuple(v for v, _ in terms)
+            names = outermost_first(cascade, access.indices[part.dim])
         if not names:
             return ()
         found += [n for n in names if n not in found]
@@ -130,7 +139,7 @@ def follow(cascade: Cascade, tensor: str, place: Place, *, outermost: bool = Fal
         for number, einsum in enumerate(cascade.einsums):
             for item in einsum.inputs:
                 for where in tuple(places.get(item.tensor, ())):
-                    names = walked_by(item, where)
+                    names = walked_by(cascade, item, where)
                     names = names[:1] if outermost else names
                     if not names:
                         continue

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from dataflow.analysis.fibre import carried_by, is_view, root_place
+from dataflow.analysis.fibre import carried_by, is_view, outermost_first, root_place
 from dataflow.analysis.passes import FibreOrder, analyse_fibre
 from dataflow.ir.cascade import Access, Cascade
 
@@ -136,8 +136,8 @@ class _Walk:
 
     def _inner(self, number: int, item: Access, dim: int) -> tuple[str, int]:
         """What is left of a dimension at one coordinate of the outermost variable."""
-        terms = sorted(item.indices[dim].terms, key=lambda t: -abs(t[1]))
-        inner = [v for v, _ in terms if v != self.walking[number]]
+        names = outermost_first(self.cascade, item.indices[dim])
+        inner = [v for v in names if v != self.walking[number]]
         return "*".join(v.upper() for v in inner), prod(self.cascade.size(v) for v in inner)
 
     def _generated(self, name: str) -> bool:
@@ -158,7 +158,8 @@ class _Walk:
                 if j > k and any(a.tensor == einsums[k].output.tensor for a in einsums[j].inputs)
             ]
             later = min((self.levels[j] for j in readers), default=self.levels[k])
-            if later <= self.levels[k] or einsums[k].iterates:
+            folds = self.walked_dim(k, einsums[k].output) is None
+            if later <= self.levels[k] or einsums[k].iterates or folds:
                 continue
             others = [
                 self.levels[j]
@@ -191,8 +192,7 @@ def _walking(cascade: Cascade, fibre: FibreOrder) -> dict[int, str]:
             for dim in dims if number not in found else ():
                 names = einsum.output.indices[dim].variables
                 if names and carried_by(einsum.output, names[:1]):
-                    terms = sorted(einsum.output.indices[dim].terms, key=lambda t: -abs(t[1]))
-                    found[number] = terms[0][0]
+                    found[number] = outermost_first(cascade, einsum.output.indices[dim])[0]
                     grown = True
     return found
 

@@ -62,6 +62,14 @@ def _gamma(x: Array) -> Array:
     return np.asarray(special.gamma(x.astype(np.float64)).astype(x.dtype))
 
 
+def _pow(a: Array, b: Array) -> Array:
+    """Powers; a negative power of an integer is truncated towards zero (of 0 it is 0)."""
+    if a.dtype.kind != "i" or b.dtype.kind != "i" or not (b < 0).any():
+        return np.asarray(np.power(a, b))
+    unit = np.where(a == -1, 1 - 2 * (b & 1), np.where(a == 1, 1, 0))
+    return np.where(b < 0, unit.astype(a.dtype), np.power(a, np.maximum(b, 0)))
+
+
 def _idiv(a: Array, b: Array) -> Array:
     """Integer division towards zero."""
     quotient = np.floor_divide(a, b)
@@ -96,7 +104,7 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "idiv": _idiv,
     "mod": np.mod,
     "fmod": np.fmod,
-    "pow": np.power,
+    "pow": _pow,
     "max": np.maximum,
     "min": np.minimum,
     "clip": clip,

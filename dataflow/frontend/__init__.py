@@ -1,6 +1,6 @@
 """The ONNX front end: export, quantisation, import, check."""
 
-from dataflow.frontend.check import CheckRow, check
+from dataflow.frontend.check import CheckRow, check, stayed_float
 from dataflow.frontend.export import export, load_module
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.load import load_proto
@@ -20,4 +20,5 @@ __all__ = [
     "load_proto",
     "quantize",
     "quantize_report",
+    "stayed_float",
 ]

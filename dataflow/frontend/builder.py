@@ -50,6 +50,8 @@ class Builder:
         iterates: variables of the loops that are open: Einsums appended now are in their body.
         emitted, emitted_host: names of the Einsums and kinds of the host operations that do the
             work of a node, by its index.
+        dequantised: the real numbers of codes that were computed, by codes and parameters.
+        expanded: indices of the nodes that were lowered through their function body.
     """
 
     def __init__(self) -> None:
@@ -62,6 +64,7 @@ class Builder:
         self.emitted: dict[int, list[str]] = {}
         self.emitted_host: dict[int, list[str]] = {}
         self.dequantised: dict[object, Value] = {}
+        self.expanded: set[int] = set()
         self._weights: dict[object, str] = {}
         self._names: set[str] = set()
         self._einsum_names: set[str] = set()
@@ -222,7 +225,7 @@ class Builder:
     ) -> str:
         """A constant tensor over ``ranks`` (new ones when None); the same one when asked again."""
         data = np.asarray(data, order="C")
-        digest = hashlib.sha256(data.reshape(-1).view(np.uint8)).digest()
+        digest = hashlib.sha256(data.reshape(-1).view(np.uint8).data).digest()
         kind = dtype or DType.of(data)
         key = (label, tuple(ranks or ()), kind, data.shape, digest)
         if key not in self._weights:

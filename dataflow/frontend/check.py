@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from dataflow.frontend.graph import Graph, Node
+from dataflow.frontend.graph import Node
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model
+from dataflow.frontend.qonnx_codes import QUANTS
 from dataflow.ir.cascade import Cascade, Einsum
-from dataflow.ir.dtype import F32
-from dataflow.ir.macs import contraction_operands, nominal_macs
+from dataflow.ir.expr import Access
+from dataflow.ir.macs import NOMINAL, contraction_operands, counted_macs
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class CheckRow:
         name: the node's name.
         operator: its type, with the domain unless that is the standard one.
         shape: shape of its first output, where known.
-        runs: ``array``, ``vector``, ``array+vector``, ``host``, ``alias`` (no work of its own) or
-            ``unsupported``.
+        how: ``einsums`` of its own; through the ``function`` body of the operator; ``fused`` into
+            the Einsums of other nodes; ``view``: an index map of the Einsums that read it;
+            ``constant``: computed at import; on the ``host``; ``unused``; ``unsupported``.
+        runs: ``array`` (contractions), ``vector`` (other arithmetic), ``dma`` (copies, gathers,
+            scatters), several with ``+``, ``host``, or ``none``.
         lowered: names of the Einsums or kinds of host operations that do its work.
         macs: nominal multiply-accumulates.
-        arithmetic: ``int`` or ``float32``, where the work is done in.
+        arithmetic: ``int``, or the float type in which the work is done.
         note: what the import changed, such as a float bias that became int32.
         reason, fix: why it is unsupported and the nearest fix; empty otherwise.
     """
@@ -35,6 +39,7 @@ class CheckRow:
     name: str
     operator: str
     shape: str
+    how: str
     runs: str
     lowered: str
     macs: int
@@ -56,54 +61,90 @@ def check(
         imported = import_model(source, dims)
     except UnsupportedModelError as error:
         return _refused(error)
+    named: dict[str, Einsum] = {e.name: e for e in imported.cascade.einsums}
+    known = {(n.name, n.op) for n in imported.graph.nodes}
     return tuple(
-        [_row(imported, node) for node in imported.graph.nodes]
-        + [_plain(node, "alias", "not needed by any output") for node in imported.graph.dead]
+        [_row(imported, node, named, known) for node in imported.graph.nodes]
+        + [_plain(node, "unused", "not needed by any output") for node in imported.graph.dead]
     )
 
 
-def _row(imported: Imported, node: Node) -> CheckRow:
+def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
+    """The nodes of a quantised model that compute in floats; none for a float model.
+
+    Left out are nodes that are fused into others, such as a QuantizeLinear's division.
+    """
+    names = [row.operator.rpartition(".")[2] for row in rows]
+    if not any("Linear" in n or n in ("QGemm", *QUANTS) for n in names):
+        return ()
+    return tuple(r for r in rows if r.how in ("einsums", "function") and "float" in r.arithmetic)
+
+
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear", "BipolarQuant", "Trunc", *QUANTS)
+
+
+def _row(
+    imported: Imported, node: Node, named: Mapping[str, Einsum], known: set[tuple[str, str]]
+) -> CheckRow:
     cascade = imported.cascade
     names = dict.fromkeys(imported.emitted.get(node.index, ()))
-    einsums = [e for e in cascade.einsums if e.name in names]
+    einsums = [named[name] for name in names if name in named]
     host = list(dict.fromkeys(imported.emitted_host.get(node.index, ())))
-    own = [e for e in einsums if e.source == node.name and e.operator == node.op]
-    places = sorted({_unit(e) for e in own})
-    runs = "+".join(places) if places else ("host" if host else "alias")
-    lowered = ", ".join([e.name for e in einsums] + host)
+    others = known - {(node.name, node.op)}
+    own = [e for e in einsums if (e.source, e.operator) not in others]
+    how = _how(imported, node, bool(own), bool(einsums), bool(host))
+    done = own or einsums
+    places = set() if how in ("view", "constant") else {_unit(e) for e in done}
+    runs = "+".join(sorted(places)) or ("host" if host else "none")
     return CheckRow(
         name=node.name,
         operator=_qualified(node),
-        shape=_shape(cascade, imported.graph, node),
+        shape=_shape(imported, node),
+        how=how,
         runs=runs,
-        lowered=lowered,
-        macs=sum(nominal_macs(cascade, e) for e in own),
+        lowered=", ".join([e.name for e in einsums] + host),
+        macs=sum(counted_macs(cascade, e) for e in own),
         arithmetic=_arithmetic(cascade, own),
         note=imported.notes.get(node.index, ""),
     )
 
 
+def _how(imported: Imported, node: Node, own: bool, emitted: bool, host: bool) -> str:
+    if own:
+        return "function" if node.index in imported.expanded else "einsums"
+    if host:
+        return "host"
+    values = [imported.values[n] for n in node.outputs if n in imported.values]
+    if values and all(v.constant is not None for v in values):
+        return "constant"
+    viewed = values and all(isinstance(v.expr, Access) and not v.chain for v in values)
+    if emitted and not (viewed and node.op not in QUANTISERS):
+        return "fused"
+    return "view"
+
+
 def _unit(einsum: Einsum) -> str:
-    return "array" if contraction_operands(einsum) is not None else "vector"
+    if contraction_operands(einsum) is not None:
+        return "array" if not einsum.operator or einsum.operator in NOMINAL else "vector"
+    moved = einsum.reduction is None or einsum.reduction.op == "last"
+    return "dma" if moved and isinstance(einsum.expr, Access) else "vector"
 
 
 def _arithmetic(cascade: Cascade, einsums: list[Einsum]) -> str:
-    if not einsums:
-        return ""
-    stays = any(cascade.tensors[e.output.tensor].dtype == F32 for e in einsums)
-    return "float32" if stays else "int"
+    types = {cascade.tensors[e.output.tensor].dtype for e in einsums}
+    floats = sorted(str(t) for t in types if t.is_float)
+    return "+".join(floats) if floats else ("int" if types else "")
 
 
-def _shape(cascade: Cascade, graph: Graph, node: Node) -> str:
-    labels = {t.label: t for t in cascade.tensors.values()}
+def _shape(imported: Imported, node: Node) -> str:
     for name in node.outputs:
-        if name in labels:
-            return str(list(labels[name].shape))
+        if name in imported.values:
+            return str(list(imported.values[name].shape))
     return ""
 
 
-def _plain(node: Node, runs: str, lowered: str) -> CheckRow:
-    return CheckRow(node.name, _qualified(node), "", runs, lowered, 0)
+def _plain(node: Node, how: str, lowered: str) -> CheckRow:
+    return CheckRow(node.name, _qualified(node), "", how, "none", lowered, 0)
 
 
 def _refused(error: UnsupportedModelError) -> tuple[CheckRow, ...]:
@@ -119,6 +160,7 @@ def _refused(error: UnsupportedModelError) -> tuple[CheckRow, ...]:
                 node.name,
                 _qualified(node),
                 refusal.shape,
+                "unsupported",
                 "unsupported",
                 "",
                 0,

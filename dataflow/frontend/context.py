@@ -341,7 +341,7 @@ def common_parts(values: list[Value], shape: tuple[int, ...]) -> list[list[int]]
         for v in values:
             own = dim - (len(shape) - len(v.dims))
             if own >= 0 and v.shape[own] == size:
-                groups.append(list(v.dims[own]))
+                groups.append([part for part in v.dims[own] if part != 1 or size == 1])
         if size == 1:
             parts.append([1] if any(groups) else [])
             continue

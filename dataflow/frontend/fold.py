@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from dataflow.evaluate import evaluate
 from dataflow.frontend.context import Context
@@ -12,6 +13,9 @@ from dataflow.frontend.value import constant_value
 
 KEPT = {"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant"}
 """Quantised constants keep their codes."""
+
+MAX_MADE = 1 << 24
+"""Elements that folding may make of little: an Expand of a number is kept as it is."""
 
 
 def foldable(ctx: Context, node: Node) -> bool:
@@ -48,6 +52,10 @@ def fold(ctx: Context, node: Node, lower: Callable[[Context, Node], None]) -> No
     )
     single = Context(graph, ctx.lower)
     lower(single, node)
+    made = sum(prod(v.shape) for n in outputs if (v := single.values.get(n)) is not None)
+    if made > max(MAX_MADE, 4 * sum(c.size for c in constants.values())):
+        lower(ctx, node)  # as a view or computed at run time: it would fill the memory
+        return
     for name in outputs:
         value = single.values.get(name)
         if value is None or value.constant is None:

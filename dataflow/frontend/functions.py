@@ -1,7 +1,7 @@
 """Operators without a lowering: replaced by the body of their function.
 
-Functions are those of the model and those that the ONNX standard gives for its operators, as they
-are for the opset of the model and the types of the inputs.
+Functions are those of the model, those that the ONNX standard gives for its operators, as they
+are for the opset of the model and the types of the inputs, and those of fused operators.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, defs, help
 
 from dataflow.frontend.body import inline
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.fused import fused, known
 from dataflow.frontend.graph import MAX_DEPTH, Graph, Node, assembled, read_nodes
 from dataflow.frontend.value import Value
 from dataflow.ir.dtype import DType
@@ -21,7 +22,7 @@ from dataflow.ir.dtype import DType
 
 def has_body(ctx: Context, node: Node) -> bool:
     """Whether ``expand`` can try the node."""
-    if _key(node) in ctx.graph.functions:
+    if _key(node) in ctx.graph.functions or known(node):
         return True
     schema = _schema(ctx, node)
     if schema is None:
@@ -35,7 +36,7 @@ def expand(ctx: Context, node: Node) -> None:
     Raises:
         UnsupportedError: the body cannot be had for these inputs, or a node of it has no lowering.
     """
-    function = ctx.graph.functions.get(_key(node)) or _standard(ctx, node)
+    function = ctx.graph.functions.get(_key(node)) or fused(node) or _standard(ctx, node)
     given = [ctx.optional(node, k) for k in range(len(node.inputs))]
     if len(given) > len(function.input) or len(node.outputs) > len(function.output):
         raise UnsupportedError("its function has fewer inputs or outputs", "repair the model")
@@ -79,9 +80,13 @@ def _standard(ctx: Context, node: Node) -> FunctionProto:
         data = schema.get_function_with_opset_version(version)
     else:
         types = [_type(ctx.optional(node, k)) for k in range(len(node.inputs))]
-        data = schema.get_context_dependent_function_with_opset_version(
-            version, node.proto.SerializeToString(), [t.SerializeToString() for t in types]
-        )
+        try:
+            data = schema.get_context_dependent_function_with_opset_version(
+                version, node.proto.SerializeToString(), [t.SerializeToString() for t in types]
+            )
+        except Exception as error:  # onnx raises several types on shapes and attributes it refuses
+            first = (str(error).strip().splitlines() or ["no detail"])[0]
+            raise UnsupportedError(f"its function body: {first}", "repair it") from error
     function = FunctionProto.FromString(data) if data else FunctionProto()
     if not function.node:
         raise UnsupportedError("its function has no body for these inputs", "export it otherwise")

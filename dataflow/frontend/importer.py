@@ -17,7 +17,8 @@ from dataflow.frontend.functions import expand, has_body
 from dataflow.frontend.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.load import load_proto
 from dataflow.frontend.operators import GENERAL, Lower
-from dataflow.frontend.value import stored_value, without_elements
+from dataflow.frontend.unroll import without_sequences
+from dataflow.frontend.value import Value, stored_value, without_elements
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import DType
 
@@ -82,6 +83,8 @@ class Imported:
         emitted: names of the Einsums that do the work of a node, by node index.
         emitted_host: kinds of its host operations.
         notes: remarks by node index, such as a bias that was quantised.
+        values: what each ONNX value became, by name.
+        expanded: indices of the nodes that were lowered through their function body.
     """
 
     cascade: Cascade
@@ -89,6 +92,8 @@ class Imported:
     emitted: Mapping[int, tuple[str, ...]]
     emitted_host: Mapping[int, tuple[str, ...]]
     notes: Mapping[int, str]
+    values: Mapping[str, Value]
+    expanded: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def import_model(
 ) -> Imported:
     """As ``load_model``, with the record of how each node was lowered."""
     where = "model" if isinstance(source, onnx.ModelProto) else str(source)
-    proto = load_proto(source)
+    proto = without_sequences(load_proto(source))
     graph = read_graph(proto, dims or {})
     ctx = Context(graph, lower_node)
     for port in graph.inputs:
@@ -164,6 +169,8 @@ def import_model(
         {k: tuple(v) for k, v in ctx.builder.emitted.items()},
         {k: tuple(v) for k, v in ctx.builder.emitted_host.items()},
         dict(ctx.notes),
+        ctx.values,
+        frozenset(ctx.builder.expanded),
     )
 
 
@@ -197,9 +204,15 @@ def lower_node(ctx: Context, node: Node) -> None:
         PoisonedError: an input comes from an unsupported node.
     """
     if foldable(ctx, node):
-        fold(ctx, node, _lower_by_any)
+        refusal = _attempt(ctx, node, _fold)
+        if refusal is not None:
+            raise refusal
     else:
         _lower_by_any(ctx, node)
+
+
+def _fold(ctx: Context, node: Node) -> None:
+    fold(ctx, node, _lower_by_any)
 
 
 def _lower_by_any(ctx: Context, node: Node) -> None:
@@ -215,6 +228,8 @@ def _lower_by_any(ctx: Context, node: Node) -> None:
     if has_body(ctx, node):
         inside = _attempt(ctx, node, expand)
         if inside is None:
+            if ctx.builder.owner(node.index) == node.index:
+                ctx.builder.expanded.add(node.index)
             return
         refusal = refusal or inside
     fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")

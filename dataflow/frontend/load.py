@@ -18,6 +18,9 @@ MAX_FILE_BYTES = 1 << 31
 MAX_DEPTH = 16
 """Deepest nesting of graphs (If, Loop, Scan) that is read."""
 
+MAX_RANK = 32
+"""Most dimensions of a tensor; NumPy's own limit is 64, and lowerings add some."""
+
 SUPPORTED_OPSETS = range(1, 29)
 """Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
 
@@ -150,11 +153,18 @@ def _check(model: onnx.ModelProto, where: str) -> int:
     if model.graph.sparse_initializer:
         raise DataflowError(where, "has sparse initialisers", "export dense weights")
     for tensor in _tensors(model, where):
-        if any(d < 0 for d in tensor.dims) or math.prod(tensor.dims) > MAX_FILE_BYTES:
+        sizes = list(tensor.dims)
+        if min(sizes, default=0) < 0 or math.prod(sizes) > MAX_FILE_BYTES or len(sizes) > MAX_RANK:
             raise DataflowError(
                 f"{where}: tensor {tensor.name!r}",
-                f"has shape {list(tensor.dims)}",
-                "sizes must be at least 0 and fit in memory",
+                f"has shape {sizes[:MAX_RANK]}",
+                f"sizes must be at least 0, fit in memory, and be at most {MAX_RANK}",
+            )
+    for port in model.graph.input:
+        rank = len(port.type.tensor_type.shape.dim)
+        if rank > MAX_RANK:
+            raise DataflowError(
+                f"input {port.name!r}", f"has {rank} dimensions", f"use at most {MAX_RANK}"
             )
     # The standard asks for the rank of each output; exporters leave it out, and it is not needed.
     bare = [o.type.tensor_type for o in model.graph.output if o.type.HasField("tensor_type")]

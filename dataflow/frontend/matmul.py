@@ -296,7 +296,7 @@ def _factor(
         sizes = [s for k in kept for s in parts[k]]
         names = [r for k in kept for r in ranks[k]]
         quant = value.quant if exact and value.quant and value.quant.axis is None else None
-        dtype = value.dtype if exact else F32
+        dtype = value.dtype if exact else real_dtype(value)
         weight = ctx.builder.weight(label, data.reshape(sizes), names, quant, dtype)
         indices = tuple(Affine.of(p) for k in kept for p in place[k])
         code = Access(weight, indices)

@@ -84,7 +84,9 @@ def settled(ctx: Context, node: Node, value: Value) -> Value:
 def binary(ctx: Context, node: Node, op: str, operands: list[Value], labels: list[str]) -> Value:
     """``op`` of two real values with broadcasting, pending."""
     ready = [
-        Value(v.dims, F32, constant=v.real_constant()) if v.constant is not None and v.quant else v
+        Value(v.dims, v.quant.real, constant=v.real_constant())
+        if v.constant is not None and v.quant
+        else v
         for v in operands
     ]
     ready = ctx.broadcast(ready, labels, node)

@@ -63,8 +63,11 @@ def reshape_node(ctx: Context, node: Node) -> None:
 def flatten(ctx: Context, node: Node) -> None:
     """Flatten to two dimensions at ``axis``."""
     x = ctx.value(node, 0)
+    rank = len(x.shape)
     axis = int(node.get("axis", 1))
-    axis = axis + len(x.shape) if axis < 0 else axis
+    if not -rank <= axis <= rank:
+        raise UnsupportedError(f"its axis is {axis} of {rank} dimensions", "repair the model")
+    axis = axis + rank if axis < 0 else axis
     view(ctx, node, x, (prod(x.shape[:axis]), prod(x.shape[axis:])))
 
 
@@ -74,7 +77,7 @@ def squeeze(ctx: Context, node: Node) -> None:
     rank = len(x.shape)
     axes = _axes(ctx, node, rank)
     axes = [k for k, s in enumerate(x.shape) if s == 1] if axes is None else axes
-    if any(k >= rank or x.shape[k] != 1 for k in axes):
+    if any(not 0 <= k < rank or x.shape[k] != 1 for k in axes):
         raise UnsupportedError(f"axes {axes} of {list(x.shape)} are not all 1", "repair the model")
     view(ctx, node, x, tuple(s for k, s in enumerate(x.shape) if k not in axes))
 
@@ -86,8 +89,11 @@ def unsqueeze(ctx: Context, node: Node) -> None:
         getattr(ctx.constant(node, 1, "the axes"), "shape", (0,))
     )
     axes = _axes(ctx, node, len(x.shape) + count)
+    rank = len(x.shape) + count
+    if len({k for k in axes or [] if 0 <= k < rank}) != count:
+        raise UnsupportedError(f"axes {axes} of {rank} dimensions", "repair the model")
     sizes = iter(x.shape)
-    shape = [1 if k in (axes or []) else next(sizes) for k in range(len(x.shape) + count)]
+    shape = [1 if k in (axes or []) else next(sizes) for k in range(rank)]
     view(ctx, node, x, tuple(shape))
 
 

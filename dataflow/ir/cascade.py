@@ -29,6 +29,7 @@ import numpy as np
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses
+from dataflow.ir.sections import Section
 
 Role = Literal["input", "output", "weight", "intermediate", "host"]
 
@@ -198,6 +199,7 @@ class Cascade:
         graph_inputs, graph_outputs: tensors that enter and leave the whole network, host
             included, in the order of the imported model; same as inputs, outputs without host.
         iterations: the loops by variable; the Einsums of a body are consecutive.
+        sections: mapping sections of the text form, kept as they are written.
     """
 
     name: str
@@ -211,6 +213,7 @@ class Cascade:
     graph_inputs: tuple[str, ...] = ()
     graph_outputs: tuple[str, ...] = ()
     iterations: Mapping[str, Iteration] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
 
     def size(self, variable: str) -> int:
         """Number of values of a rank variable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from dataflow.ir.dtype import F32, DType
 from dataflow.ir.expr import accesses
 from dataflow.ir.inference import extents, ranks_of, reduced_variables, typed, typed_access
 from dataflow.ir.names import default_name
+from dataflow.ir.sections import read_section
 from dataflow.ir.statement import (
     Statement,
     StatementError,
@@ -81,7 +82,8 @@ def read_cascade(text: str, where: str, data: dict[str, Array]) -> Cascade:
     for key in ("shapes", "expressions"):
         if key not in body:
             raise document.error(top["einsum"], f"has no {key!r}", "add it")
-    return _Reader(document, body, data).cascade()
+    sections = {k: read_section(document, n) for k, n in top.items() if k != "einsum"}
+    return replace(_Reader(document, body, data).cascade(), sections=sections)
 
 
 class _Reader:

@@ -19,6 +19,7 @@ from dataflow.ir.dtype import F32
 from dataflow.ir.names import default_name
 from dataflow.ir.printing import format_einsum
 from dataflow.ir.reader import read_cascade
+from dataflow.ir.sections import format_sections
 
 Array = np.ndarray
 
@@ -95,6 +96,7 @@ def dumps(cascade: Cascade) -> str:
     lines += _host(cascade)
     lines += _sources(cascade)
     lines += _program(cascade)
+    lines += format_sections(dict(cascade.sections))
     return "\n".join(lines) + "\n"
 
 

@@ -1,15 +1,17 @@
 """Table of the example networks: ``python -m tests.architectures.run [NAMES] [--opset N]``.
 
-For each: error of the float evaluation against onnxruntime, or what is not supported; with
-``--quantize`` the signal-to-noise ratio of both int8 forms against torch, and how far
-``evaluate`` is from onnxruntime on them.
+For each: multiply-accumulates, and the error of the float evaluation against onnxruntime, or what
+is not supported. With ``--quantize``, for both int8 forms: the signal-to-noise ratio against
+torch beside that of onnxruntime's own quantiser, and ``evaluate`` against onnxruntime.
+``--markdown`` prints the table of ``docs/networks.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,40 +25,83 @@ from tests.architectures import support
 from tests.architectures.test_quantize import FORMS, by_onnxruntime, judge
 
 
-def unsupported(path: Path) -> str:
-    """Operators that have no lowering, with their reasons, or an empty text."""
-    reasons = Counter(f"{r.operator}: {r.reason}" for r in frontend.check(path) if r.reason)
-    return "; ".join(f"{count} x {text}" for text, count in sorted(reasons.items()))
+@dataclass(frozen=True)
+class Compared:
+    """``evaluate`` against onnxruntime on one input: ``reason`` when it cannot be evaluated."""
+
+    macs: int = 0
+    error: float = 0.0
+    snr_db: float = float("inf")
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.reason:
+            return self.reason
+        return "equal" if self.error == 0 else f"{self.error:.1e}"
+
+    @property
+    def ratio(self) -> str:
+        """The deviation as a ratio in dB, for quantised networks."""
+        return f"{self.snr_db:.0f} dB" if not self.reason and self.error else str(self)
 
 
-def compared(path: Path, name: str) -> str:
-    """Largest relative error against onnxruntime, and CPU seconds of the evaluation."""
-    missing = unsupported(path)
-    if missing:
-        return missing
-    cascade = frontend.load_model(path)
-    inputs = NETWORKS[name].samples(1, 3)
-    started = time.process_time()
-    got = evaluate(cascade, inputs)
-    seconds = time.process_time() - started
+def compared(path: Path, name: str) -> Compared:
+    """Evaluates a model once."""
+    try:
+        rows = frontend.check(path)
+        reasons = Counter(f"{r.operator}: {r.reason}" for r in rows if r.reason)
+        if reasons:
+            return Compared(reason="; ".join(f"{n} x {text}" for text, n in reasons.items()))
+        inputs = NETWORKS[name].samples(1, 3)
+        got = evaluate(frontend.load_model(path), inputs)
+    except Exception as error:  # the table goes on past what is broken
+        first = (str(error).splitlines() or [""])[0]
+        return Compared(reason=f"{type(error).__name__}: {first}")
     expected = support.onnx_outputs(path, inputs)
     errors = [support.relative_error(got[label], value) for label, value in expected.items()]
-    noise = support.snr_db([list(expected.values())], [[got[label] for label in expected]])
-    text = f"error {max(errors):.1e} in {seconds:.2f} s"
-    return text if np.isinf(noise) else f"{text} ({noise:.0f} dB)"
+    ratio = support.snr_db([list(expected.values())], [[got[label] for label in expected]])
+    return Compared(sum(r.macs for r in rows), max(errors), ratio)
 
 
-def row(name: str, opset: int, quantize: bool) -> str:
-    """The text for one network."""
+def settings(made: frontend.Quantized) -> str:
+    """What the quantiser chose, briefly."""
+    parts = ["products" if len(made.operators) == 3 else "all"]
+    if made.widened_for:
+        parts.append(f"widened for {made.widened_for}")
+    if made.left_float:
+        parts.append(f"{len(made.left_float)} left in float")
+    return ", ".join(parts)
+
+
+def decibels(value: float) -> str:
+    """One decimal; ``-`` when nothing was quantised, so that only float rounding is left."""
+    return f"{value:.1f}" if np.isfinite(value) and value < 100 else "-"
+
+
+def columns(name: str, opset: int, quantize: bool) -> Iterator[str]:
+    """The fields of a network's row."""
     path = support.exported(name, opset)
-    text = f"{name:20} {opset} {compared(path, name)}"
+    plain = compared(path, name)
+    yield f"{plain.macs:,}"
+    yield str(plain)
     for form in FORMS if quantize else ():
-        made = support.quantised(name, opset, form)
-        model = onnx.load(made.path)
-        theirs = judge(name, by_onnxruntime(name, opset, form, made))
-        text += f"\n    {form:9} {judge(name, model):5.1f} dB (onnxruntime's own {theirs:5.1f})"
-        text += f", {made.describe()}; {compared(made.path, name)}"
-    return text
+        try:
+            made = support.quantised(name, opset, form)
+        except DataflowError as error:
+            yield from (str(error), "", "", "")
+            continue
+        yield decibels(judge(name, onnx.load(made.path)))
+        yield decibels(judge(name, by_onnxruntime(name, opset, form, made)))
+        yield settings(made)
+        yield compared(made.path, name).ratio
+
+
+def titles(quantize: bool) -> list[str]:
+    """Names of the columns."""
+    made = ["network", "MACs", "float error"]
+    for form in ("QOperator", "QDQ") if quantize else ():
+        made += [f"{form} dB", "tool's dB", "quantised", "evaluate"]
+    return made
 
 
 def main() -> None:
@@ -65,15 +110,18 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=support.SMALL)
     parser.add_argument("--opset", type=int, default=20)
     parser.add_argument("--quantize", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
+    heads = titles(arguments.quantize)
+    if arguments.markdown:
+        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
     for name in arguments.names:
-        try:
-            print(row(name, arguments.opset, arguments.quantize), flush=True)
-        except DataflowError as error:
-            print(f"{name:20} {arguments.opset} {error}", flush=True)
-        except Exception as error:  # the table goes on past what is broken
-            first = (str(error).splitlines() or [""])[0]
-            print(f"{name:20} {arguments.opset} {type(error).__name__}: {first}", flush=True)
+        fields = [name, *columns(name, arguments.opset, arguments.quantize)]
+        if arguments.markdown:
+            print(f"| {' | '.join(fields)} |", flush=True)
+        else:
+            pairs = zip(heads[1:], fields[1:], strict=True)
+            print(f"{name:20} {'  '.join(f'{t}: {f}' for t, f in pairs)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def calibration(name: str) -> Values:
     return NETWORKS[name].samples(32, 0)
 
 
+@cache
 def quantised(name: str, opset: int, form: frontend.Format) -> frontend.Quantized:
     """The network quantised with the defaults."""
     path = folder() / f"{name}_{opset}_{form}.onnx"

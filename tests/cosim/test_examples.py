@@ -14,6 +14,8 @@ from tests.cosim import examples
 
 pytestmark = pytest.mark.rtl
 
+README = Path(__file__).parents[2] / "README.md"
+TITLES = {"resnet8": "ResNet-8", "dscnn": "DS-CNN", "lenet5": "LeNet-5", "mlp": "MLP"}
 MIN_SNR_DB = 20.0
 MAX_CYCLE_ERROR = 0.03
 
@@ -51,11 +53,42 @@ def judge(out: Path, seed: int, stall: float) -> None:
         assert output["snr_db_vs_torch"] >= MIN_SNR_DB
 
 
+def published(title: str, column: str) -> list[str]:
+    """The cells of a network's row in the README's table that has a column of that name."""
+    tables = README.read_text(encoding="utf-8").split("\n\n")
+    table = next(t for t in tables if t.startswith("| network") and f"| {column} |" in t)
+    row = next(line for line in table.splitlines() if line.startswith(f"| {title}"))
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
 @pytest.mark.parametrize("name", examples.NETWORKS)
 def test_example_end_to_end(name: str, folder: Path) -> None:
+    """Cycles do not depend on the data, so that those of the README are compared too."""
     out = examples.compiled(name, "edge16", folder)
-    for stall in (0.0, 0.1):
-        judge(out, 0, stall)
+    judge(out, 0, 0.0)
+    result = json.loads((out / "report" / "simulation.json").read_text(encoding="utf-8"))
+    summary = json.loads((out / "report" / "summary.json").read_text(encoding="utf-8"))
+    utilisation = result["mac_utilization"]
+    assert published(TITLES[name], "ceiling")[:6] == [
+        f"{result['macs']:,}",
+        f"{result['cycles']:,}",
+        f"{result['predicted_cycles'] / result['cycles']:.4f}",
+        f"{utilisation:.3f}",
+        f"{utilisation * result['cycles'] / summary['bound']['cycles']:.3f}",
+        str(result["mismatches"]),
+    ]
+    causes = [f"{count:,}" for count in result["cycles_by_cause"].values()]
+    assert published(TITLES[name], "accumulator") == causes
+    judge(out, 0, 0.1)
+
+
+def test_picture_of_the_readme_is_that_of_a_run(folder: Path) -> None:
+    """`make picture` refreshes it."""
+    out = examples.compiled("resnet8", "edge16", folder)
+    api.simulate(out)
+    api.report(out)
+    drawn = (out / "report" / "layers.svg").read_text(encoding="utf-8")
+    assert drawn == (README.parent / "docs" / "resnet8.svg").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", examples.NETWORKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,27 @@ from dataflow.errors import DataflowError
 from dataflow.npz import load_npz
 from dataflow.progress import StepClock
 from tests.cosim import examples
+
+FILES = (
+    *("compile.log", "config.yaml", "ir/cascade.yaml"),
+    *("mapping/mapping.yaml", "mapping/memory_map.json", "mapping/schedule.json"),
+    *("rtl/accelerator.sv", "rtl/df_pkg.sv", "rtl/files.f"),
+    *("hls/network.cpp", "hls/network.h", "hls/tb.cpp", "hls/hls_config.cfg", "hls/Makefile"),
+    *("data/program.bin", "data/weights.bin", "data/inputs.npz", "data/outputs.npz"),
+    *("sim/Makefile", "sim/test_accelerator.py"),
+    *("report/summary.json", "report/simulation.json", "report/csim.json"),
+    *("report/trace.json", "report/index.html", "report/layers.svg"),
+)
+KEYS = {
+    "summary": "model arch macs operators predicted bound layers compile_seconds",
+    "simulation": "cycles predicted_cycles cycle_error mac_utilization mismatches outputs "
+    "dram_read_bytes dram_write_bytes predicted_dram_read_bytes predicted_dram_write_bytes "
+    "layers program_bytes host build_seconds simulation_seconds",
+    "csim": "mismatches outputs build_seconds run_seconds",
+}
+PREDICTED = "cycles seconds mac_utilization dram_read_bytes dram_write_bytes energy_pj"
+LAYER = "name cycles predicted_cycles mac_utilization stalls"
+OUTPUT = "max_abs_error_vs_evaluate max_abs_error_vs_onnxruntime snr_db_vs_onnxruntime"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +65,34 @@ def test_stored_outputs_are_those_of_the_stored_inputs(
     assert steps == [
         *("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
     ]
+
+
+@pytest.mark.rtl
+def test_files_and_keys_are_those_of_the_contract(folder: Path) -> None:
+    out = folder / "whole"
+    api.compile_model(folder / "lenet5.int8.onnx", out, torch_spec=examples.spec("lenet5"))
+    api.simulate(out)
+    api.csim(out)
+    api.report(out)
+    assert [name for name in FILES if not (out / name).is_file()] == []
+    names = (out / "rtl" / "files.f").read_text(encoding="utf-8").split()
+    assert sorted(names) == sorted(path.name for path in (out / "rtl").glob("*.sv"))
+    found = {
+        name: json.loads((out / "report" / f"{name}.json").read_text(encoding="utf-8"))
+        for name in KEYS
+    }
+    for name, keys in KEYS.items():
+        assert set(keys.split()) <= found[name].keys()
+    assert set(PREDICTED.split()) <= found["summary"]["predicted"].keys()
+    assert "cycles" in found["summary"]["bound"]
+    for layer in found["simulation"]["layers"]:
+        assert set(LAYER.split()) <= layer.keys()
+    for name in ("simulation", "csim"):
+        for output in found[name]["outputs"].values():
+            assert {*OUTPUT.split(), "snr_db_vs_torch"} <= output.keys()
+    events = json.loads((out / "report" / "trace.json").read_text(encoding="utf-8"))["traceEvents"]
+    ends = [event["ts"] + event["dur"] for event in events if event["ph"] == "X"]
+    assert max(ends) == found["simulation"]["cycles"]
 
 
 def test_a_torch_module_that_does_not_exist_stops_compile_at_once(folder: Path) -> None:

@@ -163,6 +163,8 @@ def nested(graph: GraphProto, pick: random.Random) -> None:
     moved = NodeProto()
     moved.CopyFrom(node)
     for level in range(pick.choice([1, 1, 2, 3, 12, 20, 40])):
+        if moved.ByteSize() > 1 << 20:
+            break  # both branches hold the node: it doubles
         branches = []
         for name in ("then_branch", "else_branch"):
             outs = [onnx.ValueInfoProto(name=o) for o in moved.output]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped, unused-ignore]
 
-from tests.fuzz import fields, hostile
+from tests.fuzz import fields, hostile, plausible
 
 MAX_BYTES = 8 << 20
 """Larger files only cost time; what they hold that is odd fits into smaller ones."""
@@ -18,23 +18,31 @@ def mutated(seeds: Sequence[bytes], seed: int, case: int) -> bytes:
     """The bytes of case ``case``; the same for the same arguments."""
     pick = random.Random(f"{seed}:{case}")
     data = pick.choice(seeds)
-    if pick.random() < 0.15:
+    if pick.random() < 0.12:
         return _bytes(data, pick)
     model = onnx.ModelProto.FromString(data)
+    if pick.random() < 0.55:
+        for _ in range(pick.choice([1, 1, 2, 2, 3, 4])):
+            pick.choice(plausible.MUTATIONS)(model, pick)
+        return _serialised(model) or data
     donor = onnx.ModelProto.FromString(pick.choice(seeds))
-    for _ in range(pick.choice([1, 1, 1, 2, 2, 3, 5, 8])):
+    for _ in range(pick.choice([1, 1, 1, 1, 2, 2, 3, 6])):
         if pick.random() < 0.45:
             fields.mutate(model, pick, donor)
         else:
             graph = pick.choice(hostile.everywhere(model.graph))
             pick.choice(hostile.MUTATIONS)(graph, pick)
+    changed = _serialised(model) or data
+    return _bytes(changed, pick) if pick.random() < 0.05 else changed
+
+
+def _serialised(model: onnx.ModelProto) -> bytes | None:
+    """The bytes of a model, or None when it cannot be written or is too large."""
     try:
-        changed = model.SerializeToString()
+        data = model.SerializeToString()
     except (EncodeError, ValueError):  # nested too deeply, or text that is not UTF-8
-        return data
-    if len(changed) > MAX_BYTES:
-        return data
-    return _bytes(changed, pick) if pick.random() < 0.03 else changed
+        return None
+    return data if len(data) <= MAX_BYTES else None
 
 
 def _bytes(data: bytes, pick: random.Random) -> bytes:

@@ -56,8 +56,8 @@ def attention(ctx: Context, node: Node) -> None:
     )
     found = attend(low, s, q, k, v, rules)
     low.view(by_position(found.result, s) if q.flat else by_head(found.result, s))
-    low.view(_by_head_of(k), 1)
-    low.view(_by_head_of(v), 2)
+    low.view(split_heads(k), 1)
+    low.view(split_heads(v), 2)
     if len(node.outputs) > 3 and node.outputs[3]:
         mode = int(node.get("qk_matmul_output_mode", 0))
         if mode not in (0, 1, 2, 3):
@@ -102,7 +102,7 @@ def _count(node: Node, name: str) -> int | None:
     return None if value is None else int(value)
 
 
-def _by_head_of(h: Heads) -> Value:
+def split_heads(h: Heads) -> Value:
     """Keys or values over [batch, head, position, channel], a view."""
     if not h.flat:
         return h.operand.value

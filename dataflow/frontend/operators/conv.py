@@ -6,7 +6,7 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.operators.fields import literal
-from dataflow.frontend.operators.ranks import Variables, spatial_letters
+from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.operators.steps import part
 from dataflow.frontend.windows import windows
 from dataflow.ir.affine import Affine
@@ -21,7 +21,7 @@ def conv(ctx: Context, node: Node) -> None:
     n = g*(N/G) + m and c = g*(C/G) + c when there are G > 1 groups; then Y = A + B[n].
     """
     low = Lowering(ctx, node)
-    x, w, bias = low.operand(0), low.operand(1), low.optional(2)
+    x, w, bias = whole(low, 0), whole(low, 1), low.optional(2)
     count = len(x.shape) - 2
     if count < 1 or len(w.shape) != len(x.shape) or w.dtype != x.dtype:
         raise UnsupportedError(

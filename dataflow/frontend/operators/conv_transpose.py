@@ -11,7 +11,7 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place
 from dataflow.frontend.operators.conv import checked_bias
-from dataflow.frontend.operators.ranks import Variables, spatial_letters
+from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.operators.steps import part
 from dataflow.frontend.windows import MAX_OUT
 from dataflow.ir.affine import Affine
@@ -86,7 +86,7 @@ def conv_transpose(ctx: Context, node: Node) -> None:
     what the padding crops, plus the bias.
     """
     low = Lowering(ctx, node)
-    x, w, bias = low.operand(0), low.operand(1), low.optional(2)
+    x, w, bias = whole(low, 0), whole(low, 1), low.optional(2)
     count = len(x.shape) - 2
     if count < 1 or len(w.shape) != len(x.shape) or w.dtype != x.dtype:
         raise UnsupportedError(
@@ -159,7 +159,7 @@ def _axes(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> list[_
         raise UnsupportedError(f"output_shape has {len(wanted)} entries", "repair the model")
     found = []
     for k, size in enumerate(sizes):
-        whole = (size - 1) * strides[k] + extra[k] + (kernel[k] - 1) * dilations[k] + 1
+        extent = (size - 1) * strides[k] + extra[k] + (kernel[k] - 1) * dilations[k] + 1
         before, after = pads[k], pads[k + rank]
         target = wanted[k] if wanted else None
         if target is None and auto in ("SAME_UPPER", "SAME_LOWER"):
@@ -167,10 +167,10 @@ def _axes(node: Node, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> list[_
         if auto == "VALID":
             before = after = 0
         if target is not None:
-            total = max(0, whole - target)
+            total = max(0, extent - target)
             before = total // 2 if auto == "SAME_UPPER" else total - total // 2
         else:
-            target = whole - before - after
+            target = extent - before - after
         if not 1 <= target <= MAX_OUT or before < 0:
             raise UnsupportedError(
                 f"its output has {target} rows", "use another padding or output_shape"

@@ -9,7 +9,7 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
 from dataflow.frontend.operators.conv import checked_bias, checked_groups
-from dataflow.frontend.operators.ranks import Variables, spatial_letters
+from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.windows import windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
@@ -26,7 +26,7 @@ def deform_conv(ctx: Context, node: Node) -> None:
     Y[b, n, p..] = mask * S * W :: add(c, r..), plus the bias.
     """
     low = Lowering(ctx, node)
-    x, w, offset = low.operand(0), low.operand(1), low.operand(2)
+    x, w, offset = whole(low, 0), low.operand(1), low.operand(2)
     bias, mask = low.optional(3), low.optional(4)
     count = len(x.shape) - 2
     if count < 1 or len(w.shape) != len(x.shape) or not x.dtype.is_float:

@@ -13,7 +13,7 @@ from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.value import Dims, Value
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F32, F64, S64, DType
+from dataflow.ir.dtype import F64, S64, DType
 from dataflow.ir.expr import Access, Const, Expr, call, substitute
 from dataflow.ir.ops import CAST_TO, promote
 from dataflow.ir.verify import expr_type, storable
@@ -104,17 +104,25 @@ def field(low: Lowering, position: int) -> Field:
     return field_of(low, value, low.node.input(position))
 
 
-def field_of(low: Lowering, value: Value, label: str) -> Field:
-    """A value as a field."""
+def settled(low: Lowering, value: Value, label: str) -> Value:
+    """A value as an access of a tensor or a literal: stored first when it is neither."""
     ctx, node = low.ctx, low.node
-    value = decoded(ctx, value, label, node)
-    value = ctx.expression(value, label)
+    value = ctx.expression(decoded(ctx, value, label, node), label)
     low.sources |= value.sources
     coded = value.quant is not None or bool(value.chain)
+    if value.quant is not None and value.simple:
+        return ctx.stored(value, f"{label}_real", node, real=True)
     if coded or not isinstance(value.expr, Access | Const):
-        dtype = F32 if value.quant is not None else value.dtype
         origin = (node.name, node.op)
-        value = ctx.builder.store(f"{label}_real", value, value.real(), dtype, origin)
+        kind = number_type(value)
+        value = ctx.builder.store(f"{label}_real", value, value.real(), kind, origin)
+    return value
+
+
+def field_of(low: Lowering, value: Value, label: str) -> Field:
+    """A value as a field."""
+    ctx = low.ctx
+    value = settled(low, value, label)
     assert value.expr is not None
     letters = LETTERS.get(len(value.dims), "D" * len(value.dims))
     ranks = ctx.builder.ranks_like(value.expr, value.sub, spread(value.dims, letters))
@@ -192,7 +200,7 @@ def decoded(ctx: Context, value: Value, label: str, node: Node) -> Value:
     if value.constant is not None:
         data = value.real_constant()
         dims = tuple((n,) for n in data.shape)
-        return Value(dims, F32, constant=data, sources=value.sources)
+        return Value(dims, value.quant.real, constant=data, sources=value.sources)
     if value.quant.axis is not None:
         return ctx.stored(value, f"{label}_real", node, real=True)
     return value
@@ -221,7 +229,7 @@ def _typed(value: Value) -> Value:
 
 def number_type(value: Value) -> DType:
     """Element type of the numbers that a value stands for."""
-    return F32 if value.quant is not None else value.dtype
+    return value.quant.real if value.quant is not None else value.dtype
 
 
 def pointwise(

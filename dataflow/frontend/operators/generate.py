@@ -14,10 +14,17 @@ from dataflow.errors import DataflowError
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node, to_array
 from dataflow.frontend.lowering import Lowering, axis_of
-from dataflow.frontend.operators.indexing import MAX_CONSTANT
+from dataflow.frontend.operators.indexing import MAX_CONSTANT, literal
+from dataflow.frontend.value import Value
 from dataflow.ir.dtype import DType
 
 Array = np.ndarray
+
+MAX_SIZE = 1 << 40
+"""Elements of a constant that is one number everywhere, which is kept as such."""
+
+MAX_BINS = 1 << 12
+"""Mel bins: far above any spectrogram."""
 
 
 def bounded(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -64,12 +71,19 @@ def range_(ctx: Context, node: Node) -> None:
 def constant_of_shape(ctx: Context, node: Node) -> None:
     """ConstantOfShape: a constant shape filled with one value."""
     low = Lowering(ctx, node)
-    shape = bounded(tuple(int(s) for s in low.required(0, "the shape").reshape(-1)))
+    shape = tuple(int(s) for s in low.required(0, "the shape").reshape(-1))
+    if min(shape, default=0) < 0 or prod(shape) > MAX_SIZE:
+        raise UnsupportedError(f"it makes a constant of shape {list(shape)}", "use a smaller one")
     value = node.attributes.get("value")
     data = np.zeros((), np.float32) if value is None else to_array(value)
     if data.size != 1:
         raise UnsupportedError(f"its value has shape {list(data.shape)}", "use one number")
-    low.constant_result(np.full(shape, data.reshape(()), data.dtype))
+    if prod(shape) <= MAX_CONSTANT:
+        low.constant_result(np.full(shape, data.reshape(()), data.dtype))
+    else:
+        dtype = DType.of(data)
+        number = literal(data.reshape(()).item(), dtype)
+        low.view(Value(tuple((n,) for n in shape), dtype, expr=number))
 
 
 def eye_like(ctx: Context, node: Node) -> None:
@@ -112,6 +126,8 @@ def mel_weight_matrix(ctx: Context, node: Node) -> None:
     names = ("the number of bins", "the DFT length", "the sample rate", "an edge", "an edge")
     mels, length, rate, lower, upper = (scalar(low, k, what) for k, what in enumerate(names))
     rows, mels = bounded((int(length) // 2 + 1, int(mels)))
+    if mels > MAX_BINS:
+        raise UnsupportedError(f"it has {mels} bins", f"use at most {MAX_BINS}")
     if rate <= 0 or min(lower, upper) <= -700 or not all(map(isfinite, (lower, upper))):
         raise UnsupportedError("its frequencies are out of range", "repair the model")
     bottom, top = (2595 * np.log10(1 + f / 700) for f in (lower, upper))

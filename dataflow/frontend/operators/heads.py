@@ -49,10 +49,13 @@ class Heads:
         assert isinstance(channel, str | int | Affine)
         return self.operand.at(b, position, Affine.of(head * self.width, channel))
 
-    def place(self, axis: str) -> tuple[Operand, int] | None:
-        """The dimension of the operand for batch ``B``, position ``T`` or channel ``E``."""
-        dims = {"B": 0, "T": 1} if self.flat else {"B": 0, "T": 2, "E": 3}
-        return (self.operand, dims[axis]) if axis in dims else None
+    def place(self, axis: str) -> tuple[Operand, int]:
+        """The dimension of the operand for batch ``B``, position ``T`` or channel ``E``.
+
+        Flat operands have no dimension for the channels of a head; theirs is that of all heads.
+        """
+        dims = {"B": 0, "T": 1, "E": 2} if self.flat else {"B": 0, "T": 2, "E": 3}
+        return self.operand, dims[axis]
 
 
 def heads(operand: Operand, count: int | None, what: str) -> Heads:
@@ -111,19 +114,15 @@ def space(low: Lowering, q: Heads, k: Heads, v: Heads) -> Space:
             "repair the model",
         )
     own = Variables(low)
-
-    def take(letter: str, size: int, *places: tuple[Operand, int] | None) -> str:
-        return own.take(letter, size, *(p for p in places if p is not None))
-
     group = q.count // k.count
     return Space(
-        b=take("B", q.operand.shape[0], q.place("B"), k.place("B")),
-        k=take("H", k.count, None if k.flat else (k.operand, 1)),
+        b=own.take("B", q.operand.shape[0], q.place("B"), k.place("B")),
+        k=own.take("H", k.count, *([] if k.flat else [(k.operand, 1)])),
         g=low.rank("G", group) if group > 1 else "",
-        q=take("P", q.length, q.place("T")),
-        t=take("M", k.length, k.place("T"), v.place("T")),
-        e=take("E", q.width, q.place("E"), k.place("E")),
-        f=take("F", v.width, v.place("E")),
+        q=own.take("P", q.length, q.place("T")),
+        t=own.take("M", k.length, k.place("T"), v.place("T")),
+        e=own.take("E", q.width, q.place("E"), k.place("E")),
+        f=own.take("F", v.width, v.place("E")),
         group=group,
     )
 

@@ -30,10 +30,10 @@ FILL = -1
 MAX_PIECES = 16
 """Affine pieces that a copy is made of before a table of coordinates is read instead."""
 
-MAX_CONSTANT = 1 << 26
+MAX_CONSTANT = 1 << 24
 """Elements of a constant that is made at import."""
 
-MAX_MAP = 1 << 26
+MAX_MAP = 1 << 24
 """Coordinates of a map that is written out."""
 
 Coordinates = Array | range
@@ -200,7 +200,7 @@ def arrange(
     if value.quant is not None and value.quant.block:
         value = constant_value(value.real_constant())
     if value.constant is not None and (fill is None or isinstance(fill, Const)):
-        if prod(counts) <= MAX_CONSTANT:
+        if prod(counts) <= max(MAX_CONSTANT, value.constant.size):
             return _constant(value, maps, fill)
         value = low.ctx.expression(value, label)
     if value.constant is None and prod(counts) > prod(value.shape):

@@ -67,7 +67,9 @@ def split(ctx: Context, node: Node) -> None:
         given = np.asarray(node.attributes["split"])
     if given is None:
         count = int(node.get("num_outputs", len(node.outputs)))
-        chunk = -(-size // count) if count > 0 else 0
+        if count != len(node.outputs):
+            raise UnsupportedError(f"it has {len(node.outputs)} outputs of {count}", "repair it")
+        chunk = -(-size // count)
         sizes = [min(chunk, max(0, size - k * chunk)) for k in range(count)]
     else:
         sizes = [int(s) for s in given.reshape(-1)]

@@ -23,6 +23,7 @@ from dataflow.frontend.operators.fields import (
     fitted,
     literal,
     require_float,
+    settled,
     visible,
     write,
 )
@@ -185,7 +186,7 @@ def _grouped(ctx: Context, node: Node, groups: int | None) -> None:
     inner = shape[1] // groups
     split = (shape[0], groups, inner, *shape[2:])
     label = node.input(0)
-    plain = decoded(ctx, given, label, node)
+    plain = settled(low, given, label)
     view = reshape(plain, split) or reshaped(low, plain, split, label)
     x = field_of(low, view, label)
     require_float(node, x.dtype)

@@ -12,7 +12,7 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.operators.fields import literal
-from dataflow.frontend.operators.ranks import Variables, spatial_letters
+from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.windows import MAX_OUT, Window, windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import S64
@@ -68,7 +68,7 @@ def max_pool(ctx: Context, node: Node) -> None:
     whole input; with storage_order 1 the number of that element when planes are column-major.
     """
     low = Lowering(ctx, node)
-    x = low.operand(0)
+    x = whole(low, 0)
     w = _windowed(low, x)
     y = low.let("", w.outs, w.element, ("max", w.taps), x.dtype)
     low.result(y)
@@ -101,7 +101,7 @@ def _column_major(number: Expr, sizes: tuple[int, ...]) -> Expr:
 def average_pool(ctx: Context, node: Node) -> None:
     """AveragePool, GlobalAveragePool: S = X :: add(r..), Y = S / number of taps."""
     low = Lowering(ctx, node)
-    x = low.operand(0)
+    x = whole(low, 0)
     if not x.dtype.is_float:
         raise UnsupportedError(f"its operand is {x.dtype}", "use floats")
     w = _windowed(low, x)
@@ -121,7 +121,7 @@ def average_pool(ctx: Context, node: Node) -> None:
 def lp_pool(ctx: Context, node: Node) -> None:
     """LpPool, GlobalLpPool: Y = (|X|^p :: add(r..)) ^ (1/p)."""
     low = Lowering(ctx, node)
-    x = low.operand(0)
+    x = whole(low, 0)
     order = float(node.get("p", 2))
     if not x.dtype.is_float or not order > 0:
         raise UnsupportedError(f"its order is {order} on {x.dtype}", "use floats and p > 0")

@@ -155,7 +155,7 @@ def trunc(ctx: Context, node: Node) -> None:
     2): t is the power of two nearest to s' / s, Q is clipped to the output bits first and
     ``Y = (Q - z / t) * s'``.
     """
-    low = Lowering(ctx, node)
+    least = most = 0
     data = [np.asarray(required(ctx, node, k, "the parameter")) for k in range(1, len(node.inputs))]
     if len(data) not in (4, 5) or any(d.size != 1 for d in data):
         raise UnsupportedError("its parameters are not scalars", "quantise per tensor")
@@ -168,9 +168,8 @@ def trunc(ctx: Context, node: Node) -> None:
     result = given[3] if later else scale
     shift = np.rint(np.log2(result / scale)) if later else given[2] - given[3]
     step = np.float32(2.0**shift)
-    x = low.operand(0)
-    names = low.variables(x)
-    code = call("div", x.at(*names), single(float(scale)))
+    x = ctx.expression(ctx.value(node, 0), node.input(0))
+    code: Expr = call("div", x.real(), single(float(scale)))
     code = call("round", call("add", code, single(float(zero))))
     code = call("div", code, single(float(step)))
     if later:
@@ -180,8 +179,20 @@ def trunc(ctx: Context, node: Node) -> None:
         most = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1 - narrow
         code = call("clip", code, single(float(least)), single(float(most)))
     centre = np.float32(zero / step) if later else zero
-    real = call("sub", EXPRESSIONS[mode](code), single(float(centre)))
-    low.result(low.let("", names, call("mul", real, single(float(result)))))
+    origin, sources = (node.name, node.op), frozenset({node.index})
+    code = EXPRESSIONS[mode](code)
+    size = np.array([result], np.float32), np.array([centre], np.float32)
+    kept = Codes(*size, least, most, mode, False) if later else None
+    params = kept.params(len(x.shape)) if kept is not None else None
+    if params is not None and params.dtype in BYTES:
+        bounds = integer(params.lowest), integer(params.highest)
+        bounded = call("clip", call("rint", code), *bounds)
+        label = f"{node.outputs[0]}_codes"
+        y = ctx.builder.store(label, x, bounded, params.dtype, origin, params, sources)
+        ctx.define(node, y)
+        return
+    real = call("mul", call("sub", code, single(float(centre))), single(float(result)))
+    ctx.define(node, ctx.builder.store(node.outputs[0], x, real, F32, origin, sources=sources))
 
 
 def multi_threshold(ctx: Context, node: Node) -> None:

@@ -19,6 +19,23 @@ def own_ranks(low: Lowering, operand: Operand) -> list[str | None]:
     return found
 
 
+def whole(low: Lowering, position: int) -> Operand:
+    """An input with a rank for each dimension, those of size 1 included.
+
+    A window may leave such a dimension, where it has to read nothing.
+    """
+    label = low.node.input(position)
+    value = low.ctx.value(low.node, position)
+    if value.constant is not None:
+        name = low.builder.weight(label, value.real_constant())
+        return low.read(name)
+    operand = low.of(value, label)
+    if all(operand.value.dims):
+        return operand
+    origin = (low.node.name, low.node.op)
+    return Operand(low.builder.plain(operand.value, f"{label}_whole", origin))
+
+
 class Variables:
     """Gives out rank variables, each once."""
 

@@ -13,6 +13,13 @@ from dataflow.frontend.refusal import UnsupportedError
 Array = np.ndarray
 
 
+MAX_TAPS = 1 << 22
+"""Weights of one dimension."""
+
+MAX_RADIX = 64
+"""Largest period of the windows that is looked for."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """One resized dimension.
@@ -122,8 +129,8 @@ def taps(
     shrink = min(1.0, axis.scale) if antialias else 1.0
     reach = (1 if cubic is None else 2) / shrink
     count = 2 * ceil(reach)
-    if count > 2 * axis.size + 8 and axis.size:
-        raise UnsupportedError(f"it shrinks {axis.size} elements to {axis.out}", "use fewer steps")
+    if count > 2 * axis.size + 8 or axis.out * count > MAX_TAPS:
+        raise UnsupportedError(f"it resizes {axis.size} elements to {axis.out}", "use fewer steps")
     first = np.floor(x) - count // 2 + 1
     places = first[:, None] + np.arange(count)
     distance = np.abs(places - x[:, None]) * shrink
@@ -190,7 +197,3 @@ def band(axis: Axis, found: Taps) -> Band | None:
     columns = places - start[:, None]
     np.add.at(weights, (rows[used], columns[used]), found.weights[used])
     return Band(radix, slope, first, weights)
-
-
-MAX_RADIX = 64
-"""Largest period of the windows that is looked for."""

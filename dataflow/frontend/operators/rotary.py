@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
-from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.lowering import Lowering, Operand, Place
 from dataflow.frontend.operators.heads import Heads
+from dataflow.frontend.operators.ranks import Variables
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Index
 from dataflow.ir.expr import Expr, call
@@ -39,10 +40,14 @@ class Angles:
 def rotated(
     low: Lowering, suffix: str, x: Heads, angles: Angles, width: int, interleaved: bool
 ) -> Operand:
-    """The operand with the first ``width`` channels of each head rotated, in its own layout.
+    """The operand with the first ``width`` channels of each head rotated.
 
     With i = 0 the first and i = 1 the second of a pair j: Y[i] = cos[j] * X[i] + (2i - 1) *
     sin[j] * X[1 - i]; the pair's channels are i*W/2 + j, or 2j + i where interleaved.
+
+    Returns:
+        a tensor over [batch, position, head, channel] when the operand is flat, else over
+        [batch, head, position, channel].
     """
     half = width // 2
     if width % 2 or not 0 < width <= x.width or angles.cos.shape[-1] != half:
@@ -52,15 +57,11 @@ def rotated(
         )
     if angles.cos.shape != angles.sin.shape or len({x.dtype, angles.cos.dtype}) != 1:
         raise UnsupportedError("its tables differ in shape or type", "repair the model")
-    shape = x.operand.shape
-    if x.flat:
-        b, t, n = low.variables(x.operand, "BTN")
-        h = low.rank("H", x.count)
-        ranks = [b, t, n]
-    else:
-        b, h, t, n = low.variables(x.operand, "BHTE")
-        ranks = [b, h, t, n]
-    name = low.tensor(suffix, ranks, x.dtype)
+    own = Variables(low)
+    b = own.take("B", x.operand.shape[0], x.place("B"))
+    t = own.take("T", x.length, x.place("T"))
+    h, n = low.rank("H", x.count), low.rank("E", x.width)
+    name = low.tensor(suffix, [b, t, h, n] if x.flat else [b, h, t, n], x.dtype)
     i, j = low.rank("I", 2), low.rank("E", half)
     first = Affine.of((j, 2), i) if interleaved else Affine.of((i, half), j)
     other = Affine.of((j, 2), (i, -1), 1) if interleaved else Affine.of((i, -half), j, half)
@@ -68,15 +69,13 @@ def rotated(
     along = call("mul", angles.at(angles.cos, b, t, j), x.at(b, Affine.of(h), t, first))
     across = call("mul", angles.at(angles.sin, b, t, j), x.at(b, Affine.of(h), t, other))
 
-    def place(channel: Affine) -> list[Affine | str]:
-        return [b, t, Affine.of((h, x.width), channel)] if x.flat else [b, h, t, channel]
+    def place(channel: Affine) -> list[Place]:
+        return [b, t, h, channel] if x.flat else [b, h, t, channel]
 
     low.write(name, place(first), call("add", along, call("mul", sign, across)))
     if width < x.width:
-        rest = low.rank("E", x.width - width)
-        kept = Affine.of(rest, width)
+        kept = Affine.of(low.rank("E", x.width - width), width)
         low.write(name, place(kept), x.at(b, Affine.of(h), t, kept))
-    assert low.builder.tensors[name].shape == shape
     return low.read(name)
 
 
@@ -111,7 +110,10 @@ def rotary_embedding(ctx: Context, node: Node) -> None:
         raise UnsupportedError("position_ids lacks the batch", "repair the model")
     interleaved = bool(node.get("interleaved", 0))
     result = rotated(low, "", heads, Angles(cos, sin, ids), width or heads.width, interleaved)
-    low.result(result)
+    value = result.value
+    if heads.flat:
+        value = replace(value, dims=(*value.dims[:2], (*value.dims[2], *value.dims[3])))
+    low.view(value)
 
 
 LOWERINGS = {

@@ -220,7 +220,12 @@ def roi_align(ctx: Context, node: Node) -> None:
         raise UnsupportedError(
             "its number of samples depends on the regions", "give a positive sampling_ratio"
         )
-    if len(x.shape) != 4 or rois.shape != (*which.shape, 4) or mode not in ("avg", "max"):
+    if (
+        len(x.shape) != 4
+        or len(which.shape) != 1
+        or rois.shape != (*which.shape, 4)
+        or mode not in ("avg", "max")
+    ):
         raise UnsupportedError(f"mode {mode}, regions {list(rois.shape)}", "repair the model")
     if not x.dtype.is_float or x.dtype != rois.dtype:
         raise UnsupportedError(f"its inputs are {x.dtype} and {rois.dtype}", "use floats")

@@ -111,7 +111,10 @@ def tensor_scatter(ctx: Context, node: Node) -> None:
     size = x.shape[axis]
     expected = (*x.shape[:axis], *x.shape[axis + 1 :])
     given = (*updates.shape[:axis], *updates.shape[axis + 1 :])
-    if not axis or given != expected or updates.shape[axis] > size:
+    fits = given == expected and updates.shape[axis] <= size
+    if start is not None:
+        fits = fits and start.shape == x.shape[:1] and start.dtype.is_int
+    if not axis or not fits:
         raise UnsupportedError(
             f"an update {list(updates.shape)} of {list(x.shape)}", "repair the model"
         )

@@ -11,7 +11,6 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, axis_of
-from dataflow.frontend.operators.generate import bounded
 from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.ir.affine import Affine
@@ -20,10 +19,14 @@ from dataflow.ir.expr import Expr, call
 
 Array = np.ndarray
 
+MAX_TABLE = 1 << 22
+"""Complex numbers of a table: transforms of some 2000 elements."""
+
 
 def twiddles(bins: int, length: int, period: int, sign: int) -> Array:
     """exp(sign * 2 pi j k n / period) as matrices [bins, length, 2 (in), 2 (out)], float64."""
-    bounded((bins, length, 4))
+    if bins * length > MAX_TABLE:
+        raise UnsupportedError(f"{bins} bins of {length} elements", "use shorter transforms")
     steps = np.outer(np.arange(bins), np.arange(length)) % period
     angle = sign * 2 * np.pi * steps / period
     cosine, sine = np.cos(angle), np.sin(angle)

@@ -120,14 +120,18 @@ def _record(
             for dim, index in enumerate(item.indices):
                 if emitter.outer in index.variables and item.tensor in old.tensors:
                     walked[item.tensor, dim] = None
+    walked |= dict.fromkeys(emitter.pulled.items())
     members = {group.einsum(m).name for m in group.members}
     emitted = {e.name for e in block}
     counts = []
     for tensor, dim in walked:
-        place = (Part(dim),)
+        place: tuple[Part, ...] = (Part(dim),)
         before = count_at(old, tensor, place, among=members).passes
-        counts.append((before, count_at(result, tensor, place, among=emitted).passes, tensor))
-    before, after, tensor = max(counts, key=lambda c: c[:2])
+        now = tensor
+        if tensor in emitter.tile_tensors:
+            now, place = emitter.tile_tensors[tensor][0], (Part(dim), Part(dim + 1))
+        counts.append((before, count_at(result, now, place, among=emitted).passes, tensor))
+    before, after, tensor = max(counts, key=lambda c: c[0])
     return Rewritten(
         group.members[0].variable.upper(),
         emitter.tile,

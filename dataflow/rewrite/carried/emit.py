@@ -354,7 +354,8 @@ class Emitter:
         member = self.group.by_tensor.get(expr.tensor)
         complete = not view.seen.terms and view.seen.offset == view.tiles
         if member is not None:
-            value = self.value(expr, view)
+            assert complete or not member.late, "an open sum has no running value"
+            value = expr if member.late else self.value(expr, view)
             return expr if complete and not isinstance(value, Access) else value
         if complete:
             return expr
@@ -392,7 +393,10 @@ class Emitter:
         for member in self.group.members:
             einsum = self.group.einsum(member)
             expr = self.sum_of(member, member.terms, view)
-            made.append(replace(einsum, expr=expr, reduction=None))
+            old = einsum.reduction
+            assert old is not None
+            open_yet = Reduction(old.op, member.late, old.order) if member.late else None
+            made.append(replace(einsum, expr=expr, reduction=open_yet))
         return made
 
 

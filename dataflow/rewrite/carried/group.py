@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -29,6 +30,9 @@ class Member:
         terms: what it sums; for a maximum or minimum one term, scaled and shifted afterwards.
         shift: for a maximum or minimum, what is added after it (does not change with m).
         root: whether it depends on no other member.
+        late: reduced variables other than ``variable`` on which something outside of the
+            accumulators depends (the mean of each pixel under a window): they stay open until the
+            result.
     """
 
     number: int
@@ -36,6 +40,7 @@ class Member:
     terms: tuple[Term, ...]
     shift: Expr | None
     root: bool
+    late: tuple[str, ...] = ()
 
 
 class Group:
@@ -78,7 +83,9 @@ class Group:
         root = not self.reduced(expr)
         if not root and not all(self.network.inside(a) for a in accesses(expr)):
             raise NotDecomposableError("it reads beyond the ends of a tensor")
-        member = Member(number, variable, terms, shift, root)
+        outside = {v for e in _outside(terms, shift) for v in variables(e)}
+        late = tuple(v for v in einsum.reduction.variables if v in outside)
+        member = Member(number, variable, terms, shift, root, late)
         self.members.append(member)
         self.by_tensor[einsum.output.tensor] = member
         self.tainted = self.network.tainted(self.by_tensor)
@@ -206,6 +213,8 @@ class Group:
             return None
         if isinstance(expr, Access):
             member = self.by_tensor.get(expr.tensor)
+            if member is not None and member.late:
+                return None
             if member is not None:
                 op = self._op(member)
                 if op in ("max", "min"):
@@ -235,7 +244,7 @@ class Group:
             return False
         member = self.by_tensor.get(expr.tensor)
         if member is not None:
-            return self._op(member) == "add"
+            return self._op(member) == "add" and not member.late
         opened = self.network.inline(expr) if expr.tensor in self.tainted else None
         return opened is not None and self._is_sum(opened)
 
@@ -301,6 +310,20 @@ class Group:
             else:
                 break
         return value, expr
+
+
+def _outside(terms: tuple[Term, ...], shift: Expr | None) -> Iterator[Expr]:
+    """Expressions of a member that stand outside of its accumulators, references included."""
+    if shift is not None:
+        yield shift
+    for term in terms:
+        yield from term.num + term.den
+        for factor in term.factors:
+            if not isinstance(factor, Stream):
+                for part in factor.parts:
+                    yield from (part.node, *part.num, *part.den)
+        for guard in term.guards:
+            yield from _outside(guard, None)
 
 
 def _total(parts: list[tuple[int, Expr]], dtype: DType) -> Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Cascade, Einsum, Expr
@@ -15,9 +16,14 @@ class NotDecomposableError(Exception):
 
 
 class Network:
-    """A Cascade with the maps that the search needs, computed once."""
+    """A Cascade with the maps that the search needs, computed once.
+
+    Rank variables of size 1 are written as 0 in what is read, so that a window over a whole rank
+    (``X[p + r]`` with a single p) is seen as a walk along it.
+    """
 
     def __init__(self, cascade: Cascade) -> None:
+        cascade = replace(cascade, einsums=tuple(_unit_free(cascade, e) for e in cascade.einsums))
         self.cascade = cascade
         self.writers: dict[str, list[int]] = {}
         self.readers: dict[str, list[int]] = {}
@@ -104,3 +110,12 @@ class Network:
             return False
         alone = einsum.output.tensor in self.writer
         return alone and self.cascade.tensors[einsum.output.tensor].dtype.is_float
+
+
+def _unit_free(cascade: Cascade, einsum: Einsum) -> Einsum:
+    """The Einsum with rank variables of size 1 as 0 in its expression."""
+    single = {v for v in variables(einsum.expr) if cascade.size(v) == 1}
+    single -= set(einsum.iterates)
+    if not single:
+        return einsum
+    return replace(einsum, expr=substitute(einsum.expr, {v: Affine() for v in single}))

@@ -112,7 +112,8 @@ class State:
                 self._prepare(member, inner)
         einsum = self.group.einsum(member)
         assert einsum.reduction is not None
-        bound = tuple(v for v in einsum.reduction.variables if v != member.variable)
+        still = (member.variable, *member.late)
+        bound = tuple(v for v in einsum.reduction.variables if v not in still)
         fold = _Fold(einsum.reduction.op, term.factors, term.masks, member, bound)
         self._points[member.number, term] = self._point(fold)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,9 @@ from tests.frontend.operators.movement import data, judge, shapes, single
 Array = np.ndarray
 
 
-def made(op: str, inputs: dict[str, Array], dtype: Any, opset: int = 21, **attributes: Any) -> Any:
+def made(
+    op: str, inputs: dict[str, Array], dtype: Any, opset: int = 21, **attributes: Any
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The node's result times 1 + an input that is 0, so that the model has an input."""
     names = list(inputs)
     nodes = [
@@ -62,9 +65,26 @@ def test_constant_of_shape(value: Array | None, shape: list[int]) -> None:
 
 
 def test_a_constant_beyond_all_bounds_is_refused() -> None:
-    proto, _ = made("ConstantOfShape", {"shape": np.array([1 << 20, 1 << 20])}, np.float32)
+    proto, _ = made("ConstantOfShape", {"shape": np.array([1 << 30, 1 << 30])}, np.float32)
     with pytest.raises(UnsupportedModelError, match="makes a constant of shape"):
         load_model(proto)
+
+
+@pytest.mark.parametrize("op", ["ConstantOfShape", "Expand", "Tile"])
+def test_a_large_constant_of_one_number_takes_no_memory(op: str) -> None:
+    shape = np.array([1 << 16, 1 << 15])
+    first = {"Expand": ["n", "shape"], "Tile": ["n", "shape"], "ConstantOfShape": ["shape"]}[op]
+    nodes = [
+        models.node(op, first, ["c"]),
+        models.node("Slice", ["c", "from", "to"], ["s"]),
+        models.node("Add", ["s", "x"], ["y"]),
+    ]
+    constants = {"n": np.zeros((1, 1), np.float32), "shape": shape}
+    constants |= {"from": np.array([5, 6]), "to": np.array([7, 9])}
+    x = data([2, 3], np.float32)
+    proto = models.model(nodes, {"x": (x.shape, np.float32)}, {"y": np.float32}, constants)
+    cascade = judge(proto, {"x": x}, {"y": x})
+    assert all(t.elements < 100 for t in cascade.tensors.values())
 
 
 @pytest.mark.parametrize("k", [-2, 0, 1])

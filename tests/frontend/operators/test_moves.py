@@ -276,7 +276,7 @@ def test_a_padded_convolution_does_not_look_beyond_a_slice() -> None:
             "AveragePool", ["a"], ["v"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]
         ),
     ]
-    constants = {
+    constants: dict[str, Array] = {
         "w": w,
         "from": np.array([2, 3]),
         "to": np.array([6, 7]),
@@ -294,7 +294,10 @@ def test_a_padded_window_does_not_look_beyond_a_row_of_a_reshaped_input() -> Non
         models.node("MaxPool", ["a"], ["m"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         models.node("Conv", ["a", "w"], ["c"], pads=[1, 1, 1, 1], group=2),
     ]
-    constants = {"shape": np.array([1, 2, 6, 6]), "w": np.ones((2, 1, 3, 3), np.float32)}
+    constants: dict[str, Array] = {
+        "shape": np.array([1, 2, 6, 6]),
+        "w": np.ones((2, 1, 3, 3), np.float32),
+    }
     outputs = dict.fromkeys(("m", "c"), np.float32)
     proto = models.model(nodes, {"x": (x.shape, np.float32)}, outputs, constants)
     judge(proto, {"x": x})
@@ -312,7 +315,11 @@ def test_outputs_of_every_kind() -> None:
         models.node("Reshape", ["b", "none"], ["scalar"]),
     ]
     ports = {"x": ((2, 3), np.float16), "b": ((1,), np.bool_)}
-    constants = {"c": data([2, 2], np.uint8), "n": np.array(7, np.int16), "none": np.zeros(0, int)}
+    constants: dict[str, Array] = {
+        "c": data([2, 2], np.uint8),
+        "n": np.array(7, np.int16),
+        "none": np.zeros(0, int),
+    }
     outputs: dict[str, Any] = dict.fromkeys(("same", "turned", "again"), np.float16)
     outputs |= {"constant": np.uint8, "number": np.int16, "scalar": np.bool_}
     proto = models.model(nodes, ports, outputs, constants)
@@ -332,7 +339,7 @@ def test_codes_stay_codes_through_moves() -> None:
         models.node("Resize", ["g", "", "scales"], ["r"], mode="nearest"),
         models.node("QuantizeLinear", ["r", "s", "z"], ["y"]),
     ]
-    constants = {
+    constants: dict[str, Array] = {
         "s": s,
         "z": z,
         "one": np.array([1]),

@@ -198,7 +198,7 @@ def test_a_band_is_the_same_matrix_as_its_taps(
         ({"nearest_mode": "up"}, "it rounds by 'up'"),
     ],
 )
-def test_unknown_modes_are_refused(attributes: dict[str, str], what: str) -> None:
+def test_unknown_modes_are_refused(attributes: dict[str, Any], what: str) -> None:
     proto, _ = resize(data([1, 1, 2, 2], np.float32), [1, 1, 4, 4], **attributes)
     with pytest.raises(UnsupportedModelError, match=what):
         load_model(proto)

@@ -103,7 +103,7 @@ def regions(ratio: int, mode: str, half: bool, opset: int = 16) -> Any:
     rng = np.random.default_rng(11)
     corner = rng.uniform(-2, 6, (5, 2))
     rois = np.concatenate([corner, corner + rng.uniform(0.5, 8, (5, 2))], axis=1)
-    inputs = {
+    inputs: dict[str, Array] = {
         "x": x,
         "rois": rois.astype(np.float32),
         "which": np.array([0, 1, 1, 0, 1]),

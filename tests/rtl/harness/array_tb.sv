@@ -6,9 +6,12 @@ module array_tb
 #(
   parameter int unsigned Instructions = 1
 );
-  logic clk = 1'b0;
+  logic clk;
   logic rst_n = 1'b0;
-  always #1 clk = !clk;
+  initial begin
+    clk = 1'b0;
+    forever #1 clk = !clk;
+  end
 
   string act_file, w_file, instr_file, out_file;
   int    fd;
@@ -42,6 +45,10 @@ module array_tb
   logic [15:0]                        macs, done_layer;
   logic                               busy, stall_tile, stall_acc, stall_weights;
   longint                             mac_total;
+
+  logic unused;
+  assign unused = ^{ready[0], rdata[0], w_addr, done_layer, busy, stall_tile, stall_acc,
+                    stall_weights};
 
   act_mem #(.Clients(2)) u_act (
     .clk_i(clk), .rst_ni(rst_n), .feed_valid_i(feed_valid), .feed_addr_i(feed_addr),

@@ -18,18 +18,21 @@ module dma_tb
   localparam logic [1:0] VectorQ = 2'(UnitVector);
   localparam logic [1:0] StoreQ  = 2'(UnitStore);
 
-  logic clk = 1'b0;
+  logic clk;
   logic rst_n = 1'b0;
   logic start = 1'b0;
   logic dump = 1'b0;
 
-  always #1 clk = ~clk;
+  initial begin
+    clk = 1'b0;
+    forever #1 clk = !clk;
+  end
 
   string       log_path;
   int          log_file;
   int unsigned program_addr, program_bytes, tensors, rate, busy, dump_lo, dump_hi;
   int unsigned until_fetched;
-  int unsigned cycle = 0;
+  int unsigned cycle;
 
   // Fetch and queues.
 
@@ -48,6 +51,8 @@ module dma_tb
   store_t              store_instr;
   logic                payload_valid, payload_ready;
   logic [LineBits-1:0] payload;
+  logic [2:0]               unused_payload_valid;
+  logic [2:0][LineBits-1:0] unused_payload;
 
   fetch u_fetch (
     .clk_i          (clk),
@@ -73,15 +78,17 @@ module dma_tb
     .clk_i(clk), .rst_ni(rst_n),
     .beat_valid_i(beat_valid[LoadQ]), .beat_ready_o(beat_ready[LoadQ]),
     .beat_data_i(beat_data), .instr_valid_o(instr_valid[LoadQ]),
-    .instr_take_i(instr_take[LoadQ]), .instr_o(load_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[LoadQ])
+    .instr_take_i(instr_take[LoadQ]), .instr_o(load_instr),
+    .payload_valid_o(unused_payload_valid[0]), .payload_ready_i(1'b1),
+    .payload_data_o(unused_payload[0]), .idle_o(queue_idle[LoadQ])
   );
   instr_queue #(.StructBits($bits(array_t))) u_array_queue (
     .clk_i(clk), .rst_ni(rst_n),
     .beat_valid_i(beat_valid[ArrayQ]), .beat_ready_o(beat_ready[ArrayQ]),
     .beat_data_i(beat_data), .instr_valid_o(instr_valid[ArrayQ]),
-    .instr_take_i(instr_take[ArrayQ]), .instr_o(array_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[ArrayQ])
+    .instr_take_i(instr_take[ArrayQ]), .instr_o(array_instr),
+    .payload_valid_o(unused_payload_valid[1]), .payload_ready_i(1'b1),
+    .payload_data_o(unused_payload[1]), .idle_o(queue_idle[ArrayQ])
   );
   instr_queue #(.StructBits($bits(vector_t))) u_vector_queue (
     .clk_i(clk), .rst_ni(rst_n),
@@ -94,8 +101,9 @@ module dma_tb
     .clk_i(clk), .rst_ni(rst_n),
     .beat_valid_i(beat_valid[StoreQ]), .beat_ready_o(beat_ready[StoreQ]),
     .beat_data_i(beat_data), .instr_valid_o(instr_valid[StoreQ]),
-    .instr_take_i(instr_take[StoreQ]), .instr_o(store_instr), .payload_valid_o(),
-    .payload_ready_i(1'b1), .payload_data_o(), .idle_o(queue_idle[StoreQ])
+    .instr_take_i(instr_take[StoreQ]), .instr_o(store_instr),
+    .payload_valid_o(unused_payload_valid[2]), .payload_ready_i(1'b1),
+    .payload_data_o(unused_payload[2]), .idle_o(queue_idle[StoreQ])
   );
 
   // AXI.
@@ -110,6 +118,7 @@ module dma_tb
   logic [63:0]         read_beats [2];
   logic [63:0]         write_beats, write_bytes;
   logic [31:0]         protocol_errors, hazards;
+  logic                unused_r_last, unused_b_id;
 
   dma_read u_read (
     .clk_i          (clk),
@@ -161,7 +170,7 @@ module dma_tb
     .r_id_o           (r_id),
     .r_data_o         (axi_r_data),
     .r_resp_o         (r_resp),
-    .r_last_o         (),
+    .r_last_o         (unused_r_last),
     .aw_valid_i       (aw_valid),
     .aw_ready_o       (aw_ready),
     .aw_id_i          (1'b0),
@@ -176,7 +185,7 @@ module dma_tb
     .w_last_i         (w_last),
     .b_valid_o        (b_valid),
     .b_ready_i        (b_ready),
-    .b_id_o           (),
+    .b_id_o           (unused_b_id),
     .b_resp_o         (b_resp),
     .dump_i           (dump),
     .dump_lo_i        (64'(dump_lo)),
@@ -210,6 +219,10 @@ module dma_tb
   logic [3:0][LineBits-1:0]  act_data;
   logic [1:0]                reader_valid;
   logic [1:0][23:0]          reader_addr;
+
+  logic [FeedPorts-1:0][LineBits-1:0] unused_feed;
+  logic                               unused;
+  assign unused = ^{array_instr, vector_instr, act_ready[1:0], act_data[2:0]};
 
   load_engine u_load (
     .clk_i           (clk),
@@ -303,7 +316,7 @@ module dma_tb
     .rst_ni      (rst_n),
     .feed_valid_i('0),
     .feed_addr_i ('0),
-    .feed_data_o (),
+    .feed_data_o (unused_feed),
     .valid_i     (act_valid),
     .write_i     (4'b0100),
     .addr_i      (act_addr),
@@ -359,8 +372,8 @@ module dma_tb
   // Log.
 
   always_ff @(posedge clk) begin
+    cycle <= rst_n ? cycle + 1 : 0;
     if (rst_n) begin
-      cycle <= cycle + 1;
       if (instr_take[LoadQ]) $fdisplay(log_file, "take_load %0d", cycle);
       if (instr_take[StoreQ]) $fdisplay(log_file, "take_store %0d", cycle);
       if (instr_take[ArrayQ]) begin
