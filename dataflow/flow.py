@@ -38,7 +38,6 @@ from dataflow.resources import templates_dir
 from dataflow.rewrite.legal import require_legal
 
 INPUT_SEED = 0
-QUANTISED = ("QuantizeLinear", "DequantizeLinear")
 STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
 
 
@@ -171,11 +170,7 @@ def run(
 def quantised(model: Path, calibrate: Path | None) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data."""
     proto = frontend.load_proto(model)
-    integer = any(
-        node.op_type in QUANTISED or node.op_type.startswith("QLinear") or node.op_type == "QGemm"
-        for node in proto.graph.node
-    )
-    if integer:
+    if any(frontend.works_on_codes(node.op_type) for node in proto.graph.node):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
@@ -28,6 +27,9 @@ from docs.operator_examples import examples
 from tests.conformance.backend import with_constants
 from tests.conformance.run import Result, run_case
 from tests.conformance.sets import NODE_SETS, select
+
+Key = tuple[str, str]
+"""Domain, empty for that of the standard, and name of an operator."""
 
 TARGET = Path(__file__).with_name("operators.md")
 MOST_STATEMENTS = 6
@@ -72,40 +74,40 @@ def main() -> int:
 
 def document() -> str:
     """The text of docs/operators.md."""
-    with np.errstate(all="ignore"):
-        results = [run_case(c) for c in select("all")]
-    by_operator: dict[str, list[Result]] = {}
+    results = [run_case(c) for c in select("all")]
+    tests: dict[Key, list[Result]] = {}
     for r in results:
-        by_operator.setdefault(r.case.operator, []).append(r)
-    known = {*LOWERINGS, *GENERAL}
-    rows = [standard_row(op, by_operator.get(op, [])) for op in standard(by_operator, known)]
-    others = sorted((d, op) for d, op in known if d)
-    rows += [other_row(domain, op, examples()) for domain, op in others]
-    return HEAD + summary(results) + table(rows) + refused(by_operator, known)
+        tests.setdefault(_key(r), []).append(r)
+    lowered = {*LOWERINGS, *GENERAL}
+    known = lowered | {key for key, rs in tests.items() if any(not r.failure for r in rs)}
+    rows = [operator_row(key, tests.get(key, []), key in lowered) for key in sorted(known)]
+    missing = {key: rs for key, rs in tests.items() if key not in known}
+    return HEAD + summary(results) + table(rows) + refused(missing)
 
 
-def standard(tests: Mapping[str, list[Result]], known: Iterable[tuple[str, str]]) -> list[str]:
-    """Operators of the default domain that have a lowering or a test that passes."""
-    lowered = {op for domain, op in known if not domain}
-    passing = {op for op, rs in tests.items() if any(not r.failure for r in rs)}
-    return sorted(lowered | passing)
+def _key(result: Result) -> Key:
+    """Domain and name of the operator that a test is of."""
+    domains = {n.op_type: n.domain for n in result.case.model.graph.node}
+    domain = domains.get(result.case.operator, "ai.onnx.preview" if _preview(result) else "")
+    return "" if domain == "ai.onnx" else domain, result.case.operator
 
 
-def standard_row(op: str, results: list[Result]) -> Row:
-    """The row of an operator of the suite."""
+def _preview(result: Result) -> bool:
+    """Whether an expanded test is of an operator that only the preview domain has."""
+    return not onnx.defs.has(result.case.operator)
+
+
+def operator_row(key: Key, results: list[Result], lowered: bool) -> Row:
+    """The row of an operator: its best test as example, else a model of `operator_examples`."""
     passed = [r for r in results if not r.failure]
     plain = [r for r in passed if not r.case.expanded]
     found = [example for r in plain or passed if (example := example_of(r)) is not None]
-    working = [e for e in found if e.cascade.einsums]
+    working = [e for e in found if e.cascade.einsums and e.cascade.graph_inputs]
     best = min(working or found, key=weight, default=None)
-    return row(op, best, counts(results), ("", op) in {*LOWERINGS, *GENERAL})
-
-
-def other_row(domain: str, op: str, models: Mapping[tuple[str, str], onnx.ModelProto]) -> Row:
-    """The row of an operator outside the standard."""
-    model = models.get((domain, op))
-    example = Example(model, import_model(model)) if model is not None else None
-    return row(f"{domain}.{op}", example, "", True)
+    model = examples().get(key)
+    if best is None and model is not None:
+        best = Example(model, import_model(model))
+    return row(".".join(key).lstrip("."), best, counts(results), lowered)
 
 
 @dataclass(frozen=True)
@@ -131,13 +133,14 @@ def example_of(result: Result) -> Example | None:
         return None
 
 
-def weight(example: Example) -> tuple[bool, bool, bool, int, int]:
-    """Sorts examples: ordinary element types first, those that compute, short ones."""
+def weight(example: Example) -> tuple[bool, bool, bool, bool, int, int]:
+    """Sorts examples: those that are not folded, of ordinary types, that compute, short ones."""
     cascade = example.cascade
     copies = all(isinstance(e.expr, Access) and e.reduction is None for e in cascade.einsums)
     text = sum(len(format_einsum(e)) for e in cascade.einsums)
     odd = any(str(t.dtype) in ("float16", "float64") for t in cascade.tensors.values())
-    return odd, copies, bool(cascade.host), len(cascade.einsums), text
+    constant = not cascade.graph_inputs
+    return constant, odd, copies, bool(cascade.host), len(cascade.einsums), text
 
 
 def row(name: str, example: Example | None, tests: str, lowered: bool) -> Row:
@@ -153,7 +156,7 @@ def row(name: str, example: Example | None, tests: str, lowered: bool) -> Row:
         shown = ["constant"]
     elif not any(places(example)):
         shown.insert(0, "view:")
-    if not lowered:
+    if not lowered and example.cascade.graph_inputs:
         shown.insert(0, "function body:")
     return Row(
         name, "<br>".join(shown), exactness(example.cascade), " + ".join(places(example)), tests
@@ -231,13 +234,12 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join([*lines, "", ""])
 
 
-def refused(tests: Mapping[str, list[Result]], known: Iterable[tuple[str, str]]) -> str:
+def refused(tests: Mapping[Key, list[Result]]) -> str:
     """The operators of the suite that are refused, and why."""
-    listed = set(standard(tests, known))
     lines = ["## Refused", "", "| operator | why | tests |", "|---|---|--:|"]
-    for op in sorted(set(tests) - listed):
-        reason = tests[op][0].failure.replace("|", "¦")
-        lines.append(f"| {op} | {reason} | {counts(tests[op])} |")
+    for key in sorted(tests):
+        reason = tests[key][0].failure.removeprefix(f"{key[1]}: ").replace("|", "¦")
+        lines.append(f"| {'.'.join(key).lstrip('.')} | {reason} | {counts(tests[key])} |")
     return "\n".join([*lines, ""])
 
 

@@ -15,6 +15,7 @@ MICROSOFT = "com.microsoft"
 QONNX = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 
 QUANT: dict[str, Any] = {"s": np.float32(0.5), "z": np.int8(3), "t": np.float32(0.25)}
+SPARSE = np.array([1.0, 0.0, 2.0], np.float32)
 FLOAT, BYTE = ((2, 4), np.float32), ((2, 4), np.int8)
 
 
@@ -85,11 +86,94 @@ def examples() -> dict[tuple[str, str], onnx.ModelProto]:
         ),
         "Gelu": _model("Gelu", {"x": FLOAT}, ["x"], {}, np.float32),
         "QuickGelu": _model("QuickGelu", {"x": FLOAT}, ["x"], {}, np.float32, alpha=1.5),
+        "QLinearReduceMean": _model(
+            "QLinearReduceMean", {"x": BYTE}, unary, QUANT, np.int8, axes=[1]
+        ),
+        "QLinearWhere": _model(
+            "QLinearWhere",
+            {"c": ((2, 4), np.bool_), "x": BYTE, "y": BYTE},
+            ["c", "x", "s", "z", "y", "s", "z", "t", "z"],
+            QUANT,
+            np.int8,
+        ),
+        **_blocked(),
+        **_attention(),
     }
     models = {(MICROSOFT, name): model for name, model in found.items()}
+    models["", "GlobalLpPool"] = _model(
+        "GlobalLpPool", {"x": ((1, 2, 3), np.float32)}, ["x"], {}, np.float32, domain="", p=2
+    )
+    models["", "NonZero"] = _model("NonZero", {}, ["w"], {"w": SPARSE}, np.int64, domain="")
     for domain in QONNX:
         models |= {(domain, name): model for name, model in _qonnx(domain).items()}
     return models
+
+
+def _blocked() -> dict[str, onnx.ModelProto]:
+    """Weights of 4 bits with a scale for each block."""
+    packed = np.arange(24, dtype=np.uint8).reshape(3, 1, 8)
+    scales = np.full((3, 1), 0.5, np.float32)
+    return {
+        "MatMulNBits": _model(
+            "MatMulNBits",
+            {"x": ((2, 16), np.float32)},
+            ["x", "w", "s"],
+            {"w": packed, "s": scales},
+            np.float32,
+            K=16,
+            N=3,
+            bits=4,
+            block_size=16,
+        ),
+        "GatherBlockQuantized": _model(
+            "GatherBlockQuantized",
+            {"x": ((2,), np.int64)},
+            ["w", "x", "s"],
+            {"w": packed[:, 0], "s": scales},
+            np.float32,
+            block_size=16,
+        ),
+    }
+
+
+def _attention() -> dict[str, onnx.ModelProto]:
+    """Two heads of two channels over three positions."""
+    position = ((1, 3, 4), np.float32)
+    tables = {"cos": np.ones((3, 1), np.float32), "sin": np.zeros((3, 1), np.float32)}
+    return {
+        "Attention": _model(
+            "Attention",
+            {"x": position},
+            ["x", "w", "b"],
+            {"w": np.ones((4, 12), np.float32), "b": np.ones(12, np.float32)},
+            np.float32,
+            num_heads=2,
+        ),
+        "MultiHeadAttention": _model(
+            "MultiHeadAttention",
+            {"q": position, "k": position, "v": position},
+            ["q", "k", "v"],
+            {},
+            np.float32,
+            num_heads=2,
+        ),
+        "GroupQueryAttention": _model(
+            "GroupQueryAttention",
+            {"q": position, "k": ((1, 3, 2), np.float32), "v": ((1, 3, 2), np.float32)},
+            ["q", "k", "v", "", "", "last", "total"],
+            {"last": np.array([2], np.int32), "total": np.array(3, np.int32)},
+            np.float32,
+            num_heads=2,
+            kv_num_heads=1,
+        ),
+        "RotaryEmbedding": _model(
+            "RotaryEmbedding",
+            {"x": ((1, 2, 3, 2), np.float32), "p": ((1, 3), np.int64)},
+            ["x", "p", "cos", "sin"],
+            tables,
+            np.float32,
+        ),
+    }
 
 
 def _qonnx(domain: str) -> dict[str, onnx.ModelProto]:
@@ -132,8 +216,9 @@ def _model(
             if name in inputs
         ],
     )
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid(domain, 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    opsets = {"": 20} | ({domain: 1} if domain else {})
+    imports = [helper.make_opsetid(name, version) for name, version in opsets.items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
 def _type(dtype: Any) -> int:

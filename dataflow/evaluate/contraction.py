@@ -27,6 +27,9 @@ Array = np.ndarray
 POINTS = 1 << 23
 """Elements of an unfolded operand held at once."""
 
+SMALL = 1 << 18
+"""Products of float32 numbers up to which they are summed in float64."""
+
 CHEAP = ("sub", "f32")
 """Operators that keep the zero outside of a tensor a zero once it is unfolded."""
 
@@ -154,8 +157,9 @@ def _pair(a: Factor, b: Factor, keep: set[str], outer: tuple[str, ...], dtype: n
         inside = np.dtype(np.int64)
         if peak < 1 << 53:
             inside = np.dtype(np.float32 if peak < 1 << 24 else np.float64)
-    elif dtype == np.float16:
-        inside = np.dtype(np.float32)
+    elif dtype.kind == "f":
+        points = a.data.size * b.size(right)
+        inside = np.dtype(np.float64 if dtype.itemsize > 4 or points <= SMALL else np.float32)
     rows = _matrix(a, batch, left, depth, inside)
     columns = _matrix(b, batch, right, depth, inside)
     result = np.matmul(rows, columns.swapaxes(-1, -2))

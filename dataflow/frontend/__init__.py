@@ -4,6 +4,7 @@ from dataflow.frontend.check import CheckRow, check, stayed_float
 from dataflow.frontend.export import export, load_module
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.load import load_proto
+from dataflow.frontend.qonnx_codes import works_on_codes
 from dataflow.frontend.quantize import Format, Quantized, quantize, quantize_report
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "quantize",
     "quantize_report",
     "stayed_float",
+    "works_on_codes",
 ]

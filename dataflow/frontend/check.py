@@ -10,7 +10,7 @@ import onnx
 
 from dataflow.frontend.graph import Node
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model
-from dataflow.frontend.qonnx_codes import QUANTS
+from dataflow.frontend.qonnx_codes import QUANTS, works_on_codes
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
 from dataflow.ir.macs import NOMINAL, contraction_operands, counted_macs
@@ -31,7 +31,7 @@ class CheckRow:
             scatters), several with ``+``, ``host``, or ``none``.
         lowered: names of the Einsums or kinds of host operations that do its work.
         macs: nominal multiply-accumulates.
-        arithmetic: ``int``, or the float type in which the work is done.
+        arithmetic: ``int``, the float type in which the work is done, or both with ``+``.
         note: what the import changed, such as a float bias that became int32.
         reason, fix: why it is unsupported and the nearest fix; empty otherwise.
     """
@@ -74,10 +74,10 @@ def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
 
     Left out are nodes that are fused into others, such as a QuantizeLinear's division.
     """
-    names = [row.operator.rpartition(".")[2] for row in rows]
-    if not any("Linear" in n or n in ("QGemm", *QUANTS) for n in names):
+    if not any(works_on_codes(row.operator.rpartition(".")[2]) for row in rows):
         return ()
-    return tuple(r for r in rows if r.how in ("einsums", "function") and "float" in r.arithmetic)
+    own = ("einsums", "function")
+    return tuple(r for r in rows if r.how in own and r.arithmetic.startswith("float"))
 
 
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear", "BipolarQuant", "Trunc", *QUANTS)
@@ -132,8 +132,8 @@ def _unit(einsum: Einsum) -> str:
 
 def _arithmetic(cascade: Cascade, einsums: list[Einsum]) -> str:
     types = {cascade.tensors[e.output.tensor].dtype for e in einsums}
-    floats = sorted(str(t) for t in types if t.is_float)
-    return "+".join(floats) if floats else ("int" if types else "")
+    kinds = {str(t) if t.is_float else "int" for t in types}
+    return "+".join(sorted(kinds, reverse=True))
 
 
 def _shape(imported: Imported, node: Node) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from dataflow.errors import DataflowError
 from dataflow.frontend.builder import Builder
 from dataflow.frontend.graph import MAX_DEPTH, Graph, Node, renumbered
-from dataflow.frontend.qonnx_codes import is_quant, read_quant
+from dataflow.frontend.qonnx_codes import is_quant, read_quant, works_on_codes
 from dataflow.frontend.quant import BYTES, activation_params
 from dataflow.frontend.refusal import PoisonedError as PoisonedError
 from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
@@ -82,9 +82,7 @@ class Context:
         self.host_inputs: dict[tuple[str, float, int, DType], str] = {}
         self.notes: dict[int, str] = {}
         self.origins: dict[str, str] = {}
-        self.quantised = any(
-            "Linear" in n.op or n.op == "QGemm" or is_quant(n) for n in graph.nodes
-        )
+        self.quantised = any(works_on_codes(n.op) for n in graph.nodes)
 
     # Values
 

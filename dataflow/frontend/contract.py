@@ -21,7 +21,7 @@ Array = np.ndarray
 BIAS_LIMIT = 1 << 30
 """Largest magnitude of a bias that is quantised here; leaves room for the sum of products."""
 
-COARSE = 1 / 16
+COARSE = 1 / 4
 """Largest ratio of input*weight scale to output scale for which a float bias is quantised."""
 
 

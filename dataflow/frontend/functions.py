@@ -6,13 +6,15 @@ are for the opset of the model and the types of the inputs, and those of fused o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onnx import AttributeProto, FunctionProto, NodeProto, TypeProto, defs, helper
+from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto, TypeProto, defs, helper
 
+from dataflow.errors import DataflowError
 from dataflow.frontend.body import inline
+from dataflow.frontend.builder import MAX_BODY_NODES
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.fused import fused, known
 from dataflow.frontend.graph import MAX_DEPTH, Graph, Node, assembled, read_nodes
@@ -47,6 +49,45 @@ def expand(ctx: Context, node: Node) -> None:
         if name:
             value = found[function.output[position]]
             ctx.define(node, value.with_source(node.index), position)
+
+
+def check_functions(model: ModelProto) -> None:
+    """Raises DataflowError when functions call themselves, or the calls unfold to too many nodes.
+
+    Only reads: a few lines of functions that call each other can stand for millions of nodes.
+    """
+    functions = {(f.domain, f.name): f for f in model.functions}
+    if not functions:
+        return
+    sizes: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+
+    def size(nodes: Iterable[NodeProto], depth: int) -> int:
+        total = 0
+        for node in nodes:
+            key = node.domain, node.op_type
+            total += 1 + (of(key, depth + 1) if key in functions else 0)
+            for attribute in node.attribute:
+                if attribute.type == AttributeProto.GRAPH:
+                    total += size(attribute.g.node, depth)
+        return total
+
+    def of(key: tuple[str, str], depth: int) -> int:
+        where = f"function {key[1]!r}"
+        if key in open_calls:
+            raise DataflowError(where, "calls itself", "unroll the recursion")
+        if depth > MAX_DEPTH:
+            raise DataflowError(where, f"is called {depth} deep", "inline some functions")
+        if key not in sizes:
+            open_calls.add(key)
+            sizes[key] = min(size(functions[key].node, depth), MAX_BODY_NODES + 1)
+            open_calls.remove(key)
+        return sizes[key]
+
+    if size(model.graph.node, 0) > MAX_BODY_NODES:
+        raise DataflowError(
+            "model", f"has more than {MAX_BODY_NODES} nodes in functions", "inline fewer calls"
+        )
 
 
 def _key(node: Node) -> tuple[str, str]:

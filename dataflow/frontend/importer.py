@@ -13,10 +13,11 @@ from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, vi
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
 from dataflow.frontend.fold import fold, foldable
-from dataflow.frontend.functions import expand, has_body
+from dataflow.frontend.functions import check_functions, expand, has_body
 from dataflow.frontend.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.load import load_proto
 from dataflow.frontend.operators import GENERAL, Lower
+from dataflow.frontend.reorder import quantise_before_views
 from dataflow.frontend.unroll import without_sequences
 from dataflow.frontend.value import Value, stored_value, without_elements
 from dataflow.ir.cascade import Cascade
@@ -63,10 +64,8 @@ MALFORMED = (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDiv
 """What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
 NEAREST: dict[str, str] = {
-    "QLinearSoftmax": "quantise with the final Softmax left in float",
     "BatchNormalization": "export in eval mode so that it folds into the convolution",
     "Dropout": "export in eval mode",
-    "DynamicQuantizeLinear": "quantise with static parameters",
     "NonZero": "export without data-dependent shapes",
     "Compress": "export without data-dependent shapes",
     "NonMaxSuppression": "run it after the network, on the host",
@@ -145,7 +144,8 @@ def import_model(
     """As ``load_model``, with the record of how each node was lowered."""
     where = "model" if isinstance(source, onnx.ModelProto) else str(source)
     proto = without_sequences(load_proto(source))
-    graph = read_graph(proto, dims or {})
+    check_functions(proto)
+    graph = quantise_before_views(read_graph(proto, dims or {}))
     ctx = Context(graph, lower_node)
     for port in graph.inputs:
         letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))

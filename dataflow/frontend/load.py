@@ -24,6 +24,9 @@ MAX_RANK = 32
 SUPPORTED_OPSETS = range(1, 29)
 """Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
 
+DEFAULT_OPSET = 23
+"""Assumed for a model that uses operators of other domains only."""
+
 
 def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     """A checked model with all of its data in memory.
@@ -144,7 +147,7 @@ def _inline(tensor: TensorProto, folder: Path | None, where: str) -> None:
 def _check(model: onnx.ModelProto, where: str) -> int:
     """The opset of a model that keeps to the standard and to our bounds."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
-    if opset not in SUPPORTED_OPSETS:
+    if opset not in SUPPORTED_OPSETS and (opset or not model.opset_import):
         raise DataflowError(
             where,
             f"uses opset {opset}",
@@ -179,4 +182,7 @@ def _check(model: onnx.ModelProto, where: str) -> int:
     finally:
         for kind in bare:
             kind.ClearField("shape")
+    if not opset:  # the checker found no operator of the standard itself
+        opset = DEFAULT_OPSET
+        model.opset_import.add(domain="", version=opset)
     return opset

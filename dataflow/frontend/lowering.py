@@ -59,7 +59,11 @@ class Operand:
 
     def at(self, *places: Place) -> Expr:
         """The element at one index for each dimension."""
-        assert len(places) == len(self.shape), (places, self.shape)
+        if len(places) != len(self.shape):
+            raise UnsupportedError(
+                f"an operand has shape {list(self.shape)}, not {len(places)} dimensions",
+                "repair the model",
+            )
         expr = self.value.expr
         assert expr is not None
         if self.low is not None:

@@ -62,7 +62,8 @@ def unary(ctx: Context, node: Node) -> None:
     elif f.clamps is not None and promote(x.dtype) == S32:
         low, high = (int(max(min(b, 2.0**31 - 1), -(2.0**31))) for b in f.clamps)
         bounds = (max(low, x.dtype.lowest), min(high, x.dtype.highest))
-        expr = call("clip", x.expr, integer(bounds[0]), integer(bounds[1]))
+        # The upper bound wins where the lower one is above it.
+        expr = call("clip", x.expr, integer(min(bounds)), integer(bounds[1]))
     else:
         raise UnsupportedError(f"its operand is {x.dtype}", "use it on floats")
     result = replace(x, expr=expr).with_source(node.index)

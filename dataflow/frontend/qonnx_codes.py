@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 QUANTS = ("Quant", "IntQuant")
+CODED = frozenset(
+    {
+        *QUANTS,
+        "BipolarQuant",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "QGemm",
+        "MatMulInteger",
+        "ConvInteger",
+    }
+)
+"""Operators of quantised models besides those that start with QLinear."""
+
 DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 
 ROUNDING: dict[str, Callable[[Array], Array]] = {
@@ -32,6 +46,11 @@ ROUNDING: dict[str, Callable[[Array], Array]] = {
     "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - np.float32(0.5)),
 }
 """The rounding modes on arrays."""
+
+
+def works_on_codes(op: str) -> bool:
+    """Whether an operator (without its domain) is one of quantised models."""
+    return op.startswith("QLinear") or op in CODED
 
 
 def is_quant(node: Node) -> bool:

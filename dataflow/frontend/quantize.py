@@ -12,6 +12,7 @@ from dataflow.errors import DataflowError
 from dataflow.frontend import quantize_rules as rules
 from dataflow.frontend.export import save
 from dataflow.frontend.load import load_proto
+from dataflow.frontend.qonnx_codes import works_on_codes
 from dataflow.frontend.quantize_search import Search, require_made
 from dataflow.frontend.quantize_tool import Format, Settings, first_line
 
@@ -29,7 +30,7 @@ class Quantized:
         format: ``qoperator`` or ``qdq``.
         operators: ONNX operator types that were quantised.
         left_float: nodes of these types that stayed float: routers, and products that cost most.
-        widened_for: number of samples whose extremes the ranges hold; None: just those seen.
+        widened: whether activation ranges are wider than the extremes seen.
         snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
         worst_sample_db: the same of the worst sample.
     """
@@ -38,7 +39,7 @@ class Quantized:
     format: Format
     operators: tuple[str, ...]
     left_float: tuple[str, ...]
-    widened_for: int | None
+    widened: bool
     snr_db: float
     worst_sample_db: float
 
@@ -47,8 +48,8 @@ class Quantized:
         parts = [f"{self.snr_db:.1f} dB on held-out samples ({self.worst_sample_db:.1f} the worst)"]
         if self.operators == rules.PRODUCTS:
             parts.append("only Conv, Gemm and MatMul are quantised")
-        if self.widened_for is not None:
-            parts.append(f"ranges widened for {self.widened_for} samples")
+        if self.widened:
+            parts.append("ranges widened")
         if self.left_float:
             parts.append(f"left in float: {', '.join(self.left_float)}")
         return "; ".join(parts)
@@ -68,7 +69,7 @@ def quantize(
     choice (a router of experts) stay float.
 
     Activation ranges are the extremes seen on the calibration data, unless held-out samples of it
-    show less than 23 dB: then the ranges are widened, and after that products are left in float,
+    show less than 26 dB: then the ranges are widened, and after that products are left in float,
     as :class:`quantize_search.Search` finds best.
 
     Args:
@@ -89,7 +90,7 @@ def quantize_report(
     """:func:`quantize`, and what it chose and measured."""
     proto = load_proto(model)
     where = "model" if isinstance(model, onnx.ModelProto) else str(model)
-    if any("Linear" in n.op_type or n.op_type == "QGemm" for n in proto.graph.node):
+    if any(works_on_codes(n.op_type) for n in proto.graph.node):
         raise DataflowError(where, "is quantised already", "give the float model")
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
@@ -114,7 +115,7 @@ def quantize_report(
         format,
         chosen.operators,
         tuple(n.name for n in proto.graph.node if n.name in chosen.left_float),
-        chosen.population,
+        chosen.widened,
         trial.snr_db,
         trial.worst_db,
     )

@@ -19,8 +19,11 @@ INF = math.inf
 PRIOR_SAMPLES, PRIOR_SPREAD = 2, 0.1
 """Two imagined samples whose extremes deviate by a tenth steady the estimate from few samples."""
 
-GUMBEL = math.sqrt(6) / math.pi
-"""Scale of a Gumbel distribution with a standard deviation of 1."""
+SCALE, EULER = math.sqrt(6) / math.pi, 0.5772156649
+"""Of a Gumbel distribution: scale per standard deviation, and scales from location to mean."""
+
+STEPS = 255
+"""Steps of an int8 range."""
 
 _SELECTS = frozenset(
     {
@@ -76,23 +79,30 @@ def observe(proto: onnx.ModelProto, samples: Sequence[Feed]) -> Observed:
                 )
     runner = Runner(copy)
     extremes: dict[str, list[Range]] = {}
+    sizes: dict[str, int] = {}
     results: list[dict[str, Array]] = []
     for feed in samples:
         values = runner(feed)
         results.append({name: values[name] for name in outputs})
         for name, value in {**feed, **values}.items():
-            if value.dtype == np.float32 and value.size:
+            if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.size:
                 extremes.setdefault(name, []).append((float(value.min()), float(value.max())))
-    return Observed(extremes, results)
+                sizes[name] = value.size
+    return Observed(extremes, sizes, results)
 
 
 class Observed:
     """What the float model showed: extremes of each float tensor and outputs, by sample."""
 
     def __init__(
-        self, extremes: Mapping[str, Sequence[Range]], outputs: Sequence[Mapping[str, Array]]
+        self,
+        extremes: Mapping[str, Sequence[Range]],
+        sizes: Mapping[str, int],
+        outputs: Sequence[Mapping[str, Array]],
     ) -> None:
+        """``sizes`` are the numbers of elements of each tensor of a sample."""
         self.extremes = {name: np.array(pairs) for name, pairs in extremes.items()}
+        self.sizes = sizes
         self.outputs = outputs
 
     def seen(self, chosen: Sequence[int]) -> dict[str, Range]:
@@ -103,33 +113,43 @@ class Observed:
             if np.isfinite(pairs).all()
         }
 
-    def widened(
-        self, chosen: Sequence[int], population: int, bounds: Mapping[str, Range]
-    ) -> dict[str, Range]:
-        """Ranges that the extremes of ``population`` samples would be expected to stay within.
+    def widened(self, chosen: Sequence[int], bounds: Mapping[str, Range]) -> dict[str, Range]:
+        """Ranges of least expected noise over further samples, at least those seen.
 
-        Extremes over a sample follow a Gumbel distribution; its location grows by scale * ln(M/n)
-        from n samples to M (Gumbel, Statistics of Extremes, 1958, chapter 5). ``bounds`` are what
-        a tensor cannot pass (:func:`bounds`).
+        Widening a range coarsens all elements, clipping hits few: a tensor of many elements keeps
+        the extremes seen, a narrow one gets room. With R the range, N the elements of a sample, and
+        the largest of them Gumbel distributed (location m, scale b; Gumbel, Statistics of Extremes,
+        1958), the noise of a sample for an upper end h is about
+
+            N R^2 / (12 * 255^2) + 2 b^2 exp(-(h - m) / b),
+
+        which is least at h = m + b ln(12 * 255^2 b / (N R)); the lower end likewise. ``bounds`` are
+        what a tensor cannot pass (:func:`bounds`).
         """
         made = {}
         for name, (low, high) in self.seen(chosen).items():
             least, most = bounds.get(name, (-INF, INF))
             pairs = self.extremes[name][chosen]
+            coarsening = self.sizes[name] * (max(high, 0.0) - min(low, 0.0))
             made[name] = (
-                -_further(-pairs[:, 0], -low, -least, population),
-                _further(pairs[:, 1], high, most, population),
+                -_end(-pairs[:, 0], -low, -least, coarsening),
+                _end(pairs[:, 1], high, most, coarsening),
             )
         return made
 
 
-def _further(maxima: Array, top: float, limit: float, population: int) -> float:
-    spread = PRIOR_SAMPLES * (PRIOR_SPREAD * abs(top)) ** 2
-    variance = (float(((maxima - maxima.mean()) ** 2).sum()) + spread) / (
+def _end(maxima: Array, top: float, limit: float, coarsening: float) -> float:
+    """Upper end of a range; ``coarsening`` is N R."""
+    prior = PRIOR_SAMPLES * (PRIOR_SPREAD * abs(top)) ** 2
+    variance = (float(((maxima - maxima.mean()) ** 2).sum()) + prior) / (
         len(maxima) - 1 + PRIOR_SAMPLES
     )
-    ratio = max(population / len(maxima), 1.0)
-    return min(top + GUMBEL * math.sqrt(variance) * math.log(ratio), max(limit, top))
+    scale = SCALE * math.sqrt(variance)
+    if scale <= 0 or coarsening <= 0:
+        return top
+    location = float(maxima.mean()) - EULER * scale
+    best = location + scale * math.log(12 * STEPS**2 * scale / coarsening)
+    return min(max(best, top), max(limit, top))
 
 
 def bounds(proto: onnx.ModelProto) -> dict[str, Range]:

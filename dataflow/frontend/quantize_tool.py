@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.quantize_order import sort_nodes
 
 Array = np.ndarray
 Feed = Mapping[str, Array]
@@ -29,13 +30,13 @@ class Settings:
 
     Attributes:
         operators: ONNX operator types that are quantised.
-        population: number of samples whose extremes the activation ranges shall hold
-            (:func:`quantize_ranges.widened`); None: just the extremes that were seen.
+        widened: whether activation ranges leave room for further samples
+            (:meth:`quantize_ranges.Observed.widened`); else they are the extremes that were seen.
         left_float: names of nodes that stay float although their type is quantised.
     """
 
     operators: tuple[str, ...]
-    population: int | None = None
+    widened: bool = False
     left_float: frozenset[str] = frozenset()
 
 
@@ -51,7 +52,7 @@ def run_tool(
     Args:
         proto: float model.
         samples: feeds; their extremes are the ranges where ``ranges`` does not name a tensor.
-        settings: what is quantised; its ``population`` is not read here.
+        settings: what is quantised; its ``widened`` is not read here.
         format: form of the result.
         ranges: lowest and highest value of activations by tensor name.
 
@@ -93,7 +94,9 @@ def run_tool(
             calibrate_method=ort.CalibrationMethod.MinMax,
             extra_options={"TensorQuantOverrides": overrides} if overrides else {},
         )
-        return onnx.load(target)
+        made = onnx.load(target)
+        sort_nodes(made.graph)
+        return made
 
 
 @contextmanager

@@ -47,27 +47,32 @@ def undominated_rings(options: list[tuple[int, RingUse]]) -> list[tuple[int, Rin
 def weight_ring(plane: Plane, order: Order, depth: int, machine: Machine) -> RingUse:
     """Weight lines for a hold depth; nothing when the stationary operand is an activation."""
     shape = plane.shape
-    trips = plane.trips
     seen = order[:depth]
     one = np.ones_like(plane.ip)
     if shape.kind == "vector" or shape.stationary_view:
         return RingUse(one * 0, one * 0, one, one > 0)
     whole = reduction_lines(shape, plane.feed, plane.k, machine.rows)
-    part = reduction_lines(shape, plane.feed, plane.k, machine.rows)
+    part = whole
     if "k" in seen and plane.k < shape.c:
         part = max(
             _one_k(plane, plane.k, machine), _one_k(plane, shape.c % plane.k or plane.k, machine)
         )
-    groups = shape.groups if plane.block_dim == "n" else 1
-    blocks = plane.tile_blocks if plane.block_dim in seen else one * plane.blocks
+    blocks, walked = _blocks(plane, order, depth)
+    return RingUse(blocks * part, walked * whole, fires(order, depth, plane.trips), one > 0)
+
+
+def _blocks(plane: Plane, order: Order, depth: int) -> tuple[Ints, Ints]:
+    """Blocks of columns that a ring holds at once, and those that it is filled with in all."""
+    seen = order[:depth]
+    groups = plane.shape.groups if plane.block_dim == "n" else 1
+    held = plane.tile_blocks if plane.block_dim in seen else np.ones_like(plane.ip) * plane.blocks
     if "g" not in seen and plane.block_dim == "n":
-        blocks = blocks * groups
-    irrelevant = one
+        held = held * groups
+    repeats = np.ones_like(plane.ip)
     for dim in seen:
         if dim in ("b", "p", "q"):
-            irrelevant = irrelevant * trips[dim]
-    total = irrelevant * plane.blocks * groups * whole
-    return RingUse(blocks * part, total, fires(order, depth, trips), one > 0)
+            repeats = repeats * plane.trips[dim]
+    return held, repeats * plane.blocks * groups
 
 
 def _one_k(plane: Plane, k: int, machine: Machine) -> int:
@@ -76,22 +81,7 @@ def _one_k(plane: Plane, k: int, machine: Machine) -> int:
 
 def param_ring(plane: Plane, order: Order, depth: int) -> RingUse:
     """Parameter lines (4 beats each) for a hold depth."""
-    shape = plane.shape
-    trips = plane.trips
-    seen = order[:depth]
-    one = np.ones_like(plane.ip)
-    groups = shape.groups if plane.block_dim == "n" else 1
-    blocks = plane.tile_blocks if plane.block_dim in seen else one * plane.blocks
-    if "g" not in seen and plane.block_dim == "n":
-        blocks = blocks * groups
-    irrelevant = one
-    for dim in seen:
-        if dim in ("b", "p", "q"):
-            irrelevant = irrelevant * trips[dim]
-    lines = shape.param_lines
-    return RingUse(
-        blocks * lines,
-        irrelevant * plane.blocks * groups * lines,
-        fires(order, depth, trips),
-        one > 0,
-    )
+    lines = plane.shape.param_lines
+    blocks, walked = _blocks(plane, order, depth)
+    valid = np.ones_like(plane.ip) > 0
+    return RingUse(blocks * lines, walked * lines, fires(order, depth, plane.trips), valid)

@@ -6,15 +6,18 @@ bit as long as the evaluator and the machine agree on the operators (they do aft
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
 from dataflow.evaluate import run_einsum
 from dataflow.evaluate.primitives import compute
-from dataflow.ir.cascade import Access, Call, Cascade, Const, Einsum, Expr
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Access, Call, Cascade, Const, Einsum, Expr, Tensor
 from dataflow.ir.dtype import DType
-from dataflow.ir.verify import verify
+from dataflow.ir.expr import accesses, variables
+from dataflow.ir.verify import expr_type, verify
 from dataflow.rewrite.dead import remove_dead
 
 GROWTH = 4
@@ -29,35 +32,90 @@ Array = np.ndarray
 def fold_constants(cascade: Cascade) -> Cascade:
     """The cascade with constant expressions and constant Einsums evaluated.
 
-    An Einsum is folded when it reads at least one weight and nothing but weights, its tensor is
-    no output, and the result is not much larger than what it is made from (an expanded weight
-    stays an access).
+    What reads at least one weight and nothing but weights becomes a weight: whole Einsums whose
+    tensor is no output, and parts of expressions; not where the result is much larger than what
+    it is made from (an expanded weight stays an access).
     """
-    tensors = dict(cascade.tensors)
-    constants: dict[str, Array] = dict(cascade.constants)
-    einsums: list[Einsum] = []
-    names = [e.output.tensor for e in cascade.einsums]
-    for einsum in cascade.einsums:
-        einsum = replace(einsum, expr=fold_literals(einsum.expr))
-        tensor = tensors[einsum.output.tensor]
-        read = {a.tensor for a in einsum.inputs}
-        constant = read and all(n in constants for n in read) and not einsum.iterates
-        alone = names.count(tensor.name) == 1 and tensor.role == "intermediate"
-        size = sum(constants[n].nbytes for n in read) if constant else 0
-        if not constant or not alone or tensor.bytes > max(SMALL, GROWTH * size):
-            einsums.append(einsum)
-            continue
-        values = {n: constants[n] for n in read}
-        values[tensor.name] = np.zeros(tensor.shape, dtype=tensor.dtype.numpy)
-        run_einsum(replace(cascade, tensors=tensors), einsum, values)
-        constants[tensor.name] = values[tensor.name]
-        tensors[tensor.name] = replace(tensor, role="weight")
-    if tuple(einsums) == cascade.einsums:
+    folding = _Folding(cascade)
+    einsums = tuple(e for e in map(folding.folded, cascade.einsums) if e is not None)
+    if einsums == cascade.einsums:
         return cascade
-    folded = replace(cascade, einsums=tuple(einsums), tensors=tensors, constants=constants)
+    folded = replace(cascade, einsums=einsums, tensors=folding.tensors, constants=folding.constants)
     result = remove_dead(without_unused(folded))
     verify(result)
     return result
+
+
+class _Folding:
+    def __init__(self, cascade: Cascade) -> None:
+        self.cascade = cascade
+        self.tensors = dict(cascade.tensors)
+        self.constants: dict[str, Array] = dict(cascade.constants)
+        self.written = Counter(e.output.tensor for e in cascade.einsums)
+
+    def folded(self, einsum: Einsum) -> Einsum | None:
+        """The Einsum with its constant parts as weights; None when it has become one itself."""
+        einsum = replace(einsum, expr=fold_literals(einsum.expr))
+        tensor = self.tensors[einsum.output.tensor]
+        read = {a.tensor for a in einsum.inputs}
+        alone = self.written[tensor.name] == 1 and tensor.role == "intermediate"
+        if alone and not einsum.iterates and self.small(read, tensor.bytes):
+            self.constants[tensor.name] = self.value(einsum, tensor)
+            self.tensors[tensor.name] = replace(tensor, role="weight")
+            return None
+        return replace(einsum, expr=self.parts(einsum, einsum.expr))
+
+    def small(self, read: set[str], size: int) -> bool:
+        """Whether these are weights, at least one, and a result of this size is worth storing."""
+        if not read or not all(n in self.constants for n in read):
+            return False
+        return size <= max(SMALL, GROWTH * sum(self.constants[n].nbytes for n in read))
+
+    def value(self, einsum: Einsum, tensor: Tensor) -> Array:
+        values = {a.tensor: self.constants[a.tensor] for a in einsum.inputs}
+        values[tensor.name] = np.zeros(tensor.shape, dtype=tensor.dtype.numpy)
+        tensors = {**self.tensors, tensor.name: tensor}
+        run_einsum(replace(self.cascade, tensors=tensors), einsum, values)
+        return values[tensor.name]
+
+    def parts(self, einsum: Einsum, expr: Expr) -> Expr:
+        """The expression with its largest constant calls read from new weights."""
+        if not isinstance(expr, Call):
+            return expr
+        names = variables(expr)
+        shape = tuple(self.cascade.size(v) for v in names)
+        made = None
+        if self.elementwise(expr) and not set(names) & set(einsum.iterates):
+            dtype = expr_type(self.tensors, expr)
+            made = Tensor(
+                self.name(einsum.output.tensor), tuple(v.upper() for v in names), shape, dtype
+            )
+        if made is None or not self.small({a.tensor for a in accesses(expr)}, made.bytes):
+            return Call(expr.op, tuple(self.parts(einsum, a) for a in expr.args))
+        output = Access(made.name, tuple(Affine.of(v) for v in names))
+        self.constants[made.name] = self.value(Einsum(made.name, output, expr), made)
+        self.tensors[made.name] = replace(made, role="weight", label=made.name)
+        return output
+
+    def elementwise(self, expr: Expr) -> bool:
+        """Whether every access stays inside its tensor: none is skipped, none is a table."""
+        sizes = {v: self.cascade.size(v) for v in variables(expr)}
+        for item in accesses(expr):
+            shape = self.tensors[item.tensor].shape
+            if item.indirect or len(item.indices) != len(shape):
+                return False
+            for index, size in zip(item.indices, shape, strict=True):
+                low, high = index.bounds(sizes)
+                if low < 0 or high >= size:
+                    return False
+        return True
+
+    def name(self, wanted: str) -> str:
+        name, count = f"{wanted}_constant", 1
+        while name in self.tensors:
+            count += 1
+            name = f"{wanted}_constant_{count}"
+        return name
 
 
 def without_unused(cascade: Cascade) -> Cascade:

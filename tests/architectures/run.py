@@ -66,8 +66,8 @@ def compared(path: Path, name: str) -> Compared:
 def settings(made: frontend.Quantized) -> str:
     """What the quantiser chose, briefly."""
     parts = ["products" if len(made.operators) == 3 else "all"]
-    if made.widened_for:
-        parts.append(f"widened for {made.widened_for}")
+    if made.widened:
+        parts.append("widened")
     if made.left_float:
         parts.append(f"{len(made.left_float)} left in float")
     return ", ".join(parts)

@@ -50,7 +50,7 @@ def by_onnxruntime(
     model = onnx.load(support.exported(name, opset))
     spatial_means(model, range(4, 6))
     return run_tool(
-        model, samples, Settings(made.operators, None, frozenset(made.left_float)), form
+        model, samples, Settings(made.operators, left_float=frozenset(made.left_float)), form
     )
 
 

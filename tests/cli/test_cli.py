@@ -19,7 +19,8 @@ from dataflow.resources import arch_dir
 from tests.report import samples
 
 COMMANDS = (
-    "arch", "check", "compile", "csim", "evaluate", "export", "quantize", "report", "simulate",
+    "arch", "check", "compile", "csim", "evaluate", "export", "passes", "quantize", "report",
+    "rewrite", "simulate",
 )  # fmt: skip
 
 

@@ -135,18 +135,46 @@ def test_all_unsupported_operators_are_listed(
     proto = small()
     proto.graph.node.extend(
         [
-            helper.make_node("Erf", ["y"], ["e"], name="first"),
-            helper.make_node("Relu", ["e"], ["r"], name="between"),
+            helper.make_node("Fancy", ["y"], ["e"], name="first", domain="my.own"),
+            helper.make_node("Relu", ["y"], ["r"], name="between"),
             helper.make_node("NonZero", ["r"], ["n"], name="second"),
         ]
     )
+    proto.opset_import.append(helper.make_opsetid("my.own", 1))
+    proto.graph.output.append(helper.make_tensor_value_info("e", TensorProto.INT8, None))
     proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("n", TensorProto.INT64, None))
     message = refused(capsys, tmp_path, saved(tmp_path, proto))
     assert "has 2 unsupported operators:\n" in message
-    assert "\n  'first'  Erf  [1, 5, 6, 6]: no lowering for this operator; replace it" in message
+    first = "\n  'first'  my.own.Fancy  [1, 5, 6, 6]: no lowering for this operator; replace it"
+    assert first in message
     assert "\n  'second'  NonZero" in message
-    assert "export without data-dependent shapes" in message
+    assert "which decides the shape of the output" in message
     assert "between" not in message
+
+
+def test_all_operators_that_the_machine_cannot_run_are_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The evaluator knows them: they are refused by compile alone."""
+    constants = {"s": np.asarray(FIRST_SCALE), "z": np.int8(3), "w": np.ones((4, 4), np.int8)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["f"], name="in"),
+        helper.make_node("Softmax", ["f"], ["g"], name="first"),
+        helper.make_node("Softmax", ["g"], ["h"], name="second"),
+        helper.make_node("QuantizeLinear", ["h", "s", "z"], ["q"], name="out"),
+        models.node("QLinearMatMul", ["q", "s", "z", "w", "s", "z", "s", "z"], ["y"]),
+    ]
+    proto = models.model(
+        nodes,
+        {"x": ((4, 4), np.int8)},
+        {"y": np.int8},
+        {name: np.asarray(data) for name, data in constants.items()},
+    )
+    message = refused(capsys, tmp_path, saved(tmp_path, proto))
+    assert "the machine cannot run\n" in message
+    for name in ("first", "second"):
+        assert f"\n  {name} (Softmax" in message
+    assert "not 8-bit codes" in message
 
 
 def test_dynamic_shape_wants_a_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
 from dataflow.ir.printing import format_einsum
 from tests.frontend import models
@@ -276,3 +277,33 @@ def test_an_output_may_be_consumed() -> None:
     cascade = load_model(proto)
     assert cascade.outputs == ("y", "z")
     assert {cascade.tensors[n].role for n in ("y", "z")} == {"output"}
+
+
+def test_quantisation_behind_views_ends_the_integer_region() -> None:
+    """Conv, Relu, Flatten, QuantizeLinear, as torchao writes it before a linear layer."""
+    nodes = [
+        models.node("DequantizeLinear", ["x", "xs", "xz"], ["xf"]),
+        models.node("DequantizeLinear", ["w", "ws", "wz"], ["wf"], axis=0),
+        models.node("Conv", ["xf", "wf"], ["f"]),
+        models.node("Relu", ["f"], ["g"]),
+        models.node("Transpose", ["g"], ["t"], perm=[0, 2, 3, 1]),
+        models.node("Flatten", ["t"], ["h"]),
+        models.node("QuantizeLinear", ["h", "ys", "yz"], ["y"]),
+    ]
+    rng = np.random.default_rng(4)
+    constants = {
+        "xs": np.asarray(np.float32(0.5)),
+        "xz": np.asarray(np.int8(3)),
+        "w": rng.integers(-128, 128, (4, 2, 3, 3)).astype(np.int8),
+        "ws": np.full(4, 0.25, np.float32),
+        "wz": np.zeros(4, np.int8),
+        "ys": np.asarray(np.float32(16)),
+        "yz": np.asarray(np.int8(-7)),
+    }
+    proto = models.model(nodes, {"x": ((2, 2, 5, 5), np.int8)}, {"y": np.int8}, constants)
+    cascade = load_model(proto)
+    assert all(t.dtype.is_int for t in cascade.tensors.values() if t.role == "intermediate")
+    x = rng.integers(-128, 128, (2, 2, 5, 5)).astype(np.int8)
+    np.testing.assert_array_equal(
+        evaluate(cascade, {"x": x})["y"], models.run(proto, {"x": x})["y"]
+    )

@@ -110,9 +110,11 @@ class Worker:
         return f"{what} in {', '.join(ours[:2]) or 'a library'}"
 
     def stop(self) -> None:
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        """Ends the process, if it still runs, and closes its files."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
         self.log.close()
 
 
@@ -156,6 +158,7 @@ def _collect(worker: Worker, outcomes: Outcomes) -> None:
     assert worker.case is not None
     if answer is None:
         outcomes.add(worker.case, "lost", worker.buried(), 0.0)
+        worker.stop()
         worker.start()
         return
     outcome, finding = str(answer["outcome"]), str(answer["finding"])

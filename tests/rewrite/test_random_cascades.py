@@ -55,7 +55,7 @@ def cascades(draw: Any) -> str:
     first = FIRST[draw(st.sampled_from(sorted(FIRST)))]
     second = " + ".join(draw(st.lists(products([]), min_size=1, max_size=2)))
     op = draw(st.sampled_from(["add", "add", "add", "max"]))
-    third = " - ".join(draw(st.lists(products(["S[b, n]", "(X[b, c] - S[b, n])"]), max_size=2)))
+    third = " + ".join(draw(st.lists(products(["S[b, n]", "(X[b, c] - S[b, n])"]), max_size=2)))
     lines = [first, f"D[b, c, n] = {second}", f"S[b, n] = D[b, c, n] * W[c, n] :: {op}(c)"]
     lines.append(f"Y[b, n] = W[c, n] * Z[b, c]{' + ' + third if third else ''} :: add(c)")
     return (

@@ -7,7 +7,8 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place, axis_of
-from dataflow.frontend.operators.indexing import MAX_MAP, literal
+from dataflow.frontend.operators.fields import literal
+from dataflow.frontend.operators.indexing import MAX_MAP
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import S64

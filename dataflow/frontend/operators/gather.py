@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place, axis_of
+from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import (
     apart,
     arrange,
     elements,
     indices,
-    literal,
     wrapped,
     wrapped_data,
 )

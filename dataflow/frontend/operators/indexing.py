@@ -16,11 +16,11 @@ import numpy as np
 from dataflow.frontend.builder import LETTERS
 from dataflow.frontend.context import UnsupportedError
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.value import QParams, Value, constant_value, renamed
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, call
-from dataflow.ir.ops import promote
 
 Array = np.ndarray
 
@@ -81,14 +81,18 @@ def digits(rows: Array) -> tuple[list[int], Array] | None:
     return [*outer[0], length], np.concatenate([outer[1], inner])
 
 
-def runs(places: Coordinates) -> list[Run]:
-    """A map as arithmetic progressions, from left to right, each as long as possible."""
+def runs(places: Coordinates, most: int | None = None) -> list[Run]:
+    """A map as arithmetic progressions, from left to right, each as long as possible.
+
+    Where there are more than ``most``, only the first ``most + 1``.
+    """
     if isinstance(places, range):
         return [Run(0, len(places), places.start, places.step)] if places else []
-    found, start = [], 0
+    found: list[Run] = []
+    start = 0
     steps = np.diff(places)
     fill = places == FILL
-    while start < len(places):
+    while start < len(places) and (most is None or len(found) <= most):
         if start + 1 == len(places) or fill[start] != fill[start + 1]:
             found.append(Run(start, 1, int(places[start]), 1))
             start += 1
@@ -261,7 +265,8 @@ def _copied(
     for dim, places in maps.items():
         names[dim] = low.rank(names[dim][0].upper(), len(places))
     tensor = low.tensor(suffix, names, x.dtype)
-    parts = {dim: runs(places) for dim, places in maps.items()}
+    most = MAX_PIECES if fill is None else None
+    parts = {dim: runs(places, most) for dim, places in maps.items()}
     if fill is None and prod(len(p) for p in parts.values()) > MAX_PIECES:
         read: list[Place] = list(names)
         for dim, places in maps.items():
@@ -299,11 +304,6 @@ def _pieces(
             continue
         read[dim] = Affine.of((own, run.step), run.first)
         _pieces(low, x, tensor, names, write, read, later, fill)
-
-
-def literal(value: float, dtype: DType) -> Const:
-    """A number for arithmetic with, or writes to, elements of a type."""
-    return Const(value, promote(dtype))
 
 
 def wrapped(expr: Expr, dtype: DType, size: int) -> Expr:

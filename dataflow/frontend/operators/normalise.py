@@ -169,8 +169,7 @@ def instance(ctx: Context, node: Node) -> None:
 
 
 def group(ctx: Context, node: Node) -> None:
-    """GroupNormalization: ``num_groups`` groups of channels; scale and bias for each group
-    (opset < 21) or channel."""
+    """GroupNormalization of opset 21: ``num_groups`` groups of channels."""
     _grouped(ctx, node, int(node.get("num_groups", 0)))
 
 
@@ -203,14 +202,12 @@ def _grouped(ctx: Context, node: Node, groups: int | None) -> None:
 
 
 def _per_channel(low: Lowering, position: int, channels: Field) -> Field:
-    """A parameter for each group or each channel, over the variables of both."""
+    """A parameter for each channel, over the variables of groups and channels."""
     value = low.ctx.value(low.node, position)
     label = low.node.input(position)
-    groups, inner = channels.shape
-    sizes = {(groups,): (groups, 1), (groups * inner,): (groups, inner)}
-    if value.shape not in sizes:
+    if value.shape != (prod(channels.shape),):
         raise UnsupportedError(f"{label!r} has shape {list(value.shape)}", "repair the model")
-    return align(low, reshaped(low, value, sizes[value.shape], label), label, channels)
+    return align(low, reshaped(low, value, channels.shape, label), label, channels)
 
 
 def lp(ctx: Context, node: Node) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
-from dataflow.frontend.operators.indexing import FILL, MAX_MAP, Coordinates, arrange, literal
+from dataflow.frontend.operators.fields import literal
+from dataflow.frontend.operators.indexing import FILL, MAX_MAP, Coordinates, arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.frontend.value import Value
 from dataflow.ir.expr import Expr

@@ -18,7 +18,7 @@ from dataflow.frontend.linear import host_input, on_host
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.pointwise import tabulated
 from dataflow.frontend.qonnx_codes import DOMAINS, ROUNDING, Codes, read_quant, required
-from dataflow.frontend.quant import BYTES
+from dataflow.frontend.quant import BYTES, quantized
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.dtype import F32, S8
 from dataflow.ir.expr import Call, Expr, call, integer, single
@@ -73,9 +73,12 @@ def quant(ctx: Context, node: Node) -> None:
         y = tabulated(ctx, node, f"{node.outputs[0]}_codes", x, x.chain, params)
         ctx.define(node, replace(y, quant=params))
         return
-    s, z = single(params.s), single(float(params.z))
-    code = call("rint", _rounded(x.real(), s, z, codes))
-    bounded = call("clip", code, integer(codes.low), integer(codes.high))
+    if codes.late:
+        bounded = quantized(x.real(), params)
+    else:
+        s, z = single(params.s), single(float(params.z))
+        code = call("rint", _rounded(x.real(), s, z, codes))
+        bounded = call("clip", code, integer(codes.low), integer(codes.high))
     y = ctx.builder.store(
         f"{node.outputs[0]}_codes",
         x,

@@ -11,7 +11,8 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
 from dataflow.frontend.operators import resample
-from dataflow.frontend.operators.indexing import arrange, literal
+from dataflow.frontend.operators.fields import literal
+from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.frontend.operators.resample import Axis, Band, Taps
 from dataflow.frontend.windows import MAX_OUT

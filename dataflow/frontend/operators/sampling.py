@@ -9,28 +9,18 @@ import numpy as np
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.operators.fields import cast, literal
 from dataflow.frontend.operators.generate import bounded
-from dataflow.frontend.operators.indexing import apart, literal
+from dataflow.frontend.operators.indexing import apart
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import F32, F64, S64, DType
-from dataflow.ir.expr import Const, Expr, call, index
-from dataflow.ir.ops import CAST_TO
+from dataflow.ir.expr import Expr, call, index
 
 MODES = {"bilinear": "linear", "bicubic": "cubic"}
 """Names of the modes until opset 19."""
 
 KEYS = -0.75
 """Coefficient of the cubic kernel that GridSample fixes."""
-
-
-def number(value: float, dtype: DType) -> Const:
-    """A float literal of a type, rounded to it."""
-    return Const(float(dtype.numpy.type(value)), dtype)
-
-
-def real(expr: Expr, own: DType, wanted: DType) -> Expr:
-    """The expression cast to the float type ``wanted``."""
-    return expr if own == wanted else call(CAST_TO[wanted], expr)
 
 
 # GridSample
@@ -63,7 +53,7 @@ def grid_sample(ctx: Context, node: Node) -> None:
     for k in range(rank):
         size = x.shape[2 + k]
         # The grid names the innermost dimension first.
-        place = real(grid.at(*points, rank - 1 - k), grid.dtype, kind)
+        place = cast(grid.at(*points, rank - 1 - k), grid.dtype, kind)
         position = low.let(f"p{k}", points, _elements(place, size, aligned, kind))
         at = position.at(*points)
         if mode == "nearest":
@@ -79,15 +69,15 @@ def grid_sample(ctx: Context, node: Node) -> None:
 
 def _elements(place: Expr, size: int, aligned: bool, kind: DType) -> Expr:
     """A coordinate in -1..1 in units of elements."""
-    shifted = call("add", place, number(1, kind))
+    shifted = call("add", place, literal(1, kind))
     if aligned:
-        return call("mul", shifted, number((size - 1) / 2, kind))
-    scaled = call("mul", shifted, number(size, kind))
-    return call("mul", call("sub", scaled, number(1, kind)), number(0.5, kind))
+        return call("mul", shifted, literal((size - 1) / 2, kind))
+    scaled = call("mul", shifted, literal(size, kind))
+    return call("mul", call("sub", scaled, literal(1, kind)), literal(0.5, kind))
 
 
 def _linear(part: Expr, kind: DType) -> list[Expr]:
-    return [call("sub", number(1, kind), part), part]
+    return [call("sub", literal(1, kind), part), part]
 
 
 def _cubic(part: Expr, kind: DType) -> list[Expr]:
@@ -95,15 +85,15 @@ def _cubic(part: Expr, kind: DType) -> list[Expr]:
     a = KEYS
 
     def near(d: Expr) -> Expr:
-        inner = call("sub", call("mul", number(a + 2, kind), d), number(a + 3, kind))
-        return call("add", call("mul", call("mul", inner, d), d), number(1, kind))
+        inner = call("sub", call("mul", literal(a + 2, kind), d), literal(a + 3, kind))
+        return call("add", call("mul", call("mul", inner, d), d), literal(1, kind))
 
     def far(d: Expr) -> Expr:
-        inner = call("sub", call("mul", number(a, kind), d), number(5 * a, kind))
-        inner = call("add", call("mul", inner, d), number(8 * a, kind))
-        return call("sub", call("mul", inner, d), number(4 * a, kind))
+        inner = call("sub", call("mul", literal(a, kind), d), literal(5 * a, kind))
+        inner = call("add", call("mul", inner, d), literal(8 * a, kind))
+        return call("sub", call("mul", inner, d), literal(4 * a, kind))
 
-    one, two = number(1, kind), number(2, kind)
+    one, two = literal(1, kind), literal(2, kind)
     return [
         far(call("add", part, one)),
         near(part),
@@ -151,7 +141,7 @@ def _sampled(
         places.append(at)
     value = x.at(*places)
     kind = weights[0].dtype if weights else x.dtype
-    value = real(value, x.dtype, kind)
+    value = cast(value, x.dtype, kind)
     for weight, tap in zip(weights, taps, strict=False):
         value = call("mul", value, weight.at(*points, tap))
     tensor = low.tensor("", [points[0], channel, *points[1:]], x.dtype)
@@ -247,7 +237,7 @@ def roi_align(ctx: Context, node: Node) -> None:
         low.result(low.let("", out, term, ("max", [i, j, t, u]), dtype=x.dtype))
         return
     total = low.let("total", out, term, ("add", [i, j, t, u]))
-    mean = call("div", total.at(*out), number(ratio * ratio, x.dtype))
+    mean = call("div", total.at(*out), literal(ratio * ratio, x.dtype))
     low.result(low.let("", out, mean, dtype=x.dtype))
 
 
@@ -258,32 +248,32 @@ def _bins(
     kind = rois.dtype
     label = "xy"[first]
     (out,) = bounded((max(1, out),))
-    scale = number(float(low.node.get("spatial_scale", 1.0)), kind)
-    shift = number(0.5 if half else 0.0, kind)
+    scale = literal(float(low.node.get("spatial_scale", 1.0)), kind)
+    shift = literal(0.5 if half else 0.0, kind)
     start: Expr = call("sub", call("mul", rois.at(r, first), scale), shift)
     end = call("sub", call("mul", rois.at(r, first + 2), scale), shift)
     start = low.let(f"{label}_start", [r], start).at(r)
     length = call("sub", end, start)
     if not half:
-        length = call("max", length, number(1, kind))
-    step = low.let(f"{label}_bin", [r], call("div", length, number(out, kind))).at(r)
+        length = call("max", length, literal(1, kind))
+    step = low.let(f"{label}_bin", [r], call("div", length, literal(out, kind))).at(r)
     p, i, t = low.rank("P", out), low.rank("I", ratio), low.rank("T", 2)
-    sample = call("add", real(index(i), S64, kind), number(0.5, kind))
-    inner = call("div", call("mul", sample, step), number(ratio, kind))
-    at = call("add", call("add", start, call("mul", real(index(p), S64, kind), step)), inner)
+    sample = call("add", cast(index(i), S64, kind), literal(0.5, kind))
+    inner = call("div", call("mul", sample, step), literal(ratio, kind))
+    at = call("add", call("add", start, call("mul", cast(index(p), S64, kind), step)), inner)
     position = low.let(f"{label}_at", [r, p, i], at).at(r, p, i)
     beyond = call(
         "or",
-        call("less", position, number(-1, kind)),
-        call("less", number(size, kind), position),
+        call("less", position, literal(-1, kind)),
+        call("less", literal(size, kind), position),
     )
-    inside: Expr = call("clip", position, number(0, kind), number(size - 1, kind))
+    inside: Expr = call("clip", position, literal(0, kind), literal(size - 1, kind))
     inside = low.let(f"{label}_in", [r, p, i], inside).at(r, p, i)
     base = low.let(f"{label}_low", [r, p, i], call("floor", inside))
     part = call("sub", inside, base.at(r, p, i))
     weights = low.tensor(f"{label}_weight", [r, p, i, t], kind)
     for k, expr in enumerate(_linear(part, kind)):
-        low.write(weights, [r, p, i, k], call("where", beyond, number(0, kind), expr))
+        low.write(weights, [r, p, i, k], call("where", beyond, literal(0, kind), expr))
     place = call("add", call("s64", base.at(r, p, i)), index(t))
     place = call("min", place, literal(size - 1, S64))
     return p, i, t, place, low.read(weights).at(r, p, i, t)

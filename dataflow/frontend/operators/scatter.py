@@ -11,7 +11,8 @@ from math import prod
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place, axis_of
-from dataflow.frontend.operators.indexing import apart, arrange, indices, literal, wrapped
+from dataflow.frontend.operators.fields import literal
+from dataflow.frontend.operators.indexing import apart, arrange, indices, wrapped
 from dataflow.frontend.operators.pad import padded_end
 from dataflow.frontend.views import reshaped
 from dataflow.frontend.windows import Window

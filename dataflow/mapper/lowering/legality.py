@@ -6,7 +6,7 @@ from math import gcd
 
 from dataflow.arch import Machine
 from dataflow.ir.isa import LEVELS
-from dataflow.ir.mapping import Layer, Tiling, View
+from dataflow.ir.mapping import Dim, Layer, Tiling, View
 from dataflow.mapper.lowering.passes import feed, passes
 from dataflow.mapper.lowering.tiles import (
     columns,
@@ -175,7 +175,6 @@ def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
 def weight_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
     """Lines of a full block of the weight ring: what order[weight_depth:] needs."""
     k = ragged(layer, tiling, "k")
-    shape = columns(layer, tiling, machine.cols)
     zero = int(layer.stationary is not None and len(set(layer.stationary.zero)) > 1)
     inner = tiling.order[tiling.weight_depth :]
     count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
@@ -185,34 +184,28 @@ def weight_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
         return sum(p.lanes + zero for p in walk)
 
     own = lines(k[0]) * (count["k"] - 1) + lines(k[1]) if "k" in inner else lines(k[0])
-    blocks = max(shape.blocks)
-    cut: str | None = None
-    if shape.level < len(tiling.order):
-        cut = tiling.order[shape.level]
-    for dim in ("g", "n"):
-        if dim in inner:
-            if dim == cut:
-                blocks = shape.blocks[0] * (count[dim] - 1) + shape.blocks[1]
-            else:
-                own *= count[dim]
-    return own * blocks
+    return own * _blocks(layer, tiling, machine, inner)
 
 
 def param_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
     """Lines of a full block of the parameter ring."""
     each = (layer.bias is not None) + (layer.scale is not None)
+    return each * _blocks(layer, tiling, machine, tiling.order[tiling.param_depth :])
+
+
+def _blocks(layer: Layer, tiling: Tiling, machine: Machine, inner: tuple[Dim, ...]) -> int:
+    """Column blocks that the loops ``inner`` walk over."""
     shape = columns(layer, tiling, machine.cols)
     count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
-    inner = tiling.order[tiling.param_depth :]
-    blocks, own = max(shape.blocks), each
+    blocks, repeats = max(shape.blocks), 1
     cut = tiling.order[shape.level] if shape.level < len(tiling.order) else None
-    for dim in ("g", "n"):
-        if dim in inner:
+    for dim in inner:
+        if dim in ("g", "n"):
             if dim == cut:
                 blocks = shape.blocks[0] * (count[dim] - 1) + shape.blocks[1]
             else:
-                own *= count[dim]
-    return own * blocks
+                repeats *= count[dim]
+    return repeats * blocks
 
 
 def ports_conflict_free(

@@ -13,6 +13,7 @@ from dataflow.program.interpret.state import (
     InterpretError,
     Position,
     Reference,
+    RingCursor,
     State,
     walk,
 )
@@ -47,9 +48,7 @@ class _Engine:
         self.state, self.f = state, f
         self.first, self.second = Reference(f["tile"]), Reference(f["second"])
         self.block = 0  # accumulator blocks of this instruction so far
-        self.pointer = state.freed["weights"]  # next weight line
-        self.marks = [self.pointer] * len(f["trips"])
-        self.previous: Position | None = None
+        self.ring = RingCursor(state.freed["weights"], len(f["trips"]), f["w_irrelevant"])
 
     def tile(self, at: Position) -> Iterator[bool]:
         state, f = self.state, self.f
@@ -64,7 +63,7 @@ class _Engine:
             while state.events[Event.VECTOR_ACC] < need:
                 yield False
             self.block += 1
-        self._rewind(at)
+        self.ring.begin(at)
         half = state.acc[(f["acc_base"] + self.block - 1) % 2]
         blocks = at.pick(f["blocks"], f["n_level"])
         for block in range(blocks):
@@ -73,7 +72,7 @@ class _Engine:
                 columns = at.pick(f["columns_last"], f["n_level"])
             yield from self._column_block(at, half, block, columns, new)
         if f["w_source"] == 0 and at.ends(f["w_depth"]):
-            state.freed["weights"] = self.pointer
+            state.freed["weights"] = self.ring.pointer
         if self.first.ends(at):
             state.events[Event.ARRAY_I] += 1
         if self.second.ends(at):
@@ -81,18 +80,6 @@ class _Engine:
         if f["k_level"] == 7 or at.last(f["k_level"]):
             state.events[Event.ARRAY_ACC] += 1
         yield True
-
-    def _rewind(self, at: Position) -> None:
-        """Weight pointer at the start of an iteration."""
-        if self.previous is not None:
-            stepped = next(
-                lv for lv in range(len(at.index)) if at.index[lv] != self.previous.index[lv]
-            )
-            if self.f["w_irrelevant"] >> stepped & 1:
-                self.pointer = self.marks[stepped]
-            for lv in range(stepped + 1, len(self.marks)):
-                self.marks[lv] = self.pointer
-        self.previous = at
 
     def _passes(self, segment: int) -> list[list[_Tap]]:
         f = self.f
@@ -135,7 +122,7 @@ class _Engine:
                 raise InterpretError(f"a pass of {lanes} lanes")
             weights = np.zeros((lanes, state.machine.cols), dtype=np.int64)
             if f["w_source"] == 0:
-                while state.written["weights"] - self.pointer < lanes + f["w_zero_lines"]:
+                while state.written["weights"] - self.ring.pointer < lanes + f["w_zero_lines"]:
                     yield False
                 weights[:] = self._ring_lines(lanes)
             else:
@@ -152,11 +139,11 @@ class _Engine:
 
     def _ring_lines(self, lanes: int) -> Array:
         f, state = self.f, self.state
-        at = (self.pointer + np.arange(lanes + f["w_zero_lines"])) % len(state.weights)
-        if self.pointer < state.written["weights"] - len(state.weights):
+        at = (self.ring.pointer + np.arange(lanes + f["w_zero_lines"])) % len(state.weights)
+        if self.ring.pointer < state.written["weights"] - len(state.weights):
             raise InterpretError("weights were overwritten before they were read")
         raw = state.weights[at, : state.machine.cols]
-        self.pointer += len(at)
+        self.ring.pointer += len(at)
         data = raw.astype(np.int8).astype(np.int64) if f["w_signed"] else raw.astype(np.int64)
         return np.asarray(data[1:] - data[0] if f["w_zero_lines"] else data - f["w_zero"])
 

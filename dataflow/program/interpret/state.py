@@ -136,3 +136,27 @@ class Reference:
         f = self.fields
         slot = (self.t - 1) % f["slots"] * f["slot_bytes"] if f["slots"] else 0
         return (int(f["base"]) + at.offset(f["strides"]) + int(slot)) & MASK
+
+
+class RingCursor:
+    """The next line of a ring while an instruction runs; `pointer` counts lines since the start.
+
+    When a tile loop steps that the lines do not depend on, they are read again.
+    """
+
+    def __init__(self, pointer: int, levels: int, irrelevant: int) -> None:
+        self.pointer = pointer
+        self._irrelevant = irrelevant  # a bit for each loop
+        self._marks = [pointer] * levels
+        self._previous: Position | None = None
+
+    def begin(self, at: Position) -> None:
+        """Sets the pointer for an iteration."""
+        if self._previous is not None:
+            before = self._previous.index
+            stepped = next(lv for lv in range(len(at.index)) if at.index[lv] != before[lv])
+            if self._irrelevant >> stepped & 1:
+                self.pointer = self._marks[stepped]
+            for lv in range(stepped + 1, len(self._marks)):
+                self._marks[lv] = self.pointer
+        self._previous = at

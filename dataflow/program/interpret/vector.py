@@ -14,6 +14,7 @@ from dataflow.program.interpret.state import (
     InterpretError,
     Position,
     Reference,
+    RingCursor,
     State,
     walk,
 )
@@ -55,9 +56,7 @@ class _Engine:
         size += -size % state.machine.line_bytes
         self.table = np.frombuffer(payload[size : size + 256], dtype=np.uint8)
         self.tiles = 0
-        self.pointer = state.freed["params"]
-        self.marks = [self.pointer] * len(f["trips"])
-        self.previous: Position | None = None
+        self.ring = RingCursor(state.freed["params"], len(f["trips"]), f["params_irrelevant"])
 
     def tile(self, at: Position) -> Iterator[bool]:
         state, f = self.state, self.f
@@ -69,17 +68,17 @@ class _Engine:
                 while not state.reached(reference.fields["ready"], reference.t):
                     yield False
                 reference.t += 1
-        self._rewind(at)
+        self.ring.begin(at)
         blocks = at.pick(f["blocks"], f["n_level"])
         for block in range(blocks):
             lanes = f["lanes"]
             if block == blocks - 1:
                 lanes = at.pick(f["lanes_last"], f["n_level"])
-            while state.written["params"] - self.pointer < f["params"]:
+            while state.written["params"] - self.ring.pointer < f["params"]:
                 yield False
             self._block(at, block, lanes)
         if f["params"] and at.ends(f["params_depth"]):
-            state.freed["params"] = self.pointer
+            state.freed["params"] = self.ring.pointer
         self.tiles += 1
         if f["from_acc"]:
             state.events[Event.VECTOR_ACC] += 1
@@ -90,17 +89,6 @@ class _Engine:
         state.events[Event.VECTOR_OUT] += 1
         yield True
 
-    def _rewind(self, at: Position) -> None:
-        if self.previous is not None:
-            stepped = next(
-                lv for lv in range(len(at.index)) if at.index[lv] != self.previous.index[lv]
-            )
-            if self.f["params_irrelevant"] >> stepped & 1:
-                self.pointer = self.marks[stepped]
-            for lv in range(stepped + 1, len(self.marks)):
-                self.marks[lv] = self.pointer
-        self.previous = at
-
     def _block(self, at: Position, block: int, lanes: int) -> None:
         state, f = self.state, self.f
         cols = state.machine.cols
@@ -108,9 +96,9 @@ class _Engine:
         q = at.pick(f["q_count"], f["q_level"])
         run = _Run(self, at, block, p, q)
         for i in range(f["params"]):
-            line = state.params[(self.pointer + i) % len(state.params)]
+            line = state.params[(self.ring.pointer + i) % len(state.params)]
             run.params.append(line.view("<u4")[:cols].astype(np.uint32))
-        self.pointer += f["params"]
+        self.ring.pointer += f["params"]
         for op in self.init:
             run.execute(op, 0, 0, first=True, last=True)
         for r in range(f["window_r"]):

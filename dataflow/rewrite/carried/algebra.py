@@ -40,12 +40,17 @@ class Stream:
 
 @dataclass(frozen=True)
 class Part:
-    """``sign * coefficient * node`` inside a sum; ``node`` is a reduction with a running value."""
+    """``sign * num / den * node`` inside a sum; ``node`` is a reduction with a running value.
+
+    Inside a shift (``linear``) differences of the node are multiplied, inside an exponential
+    they are exponents.
+    """
 
     sign: int
     num: tuple[Expr, ...]
     den: tuple[Expr, ...]
     node: Expr
+    linear: bool
 
 
 @dataclass(frozen=True)
@@ -287,7 +292,7 @@ class Algebra:
             if expr.op == "sub":
                 right = [replace(t, sign=-t.sign) for t in right]
             return self.split(expr.args[0]) + right
-        parts = tuple(Part(a.sign, a.num, a.den, a.atom) for a in located)
+        parts = tuple(Part(a.sign, a.num, a.den, a.atom, True) for a in located)
         tree = expr if not other else _summed(plain + located)
         rest = [Term(a.sign, num=(a.atom, *a.num), den=a.den) for a in other]
         return [Term(factors=(Shift(tree, parts),)), *rest]
@@ -314,7 +319,7 @@ class Algebra:
                     "has no running value"
                 )
             return [Term(factors=(Stream(stream),), num=num, den=den)]
-        parts = tuple(Part(a.sign, a.num, a.den, a.atom) for a in located)
+        parts = tuple(Part(a.sign, a.num, a.den, a.atom, False) for a in located)
         tree: Expr = expr if not other else call("exp", _summed(plain + located))
         return [Term(factors=(Exp(tree, parts),), num=num, den=den)]
 

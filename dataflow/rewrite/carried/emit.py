@@ -209,6 +209,15 @@ class Emitter:
             return self.value(substitute_access(item.node, values), view)
         return self.read(point, view)
 
+    def usable(self, item: Reference, candidate: Expr) -> Expr:
+        """Whether a candidate can be a reference; any finite number will do where it cannot.
+
+        A ratio is 0/0 where nothing has been weighted yet, a level the initial value of its
+        extremum where everything has been masked.
+        """
+        bound = -self.lowest() if item.kind == "level" else float("inf")
+        return call("less", call("abs", candidate), self.number(bound))
+
     def delta(self, parts: tuple[Part, ...], old: View, new: View) -> Expr:
         """How much the parts of a sum grow when the references go from ``old`` to ``new``."""
         total: Expr | None = None

@@ -122,14 +122,12 @@ class _Loop:
             name, output = self.generated(f"R{label}", item.dims, 0.0)
             self.put(output, value)
         else:
-            # Where nothing has been weighted yet the ratio is 0/0: any finite reference will do.
             candidate = self.plain(f"N{label}", item.dims)
             self.put(candidate, value)
             name, output = self.generated(f"R{label}", item.dims, 0.0)
             rest = tuple(Affine.of(v) for v in item.dims)
             kept = Access(name, (Affine.of(self.step), *rest))
-            finite = call("less", call("abs", candidate), self.e.number(float("inf")))
-            self.put(output, call("where", finite, candidate, kept))
+            self.put(output, call("where", self.e.usable(item, candidate), candidate, kept))
         self.names[id(item)] = name
 
 

@@ -38,12 +38,14 @@ class Reference:
     """A reduction with a running value.
 
     Attributes:
-        kind: ``extremum`` (its accumulator is the value), ``mean`` or ``ratio``.
+        kind: ``extremum`` (its accumulator is the value), ``mean``, ``ratio``, or ``level``: an
+            extremum where differences of it are multiplied, which its initial value, the most
+            negative number, would make infinite.
         node: the reduction as an expression of ``dims``.
         dims: rank variables of its first use, which name its dimensions.
     """
 
-    kind: Kind
+    kind: Kind | Literal["level"]
     node: Expr
     dims: tuple[str, ...]
 
@@ -96,7 +98,7 @@ class State:
         self.group = group
         self.accumulators: list[Accumulator] = []
         self._accumulators: dict[object, Accumulator] = {}
-        self._references: dict[Expr, Reference] = {}
+        self._references: dict[tuple[str, Expr], Reference] = {}
         self._points: dict[tuple[int, Term], Point] = {}
         for member in group.members:
             for term in member.terms:
@@ -164,17 +166,15 @@ class State:
         )
 
     def reference(self, part: Part) -> Point:
-        """The reference of a part of an exponential or shift."""
-        return self.reference_of(part.node)
-
-    def reference_of(self, node: Expr) -> Point:
-        """The reference that an expression stands for, and where."""
-        kind = self.group.located(node)
+        """The reference that a part of an exponential or shift stands for, and where."""
+        node = part.node
+        kind: Kind | Literal["level"] | None = self.group.located(node)
         assert kind is not None
         if kind == "extremum":
             node = self._resolved(node)
+            kind = "level" if part.linear else kind
         names = variables(node)
-        key = substitute(node, {v: Affine.of(f"@{k}") for k, v in enumerate(names)})
+        key = kind, substitute(node, {v: Affine.of(f"@{k}") for k, v in enumerate(names)})
         if key not in self._references:
             self._references[key] = Reference(kind, node, names)
         return Point(self._references[key], tuple(Affine.of(v) for v in names))

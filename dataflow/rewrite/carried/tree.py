@@ -96,12 +96,11 @@ class _Tree:
             return
         label = item.node.tensor if isinstance(item.node, Access) else "MEAN"
         local = self.e.running(item, self.here)
-        if item.kind == "ratio":
-            # A tile without weight has no mean of its own: any finite reference will do.
+        if item.kind != "mean":
             dims = (self.e.outer, *item.dims)
             candidate = self.put(f"N{label}", dims, local)
-            finite = call("less", call("abs", candidate), self.e.number(float("inf")))
-            local = call("where", finite, candidate, self.e.number(0.0))
+            usable = self.e.usable(item, candidate)
+            local = call("where", usable, candidate, self.e.number(0.0))
         held = self.put(f"L{label}", (self.e.outer, *item.dims), local)
         self.here.names[id(item)] = held.tensor
         total = self.put(f"T{label}", item.dims, self.e.running(item, self.whole))

@@ -78,7 +78,9 @@ def test_division_is_towards_zero_for_integers(case: tuple[Array, Array]) -> Non
         wanted = a / b
     else:
         a = a // 2 if a.dtype.kind == "i" else a  # the lowest number over -1 overflows
-        exact = np.frompyfunc(lambda p, q: abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1), 2, 1)
+        exact = np.frompyfunc(
+            lambda p, q: abs(p) // abs(q) * (1 if (p < 0) == (q < 0) else -1), 2, 1
+        )
         wanted = np.asarray(exact(a.astype(object), b.astype(object)), dtype=object).astype(a.dtype)
     both("Div", a, b, wanted)
 
@@ -142,9 +144,7 @@ def test_shifted_bits_that_leave_the_type_are_lost(case: tuple[Array, Array], le
 
 @given(case=pairs((*SIGNED, np.float32)), floats=st.booleans(), seed=st.integers(0, 99))
 @settings(max_examples=40)
-def test_power_has_the_type_of_the_base(
-    case: tuple[Array, Array], floats: bool, seed: int
-) -> None:
+def test_power_has_the_type_of_the_base(case: tuple[Array, Array], floats: bool, seed: int) -> None:
     a, b = case
     rng = np.random.default_rng(seed)
     a = (a % 7).astype(a.dtype) if a.dtype.kind == "i" else np.abs(a)
@@ -186,12 +186,12 @@ def test_a_maximum_with_nan_is_nan() -> None:
     both("Min", a, b, np.minimum(a, b))
 
 
-UNARY = {
+UNARY: dict[str, Any] = {
     "Abs": np.abs,
     "Neg": np.negative,
     "Sign": np.sign,
 }
-REAL = {
+REAL: dict[str, Any] = {
     "Floor": np.floor,
     "Ceil": np.ceil,
     "Round": np.rint,
@@ -244,7 +244,7 @@ def test_halves_round_to_even() -> None:
 @pytest.mark.parametrize("negative", [0, 1])
 def test_infinities_of_one_sign(positive: int, negative: int) -> None:
     x = np.array([np.inf, -np.inf, np.nan, 1], np.float32)
-    attributes = {"detect_positive": positive, "detect_negative": negative}
+    attributes: dict[str, Any] = {"detect_positive": positive, "detect_negative": negative}
     proto, feed = single("IsInf", {"x": x}, {"y": np.bool_}, **attributes)
     wanted = np.array([bool(positive), bool(negative), False, False])
     compare(proto, feed, expected={"y": wanted})
@@ -312,7 +312,7 @@ def test_casts(data: st.DataObject) -> None:
     if x.dtype.kind == "f" and np.dtype(target).kind == "u":
         x = np.abs(x)
     with np.errstate(all="ignore"):
-        wanted = x.astype(target)
+        wanted: Array = x.astype(target)
     constant = data.draw(st.sampled_from([[], ["x"]]))
     if data.draw(st.booleans()):
         inputs = {"x": x, "like": np.zeros(1, target)}

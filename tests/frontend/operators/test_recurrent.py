@@ -38,7 +38,7 @@ def operands(
 
 def outputs(op: str) -> dict[str, Any]:
     """Names and types of all outputs."""
-    return {n: np.float32 for n in ("y", "y_h", "y_c")[: 1 + STATES[op]]}
+    return dict.fromkeys(("y", "y_h", "y_c")[: 1 + STATES[op]], np.float32)
 
 
 @given(st.data())
@@ -65,9 +65,7 @@ def test_against_onnxruntime(d: st.DataObject) -> None:
     if draw(st.booleans()):
         attributes["clip"] = 0.5
     if draw(st.booleans()):
-        names = st.lists(
-            st.sampled_from(PLAIN), min_size=FUNCTIONS[op], max_size=FUNCTIONS[op]
-        )
+        names = st.lists(st.sampled_from(PLAIN), min_size=FUNCTIONS[op], max_size=FUNCTIONS[op])
         attributes["activations"] = draw(names) * count
     constant = draw(st.sampled_from([[], ["w", "r"], ["w", "r", "b"]]))
     proto, feed = single(
