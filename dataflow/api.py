@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dataflow.ir import Cascade
     from dataflow.npz import Array, ArraySpec
     from dataflow.report import Csim, Report, Simulation, Summary
+    from dataflow.rewrite import Outcome
 
 StrPath = str | PathLike[str]
 Inputs = Mapping[str, "Array"]
@@ -143,8 +144,10 @@ def rewrite(
     *,
     tile: int | None = None,
     dims: Mapping[str, int] | None = None,
-) -> Cascade:
+) -> Outcome:
     """The rewrites named ``to``, applied in order; written to ``out`` as a text cascade.
+
+    Returns the cascade and what was done.
 
     Args:
         model: text cascade, ONNX model or Cascade.
@@ -154,21 +157,23 @@ def rewrite(
         dims: sizes of named dynamic dimensions.
     """
     from dataflow.ir import text
-    from dataflow.rewrite import find_rewrite
+    from dataflow.rewrite import Outcome, find_rewrite
 
     steps = [find_rewrite(name) for name in to]
     path = None if out is None else _new_file(out)
     if tile is not None and not any(s.tiled for s in steps):
         raise DataflowError("--tile", "is used by none of the rewrites", "leave it out")
     cascade = _cascade(model, dims)
+    notes: list[str] = []
     for step in steps:
-        before, cascade = cascade, step.apply(cascade, tile)
-        if cascade is not before:
+        outcome = step.run(cascade, tile)
+        notes += outcome.notes
+        if outcome.cascade is not cascade:
             # A mapping names Einsums and ranks of the cascade that it was written for.
-            cascade = replace(cascade, sections={})
+            cascade = replace(outcome.cascade, sections={})
     if path is not None:
         text.save(cascade, path)
-    return cascade
+    return Outcome(cascade, tuple(notes))
 
 
 def _cascade(

@@ -200,7 +200,9 @@ def _passes(
 def _rewrite(cascade: str, names: str, tile: int | None, dims: Sequence[str], out: str) -> None:
     """Apply named rewrites to a text cascade or an ONNX model."""
     result = api.rewrite(cascade, _split(names), out, tile=tile, dims=_parse_dims(dims))
-    click.echo(f"wrote {out}: {len(result.einsums)} Einsums")
+    for note in result.notes:
+        click.echo(printable(note))
+    click.echo(f"wrote {out}: {len(result.cascade.einsums)} Einsums")
 
 
 @_command("compile")

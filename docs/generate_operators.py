@@ -102,10 +102,9 @@ def operator_row(key: Key, results: list[Result], lowered: bool) -> Row:
     passed = [r for r in results if not r.failure]
     plain = [r for r in passed if not r.case.expanded]
     found = [example for r in plain or passed if (example := example_of(r)) is not None]
-    working = [e for e in found if e.cascade.einsums and e.cascade.graph_inputs]
-    best = min(working or found, key=weight, default=None)
+    best = min(found, key=weight, default=None)
     model = examples().get(key)
-    if best is None and model is not None:
+    if model is not None and (best is None or not best.cascade.graph_inputs):
         best = Example(model, import_model(model))
     return row(".".join(key).lstrip("."), best, counts(results), lowered)
 
@@ -133,14 +132,14 @@ def example_of(result: Result) -> Example | None:
         return None
 
 
-def weight(example: Example) -> tuple[bool, bool, bool, bool, int, int]:
+def weight(example: Example) -> tuple[bool, bool, bool, int, bool, int]:
     """Sorts examples: those that are not folded, of ordinary types, that compute, short ones."""
     cascade = example.cascade
     copies = all(isinstance(e.expr, Access) and e.reduction is None for e in cascade.einsums)
     text = sum(len(format_einsum(e)) for e in cascade.einsums)
     odd = any(str(t.dtype) in ("float16", "float64") for t in cascade.tensors.values())
     constant = not cascade.graph_inputs
-    return constant, odd, copies, bool(cascade.host), len(cascade.einsums), text
+    return constant, odd, copies, len(cascade.einsums), bool(cascade.host), text
 
 
 def row(name: str, example: Example | None, tests: str, lowered: bool) -> Row:

@@ -104,9 +104,28 @@ def examples() -> dict[tuple[str, str], onnx.ModelProto]:
         "GlobalLpPool", {"x": ((1, 2, 3), np.float32)}, ["x"], {}, np.float32, domain="", p=2
     )
     models["", "NonZero"] = _model("NonZero", {}, ["w"], {"w": SPARSE}, np.int64, domain="")
+    models["", "Loop"] = _loop()
     for domain in QONNX:
         models |= {(domain, name): model for name, model in _qonnx(domain).items()}
     return models
+
+
+def _loop() -> onnx.ModelProto:
+    """Three times state = tanh(state), starting from ``x``."""
+    model = _model("Loop", {"x": FLOAT}, ["m", "", "x"], {"m": np.array(3)}, np.float32, domain="")
+    types = {"i": (np.int64, []), "go": (np.bool_, []), "v": (np.float32, [2, 4])}
+    ports = [helper.make_tensor_value_info(n, _type(t), s) for n, (t, s) in types.items()]
+    results = [
+        helper.make_tensor_value_info("on", _type(np.bool_), []),
+        helper.make_tensor_value_info("w", _type(np.float32), [2, 4]),
+    ]
+    nodes = [
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("Tanh", ["v"], ["w"], name="step"),
+    ]
+    body = helper.make_graph(nodes, "body", ports, results)
+    model.graph.node[0].attribute.append(helper.make_attribute("body", body))
+    return model
 
 
 def _blocked() -> dict[str, onnx.ModelProto]:

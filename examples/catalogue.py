@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,18 +48,34 @@ class Network:
     def samples(self, n: int, seed: int) -> dict[str, np.ndarray]:
         """``n`` random inputs by ONNX name, joined along the first axis: standard normal floats,
         uniform integers below ``below``."""
-        module, inputs = self.make()
         rng = np.random.default_rng(seed)
         drawn: dict[str, np.ndarray] = {}
-        for name, example in zip(
-            inspect.signature(module.forward).parameters, inputs, strict=False
-        ):
-            shape = (n * example.shape[0], *example.shape[1:])
-            if example.dtype.is_floating_point:
-                drawn[name] = rng.standard_normal(shape).astype(np.float32)
+        for name, (shape, is_float) in _signature(self.file, self.factory).items():
+            whole = (n * shape[0], *shape[1:])
+            if is_float:
+                drawn[name] = rng.standard_normal(whole).astype(np.float32)
             else:
-                drawn[name] = rng.integers(0, self.below[name], shape, np.int64)
+                drawn[name] = rng.integers(0, self.below[name], whole, np.int64)
         return drawn
+
+    def feeds(self, n: int, seed: int) -> list[dict[str, np.ndarray]]:
+        """:meth:`samples`, one by one."""
+        joined = self.samples(n, seed)
+        return [
+            {name: array.reshape(n, -1, *array.shape[1:])[k] for name, array in joined.items()}
+            for k in range(n)
+        ]
+
+
+@cache
+def _signature(file: str, factory: str) -> dict[str, tuple[tuple[int, ...], bool]]:
+    """Shape of each input by its ONNX name, and whether it is a float."""
+    module, inputs = Network(file, factory).make()
+    names = inspect.signature(module.forward).parameters
+    return {
+        name: (tuple(example.shape), example.dtype.is_floating_point)
+        for name, example in zip(names, inputs, strict=False)
+    }
 
 
 NETWORKS: dict[str, Network] = {

@@ -97,11 +97,13 @@ def view(data: Array, access: Access, space: Space, fill: Array | int = 0) -> Ar
         start.append(first)
     used = set(access.variables)
     shape = tuple(c if v in used else 1 for v, (_, c) in space.ranges.items())
+    # A step that is never taken may be of any size, beyond what a stride can hold too.
+    steps = tuple(s if n > 1 else 0 for s, n in zip(strides.values(), shape, strict=True))
     if 0 in shape or not data.size:
         return np.zeros(shape, dtype=data.dtype)
     whole: tuple[Any, ...] = (*(slice(s, None) for s in start), ...)
     corner = data[whole]  # the ellipsis keeps a view where there are no dimensions
-    return np.lib.stride_tricks.as_strided(corner, shape, tuple(strides.values()))
+    return np.lib.stride_tricks.as_strided(corner, shape, steps)
 
 
 def _window(data: Array, bounds: list[tuple[int, int]], fill: Array | int) -> Array:
@@ -141,7 +143,7 @@ def coordinates(
         values = space.values(affine)
         if k in indirect:
             part, mask = evaluate_expr(indirect[k], tensors, space)
-            values = values + part
+            values = values + part.astype(np.int64, copy=False)
             masks += [] if mask is None else [mask]
         outside = (values < 0) | (values >= size)
         if outside.any():
@@ -187,7 +189,7 @@ def _take(
     slices = view(data, Access(item.tensor, indices), whole)
     own = space.only(tuple(v for v in space.ranges if v in used))
     index, mask = evaluate_expr(part, tensors, own)
-    index = index + own.values(affine)
+    index = index.astype(np.int64, copy=False) + own.values(affine)
     outside = (index < 0) | (index >= data.shape[along])
     if outside.any():
         mask = ~outside if mask is None else mask & ~outside

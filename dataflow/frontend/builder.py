@@ -17,7 +17,6 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, accesses, substitute
-from dataflow.ir.names import default_name
 from dataflow.ir.ops import promote
 from dataflow.ir.verify import RESERVED
 
@@ -73,6 +72,7 @@ class Builder:
         self._emitted: list[tuple[int, bool]] = []
         self._next_rank: dict[str, int] = {}
         self._next_name: dict[str, int] = {}
+        self._next_einsum: dict[str, int] = {}
 
     # Bodies and functions
 
@@ -103,6 +103,7 @@ class Builder:
         """Forgets what was added since the mark (a lowering that gave up)."""
         for einsum in self.einsums[mark.sizes[0] :]:
             self._einsum_names.discard(einsum.name)
+            self._next_einsum.pop(einsum.output.tensor, None)
         for part, size in zip(self._parts(), mark.sizes, strict=True):
             if isinstance(part, list):
                 del part[size:]
@@ -263,12 +264,20 @@ class Builder:
 
         It is part of the loops that are open (``iterates``).
         """
-        name = default_name(output.tensor, self._einsum_names)
-        self._einsum_names.add(name)
+        name = self._einsum_name(output.tensor)
         self.einsums.append(Einsum(name, output, expr, reduction, node[0], node[1], self.iterates))
         for index in sorted({self.owner(i) for i in sources}):
             self.emitted.setdefault(index, []).append(name)
             self._emitted.append((index, False))
+
+    def _einsum_name(self, tensor: str) -> str:
+        """The default name; the search for a free number goes on where it ended for the tensor."""
+        count = self._next_einsum.get(tensor, 1)
+        while (name := tensor if count == 1 else f"{tensor}_{count}") in self._einsum_names:
+            count += 1
+        self._einsum_names.add(name)
+        self._next_einsum[tensor] = count + 1
+        return name
 
     def host_op(self, op: HostOp, sources: frozenset[int]) -> None:
         """Appends a host operation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from math import prod
 
 import numpy as np
@@ -55,7 +56,7 @@ def dequantised(
     assert quant is not None and value.constant is not None
     key = (
         label,
-        value.constant.tobytes(),
+        sha256(value.constant.tobytes()).digest(),
         value.shape,
         (quant.dtype, quant.real, quant.axis, quant.block),
         (quant.scale.tobytes(), quant.zero_point.tobytes()),
@@ -100,5 +101,7 @@ def _real(builder: Builder, codes: Codes, weight: str) -> Expr:
         zeros = quant.zero_point.astype(kind.numpy)
         element = call("sub", element, codes.parameter(builder, "zero_point", zeros, kind))
     scale = codes.parameter(builder, "scale", quant.scale.astype(np.float32), F32)
-    real = call("mul", call("f32", element), scale)
+    real = call("f32", element)
+    if not (isinstance(scale, Const) and scale.value == 1):
+        real = call("mul", real, scale)
     return real if quant.real.bits == 32 else call(CAST_TO[quant.real], real)

@@ -68,9 +68,10 @@ def quantize(
     or attention occurs inside, only Conv, Gemm and MatMul are quantised. Products that decide a
     choice (a router of experts) stay float.
 
-    Activation ranges are the extremes seen on the calibration data, unless held-out samples of it
-    show less than 26 dB: then the ranges are widened, and after that products are left in float,
-    as :class:`quantize_search.Search` finds best.
+    Activation ranges are the extremes seen on the calibration data. Where held-out samples of it
+    clip, ranges that leave room for further samples are tried, and kept when they are better; where
+    a held-out sample stays below 20 dB, products are left in float
+    (:class:`quantize_search.Search`).
 
     Args:
         model: float ONNX model.

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, helper, numpy_helper
 
+from dataflow.frontend.graph import to_array
+
 Array = np.ndarray
 MAX_NODES = 1 << 14
 """Most nodes that unrolling may make."""
@@ -83,7 +85,7 @@ class _Unroller:
 
     def _learn(self, tensor: onnx.TensorProto) -> None:
         if int(np.prod(tensor.dims)) <= SMALL_ELEMENTS:
-            self.known[tensor.name] = numpy_helper.to_array(tensor)
+            self.known[tensor.name] = to_array(tensor)
 
     def constant(self, name: str) -> Array:
         """The value, when it is known."""

@@ -21,6 +21,11 @@ class Affine:
     @staticmethod
     def of(*parts: Affine | str | int | tuple[str, int]) -> Affine:
         """The sum of the parts: a variable, an integer, (variable, coefficient) or Affine."""
+        if len(parts) == 1:  # the common cases, which long networks make by the hundred thousand
+            if isinstance(parts[0], Affine):
+                return parts[0]
+            if isinstance(parts[0], str):
+                return Affine(((parts[0], 1),))
         terms: dict[str, int] = {}
         offset = 0
         for part in parts:
@@ -40,7 +45,10 @@ class Affine:
         return Affine.of(self, other)
 
     def __mul__(self, factor: int) -> Affine:
-        return Affine.of(*((v, c * factor) for v, c in self.terms), self.offset * factor)
+        if factor == 1:
+            return self
+        terms = tuple((v, c * factor) for v, c in self.terms) if factor else ()
+        return Affine(terms, self.offset * factor)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -67,6 +75,8 @@ class Affine:
 
     def substitute(self, values: Mapping[str, Affine]) -> Affine:
         """Each variable that is a key of ``values`` replaced by its value."""
+        if not any(v in values for v, _ in self.terms):
+            return self
         return Affine.of(
             *(values.get(v, Affine(((v, 1),))) * c for v, c in self.terms), self.offset
         )

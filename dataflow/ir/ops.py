@@ -138,6 +138,9 @@ OPS: dict[str, Op] = {
     )
 }
 
+ON_BOOL = ("add", "mul", "max", "min")
+"""Arithmetic that is defined on truth values: or, and, or, and."""
+
 INFIX: dict[str, str] = {op.infix: op.name for op in OPS.values() if op.infix}
 
 REDUCERS = ("add", "max", "min", "mul", "last")
@@ -188,6 +191,8 @@ def result_type(name: str, args: tuple[DType, ...]) -> DType:
         raise _mismatch(name, args, "the arguments must be floats; convert with f32()")
     if op.rule == "logic" and common.is_float:
         raise _mismatch(name, args, "the arguments must be integers or bool")
+    if op.rule == "arith" and common == BOOL and name not in ON_BOOL:
+        raise _mismatch(name, args, "convert with s32()")
     return BOOL if op.rule in ("compare", "test") else common
 
 

@@ -377,7 +377,23 @@ def _coverage(cascade: Cascade) -> None:
             f"tensor {name!r}",
             f"has {tensor.elements} elements but {written} are written",
         )
-        for k, box in enumerate(boxes):
-            for other in boxes[:k]:
-                apart = any(a[1] < b[0] or b[1] < a[0] for a, b in zip(box, other, strict=True))
-                _require(apart, f"tensor {name!r}", "two Einsums write the same region")
+        _require(not _overlap(boxes), f"tensor {name!r}", "two Einsums write the same region")
+
+
+def _overlap(boxes: list[list[tuple[int, int]]]) -> bool:
+    """Whether two boxes, each a (low, high) pair for each dimension, have a point in common.
+
+    Swept along the dimension in which most begin apart: a concatenation has many boxes.
+    """
+    rank = len(boxes[0])
+    sweep = max(range(rank), key=lambda k: len({b[k][0] for b in boxes}), default=None)
+    if sweep is None:
+        return len(boxes) > 1
+    running: list[list[tuple[int, int]]] = []
+    for box in sorted(boxes, key=lambda b: b[sweep]):
+        running = [other for other in running if other[sweep][1] >= box[sweep][0]]
+        for other in running:
+            if all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)):
+                return True
+        running.append(box)
+    return False

@@ -1,6 +1,6 @@
 """Rewrites: Cascade to Cascade, one in each module."""
 
-from dataflow.rewrite.catalogue import REWRITES, Rewrite, find_rewrite
+from dataflow.rewrite.catalogue import REWRITES, Outcome, Rewrite, find_rewrite
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.defer_division import defer_division
 from dataflow.rewrite.float64 import with_float64
@@ -16,6 +16,7 @@ from dataflow.rewrite.subexpressions import share_subexpressions
 __all__ = [
     "REWRITES",
     "Legalised",
+    "Outcome",
     "Rewrite",
     "Step",
     "defer_division",

@@ -20,6 +20,14 @@ from dataflow.rewrite.split_rank import split_rank
 from dataflow.rewrite.subexpressions import share_subexpressions
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """A rewritten cascade and what was done, a line for each place."""
+
+    cascade: Cascade
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Rewrite:
     """A rewrite.
@@ -28,7 +36,7 @@ class Rewrite:
         name: as on the command line.
         exact: whether the result is the same to the bit; otherwise it changes rounding.
         summary: what it does, in a line.
-        apply: from a cascade and a largest tile (None: the default) to the rewritten cascade;
+        run: from a cascade and a largest tile (None: the default) to the rewritten cascade;
             raises DataflowError where it cannot do what it is for.
         tiled: whether the tile matters.
     """
@@ -36,18 +44,24 @@ class Rewrite:
     name: str
     exact: bool
     summary: str
-    apply: Callable[[Cascade, int | None], Cascade]
+    run: Callable[[Cascade, int | None], Outcome]
     tiled: bool = False
+
+    def apply(self, cascade: Cascade, tile: int | None = None) -> Cascade:
+        """The rewritten cascade; the same object when there is nothing to do."""
+        return self.run(cascade, tile).cascade
 
 
 def _plain(name: str, exact: bool, summary: str, run: Callable[[Cascade], Cascade]) -> Rewrite:
-    return Rewrite(name, exact, summary, lambda cascade, tile: run(cascade))
+    return Rewrite(name, exact, summary, lambda cascade, tile: Outcome(run(cascade)))
 
 
 def _carried(name: str, summary: str, run: Callable[[Cascade, int | None], Carried]) -> Rewrite:
-    return Rewrite(
-        name, False, summary, lambda cascade, tile: run(cascade, tile).require(), tiled=True
-    )
+    def outcome(cascade: Cascade, tile: int | None) -> Outcome:
+        report = run(cascade, tile)
+        return Outcome(report.require(), report.notes)
+
+    return Rewrite(name, False, summary, outcome, tiled=True)
 
 
 REWRITES: dict[str, Rewrite] = {

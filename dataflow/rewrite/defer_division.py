@@ -16,9 +16,9 @@ from dataclasses import replace
 from dataflow.ir.cascade import Access, Call, Cascade, Einsum, Expr, Reduction
 from dataflow.ir.expr import variables
 from dataflow.ir.verify import verify
-from dataflow.rewrite.carried.algebra import product
-from dataflow.rewrite.carried.emit import Draft
+from dataflow.rewrite.carried.draft import Draft
 from dataflow.rewrite.carried.network import Network
+from dataflow.rewrite.carried.terms import product
 from dataflow.rewrite.dead import remove_dead
 
 

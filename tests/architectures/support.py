@@ -34,23 +34,28 @@ def exported(name: str, opset: int) -> Path:
     return frontend.export(NETWORKS[name].spec, path, opset)
 
 
-def calibration(name: str) -> Values:
-    """32 samples, joined along the first axis."""
-    return NETWORKS[name].samples(32, 0)
+CALIBRATION = (32, 0)
+"""Number of samples, and their seed."""
 
 
 @cache
 def quantised(name: str, opset: int, form: frontend.Format) -> frontend.Quantized:
     """The network quantised with the defaults."""
     path = folder() / f"{name}_{opset}_{form}.onnx"
-    return frontend.quantize_report(exported(name, opset), calibration(name), path, form)
+    arrays = NETWORKS[name].samples(*CALIBRATION)
+    return frontend.quantize_report(exported(name, opset), arrays, path, form)
+
+
+@cache
+def module(name: str) -> torch.nn.Module:
+    """The float torch module."""
+    return NETWORKS[name].make()[0]
 
 
 def torch_outputs(name: str, inputs: Values) -> list[Array]:
     """What the float module computes, one array for each output."""
-    module, _ = NETWORKS[name].make()
     with torch.no_grad():
-        result = module(*(torch.from_numpy(value) for value in inputs.values()))
+        result = module(name)(*(torch.from_numpy(value) for value in inputs.values()))
     return [t.numpy() for t in (result if isinstance(result, tuple) else (result,))]
 
 

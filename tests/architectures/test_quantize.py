@@ -13,7 +13,7 @@ from examples.catalogue import NETWORKS, OPSETS
 from tests.architectures import support
 from tests.frontend import models
 
-TESTED = 8
+TESTED = 40
 """Samples that the quantised network is judged on, none of them in the calibration."""
 
 FORMS: tuple[frontend.Format, ...] = ("qoperator", "qdq")
@@ -31,7 +31,7 @@ CASES: list[ParameterSet] = [
 def judge(name: str, model: onnx.ModelProto) -> float:
     """Signal-to-noise ratio of a quantised form to the float torch module."""
     session = models.session(model)
-    inputs = [NETWORKS[name].samples(1, 1000 + k) for k in range(TESTED)]
+    inputs = NETWORKS[name].feeds(TESTED, 1000)
     expected = [support.torch_outputs(name, feed) for feed in inputs]
     return support.snr_db(expected, [session.run(None, feed) for feed in inputs])
 
@@ -40,18 +40,10 @@ def by_onnxruntime(
     name: str, opset: int, form: frontend.Format, made: frontend.Quantized
 ) -> onnx.ModelProto:
     """The same nodes quantised by onnxruntime's tool called directly, ranges as it finds them."""
-    arrays = support.calibration(name)
-    module_inputs = NETWORKS[name].make()[1]
-    batch = {key: x.shape[0] for key, x in zip(arrays, module_inputs, strict=True)}
-    samples = [
-        {key: array[k * batch[key] : (k + 1) * batch[key]] for key, array in arrays.items()}
-        for k in range(32)
-    ]
     model = onnx.load(support.exported(name, opset))
     spatial_means(model, range(4, 6))
-    return run_tool(
-        model, samples, Settings(made.operators, left_float=frozenset(made.left_float)), form
-    )
+    settings = Settings(made.operators, left_float=frozenset(made.left_float))
+    return run_tool(model, NETWORKS[name].feeds(*support.CALIBRATION), settings, form)
 
 
 @pytest.mark.parametrize(("name", "opset", "form"), CASES)

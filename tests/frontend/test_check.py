@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from dataflow.frontend import check
+import numpy as np
+import pytest
+
+from dataflow.frontend import check, stayed_float
 from tests.frontend import models
 from tests.frontend.test_structure import region
 
@@ -47,3 +50,80 @@ def test_nodes_that_no_output_needs_are_listed_last() -> None:
     rows = check(proto)
     assert [(r.operator, r.runs) for r in rows] == [("Relu", "vector"), ("Erf", "none")]
     assert rows[1].how == "unused" and rows[1].lowered == "not needed by any output"
+
+
+def rows_of(nodes: list[Any], x: tuple[int, ...], constants: dict[str, Any], **outputs: Any) -> Any:
+    arrays = {k: np.asarray(v) for k, v in constants.items()}
+    outputs = outputs or {"y": np.float32}
+    proto = models.model(nodes, {"x": (x, np.float32)}, outputs, arrays)
+    return {r.operator: r for r in check(proto)}
+
+
+def weights(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "constants", "more", "macs"),
+    [
+        ("Conv", (2, 4, 8, 8), {"w": weights(6, 2, 3, 3)}, {"group": 2}, 2 * 6 * 6 * 6 * 2 * 9),
+        ("ConvTranspose", (1, 4, 5, 5), {"w": weights(4, 3, 2, 2)}, {"strides": [2, 2]}, None),
+        ("Gemm", (5, 7), {"w": weights(3, 7)}, {"transB": 1}, 5 * 7 * 3),
+        ("MatMul", (2, 5, 7), {"w": weights(7, 3)}, {}, 2 * 5 * 7 * 3),
+        ("Einsum", (2, 5, 7), {"w": weights(7, 3)}, {"equation": "bik,kn->bn"}, 2 * 5 * 7 * 3),
+        ("LayerNormalization", (2, 8), {"w": weights(8)}, {}, 0),
+        ("Softmax", (2, 8), {}, {}, 0),
+    ],
+)
+def test_macs(op: str, shape: Any, constants: Any, more: Any, macs: int | None) -> None:
+    row = rows_of([models.node(op, ["x", *constants], ["y"], **more)], shape, constants)[op]
+    # Each output of a stride-2 kernel-2 transposed convolution has one tap of the four.
+    assert row.macs == (1 * 3 * 10 * 10 * 4 if macs is None else macs)
+    assert row.runs == ("array" if row.macs else "vector")
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_macs_of_recurrences_count_all_steps(op: str, gates: int) -> None:
+    steps, batch, inputs, hidden = 6, 2, 5, 3
+    constants = {"w": weights(1, gates * hidden, inputs), "r": weights(1, gates * hidden, hidden)}
+    node = models.node(op, ["x", "w", "r"], ["y"], hidden_size=hidden)
+    row = rows_of([node], (steps, batch, inputs), constants)[op]
+    assert row.macs == steps * batch * gates * hidden * (inputs + hidden)
+
+
+def test_how_each_node_is_lowered() -> None:
+    nodes = [
+        models.node("Transpose", ["x"], ["a"]),
+        models.node("Exp", ["c"], ["b"]),
+        models.node("Mul", ["a", "b"], ["m"]),
+        models.node("Gather", ["m", "i"], ["g"]),
+        models.node("Relu", ["g"], ["y"]),
+    ]
+    constants = {"c": np.float32(1), "i": np.array([2, 0, 0, 1])}
+    rows = rows_of(nodes, (2, 3), constants)
+    assert {op: (r.how, r.runs) for op, r in rows.items()} == {
+        "Transpose": ("view", "none"),
+        "Exp": ("constant", "none"),
+        "Mul": ("einsums", "vector"),
+        "Gather": ("einsums", "dma"),
+        "Relu": ("einsums", "vector"),
+    }
+    assert rows["Transpose"].shape == "[3, 2]" and rows["Transpose"].lowered == "m"
+
+
+def test_what_stayed_float_in_a_quantised_model() -> None:
+    constants = {"s": np.float32(0.1), "z": np.int8(0), "w": weights(4, 4)}
+    nodes = [
+        models.node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        models.node("DequantizeLinear", ["q", "s", "z"], ["f"]),
+        models.node("LayerNormalization", ["f", "g"], ["n"]),
+        models.node("Softmax", ["n"], ["t"]),
+        models.node("QuantizeLinear", ["t", "s", "z"], ["y"]),
+    ]
+    constants["g"] = weights(4)
+    arrays = {k: np.asarray(v) for k, v in constants.items()}
+    proto = models.model(nodes, {"x": ((2, 4), np.float32)}, {"y": np.int8}, arrays)
+    rows = check(proto)
+    assert [r.operator for r in stayed_float(rows)] == ["LayerNormalization", "Softmax"]
+    plain = models.model(nodes[2:4], {"f": ((2, 4), np.float32)}, {"t": np.float32}, arrays)
+    assert stayed_float(check(plain)) == ()

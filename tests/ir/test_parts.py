@@ -21,7 +21,7 @@ def test_type_names_read_back(dtype: DType) -> None:
 
 
 def test_unknown_types_are_rejected() -> None:
-    with pytest.raises(DataflowError, match="use one of int8, uint8"):
+    with pytest.raises(DataflowError, match="use one of int4, uint4"):
         DType.parse("int7")
 
 

@@ -208,7 +208,7 @@ def test_zero_points_leave_exactly(x: str, w: str, zx: int, zw: int, y: str, see
         return rng.integers(info.min, info.max + 1, shape).astype(kind)
 
     bias = rng.integers(-(2**31), 2**31, 3).astype(np.int32)
-    weights = {"W": codes(w, (3, 5)), "BI": bias}
+    weights: dict[str, Array] = {"W": codes(w, (3, 5)), "BI": bias}
     before = network(INTEGER.format(x=x, w=w, zx=zx, zw=zw, y=y), weights)
     after = fold_zero_points(before)
     if zx or zw:
@@ -218,7 +218,8 @@ def test_zero_points_leave_exactly(x: str, w: str, zx: int, zw: int, y: str, see
 
 
 def test_a_bias_takes_the_correction() -> None:
-    weights = {"W": np.arange(15, dtype=np.int8).reshape(3, 5), "BI": np.arange(3, dtype=np.int32)}
+    weights: dict[str, Array] = {"W": np.arange(15, dtype=np.int8).reshape(3, 5)}
+    weights["BI"] = np.arange(3, dtype=np.int32)
     lines = INTEGER.format(x="int8", w="int8", zx=2, zw=1, y=BIASED)
     after = fold_zero_points(network(lines, weights))
     assert statements(after) == [
@@ -351,7 +352,8 @@ def test_every_rewrite_keeps_what_a_network_computes(name: str) -> None:
     if rewrite.exact:
         np.testing.assert_array_equal(found, expected)
     # Sums of 24 products of float32 numbers of size about 1, divided by a deviation of about 1.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=24 * 8 * np.finfo(np.float32).eps)
+    bound = 24 * 8 * float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
 
 
 def test_an_unknown_rewrite_lists_the_known_ones() -> None:

@@ -46,7 +46,8 @@ def products(draw: Any, more: list[str]) -> str:
     """Up to three factors and perhaps a divisor."""
     factors = draw(st.lists(st.sampled_from(FACTORS + more), min_size=1, max_size=3))
     divisor = draw(st.sampled_from(["", "", " / R[b]", " / T[b]", " / (R[b] * R[b] + 1)"]))
-    return " * ".join(factors) + divisor
+    text_form: str = " * ".join(factors) + divisor
+    return text_form
 
 
 @st.composite

@@ -15,6 +15,7 @@ from dataflow.resources import rtl_dir
 
 LIBRARY = source_order(rtl_dir().rglob("*.sv"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in LIBRARY}
+HARNESS = sorted((Path(__file__).parent / "harness").glob("*.sv"))
 MODULES = [path for path, text in TEXTS.items() if re.search(r"^module \w+", text, re.MULTILINE)]
 
 
@@ -47,6 +48,15 @@ def test_design_is_lint_clean(top: str, architecture: str, tmp_path: Path) -> No
     package.write_text(sv_package(machine_of(load_architecture(architecture))), encoding="utf-8")
     files = source_order([package, *LIBRARY])
     assert [str(message) for message in lint(files, top)] == []
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("path", HARNESS, ids=lambda path: path.stem)
+def test_test_bench_is_lint_clean(path: Path, tmp_path: Path) -> None:
+    package = tmp_path / "df_pkg.sv"
+    package.write_text(sv_package(machine_of(load_architecture("edge16"))), encoding="utf-8")
+    files = source_order([package, *LIBRARY, path])
+    assert [str(message) for message in lint(files, path.stem, options=["--timing"])] == []
 
 
 @pytest.mark.rtl

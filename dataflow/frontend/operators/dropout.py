@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
@@ -9,9 +11,13 @@ from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.operators.fields import decoded, literal, number_type, pointwise
 from dataflow.frontend.value import constant_value
+from dataflow.ir.dtype import BOOL
 from dataflow.ir.expr import call
 
 Array = np.ndarray
+
+MAX_DRAWN = 1 << 24
+"""Elements of a mask that is drawn at import."""
 
 
 def dropout(ctx: Context, node: Node) -> None:
@@ -23,22 +29,24 @@ def dropout(ctx: Context, node: Node) -> None:
     """
     low = Lowering(ctx, node)
     x = ctx.value(node, 0)
+    dtype = number_type(x)
     mask = _mask(ctx, node, x.shape)
     if mask is None:
-        mask = np.ones(x.shape, dtype=bool)
         ctx.define(node, x.with_source(node.index))
     else:
-        dtype = number_type(x)
-        values = [
-            decoded(ctx, x, node.input(0), node),
-            constant_value(mask.astype(dtype.numpy)),
-        ]
+        kept = constant_value(mask.astype(dtype.numpy))
+        values = [decoded(ctx, x, node.input(0), node), kept]
         values = ctx.broadcast(values, [node.input(0), f"{node.outputs[0]}_mask"], node)
         scale = literal(1 / (1 - _ratio(ctx, node)), dtype)
         pointwise(ctx, node, lambda a, m: call("mul", call("mul", m, a), scale), dtype, values)
     if len(node.outputs) > 1 and node.outputs[1]:
         # Before opset 10 the mask has the type of the data.
-        low.constant_result(mask if ctx.graph.opset >= 10 else mask.astype(x.dtype.numpy), 1)
+        kind = BOOL if ctx.graph.opset >= 10 else dtype
+        if mask is None:
+            ranks = [low.rank("D", size) for size in x.shape]
+            low.result(low.let("mask", ranks, literal(1, kind), dtype=kind), 1)
+        else:
+            low.constant_result(mask.astype(kind.numpy), 1)
 
 
 def _mask(ctx: Context, node: Node, shape: tuple[int, ...]) -> Array | None:
@@ -51,6 +59,8 @@ def _mask(ctx: Context, node: Node, shape: tuple[int, ...]) -> Array | None:
         raise UnsupportedError("it draws random numbers", "export in evaluation mode")
     if not 0 < ratio < 1:
         raise UnsupportedError(f"its ratio is {ratio}", "use one between 0 and 1")
+    if prod(shape) > MAX_DRAWN:
+        raise UnsupportedError(f"it draws {prod(shape)} numbers", "export in evaluation mode")
     generator = np.random.RandomState(int(node.attributes["seed"]) % (1 << 32))
     return np.asarray(generator.uniform(0.0, 1.0, shape) >= ratio)
 

@@ -14,6 +14,7 @@ from dataflow.frontend.operators.fields import (
     operands,
     pointwise,
     require_float,
+    require_number,
     same_types,
 )
 from dataflow.ir.dtype import BOOL, F64, DType
@@ -81,6 +82,8 @@ def unary(ctx: Context, node: Node) -> None:
     dtype = number_type(values[0])
     if node.op in FLOAT:
         require_float(node, dtype)
+    elif node.op != "Not":
+        require_number(dtype)
     result = BOOL if node.op == "IsNaN" else dtype
     pointwise(ctx, node, lambda x: call(op, x), result, values)
 
@@ -88,14 +91,18 @@ def unary(ctx: Context, node: Node) -> None:
 def binary(ctx: Context, node: Node) -> None:
     """An operator on two numbers of one type."""
     values = operands(ctx, node)
-    same_types(node, values)
+    dtype = same_types(node, values)
+    if node.op not in ("And", "Or", "Xor"):
+        require_number(dtype)
     pointwise(ctx, node, lambda a, b: call(BINARY[node.op], a, b), values=values)
 
 
 def divide(ctx: Context, node: Node) -> None:
     """Div: integers are divided towards zero."""
     values = operands(ctx, node)
-    op = "div" if same_types(node, values).is_float else "idiv"
+    dtype = same_types(node, values)
+    require_number(dtype)
+    op = "div" if dtype.is_float else "idiv"
     pointwise(ctx, node, lambda a, b: call(op, a, b), values=values)
 
 
@@ -110,6 +117,7 @@ def variadic(ctx: Context, node: Node) -> None:
     """Sum, Mean, Max or Min of any number of inputs; NaN wins a maximum."""
     values = operands(ctx, node)
     dtype = same_types(node, values)
+    require_number(dtype)
     if node.op == "Mean":
         require_float(node, dtype)
 
@@ -126,6 +134,8 @@ def power(ctx: Context, node: Node) -> None:
     """Pow: of the base's type; a float exponent of an integer base counts in float64."""
     values = operands(ctx, node)
     base, exponent = (number_type(v) for v in values)
+    require_number(base)
+    require_number(exponent)
     inside = base
     if exponent.is_float and not base.is_float:
         inside = F64
@@ -145,7 +155,7 @@ def _as(expr: Expr, own: DType, wanted: DType) -> Expr:
 def remainder(ctx: Context, node: Node) -> None:
     """Mod: with the sign of the divisor, with ``fmod`` that of the dividend."""
     values = operands(ctx, node)
-    same_types(node, values)
+    require_number(same_types(node, values))
     signed = int(node.get("fmod", 0)) == 1
     op = "fmod" if signed else "mod"
     pointwise(ctx, node, lambda a, b: call(op, a, b), values=values)
@@ -174,7 +184,7 @@ def shift(ctx: Context, node: Node) -> None:
     if direction not in directions:
         raise UnsupportedError(f"its direction is {direction!r}", "use LEFT or RIGHT")
     values = operands(ctx, node)
-    same_types(node, values)
+    require_number(same_types(node, values))
     pointwise(ctx, node, lambda a, b: call(directions[direction], a, b), values=values)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
+
 from dataflow.frontend.builder import LETTERS, spread
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
 from dataflow.frontend.graph import Node
@@ -68,10 +70,13 @@ def flat(groups: Groups) -> tuple[str, ...]:
 
 
 def literal(value: float, dtype: DType) -> Const:
-    """A literal of the type in which arithmetic on ``dtype`` is done."""
+    """A literal of the type in which arithmetic on ``dtype`` is done, within its range."""
     wide = promote(dtype)
     if wide.is_float:
-        return Const(float(wide.numpy.type(value)), wide)
+        with np.errstate(over="ignore"):
+            return Const(float(wide.numpy.type(value)), wide)
+    if wide.is_int:
+        return Const(min(max(int(value), wide.lowest), wide.highest), wide)
     return Const(int(value), wide)
 
 
@@ -265,6 +270,12 @@ def same_types(node: Node, values: Sequence[Value]) -> DType:
         names = ", ".join(sorted(str(k) for k in kinds))
         raise UnsupportedError(f"its operands are {names}", "repair the model")
     return kinds.pop()
+
+
+def require_number(dtype: DType) -> None:
+    """UnsupportedError for truth values."""
+    if dtype == BOOL:
+        raise UnsupportedError("its operand is bool", "cast it to a number")
 
 
 def require_float(node: Node, dtype: DType) -> None:

@@ -36,6 +36,8 @@ def _loss(low: Lowering, logs: Operand) -> None:
     """-w[t] * logs[t] for each target t that is not ignored; their weighted mean or sum."""
     target, weight = low.operand(1), low.optional(2)
     shape = logs.shape
+    if not (target.dtype.is_int and target.dtype.signed):
+        raise UnsupportedError(f"its targets are {target.dtype}", "use int64")
     if target.shape != (shape[0], *shape[2:]):
         raise UnsupportedError(f"its targets have shape {list(target.shape)}", "repair the model")
     kind = str(low.node.get("reduction", "mean"))

@@ -249,8 +249,8 @@ def local_response(ctx: Context, node: Node) -> None:
     x = low.operand(0)
     require_float(node, x.dtype)
     size = int(node.get("size", 0))
-    if size < 1 or len(x.shape) < 2:
-        raise UnsupportedError(f"its size is {size}", "repair the model")
+    if len(x.shape) < 2 or not 1 <= size <= 4 * max(1, x.shape[1]):
+        raise UnsupportedError(f"its size is {size} of {list(x.shape)}", "use fewer channels")
     names = low.variables(x)
     window = low.rank("J", size).lower()
     channel = Affine.of(names[1], window, -((size - 1) // 2))

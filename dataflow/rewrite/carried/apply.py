@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataflow.analysis import Part, count_at
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.verify import verify
-from dataflow.rewrite.carried.algebra import Exp
-from dataflow.rewrite.carried.emit import Draft, Emitter
+from dataflow.rewrite.carried.draft import Draft
+from dataflow.rewrite.carried.emit import Emitter
 from dataflow.rewrite.carried.group import Group
 from dataflow.rewrite.carried.loop import Emitted
 from dataflow.rewrite.carried.network import Network
 from dataflow.rewrite.carried.place import placed
 from dataflow.rewrite.carried.search import Refused, find_groups, pulled_tiles
 from dataflow.rewrite.carried.state import State
+from dataflow.rewrite.carried.terms import Exp
 from dataflow.rewrite.dead import remove_dead
 
 
@@ -52,6 +53,19 @@ class Carried:
     cascade: Cascade
     groups: tuple[Rewritten, ...]
     refused: tuple[Refused, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done and what was refused, a line each."""
+        done = [
+            f"{', '.join(g.reductions)}: {g.before} passes over {g.tensor} -> {g.after}, "
+            f"{g.tiles} tiles of {g.tile}"
+            for g in self.groups
+        ]
+        left = [
+            f"{r.einsum} stays apart from {', '.join(r.depends)}: {r.reason}" for r in self.refused
+        ]
+        return (*done, *left)
 
     def require(self) -> Cascade:
         """The cascade; DataflowError when there was something to do but none of it is possible."""
@@ -122,15 +136,19 @@ def _record(
                     walked[item.tensor, dim] = None
     walked |= dict.fromkeys(emitter.pulled.items())
     members = {group.einsum(m).name for m in group.members}
-    emitted = {e.name for e in block}
+    writers = emitter.group.network.writer
+    first = min(*group.numbers, *(writers[t] for t in emitter.pulled), group.numbers[0])
+    # Only what lies between can be on a path from one reduction to another.
+    part = replace(old, einsums=old.einsums[first : max(group.numbers) + 1])
+    own = replace(result, einsums=block)
     counts = []
     for tensor, dim in walked:
         place: tuple[Part, ...] = (Part(dim),)
-        before = count_at(old, tensor, place, among=members).passes
+        before = count_at(part, tensor, place, among=members).passes
         now = tensor
         if tensor in emitter.tile_tensors:
             now, place = emitter.tile_tensors[tensor][0], (Part(dim), Part(dim + 1))
-        counts.append((before, count_at(result, now, place, among=emitted).passes, tensor))
+        counts.append((before, count_at(own, now, place).passes, tensor))
     before, after, tensor = max(counts, key=lambda c: c[0])
     return Rewritten(
         group.members[0].variable.upper(),

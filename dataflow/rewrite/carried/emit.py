@@ -6,79 +6,19 @@ a tile of a loop, at one tile, or complete.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dataflow.ir.affine import Affine
-from dataflow.ir.cascade import Access, Call, Cascade, Const, Einsum, Expr, Reduction, Tensor
+from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr, Reduction
 from dataflow.ir.expr import Index, call, substitute, substitute_access, variables
 from dataflow.ir.ops import CAST_TO
-from dataflow.rewrite.carried.algebra import (
-    Exp,
-    Factor,
-    Part,
-    Shift,
-    Stream,
-    Term,
-    product,
-    replaced,
-)
+from dataflow.rewrite.carried.draft import Draft
 from dataflow.rewrite.carried.group import Group, Member
 from dataflow.rewrite.carried.state import Accumulator, Point, Reference, State
+from dataflow.rewrite.carried.terms import Exp, Factor, Part, Shift, Stream, Term, product, replaced
 
 LOWEST = {32: -3.4028234663852886e38, 64: -1.7976931348623157e308, 16: -65504.0}
 """Most negative finite number by width: -inf would make NaN of a fully masked tile."""
-
-
-@dataclass
-class Draft:
-    """Tensors, ranks and Einsums of a rewritten cascade under construction."""
-
-    cascade: Cascade
-    ranks: dict[str, int] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    einsums: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.ranks = dict(self.cascade.rank_sizes)
-        self.tensors = dict(self.cascade.tensors)
-        self.einsums = {e.name for e in self.cascade.einsums}
-
-    def name(self, wanted: str) -> str:
-        """A name that neither a tensor nor an Einsum has."""
-        name, count = wanted, 1
-        while name in self.tensors or name in self.einsums:
-            count += 1
-            name = f"{wanted}_{count}"
-        return name
-
-    def rank(self, wanted: str, size: int) -> str:
-        """A new rank; returns its variable."""
-        name, count = wanted, 1
-        while name in self.ranks:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.ranks[name] = size
-        return name.lower()
-
-    def tensor(self, wanted: str, names: Sequence[str], like: Tensor, more: int = 0) -> str:
-        """A new tensor over rank variables, the first with ``more`` extra slices."""
-        name = self.name(wanted)
-        ranks = tuple(v.upper() for v in names)
-        shape = [self.ranks[r] for r in ranks]
-        if more:
-            shape[0] += more
-        self.tensors[name] = Tensor(name, ranks, tuple(shape), like.dtype, label=name)
-        return name
-
-    def einsum_name(self, wanted: str) -> str:
-        """A new Einsum name."""
-        name, count = wanted, 1
-        while name in self.einsums:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.einsums.add(name)
-        return name
 
 
 @dataclass(frozen=True)

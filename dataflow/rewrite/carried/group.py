@@ -13,8 +13,9 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import accesses, call, substitute, variables
-from dataflow.rewrite.carried.algebra import Algebra, Shift, Stream, Term
+from dataflow.rewrite.carried.algebra import Algebra
 from dataflow.rewrite.carried.network import Network, NotDecomposableError
+from dataflow.rewrite.carried.terms import Shift, Stream, Term
 
 Kind = Literal["extremum", "mean", "ratio"]
 """How a reduction gets a running value."""

@@ -49,15 +49,13 @@ class Network:
     def tainted(self, tensors: Collection[str]) -> frozenset[str]:
         """The tensors that are computed from the given ones, these included."""
         found = set(tensors)
-        grown = True
-        while grown:  # a second round only when a loop body carries a value backwards
-            grown = False
-            for einsum in self.cascade.einsums:
-                if einsum.output.tensor not in found and any(
-                    a.tensor in found for a in einsum.inputs
-                ):
-                    found.add(einsum.output.tensor)
-                    grown = True
+        pending = list(found)
+        while pending:
+            for number in self.readers.get(pending.pop(), ()):
+                made = self.cascade.einsums[number].output.tensor
+                if made not in found:
+                    found.add(made)
+                    pending.append(made)
         return frozenset(found)
 
     def inline(self, item: Access) -> Expr | None:

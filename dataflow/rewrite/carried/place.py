@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from dataflow.ir.cascade import Cascade, Einsum
-from dataflow.rewrite.carried.emit import Draft
+from dataflow.rewrite.carried.draft import Draft
 from dataflow.rewrite.carried.loop import Emitted
 
 

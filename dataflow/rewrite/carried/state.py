@@ -22,9 +22,9 @@ from typing import Literal
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Call, Expr
 from dataflow.ir.expr import substitute, variables
-from dataflow.rewrite.carried.algebra import Exp, Factor, Part, Shift, Term
 from dataflow.rewrite.carried.group import Group, Kind, Member
 from dataflow.rewrite.carried.network import NotDecomposableError
+from dataflow.rewrite.carried.terms import Exp, Factor, Part, Shift, Term
 
 EXACT = 2.0**-50
 """Relative error of a divisor up to which the sum of deviations from a mean is taken as 0."""

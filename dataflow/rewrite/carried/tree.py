@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Einsum, Expr, Reduction
 from dataflow.ir.expr import call, variables
-from dataflow.rewrite.carried.algebra import Exp
 from dataflow.rewrite.carried.emit import Emitter, View
 from dataflow.rewrite.carried.loop import Emitted
 from dataflow.rewrite.carried.state import Accumulator, Point, Reference
+from dataflow.rewrite.carried.terms import Exp
 
 
 class _Tree:

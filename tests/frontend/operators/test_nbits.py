@@ -107,3 +107,37 @@ def test_inconsistent_attributes_are_refused(changes: dict[str, int], message: s
     proto = models.model([node], {"x": ((1, 32), np.float32)}, {"y": np.float32}, constants)
     with pytest.raises(DataflowError, match=message):
         load_model(proto)
+
+
+def test_cast_weights_stay_codes() -> None:
+    """Weight-only quantisation as torchao exports it: Cast, MatMul, Mul."""
+    rng = np.random.default_rng(7)
+    constants: dict[str, Array] = {
+        "w": rng.integers(-128, 128, (8, 5)).astype(np.int8),
+        "s": rng.uniform(0.01, 0.1, 5).astype(np.float32),
+    }
+    nodes = [
+        models.node("Cast", ["w"], ["f"], to=models.FLOAT),
+        models.node("MatMul", ["x", "f"], ["m"]),
+        models.node("Mul", ["m", "s"], ["y"]),
+    ]
+    x = rng.normal(size=(2, 8)).astype(np.float32)
+    proto = models.model(nodes, {"x": (x.shape, x.dtype)}, {"y": np.float32}, constants)
+    cascade = load_model(proto)
+    assert str(cascade.tensors["w"].dtype) == "int8"
+    expected = models.run(proto, {"x": x})["y"]
+    np.testing.assert_allclose(evaluate(cascade, {"x": x})["y"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_integers_cast_to_floats_compute_as_floats() -> None:
+    constants: dict[str, Array] = {"w": np.arange(-3, 3, dtype=np.int8).reshape(2, 3)}
+    nodes = [
+        models.node("Cast", ["w"], ["f"], to=models.FLOAT),
+        models.node("Transpose", ["f"], ["t"]),
+        models.node("Exp", ["t"], ["e"]),
+        models.node("Mul", ["e", "x"], ["y"]),
+    ]
+    proto = models.model(nodes, {"x": ((1,), np.float32)}, {"y": np.float32}, constants)
+    x = np.array([2.0], np.float32)
+    got = evaluate(load_model(proto), {"x": x})["y"]
+    np.testing.assert_allclose(got, models.run(proto, {"x": x})["y"], rtol=1e-6)

@@ -70,7 +70,8 @@ def test_reductions(op: str, data: st.DataObject) -> None:
     else:
         x = rng.integers(0, 1 << 20, shape).astype(dtype)
         x = x - np.array(1 << 19, dtype) if np.dtype(dtype).kind == "i" else x
-    x = np.abs(x) if op == "ReduceLogSum" else x
+    # The logarithm of a sum near 1 would have no relative precision.
+    x = np.abs(x) + x.dtype.type(2) if op == "ReduceLogSum" else x
     axes = draw(st.lists(st.sampled_from(range(len(shape))), unique=True, min_size=1))
     keep = draw(st.booleans())
     opset = draw(st.sampled_from([11, 18, 21]))
