@@ -21,6 +21,9 @@ MAX_DEPTH = 16
 MAX_RANK = 32
 """Most dimensions of a tensor; NumPy's own limit is 64, and lowerings add some."""
 
+FOREIGN = frozenset({"SimplifiedLayerNormalization"})
+"""Operators of onnxruntime that it writes without a domain."""
+
 SUPPORTED_OPSETS = range(1, 29)
 """Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
 
@@ -51,6 +54,7 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     for tensor in _tensors(model, where):
         if tensor.data_location == TensorProto.EXTERNAL:
             _inline(tensor, folder, where)
+    _move_foreign(model)
     upgrade(model, _check(model, where), where)
     return model
 
@@ -142,6 +146,18 @@ def _inline(tensor: TensorProto, folder: Path | None, where: str) -> None:
         tensor.raw_data = stream.read(length)
     tensor.ClearField("external_data")
     tensor.ClearField("data_location")
+
+
+def _move_foreign(model: onnx.ModelProto) -> None:
+    """Gives operators that onnxruntime files under the standard domain the domain they belong to.
+
+    The standard does not know them, so that its checker would refuse the model.
+    """
+    moved = [n for n in model.graph.node if not n.domain and n.op_type in FOREIGN]
+    for node in moved:
+        node.domain = "com.microsoft"
+    if moved and all(o.domain != "com.microsoft" for o in model.opset_import):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
 
 
 def _check(model: onnx.ModelProto, where: str) -> int:

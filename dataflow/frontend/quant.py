@@ -87,6 +87,8 @@ def activation_params(ctx: Context, node: Node, scale: int, zero: int) -> QParam
             raise UnsupportedError("it has no integer output type", "quantise to int8")
     else:
         dtype = DType.of(zero_point)
+    if dtype.is_int and dtype.bits > 16:
+        raise UnsupportedError(f"its zero point is {dtype}", "quantise to int8 or uint8")
     data = _constant(ctx, node, scale, "scale")
     return read_params(node.where, data, zero_point, dtype, None)
 

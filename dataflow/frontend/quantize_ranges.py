@@ -25,6 +25,9 @@ SCALE, EULER = math.sqrt(6) / math.pi, 0.5772156649
 STEPS = 255
 """Steps of an int8 range."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Masks are made of it."""
+
 _SELECTS = frozenset(
     {
         "MaxPool",
@@ -149,7 +152,7 @@ def _end(maxima: Array, top: float, limit: float, coarsening: float) -> float:
         return top
     location = float(maxima.mean()) - EULER * scale
     best = location + scale * math.log(12 * STEPS**2 * scale / coarsening)
-    return min(max(best, top), max(limit, top))
+    return min(max(best, top), max(limit, top), LARGEST)
 
 
 def bounds(proto: onnx.ModelProto) -> dict[str, Range]:

@@ -131,8 +131,8 @@ OPS: dict[str, Op] = {
         Op("or", 2, "logic"),
         Op("xor", 2, "logic"),
         Op("not", 1, "logic"),
-        Op("shift_left", 2, "arith"),
-        Op("shift_right", 2, "arith"),
+        Op("shift_left", 2, "logic"),
+        Op("shift_right", 2, "logic"),
         Op("where", 3, "select"),
         *(Op(name, 1, "cast", result=dtype) for name, dtype in (CASTS | BITS).items()),
     )
@@ -191,7 +191,8 @@ def result_type(name: str, args: tuple[DType, ...]) -> DType:
         raise _mismatch(name, args, "the arguments must be floats; convert with f32()")
     if op.rule == "logic" and common.is_float:
         raise _mismatch(name, args, "the arguments must be integers or bool")
-    if op.rule == "arith" and common == BOOL and name not in ON_BOOL:
+    numeric = op.rule == "arith" or name.startswith("shift")
+    if numeric and common == BOOL and name not in ON_BOOL:
         raise _mismatch(name, args, "convert with s32()")
     return BOOL if op.rule in ("compare", "test") else common
 

@@ -246,11 +246,20 @@ class _Reader:
                         "add it to 'shapes'",
                     )
                 self.sizes[rank] = extent
-            written = any(s.output.tensor == name for s in self.statements)
-            grows = bool(self.iterations) and written and extent is not None
             # A tensor that is generated along an iterative rank has one slice more.
-            shape.append(max(self.sizes[rank], extent or 0) if grows else self.sizes[rank])
+            shape.append(max(self.sizes[rank], self._generated(name, k)))
         return tuple(shape)
+
+    def _generated(self, name: str, dim: int) -> int:
+        """Slices of a dimension that loops write, over the loops' own ranges."""
+        reach = 0
+        for line in self.lines:
+            output = line.statement.output
+            if output.tensor == name and line.iterates and dim < len(output.indices):
+                counts = {r.lower(): size for r, size in self.sizes.items()}
+                counts |= {v: self.iterations[v].stop for v in line.iterates}
+                reach = max(reach, output.indices[dim].bounds(counts)[1] + 1)
+        return reach
 
     def _roles(self, names: list[str]) -> dict[str, Role]:
         written = {s.output.tensor for s in self.statements}

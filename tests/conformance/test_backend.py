@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.conformance.backend import CascadeBackend, bindings, with_constants
-from tests.conformance.run import run_case
+from tests.conformance.run import main, run_case
 from tests.conformance.sets import Case, select
 
 
@@ -55,3 +56,14 @@ def test_bound_inputs_become_constants() -> None:
     assert [p.name for p in bound.graph.input] == ["x"]
     assert [t.name for t in bound.graph.initializer] == ["y"]
     assert [p.name for p in model.graph.input] == ["x", "y"]
+
+
+def test_the_runner_prints_counts_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--set", "core", "--op", "Relu"]) == 0
+    printed = capsys.readouterr().out
+    assert "Relu                               1/1          \n" in printed
+    assert "core: 1 of 1 pass" in printed
+    assert main(["--set", "all", "-k", "^test_det_", "-q"]) == 1
+    printed = capsys.readouterr().out
+    assert "2 (2)  Det: no lowering for this operator\n       det_2d det_nd\n" in printed
+    assert "all: 0 of 2 pass" in printed

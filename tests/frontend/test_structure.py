@@ -291,7 +291,7 @@ def test_quantisation_behind_views_ends_the_integer_region() -> None:
         models.node("QuantizeLinear", ["h", "ys", "yz"], ["y"]),
     ]
     rng = np.random.default_rng(4)
-    constants = {
+    constants: dict[str, Array] = {
         "xs": np.asarray(np.float32(0.5)),
         "xz": np.asarray(np.int8(3)),
         "w": rng.integers(-128, 128, (4, 2, 3, 3)).astype(np.int8),

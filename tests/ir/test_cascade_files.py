@@ -135,3 +135,30 @@ def test_sections_read_back(written: dict[str, Section]) -> None:
     lines = "\n".join(format_sections(written)) or "{}"
     document = Document(lines, "c.yaml")
     assert read_section(document, document.root) == written
+
+
+def test_only_what_a_loop_writes_has_more_slices() -> None:
+    """Padding reads beyond a tensor; a loop over fewer steps writes fewer slices."""
+    source = """
+einsum:
+  shapes: {T: 4, S: 4, P: 4, R: 3}
+  declaration: {X: [T]}
+  expressions: |
+    A[t] = X[t] * 2
+    C[p] = A[p + r - 1] :: add(r)
+    D[0] = 0
+    E[0] = 0
+    iterate t from 0 until t >= T:
+      D[t+1] = D[t] + C[t]
+    iterate s from 0 until s >= 3:
+      E[s+1] = E[s] + C[s]
+"""
+    cascade = text.loads(source)
+    assert {n: t.shape for n, t in cascade.tensors.items()} == {
+        "X": (4,),
+        "A": (4,),
+        "C": (4,),
+        "D": (5,),
+        "E": (4,),
+    }
+    assert text.dumps(text.loads(text.dumps(cascade))) == text.dumps(cascade)

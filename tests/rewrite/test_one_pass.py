@@ -245,3 +245,13 @@ def test_names_that_are_taken_are_avoided() -> None:
     )
     cascade = wide(lines)
     compare(cascade, one_pass(cascade, 4).cascade, draw(cascade, 8), 1e-12)
+
+
+def test_a_recurrence_over_the_same_rank_is_no_second_traversal() -> None:
+    """h2 = tanh(W h1): each sum is over h1's elements, which are results, not one fibre."""
+    lines = """H[b, d] = X[b, c] * W[c, d]
+        G[b, d] = tanh(H[b, d])
+        Y[b, n] = G[b, d] * W[d, n]"""
+    cascade = text.loads(source("{B: 2, C: 4, D: 4, N: 4}", "{X: [B, C], W: [C, N]}", lines))
+    report = one_pass(cascade)
+    assert not report.groups and not report.refused

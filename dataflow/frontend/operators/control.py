@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class _Plan:
     """A loop with its operands.
 
     Attributes:
-        steps: how often the body runs at most.
+        steps: how often the body runs at most; None when only a condition ends the loop.
         numbered: names of the body's inputs for the step and the condition, or neither (Scan).
         carried: initial values of the states.
         running: the condition before the first step, when it is computed at run time.
@@ -68,7 +69,7 @@ class _Plan:
     """
 
     body: Graph
-    steps: int
+    steps: int | None
     numbered: tuple[str, ...]
     carried: tuple[Value, ...]
     running: Value | None
@@ -95,24 +96,19 @@ def loop(ctx: Context, node: Node) -> None:
     initial = ctx.optional(node, 1)
     if len(body.formals) < 2 or len(body.formals) != len(node.inputs):
         raise UnsupportedError("its body has other inputs than it", "repair the model")
+    steps = None if limit is None else max(0, int(limit.reshape(())))
     if initial is not None and initial.constant is not None:
-        steps = None if initial.constant.reshape(()).item() else 0
+        steps = steps if initial.constant.reshape(()).item() else 0
         initial = None
-    else:
-        steps = None
-    if steps is None:
-        if limit is None:
-            raise UnsupportedError("its trip count is not bounded", "give a constant trip count")
-        steps = max(0, int(limit.reshape(())))
-    count = len(node.inputs) - 2
-    outputs = len(body.outputs) - 1 - count
+    states = len(node.inputs) - 2
+    outputs = len(body.outputs) - 1 - states
     if outputs < 0:
         raise UnsupportedError("its body yields too few values", "repair the model")
     plan = _Plan(
         body,
         steps,
         body.formals[:2],
-        tuple(ctx.value(node, k + 2) for k in range(count)),
+        tuple(ctx.value(node, k + 2) for k in range(states)),
         initial,
         (),
         (0,) * outputs,
@@ -130,19 +126,19 @@ def scan(ctx: Context, node: Node) -> None:
         raise UnsupportedError("it has sequence lengths", "export with opset 9 or newer")
     inputs = [low.operand(k) for k in range(1 if old else 0, len(node.inputs))]
     scans = int(node.get("num_scan_inputs", 0))
-    count = len(inputs) - scans
+    states = len(inputs) - scans
     if not 0 < scans <= len(inputs) or len(body.formals) != len(inputs):
         raise UnsupportedError(f"it scans {scans} of {len(inputs)} inputs", "repair the model")
-    outputs = len(body.outputs) - count
+    outputs = len(body.outputs) - states
     if outputs < 0:
         raise UnsupportedError("its body yields too few values", "repair the model")
     if old:
-        _batched(ctx, low, body, inputs, count)
+        _batched(ctx, low, body, inputs, states)
         return
     axes = _given(node, "scan_input_axes", scans)
     backward = _given(node, "scan_input_directions", scans)
     scanned = []
-    for operand, axis, direction in zip(inputs[count:], axes, backward, strict=True):
+    for operand, axis, direction in zip(inputs[states:], axes, backward, strict=True):
         rank = len(operand.shape)
         if not -rank <= axis < rank:
             raise UnsupportedError(f"it scans axis {axis} of {rank}", "repair the model")
@@ -154,7 +150,7 @@ def scan(ctx: Context, node: Node) -> None:
         body,
         sizes.pop(),
         (),
-        tuple(o.value for o in inputs[:count]),
+        tuple(o.value for o in inputs[:states]),
         None,
         tuple(scanned),
         tuple(_given(node, "scan_output_axes", outputs)),
@@ -164,13 +160,13 @@ def scan(ctx: Context, node: Node) -> None:
 
 
 def _batched(
-    ctx: Context, low: Lowering, body: Graph, inputs: Sequence[Operand], count: int
+    ctx: Context, low: Lowering, body: Graph, inputs: Sequence[Operand], states: int
 ) -> None:
     """Scan of opset 8: the whole loop once for each sample of the batch."""
     node = low.node
-    directions = _given(node, "directions", len(inputs) - count)
+    directions = _given(node, "directions", len(inputs) - states)
     batch = {operand.shape[0] for operand in inputs}
-    sizes = {operand.shape[1] for operand in inputs[count:]}
+    sizes = {operand.shape[1] for operand in inputs[states:]}
     if len(batch) != 1 or len(sizes) != 1:
         raise UnsupportedError("its inputs disagree on batch or length", "repair the model")
     samples, steps = batch.pop(), sizes.pop()
@@ -182,13 +178,13 @@ def _batched(
             body,
             steps,
             (),
-            tuple(o.value for o in own[:count]),
+            tuple(o.value for o in own[:states]),
             None,
-            tuple((o, 0, bool(d)) for o, d in zip(own[count:], directions, strict=True)),
-            (0,) * (len(body.outputs) - count),
-            (False,) * (len(body.outputs) - count),
+            tuple((o, 0, bool(d)) for o, d in zip(own[states:], directions, strict=True)),
+            (0,) * (len(body.outputs) - states),
+            (False,) * (len(body.outputs) - states),
         )
-        found = _iterate(ctx, low, plan, outer)
+        found = _iterate(ctx, low, plan, outer, steps)
         for k, (value, stack) in enumerate(zip(found, stacks, strict=True)):
             stack.add(low, f"batch{k}", Affine.of(sample), low.of(value, f"sample{k}"))
     for position, stack in enumerate(stacks):
@@ -196,34 +192,34 @@ def _batched(
 
 
 def _run(ctx: Context, low: Lowering, plan: _Plan) -> None:
-    if not plan.steps and plan.axes:
-        raise UnsupportedError("it has no steps to stack", "remove the loop")
     outer = captured(ctx, plan.body)
-    if not plan.steps:
-        for position, value in enumerate(plan.carried):
-            low.view(value, position)
-        return
-    mark = low.builder.mark()
-    try:
-        results = _iterate(ctx, low, plan, outer)
-    except UnsupportedError as refusal:
-        low.builder.rollback(mark)
-        if plan.steps > MAX_UNROLLED:
-            raise
+    if plan.steps == 0:
+        if plan.axes:
+            raise UnsupportedError("it has no steps to stack", "remove the loop")
+        results = list(plan.carried)
+    elif plan.steps is None:
+        results = _unroll(ctx, low, plan, outer)
+    else:
+        mark = low.builder.mark()
         try:
-            results = _unroll(ctx, low, plan, outer)
-        except UnsupportedError:
-            raise refusal from None
+            results = _iterate(ctx, low, plan, outer, plan.steps)
+        except UnsupportedError as refusal:
+            low.builder.rollback(mark)
+            try:
+                results = _unroll(ctx, low, plan, outer)
+            except UnsupportedError:
+                raise refusal from None
     for position, value in enumerate(results):
         low.view(value, position)
 
 
-def _iterate(ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value]) -> list[Value]:
+def _iterate(
+    ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value], steps: int
+) -> list[Value]:
     """The loop as an iterative rank: states carry a rank of steps + 1 slices."""
     bound = {n: _settled(low, v, n) for n, v in outer.items()}
     states = [
-        start(low, f"state{k}", low.of(v, f"init{k}"), plan.steps)
-        for k, v in enumerate(plan.carried)
+        start(low, f"state{k}", low.of(v, f"init{k}"), steps) for k, v in enumerate(plan.carried)
     ]
     running = None
     if plan.running is not None:
@@ -233,14 +229,14 @@ def _iterate(ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value]) 
                 "depends on data",
                 "give a constant trip count and condition",
             )
-        running = start(low, "running", low.of(plan.running, "condition"), plan.steps)
-    stacks = [Stack(a, plan.steps, b) for a, b in zip(plan.axes, plan.backward, strict=True)]
-    with low.loop("T", plan.steps) as step:
-        bound |= _inputs(plan, step, states, running)
+        running = start(low, "running", low.of(plan.running, "condition"), steps)
+    stacks = [Stack(a, steps, b) for a, b in zip(plan.axes, plan.backward, strict=True)]
+    with low.loop("T", steps) as step:
+        bound |= _inputs(plan, step, states, running, steps)
         found = inline(ctx, low.node, plan.body, bound)
         condition = found[0] if plan.first_output else None
         states_out = found[plan.first_output :][: len(states)]
-        running = _condition(low, plan, step, running, condition)
+        running = _condition(steps, running, condition)
         for k, (state, value) in enumerate(zip(states, states_out, strict=True)):
             new = low.of(value, f"next{k}")
             if running is not None:
@@ -257,7 +253,7 @@ def _iterate(ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value]) 
 
 
 def _inputs(
-    plan: _Plan, step: str, states: Sequence[State], running: State | None
+    plan: _Plan, step: str, states: Sequence[State], running: State | None, steps: int
 ) -> dict[str, Value]:
     """What the body reads in a step, by name."""
     values: list[Value] = []
@@ -266,19 +262,17 @@ def _inputs(
         values = [counter(step), go]
     values += [state.before(step) for state in states]
     for operand, axis, backward in plan.scanned:
-        place = Affine.of((step, -1), plan.steps - 1) if backward else Affine.of(step)
+        place = Affine.of((step, -1), steps - 1) if backward else Affine.of(step)
         values.append(taken(operand, axis, place))
     return dict(zip(plan.body.formals, values, strict=True))
 
 
-def _condition(
-    low: Lowering, plan: _Plan, step: str, running: State | None, condition: Value | None
-) -> State | None:
+def _condition(steps: int, running: State | None, condition: Value | None) -> State | None:
     """The state that says whether the loop still runs, or None when it always does."""
     if condition is None or running is not None:
         return running
     constant = condition.constant
-    if constant is not None and (bool(constant.reshape(()).item()) or plan.steps == 1):
+    if constant is not None and (bool(constant.reshape(()).item()) or steps == 1):
         return None
     raise UnsupportedError(
         "its condition may end it at a step that depends on data", "give a constant condition"
@@ -303,17 +297,26 @@ def _kept(
 
 def _unroll(ctx: Context, low: Lowering, plan: _Plan, outer: dict[str, Value]) -> list[Value]:
     """The body once for each step, the number of the step a constant."""
+    if plan.steps is not None and plan.steps > MAX_UNROLLED:
+        raise UnsupportedError(f"it has {plan.steps} steps", "make its body the same each step")
     if plan.running is not None:
         raise UnsupportedError("its condition is computed at run time", "make it constant")
     values = list(plan.carried)
     slices: list[list[Value]] = [[] for _ in plan.axes]
-    for step in range(plan.steps):
+    for step in count():
+        if step == plan.steps:
+            break
+        if step == MAX_UNROLLED:
+            raise UnsupportedError(
+                f"its condition holds for more than {MAX_UNROLLED} steps", "give a trip count"
+            )
         given: list[Value] = []
         if plan.numbered:
             given = [constant_value(np.array(step)), constant_value(np.array(True))]
         given += values
         for operand, axis, backward in plan.scanned:
-            given.append(taken(operand, axis, plan.steps - 1 - step if backward else step))
+            last = operand.shape[axis] - 1
+            given.append(taken(operand, axis, last - step if backward else step))
         bound = outer | dict(zip(plan.body.formals, given, strict=True))
         found = inline(ctx, low.node, plan.body, bound)
         values = found[plan.first_output :][: len(values)]

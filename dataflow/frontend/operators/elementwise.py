@@ -14,7 +14,9 @@ from dataflow.frontend.operators.fields import (
     operands,
     pointwise,
     require_float,
+    require_integer,
     require_number,
+    require_truth,
     same_types,
 )
 from dataflow.ir.dtype import BOOL, F64, DType
@@ -82,7 +84,11 @@ def unary(ctx: Context, node: Node) -> None:
     dtype = number_type(values[0])
     if node.op in FLOAT:
         require_float(node, dtype)
-    elif node.op != "Not":
+    elif node.op == "Not":
+        require_truth(dtype)
+    elif node.op == "BitwiseNot":
+        require_integer(dtype)
+    else:
         require_number(dtype)
     result = BOOL if node.op == "IsNaN" else dtype
     pointwise(ctx, node, lambda x: call(op, x), result, values)
@@ -92,7 +98,11 @@ def binary(ctx: Context, node: Node) -> None:
     """An operator on two numbers of one type."""
     values = operands(ctx, node)
     dtype = same_types(node, values)
-    if node.op not in ("And", "Or", "Xor"):
+    if node.op in ("And", "Or", "Xor"):
+        require_truth(dtype)
+    elif node.op.startswith("Bitwise"):
+        require_integer(dtype)
+    else:
         require_number(dtype)
     pointwise(ctx, node, lambda a, b: call(BINARY[node.op], a, b), values=values)
 
@@ -184,7 +194,7 @@ def shift(ctx: Context, node: Node) -> None:
     if direction not in directions:
         raise UnsupportedError(f"its direction is {direction!r}", "use LEFT or RIGHT")
     values = operands(ctx, node)
-    require_number(same_types(node, values))
+    require_integer(same_types(node, values))
     pointwise(ctx, node, lambda a, b: call(directions[direction], a, b), values=values)
 
 

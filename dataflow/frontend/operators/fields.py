@@ -15,7 +15,7 @@ from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.value import Dims, Value
 from dataflow.ir.affine import Affine
-from dataflow.ir.dtype import F64, S64, DType
+from dataflow.ir.dtype import BOOL, F64, S64, DType
 from dataflow.ir.expr import Access, Const, Expr, call, substitute
 from dataflow.ir.ops import CAST_TO, promote
 from dataflow.ir.verify import expr_type, storable
@@ -276,6 +276,18 @@ def require_number(dtype: DType) -> None:
     """UnsupportedError for truth values."""
     if dtype == BOOL:
         raise UnsupportedError("its operand is bool", "cast it to a number")
+
+
+def require_integer(dtype: DType) -> None:
+    """UnsupportedError for floats and truth values."""
+    if not dtype.is_int:
+        raise UnsupportedError(f"its operand is {dtype}", "use it on integers")
+
+
+def require_truth(dtype: DType) -> None:
+    """UnsupportedError unless ``dtype`` is bool."""
+    if dtype != BOOL:
+        raise UnsupportedError(f"its operand is {dtype}", "cast it to bool")
 
 
 def require_float(node: Node, dtype: DType) -> None:

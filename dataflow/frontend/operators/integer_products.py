@@ -175,6 +175,8 @@ def requantised(
     low: Lowering, names: Sequence[str], scaled: Expr, zero: Expr, dtype: DType
 ) -> Operand:
     """``clip(rint(scaled) + zero)`` in the node's output."""
+    if not dtype.is_int or dtype.bits > 16:
+        raise UnsupportedError(f"its zero point is {dtype}", "quantise to int8 or uint8")
     code = call("add", call("rint", scaled), zero)
     bounded = call("clip", code, integer(dtype.lowest), integer(dtype.highest))
     return low.let("", names, bounded, dtype=dtype)

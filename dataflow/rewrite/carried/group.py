@@ -14,7 +14,7 @@ from dataflow.ir.cascade import Access, Call, Const, Einsum, Expr
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import accesses, call, substitute, variables
 from dataflow.rewrite.carried.algebra import Algebra
-from dataflow.rewrite.carried.network import Network, NotDecomposableError
+from dataflow.rewrite.carried.network import Network, NotDecomposableError, UnrelatedError
 from dataflow.rewrite.carried.terms import Shift, Stream, Term
 
 Kind = Literal["extremum", "mean", "ratio"]
@@ -73,6 +73,13 @@ class Group:
 
     def add(self, number: int, variable: str) -> None:
         """Adds a reduction; raises NotDecomposableError when it has no carried state."""
+        member = self.member(number, variable)
+        self.members.append(member)
+        self.by_tensor[self.einsum(member).output.tensor] = member
+        self.tainted = self.network.tainted(self.by_tensor)
+
+    def member(self, number: int, variable: str) -> Member:
+        """A reduction in terms of the group's; raises NotDecomposableError."""
         einsum = self.network.einsum(number)
         assert einsum.reduction is not None
         if self.network.cascade.tensors[einsum.output.tensor].dtype != self.dtype:
@@ -86,10 +93,7 @@ class Group:
             raise NotDecomposableError("it reads beyond the ends of a tensor")
         outside = {v for e in _outside(terms, shift) for v in variables(e)}
         late = tuple(v for v in einsum.reduction.variables if v in outside)
-        member = Member(number, variable, terms, shift, root, late)
-        self.members.append(member)
-        self.by_tensor[einsum.output.tensor] = member
-        self.tainted = self.network.tainted(self.by_tensor)
+        return Member(number, variable, terms, shift, root, late)
 
     def reduced(self, expr: Expr) -> bool:
         """Whether an expression depends on the group's reductions."""
@@ -106,7 +110,7 @@ class Group:
         if variable not in expr.variables:
             return expr
         if expr.tensor in self.by_tensor:
-            raise NotDecomposableError(f"{expr.tensor} is read along the rank itself")
+            raise UnrelatedError(f"{expr.tensor} is read along the rank itself")
         inner = self.network.inline(expr)
         if inner is None:
             raise NotDecomposableError(

@@ -15,6 +15,10 @@ class NotDecomposableError(Exception):
     """A dependence between reductions that has no carried state; the message says which."""
 
 
+class UnrelatedError(NotDecomposableError):
+    """What looked like a dependence between reductions over one fibre is none."""
+
+
 class Network:
     """A Cascade with the maps that the search needs, computed once.
 

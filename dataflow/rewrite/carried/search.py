@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataflow.ir.cascade import Access, Einsum
 from dataflow.ir.expr import accesses
 from dataflow.rewrite.carried.group import Group
-from dataflow.rewrite.carried.network import Network, NotDecomposableError
+from dataflow.rewrite.carried.network import Network, NotDecomposableError, UnrelatedError
 from dataflow.rewrite.carried.state import State
 
 Slot = tuple[str, int]
@@ -109,7 +109,11 @@ def _joined(
     best: Group | None = None
     for candidate in reversed(near):
         try:
+            # Cheaper than the union, which cannot be decomposed when this one cannot.
+            candidate.group.member(number, variable)
             best = _merged(network, [candidate, *joining], number, variable)
+        except UnrelatedError:
+            continue
         except NotDecomposableError as error:
             depends = tuple(sorted(candidate.group.by_tensor))
             reasons.append(Refused(network.einsum(number).name, depends, str(error)))
@@ -125,7 +129,7 @@ def _merged(network: Network, near: list[_Candidate], number: int, variable: str
     for member in (*members[1:], (number, variable)):
         group.add(*member)
     if group.members[-1].root:
-        raise NotDecomposableError("it does not depend on them along the rank")
+        raise UnrelatedError("it does not depend on them along the rank")
     State(group)
     return group
 

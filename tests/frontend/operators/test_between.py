@@ -53,7 +53,7 @@ COMPUTED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "Abs": ([], {}),
     "Neg": ([], {}),
     "Floor": ([], {}),
-    "PRelu": ([np.float32([[[0.1]], [[0.2]], [[0.3]], [[0.4]]])], {}),
+    "PRelu": ([np.linspace(0.1, 0.4, 4, dtype=np.float32).reshape(4, 1, 1)], {}),
     "Pow": ([np.float32(2)], {}),
     "Max": ([np.float32(0.3)], {}),
     "ReduceSum": ([[3]], {}),
@@ -98,7 +98,7 @@ def compared(proto: onnx.ModelProto, inputs: dict[str, Array]) -> Array:
     got = evaluate(load_model(proto), inputs)["y"]
     assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
     assert len(np.unique(expected)) >= 6
-    return np.abs(got.astype(int) - expected.astype(int))
+    return np.asarray(np.abs(got.astype(int) - expected.astype(int)))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])

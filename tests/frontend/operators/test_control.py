@@ -127,6 +127,29 @@ def test_a_condition_that_becomes_false_at_a_constant_step_ends_the_loop() -> No
     compare(proto, feed, 1e-6)
 
 
+def counting(last: int) -> onnx.ModelProto:
+    """A while loop whose counter is a state that begins with a constant."""
+    body = graph(
+        [
+            node("Add", ["n", "one"], ["n2"]),
+            node("Less", ["n2", "last"], ["again"]),
+            node("Add", ["state", "state"], ["next"]),
+        ],
+        [port("i", WHOLE), port("go", B), port("n", WHOLE), port("state")],
+        [port("again", B), port("n2", WHOLE), port("next")],
+        {"one": np.array(1), "last": np.array(last)},
+    )
+    loop = node("Loop", ["", "go", "zero", "x"], ["n_last", "y"], body=body)
+    constants = {"go": ONE, "zero": np.array(0)}
+    return whole([loop], {"x": normal(0, 3)}, {"y": np.float32}, constants)
+
+
+def test_a_while_loop_over_a_constant_counter() -> None:
+    compare(counting(4), {"x": normal(0, 3)})
+    with pytest.raises(UnsupportedModelError, match="more than 1024 steps"):
+        load_model(counting(5000))
+
+
 @pytest.mark.parametrize("limit", [0.5, 3.0, 100.0])
 def test_a_computed_condition_freezes_the_states(limit: float) -> None:
     body = graph(

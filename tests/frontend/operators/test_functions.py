@@ -182,6 +182,14 @@ def test_the_sum_of_a_skip_normalisation_is_an_output() -> None:
     compare(proto, feed, 1e-5)
 
 
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_an_operator_that_onnxruntime_files_under_the_standard_domain(axis: int) -> None:
+    inputs = {"x": normal(0, 2, 3, 4), "scale": normal(1, *((4,) if axis == -1 else (3, 4)))}
+    op = "SimplifiedLayerNormalization"
+    proto, feed = single(op, inputs, {"y": np.float32}, axis=axis, epsilon=1e-3)
+    compare(proto, feed, 1e-5)
+
+
 @pytest.mark.parametrize("segments", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_the_embedding_of_bert(segments: bool, masked: bool) -> None:

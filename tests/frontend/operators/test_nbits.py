@@ -47,7 +47,7 @@ def products(draw: Draw) -> tuple[onnx.ModelProto, dict[str, Array]]:
         constants["b"] = rng.normal(size=count).astype(np.float32)
         names += [""] * (5 - len(names)) + ["b"]
     x = rng.normal(size=(2, 3, depth)).astype(np.float32)
-    more = {"K": depth, "N": count, "bits": bits, "block_size": block}
+    more: dict[str, Any] = {"K": depth, "N": count, "bits": bits, "block_size": block}
     node = helper.make_node("MatMulNBits", names, ["y"], domain=models.MS, **more)
     return models.model([node], {"x": (x.shape, x.dtype)}, {"y": np.float32}, constants), {"x": x}
 
@@ -68,7 +68,7 @@ def test_weights_stay_packed_codes() -> None:
         "w": np.zeros((3, 2, 8), np.uint8),
         "s": np.ones(6, np.float32),
     }
-    more = {"K": 32, "N": 3, "bits": 4, "block_size": 16}
+    more: dict[str, Any] = {"K": 32, "N": 3, "bits": 4, "block_size": 16}
     node = helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain=models.MS, **more)
     proto = models.model([node], {"x": ((1, 32), np.float32)}, {"y": np.float32}, constants)
     cascade = load_model(proto)
@@ -82,7 +82,7 @@ def test_packed_embedding_equals_onnxruntime() -> None:
         "s": rng.uniform(0.01, 0.1, (10, 4)).astype(np.float32),
         "z": rng.integers(-8, 8, (10, 4)).astype(ml_dtypes.int4),
     }
-    more = {"gather_axis": 0, "quantize_axis": 1, "block_size": 16}
+    more: dict[str, Any] = {"gather_axis": 0, "quantize_axis": 1, "block_size": 16}
     node = helper.make_node(
         "GatherBlockQuantized", ["w", "i", "s", "z"], ["y"], domain=models.MS, **more
     )
@@ -102,7 +102,7 @@ def test_packed_embedding_equals_onnxruntime() -> None:
 )
 def test_inconsistent_attributes_are_refused(changes: dict[str, int], message: str) -> None:
     constants: dict[str, Array] = {"w": np.zeros((3, 2, 8), np.uint8), "s": np.ones(6, np.float32)}
-    more = {"K": 32, "N": 3, "bits": 4, "block_size": 16, **changes}
+    more: dict[str, Any] = {"K": 32, "N": 3, "bits": 4, "block_size": 16, **changes}
     node = helper.make_node("MatMulNBits", ["x", "w", "s"], ["y"], domain=models.MS, **more)
     proto = models.model([node], {"x": ((1, 32), np.float32)}, {"y": np.float32}, constants)
     with pytest.raises(DataflowError, match=message):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
+from dataflow.ir.dtype import DType
 from tests.frontend import models
 
 Array = np.ndarray
@@ -33,8 +34,8 @@ def judge(case: Case) -> None:
 
 
 def limits(dtype: Any) -> tuple[int, int]:
-    info = ml_dtypes.iinfo(dtype)
-    return int(info.min), int(info.max)
+    info = DType.of_numpy(np.dtype(dtype))
+    return info.lowest, info.highest
 
 
 @st.composite
@@ -127,7 +128,7 @@ def test_ties_and_special_numbers_are_quantised_as_by_onnxruntime() -> None:
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, np.inf, -np.inf, np.nan, 1e30, -1e30], np.float32)
     for dtype in (np.int8, np.uint16):
         node = models.node("QuantizeLinear", ["x", "s", "z"], ["y"])
-        constants = {"s": np.float32(1), "z": np.array(3, dtype)}
+        constants = {"s": np.asarray(np.float32(1)), "z": np.array(3, dtype)}
         proto = models.model([node], {"x": (x.shape, x.dtype)}, {"y": dtype}, constants, 21)
         judge((proto, {"x": x}))
 
@@ -135,10 +136,10 @@ def test_ties_and_special_numbers_are_quantised_as_by_onnxruntime() -> None:
 def test_precision_names_the_type_of_the_division() -> None:
     x = np.random.default_rng(0).normal(size=3000).astype(np.float16) * np.float16(3)
     scale, zero = np.float16(0.0173), np.int8(3)
+    constants: dict[str, Array] = {"s": np.asarray(scale), "z": np.asarray(zero)}
     found = {}
     for precision in (1, 10):
         node = models.node("QuantizeLinear", ["x", "s", "z"], ["y"], precision=precision)
-        constants = {"s": np.asarray(scale), "z": np.asarray(zero)}
         proto = models.model([node], {"x": (x.shape, x.dtype)}, {"y": np.int8}, constants, 23)
         found[precision] = evaluate(load_model(proto), {"x": x})["y"]
     single = np.rint(x.astype(np.float32) / np.float32(scale))

@@ -93,7 +93,7 @@ def test_pools_with_channels_last_equal_onnxruntime(op: str, dtype: Any) -> None
 
 def test_mean_by_hand() -> None:
     x = np.array([[[10, 20, 30], [0, 0, 6]]], np.uint8)
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "xs": np.asarray(np.float32(0.5)),
         "xz": np.array(0, np.uint8),
         "ys": np.asarray(np.float32(0.25)),

@@ -67,7 +67,7 @@ def quantised(x: Array, scale: Array, zero: Array, bits: int, more: dict[str, An
         low = -(2 ** (bits - 1)) + narrow if signed else 0
         high = 2 ** (bits - 1) - 1 if signed else 2**bits - 1 - narrow
         code = rounded(np.clip(code, np.float32(low), np.float32(high)), more["rounding_mode"])
-    return ((code - zero) * scale).astype(np.float32)
+    return np.asarray((code - zero) * scale, np.float32)
 
 
 @st.composite
@@ -109,7 +109,7 @@ def test_quant_is_its_definition(case: Any) -> None:
 def test_a_region_between_quants_is_integer() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(1, 3, 6, 6)).astype(np.float32)
-    wide = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
+    wide: dict[str, Any] = {"signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
     constants: dict[str, Array] = {
         "w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
         "ws": rng.uniform(0.1, 0.2, (4, 1, 1, 1)).astype(np.float32),
