@@ -29,7 +29,7 @@ LETTERS = {1: "N", 2: "BN", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 BODY_NODES = 1 << 40
 """Nodes of bodies and functions are numbered from here on."""
 
-MAX_BODY_NODES = 200_000
+MAX_BODY_NODES = 40_000
 """Most nodes that bodies may unfold to: functions that call each other grow exponentially."""
 
 

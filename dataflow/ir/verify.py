@@ -363,14 +363,17 @@ def _coverage(cascade: Cascade) -> None:
         if tensor.role not in ("intermediate", "output"):
             continue
         _require(name in writers, f"tensor {name!r}", "is never written")
-        written, boxes = 0, []
+        written, boxes, known = 0, [], True
         for einsum in writers[name]:
             sizes = {v: cascade.size(v) for v in einsum.output.variables}
             if einsum.iterates or einsum.output.indirect:
+                known = False
                 break
-            written += prod(sizes.values())
-            boxes.append([i.bounds(sizes) for i in einsum.output.indices])
-        if len(boxes) < len(writers[name]) or not tensor.elements:
+            points = prod(sizes.values())
+            written += points
+            if points:
+                boxes.append([i.bounds(sizes) for i in einsum.output.indices])
+        if not known or not tensor.elements:
             continue
         _require(
             written == tensor.elements,

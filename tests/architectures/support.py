@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 
 import numpy as np
 import onnx
+import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from dataflow import frontend
 from examples.catalogue import NETWORKS
@@ -19,6 +22,18 @@ Values = dict[str, Array]
 
 SMALL = [name for name, network in NETWORKS.items() if not network.large]
 LARGE = [name for name, network in NETWORKS.items() if network.large]
+
+QUICK = list({network.file: name for name, network in reversed(NETWORKS.items())}.values())[::-1]
+"""The first network of each file: what the default tests look at, in opset 20."""
+
+
+def cases(opsets: Sequence[int]) -> list[ParameterSet]:
+    """(name, opset) of all networks; what is not quick is marked slow."""
+    return [
+        pytest.param(name, opset, marks=[] if name in QUICK and opset == 20 else [pytest.mark.slow])
+        for name in SMALL + LARGE
+        for opset in opsets
+    ]
 
 
 @cache

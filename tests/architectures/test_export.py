@@ -13,15 +13,8 @@ from dataflow.frontend import export
 from examples.catalogue import NETWORKS, OPSETS
 from tests.architectures import support
 
-ELSEWHERE = [
-    pytest.param(name, opset, marks=pytest.mark.slow)
-    for name in support.SMALL + support.LARGE
-    for opset in OPSETS
-    if opset != 20 or name in support.LARGE
-]
 
-
-@pytest.mark.parametrize(("name", "opset"), [*((n, 20) for n in support.SMALL), *ELSEWHERE])
+@pytest.mark.parametrize(("name", "opset"), support.cases(OPSETS))
 def test_onnxruntime_agrees_with_torch(name: str, opset: int) -> None:
     path = support.exported(name, opset)
     model = onnx.load(path, load_external_data=False)

@@ -13,11 +13,12 @@ from examples.catalogue import NETWORKS, OPSETS
 from tests.architectures import support
 from tests.frontend import models
 
-TESTED = 40
-"""Samples that the quantised network is judged on, none of them in the calibration."""
+TESTED = 200
+"""Samples that a quantised network is judged on, none of them in the calibration: few of them say
+more of the luck of a draw than of the ranges."""
 
 FORMS: tuple[frontend.Format, ...] = ("qoperator", "qdq")
-QUICK = ("lenet5", "tcn", "convnext_block", "gpt2_block", "llama_block", "moe_dense", "lstm")
+QUICK = ("lenet5", "gpt2_block", "llama_block", "moe_dense", "lstm")
 CASES: list[ParameterSet] = [
     pytest.param(
         name, opset, form, marks=[] if name in QUICK and opset == 20 else [pytest.mark.slow]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -255,3 +260,32 @@ def test_a_recurrence_over_the_same_rank_is_no_second_traversal() -> None:
     cascade = text.loads(source("{B: 2, C: 4, D: 4, N: 4}", "{X: [B, C], W: [C, N]}", lines))
     report = one_pass(cascade)
     assert not report.groups and not report.refused
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_rank_without_elements_to_walk_stays(size: int) -> None:
+    cascade = text.loads(CORPUS["log-sum-exp"].replace("C: 24", f"C: {size}"))
+    assert one_pass(cascade).cascade is cascade
+
+
+def test_same_bytes_under_any_hash_seed() -> None:
+    program = (
+        "from tests.rewrite.corpus import CORPUS\n"
+        "from dataflow.ir import text\n"
+        "from dataflow.rewrite import one_pass, split_rank\n"
+        "for lines in CORPUS.values():\n"
+        "    for rewrite in (one_pass, split_rank):\n"
+        "        print(text.dumps(rewrite(text.loads(lines)).cascade))\n"
+    )
+    root = Path(__file__).parents[2]
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert printed[0] == printed[1] and printed[0].count(b"einsum:") == 2 * len(CORPUS)

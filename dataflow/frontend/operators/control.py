@@ -20,6 +20,9 @@ from dataflow.frontend.value import Value, constant_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.expr import Access, call
 
+MAX_STEPS = 1 << 24
+"""A larger trip count is none at all: a condition has to end the loop."""
+
 MAX_UNROLLED = 1024
 """Most steps of a loop that is unrolled."""
 
@@ -97,6 +100,8 @@ def loop(ctx: Context, node: Node) -> None:
     if len(body.formals) < 2 or len(body.formals) != len(node.inputs):
         raise UnsupportedError("its body has other inputs than it", "repair the model")
     steps = None if limit is None else max(0, int(limit.reshape(())))
+    # While loops are written with the largest integer as their trip count.
+    steps = None if steps is not None and steps > MAX_STEPS else steps
     if initial is not None and initial.constant is not None:
         steps = steps if initial.constant.reshape(()).item() else 0
         initial = None

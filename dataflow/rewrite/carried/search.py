@@ -49,7 +49,9 @@ def find_groups(network: Network) -> Found:
         if not network.folds(number):
             continue
         assert einsum.reduction is not None
-        variables = sorted(einsum.reduction.variables, key=lambda v: -network.cascade.size(v))
+        sizes = {v: network.cascade.size(v) for v in einsum.reduction.variables}
+        # Fewer than two elements are no traversal.
+        variables = sorted((v for v in sizes if sizes[v] > 1), key=lambda v: -sizes[v])
         joined = False
         reasons: list[Refused] = []
         for variable in variables:

@@ -127,7 +127,7 @@ def test_a_condition_that_becomes_false_at_a_constant_step_ends_the_loop() -> No
     compare(proto, feed, 1e-6)
 
 
-def counting(last: int) -> onnx.ModelProto:
+def counting(last: int, trips: int | None = None) -> onnx.ModelProto:
     """A while loop whose counter is a state that begins with a constant."""
     body = graph(
         [
@@ -139,13 +139,15 @@ def counting(last: int) -> onnx.ModelProto:
         [port("again", B), port("n2", WHOLE), port("next")],
         {"one": np.array(1), "last": np.array(last)},
     )
-    loop = node("Loop", ["", "go", "zero", "x"], ["n_last", "y"], body=body)
-    constants = {"go": ONE, "zero": np.array(0)}
+    first = "" if trips is None else "trips"
+    loop = node("Loop", [first, "go", "zero", "x"], ["n_last", "y"], body=body)
+    constants = {"go": ONE, "zero": np.array(0), "trips": np.array(trips or 0)}
     return whole([loop], {"x": normal(0, 3)}, {"y": np.float32}, constants)
 
 
 def test_a_while_loop_over_a_constant_counter() -> None:
     compare(counting(4), {"x": normal(0, 3)})
+    compare(counting(4, 2**63 - 1), {"x": normal(0, 3)})
     with pytest.raises(UnsupportedModelError, match="more than 1024 steps"):
         load_model(counting(5000))
 
