@@ -132,26 +132,43 @@ def compare_outputs(
         ``snr_db_vs_onnxruntime`` and, with a module, ``snr_db_vs_torch``, in output units (codes
         are compared with torch as the numbers they stand for); with ``max_lsb_error_vs_evaluate``
         and ``max_lsb_error_vs_onnxruntime`` where an output is integer or dequantised from codes.
+        Where onnxruntime cannot run the model (operators of other domains, such as QONNX) its
+        entries are None and ``onnxruntime_refusal`` says why.
     """
     evaluated = evaluate(cascade, inputs)
-    runtime = run_onnxruntime(model, inputs)
+    runtime, refusal = _runtime(model, inputs)
     floats = run_torch(torch_spec, model, inputs) if torch_spec else {}
     result: dict[str, dict[str, Any]] = {}
     for name, value in outputs.items():
         entry: dict[str, Any] = {
             "max_abs_error_vs_evaluate": max_abs_error(evaluated[name], value),
-            "max_abs_error_vs_onnxruntime": max_abs_error(runtime[name], value),
-            "snr_db_vs_onnxruntime": snr_db(runtime[name], value),
+            "max_abs_error_vs_onnxruntime": None,
+            "snr_db_vs_onnxruntime": None,
         }
+        if runtime is None:
+            entry["onnxruntime_refusal"] = refusal
+        else:
+            entry["max_abs_error_vs_onnxruntime"] = max_abs_error(runtime[name], value)
+            entry["snr_db_vs_onnxruntime"] = snr_db(runtime[name], value)
         step = _lsb(cascade, name)
         if step is not None:
             for reference in ("evaluate", "onnxruntime"):
                 error = entry[f"max_abs_error_vs_{reference}"]
-                entry[f"max_lsb_error_vs_{reference}"] = round(error / step)
+                if error is not None:
+                    entry[f"max_lsb_error_vs_{reference}"] = round(error / step)
         if name in floats:
             entry["snr_db_vs_torch"] = _snr_vs_torch(cascade, name, floats[name], value, torch_spec)
         result[name] = entry
     return result
+
+
+def _runtime(
+    model: onnx.ModelProto, inputs: Mapping[str, Array]
+) -> tuple[dict[str, Array] | None, str]:
+    try:
+        return run_onnxruntime(model, inputs), ""
+    except DataflowError as refusal:
+        return None, refusal.what
 
 
 def _tensor_of(cascade: Cascade, output: str) -> str:

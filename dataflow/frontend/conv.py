@@ -40,6 +40,8 @@ def conv(ctx: Context, node: Node) -> None:
     bias = ctx.optional(node, 2)
     label = node.outputs[0]
     quantised = integer_operand(x) and integer_operand(w) and w.constant is not None
+    # Scales by channel are those of weights; as an image they are read as floats.
+    quantised = quantised and x.quant is not None and x.quant.axis is None
     if quantised and w.quant is not None and w.quant.axis not in (None, 0):
         raise UnsupportedError("its weight scales are not per output channel", "quantise on axis 0")
     if not quantised:

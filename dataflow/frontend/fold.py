@@ -24,6 +24,10 @@ REALS = {1: F32, 10: F16}
 MAX_MADE = 1 << 24
 """Elements that folding may make of little: an Expand of a number is kept as it is."""
 
+MAX_BYTES = 1 << 29
+"""Memory that the folding of one node may take: a chain of nodes that each double a constant stays
+within a few times that."""
+
 
 def foldable(ctx: Context, node: Node) -> bool:
     """Whether all that the node reads is constant, and none of it quantised."""
@@ -65,7 +69,8 @@ def fold(ctx: Context, node: Node, lower: Callable[[Context, Node], None]) -> No
     single = Context(graph, ctx.lower)
     lower(single, node)
     made = sum(prod(v.shape) for n in outputs if (v := single.values.get(n)) is not None)
-    if made > max(MAX_MADE, 4 * sum(c.size for c in constants.values())):
+    taken = sum(t.elements * t.dtype.bytes for t in single.builder.tensors.values())
+    if made > max(MAX_MADE, 4 * sum(c.size for c in constants.values())) or taken > MAX_BYTES:
         lower(ctx, node)  # as a view or computed at run time: it would fill the memory
         return
     for name in outputs:

@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from dataflow.errors import DataflowError
 from dataflow.frontend.unary import Unary, expression
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType
@@ -169,6 +170,10 @@ def spread_params(quant: QParams, data: Array, shape: tuple[int, ...]) -> Array:
     return data.reshape(places)
 
 
+MAX_SIZE = 1 << 32
+"""Largest product of the other dimensions of a tensor without elements."""
+
+
 def constant_value(data: Array) -> Value:
     """A constant."""
     dtype = DType.of(data)
@@ -180,6 +185,8 @@ def without_elements(value: Value) -> Value | None:
     """A value with a dimension of size 0 as a constant, None for any other value."""
     if value.constant is not None or 0 not in value.shape:
         return None
+    if prod(max(n, 1) for n in value.shape) > MAX_SIZE:
+        raise DataflowError("value", f"has shape {list(value.shape)}", "use a smaller model")
     dtype = value.dtype if value.quant is None else value.quant.real
     return replace(constant_value(np.zeros(value.shape, dtype.numpy)), dtype=dtype)
 

@@ -129,3 +129,27 @@ def test_onnxruntime_names_what_it_refuses() -> None:
     wrong = {"x": np.zeros((2, 3), dtype=np.float64)}
     with pytest.raises(DataflowError, match="onnxruntime: cannot run the model"):
         run_onnxruntime(model(dequantised=True), wrong)
+
+
+def test_a_model_that_onnxruntime_does_not_know_is_compared_with_evaluate_alone() -> None:
+    quant = helper.make_node(
+        "Quant", ["x", "s", "z", "n"], ["y"], domain="qonnx.custom_op.general", signed=1, narrow=0
+    )
+    constants = {"s": SCALE, "z": np.float32(0), "n": np.float32(8)}
+    graph = helper.make_graph(
+        [quant],
+        "qonnx",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("qonnx.custom_op.general", 1)]
+    unknown = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    cascade = legalise(load_model(unknown))
+    x = np.array([[0.1, -3.0, 1.0], [0.2, 0.0, 99.0]], dtype=np.float32)
+    outputs = evaluate(cascade, {"x": x})
+    assert np.array_equal(outputs["y"], np.clip(np.rint(x / SCALE), -128, 127) * SCALE)
+    result = compare_outputs(unknown, cascade, {"x": x}, outputs)["y"]
+    assert result["max_abs_error_vs_evaluate"] == 0
+    assert result["max_abs_error_vs_onnxruntime"] is None
+    assert "qonnx" in result["onnxruntime_refusal"]

@@ -82,3 +82,40 @@ def test_a_step_that_is_never_taken_may_be_huge() -> None:
     found = evaluate(cascade, {"x": wave.reshape(1, 4, 1)})["y"]
     wanted = np.fft.rfft(wave.astype(np.float64))
     np.testing.assert_allclose(found[0, 0, :, 0] + 1j * found[0, 0, :, 1], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [[2**63 - 1, 0], [0, 2**31, 2**31]])
+def test_an_empty_input_of_huge_dimensions_is_refused(shape: list[int]) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    with pytest.raises(DataflowError, match="use a smaller"):
+        load_model(model(node, (TensorProto.FLOAT, shape), {}))
+
+
+def test_a_constant_that_doubles_and_doubles_stays_in_bounds() -> None:
+    nodes = [helper.make_node("Concat", ["c", "c"], ["c0"], axis=0)]
+    for k in range(30):
+        nodes.append(helper.make_node("Concat", [f"c{k}"] * 2, [f"c{k + 1}"], axis=0))
+    nodes.append(helper.make_node("Add", ["x", "c30"], ["y"]))
+    given = model(nodes[0], (TensorProto.FLOAT, [1]), {"c": np.zeros(64, np.float32)})
+    del given.graph.node[:]
+    given.graph.node.extend(nodes)
+    with pytest.raises(DataflowError, match="use a smaller model"):
+        load_model(given)
+
+
+def test_an_image_with_scales_by_channel_is_read_as_floats() -> None:
+    scales = np.array([0.5, 0.25], np.float32)
+    codes = np.arange(-6, 6, dtype=np.int8).reshape(2, 2, 3)
+    constants = {"c": codes, "s": scales, "z": np.zeros(2, np.int8)}
+    given = model(helper.make_node("Identity", ["x"], ["y"]), (TensorProto.FLOAT, [1]), constants)
+    del given.graph.node[:], given.graph.input[:]
+    given.graph.node.extend(
+        [
+            helper.make_node("DequantizeLinear", ["c", "s", "z"], ["d"], axis=0),
+            helper.make_node("Conv", ["d", "d"], ["y"]),
+        ]
+    )
+    real = codes * scales[:, None, None].astype(np.float32)
+    wanted = np.einsum("bcl,ocl->bo", real, real)[..., None]
+    found = evaluate(load_model(given), {})["y"]
+    np.testing.assert_allclose(found, wanted, rtol=1e-6)
