@@ -153,7 +153,7 @@ def rewrite(
         model: text cascade, ONNX model or Cascade.
         to: names in ``dataflow.rewrite.REWRITES``.
         out: YAML file; the data of weights goes into an .npz file beside it.
-        tile: largest tile of the walked rank, for rewrites that tile.
+        tile: elements of a tile of the walked rank, for rewrites that tile; any number.
         dims: sizes of named dynamic dimensions.
     """
     from dataflow.ir import text

@@ -194,7 +194,7 @@ def _passes(
 @_command("rewrite")
 @click.argument("cascade", metavar="C")
 @click.option("--to", "names", required=True, metavar="NAME", help="Rewrite; several with commas.")
-@click.option("--tile", type=int, metavar="N", help="Largest tile, for rewrites that tile a rank.")
+@click.option("--tile", type=int, metavar="N", help="Elements of a tile, for rewrites that tile.")
 @_dims
 @_output("D.yaml", "The text cascade to write (weights go into an .npz file beside it).")
 def _rewrite(cascade: str, names: str, tile: int | None, dims: Sequence[str], out: str) -> None:

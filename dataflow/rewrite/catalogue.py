@@ -36,7 +36,7 @@ class Rewrite:
         name: as on the command line.
         exact: whether the result is the same to the bit; otherwise it changes rounding.
         summary: what it does, in a line.
-        run: from a cascade and a largest tile (None: the default) to the rewritten cascade;
+        run: from a cascade and the elements of a tile (None: the default) to the rewritten cascade;
             raises DataflowError where it cannot do what it is for.
         tiled: whether the tile matters.
     """

@@ -25,11 +25,11 @@ from collections.abc import Callable
 
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade
-from dataflow.rewrite.carried.apply import Carried, corrects, rewrite_groups, tile_of
+from dataflow.rewrite.carried.apply import Carried, corrects, rewrite_groups, tile_near
 from dataflow.rewrite.carried.loop import emit_loop
 
 TILE = 128
-"""Default for the largest tile."""
+"""Largest tile where none is asked for."""
 
 
 def one_pass(cascade: Cascade, tile: int | None = None) -> Carried:
@@ -37,8 +37,8 @@ def one_pass(cascade: Cascade, tile: int | None = None) -> Carried:
 
     Args:
         cascade: any.
-        tile: largest number of elements of a tile; tiles divide the rank. None: 128, and at least
-            two tiles.
+        tile: elements of a tile; the last one has a masked tail where it does not divide the
+            rank. None: at most 128, and at least two tiles.
 
     Raises:
         DataflowError: for a tile below 1.
@@ -61,4 +61,6 @@ def tiling(tile: int | None) -> Callable[[int], int]:
     """Elements per tile for the size of a rank; ``tile`` as in `one_pass`."""
     if tile is not None and tile < 1:
         raise DataflowError("--tile", f"{tile} is no tile size", "use 1 or more")
-    return lambda size: tile_of(size, tile or min(TILE, max(1, size // 2)))
+    if tile is not None:
+        return lambda size: min(tile, size)
+    return lambda size: tile_near(size, min(TILE, (size + 1) // 2))

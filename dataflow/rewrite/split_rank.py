@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade
-from dataflow.rewrite.carried.apply import Carried, rewrite_groups, tile_of
+from dataflow.rewrite.carried.apply import Carried, rewrite_groups, tile_near
 from dataflow.rewrite.carried.tree import emit_tree
 
 PARTS = 8
@@ -28,13 +28,16 @@ def split_rank(cascade: Cascade, tile: int | None = None) -> Carried:
 
     Args:
         cascade: any.
-        tile: largest number of elements of a part; parts are equal. None: at least 8 parts.
+        tile: elements of a part; the last one has a masked tail where they do not divide the
+            rank. None: at least 8 parts.
 
     Raises:
         DataflowError: for a tile below 1.
     """
     if tile is not None and tile < 1:
         raise DataflowError("--tile", f"{tile} is no tile size", "use 1 or more")
-    return rewrite_groups(
-        cascade, emit_tree, lambda size: tile_of(size, tile or max(1, size // PARTS))
-    )
+
+    def elements(size: int) -> int:
+        return tile_near(size, size // PARTS) if tile is None else min(tile, size)
+
+    return rewrite_groups(cascade, emit_tree, elements)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
+from dataflow import cli
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
 from dataflow.frontend import export, load_model, quantize
 from dataflow.frontend.quantize import Format
+from dataflow.npz import save_npz
 from tests.frontend import models
 
 Array = np.ndarray
@@ -148,3 +151,18 @@ def test_bad_factories_are_rejected(
         export(spec, tmp_path / "m.onnx")
     assert message in str(caught.value)
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_the_command_says_what_was_chosen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx.save(network(), tmp_path / "m.onnx")
+    save_npz(tmp_path / "x.npz", samples(8))
+    arguments = ["quantize", str(tmp_path / "m.onnx"), "--calibrate", str(tmp_path / "x.npz")]
+    arguments += ["-o", str(tmp_path / "q.onnx")]
+    assert cli.run(arguments) == 0
+    assert capsys.readouterr().out.startswith(f"wrote {tmp_path / 'q.onnx'}: ")
+    assert cli.run([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["path"] == str(tmp_path / "q.onnx") and told["left_float"] == []
+    assert told["snr_db"] >= told["worst_sample_db"] > 20

@@ -285,5 +285,20 @@ STILL_TWICE = {"layer norm": 2}
 FIBRES = {"instance norm statistics": "H"}
 """The walked rank of X where it is not C."""
 
+
+def sized(name: str, size: int) -> str:
+    """A cascade of the corpus with another length of the walked rank."""
+    lines = CORPUS[name]
+    share = str(np.float32(1 / size))
+    changes = [("24", str(size)), ("0.041666668", share)]
+    if name == "instance norm statistics":
+        changes = [("H: 8", f"H: {size}"), ("48", str(size * 6))]
+    elif name == "norm of each pixel, then a strided window":
+        changes = [("C: 6", f"C: {size}"), ("/ 6", f"/ {size}")]
+    for old, new in changes:
+        lines = lines.replace(old, new)
+    return lines
+
+
 SHIFTABLE = tuple(n for n in CORPUS if "naive" not in n and "X:" in CORPUS[n])
 """Cascades whose result does not overflow when X is moved far from 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,10 @@ MODELS: dict[str, tuple[Callable[..., torch.Tensor], tuple[torch.Tensor, ...]]] 
         lambda q, k, v: SDPA(q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)),
         tensors(6, 12),
     ),
+    "a prime number of keys": (
+        lambda q, k, v, m: SDPA(q, k, v, attn_mask=m),
+        (*tensors(6, 13, 4), mask(6, 13)),
+    ),
     "one query": (lambda q, k, v: SDPA(q, k, v), tensors(1, 12, 4)),
     "hand-written": (lambda q, k, v: torch.softmax(scores(q, k), -1) @ v, tensors(6, 12, 4)),
     "hand-written, masked": (
@@ -162,8 +167,8 @@ def check(name: str, opset: int, folder: Path) -> None:
     wide = [x.double() if x.dtype.is_floating_point else x for x in inputs]
     given = {n: x.numpy() for n, x in zip(names, wide, strict=True)}
     (expected,) = run(cascade, given).values()
-    for rewrite in (one_pass, split_rank):
-        report = rewrite(cascade, 4)
+    for rewrite, tile in product((one_pass, split_rank), (4, 5)):
+        report = rewrite(cascade, tile)
         assert [(g.before, g.after, g.corrected) for g in report.groups] == [(3, 1, True)]
         (found,) = run(report.cascade, given).values()
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from dataflow.api import export, load
 from dataflow.ir import Cascade, text
 from dataflow.rewrite import REWRITES, one_pass, split_rank, with_float64
+from examples import vit
 from examples.catalogue import NETWORKS
 from tests.rewrite.corpus import run
 
@@ -53,6 +56,41 @@ def test_a_transformer_block(tmp_path: Path) -> None:
         (2, 1, False),  # the second norm, whose result is an output
     ]
     check(cascade, inputs)
+
+
+def make_tokens() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """A layer of a vision transformer for 14x14 patches and a class token."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return vit.Layer(16, 2).eval(), (torch.randn(1, 197, 16),)
+
+
+def test_a_vision_transformer_of_197_tokens(tmp_path: Path) -> None:
+    """A prime number of keys: two tiles, the second with a masked tail."""
+    export(f"{__file__}:make_tokens", tmp_path / "m.onnx", 20)
+    cascade = with_float64(load(tmp_path / "m.onnx"))
+    module, (x,) = make_tokens()
+    given = {cascade.inputs[0]: x.double().numpy()}
+    (expected,) = run(cascade, given).values()
+    with torch.no_grad():
+        theirs = module.double()(x.double()).numpy()
+    for rewrite, tile, tiles in (
+        (one_pass, None, (99, 2, 98)),
+        (one_pass, 128, (128, 2, 69)),
+        (split_rank, None, (22, 9, 21)),
+    ):
+        report = rewrite(cascade, tile)
+        assert [(g.before, g.after, g.corrected) for g in report.groups] == [
+            (3, 1, False),
+            (3, 1, True),
+            (3, 1, False),
+        ]
+        attention = report.groups[1]
+        assert (attention.tile, attention.tiles, attention.last) == tiles
+        (found,) = run(report.cascade, given).values()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        # erf of GELU and the float32 constants of the export are theirs.
+        np.testing.assert_allclose(found, theirs, rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

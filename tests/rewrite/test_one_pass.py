@@ -14,10 +14,27 @@ from dataflow.analysis import count_passes, footprint
 from dataflow.errors import DataflowError
 from dataflow.ir import Cascade, text
 from dataflow.rewrite import find_rewrite, one_pass, one_pass_norm, split_rank
-from tests.rewrite.corpus import CORPUS, FIBRES, SHIFTABLE, STILL_TWICE, draw, run, source, wide
+from tests.rewrite.corpus import (
+    CORPUS,
+    FIBRES,
+    SHIFTABLE,
+    STILL_TWICE,
+    draw,
+    run,
+    sized,
+    source,
+    wide,
+)
 
 SLOW = pytest.mark.slow
-TILES = [1, 4, pytest.param(24, marks=SLOW), pytest.param(None, marks=SLOW)]
+TILES = [
+    1,
+    4,
+    5,
+    pytest.param(23, marks=SLOW),
+    pytest.param(24, marks=SLOW),
+    pytest.param(None, marks=SLOW),
+]
 
 
 def compare(before: Cascade, after: Cascade, inputs: dict[str, np.ndarray], bound: float) -> None:
@@ -39,23 +56,49 @@ def test_the_result_is_the_same(name: str, tile: int | None) -> None:
     compare(cascade, report.cascade, inputs, 1e-12)
 
 
+@pytest.mark.parametrize("size", [7, 13, pytest.param(197, marks=SLOW)])
+@pytest.mark.parametrize("name", CORPUS)
+def test_prime_lengths_have_a_masked_tail(name: str, size: int) -> None:
+    cascade = wide(sized(name, size))
+    tensor = next(t for t in ("K", "X", "T") if t in cascade.inputs)
+    rank = "M" if tensor == "K" else FIBRES.get(name, "C")
+    inputs = draw(cascade, 9)
+    for rewrite, grows in ((one_pass, False), (split_rank, None)):
+        report = rewrite(cascade)
+        assert [(g.before > 1, g.after) for g in report.groups] == [(True, 1)]
+        (group,) = report.groups
+        assert group.tile > 1 or (rewrite is split_rank and size < 16)
+        assert group.tile * (group.tiles - 1) + group.last == size
+        after = report.cascade
+        assert count_passes(after, tensor, (rank,)).passes == STILL_TWICE.get(name, 1)
+        if grows is not None and name not in STILL_TWICE:
+            assert footprint(after, tensor, (rank,)).grows == grows
+        printed = text.dumps(after)
+        assert text.dumps(text.loads(printed)) == printed
+        compare(cascade, after, inputs, 1e-12)
+
+
+@pytest.mark.parametrize("tile", [4, 5])
 @pytest.mark.parametrize("shift", [1000.0, -1000.0])
 @pytest.mark.parametrize("name", SHIFTABLE)
-def test_the_result_is_stable_far_from_zero(name: str, shift: float) -> None:
+def test_the_result_is_stable_far_from_zero(name: str, shift: float, tile: int) -> None:
     cascade = wide(CORPUS[name])
     inputs = draw(cascade, 2, shift)
     # What the inputs' own rounding does to deviations of about 1: half an ulp of 1000, times
     # the number of elements.
     own = 24 * np.spacing(abs(shift)) / 2
-    compare(cascade, one_pass(cascade, 4).cascade, inputs, max(1e-12, 2 * own))
+    compare(cascade, one_pass(cascade, tile).cascade, inputs, max(1e-12, 2 * own))
 
 
 @pytest.mark.parametrize("name", ["three_pass", "causal, scaled, softcap", "mask in the exponent"])
 def test_attention_with_large_logits(name: str) -> None:
     cascade = wide(CORPUS[name])
     inputs = draw(cascade, 3)
-    inputs["Q"][0], inputs["K"][0] = 1.0, 1000.0
-    compare(cascade, one_pass(cascade, 4).cascade, inputs, 1e-12)
+    for large in (1000.0, -1000.0):
+        inputs["Q"][0], inputs["K"][0] = 1.0, large
+        for tile in (4, 7):
+            compare(cascade, one_pass(cascade, tile).cascade, inputs, 1e-12)
+            compare(cascade, split_rank(cascade, tile).cascade, inputs, 1e-12)
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -121,9 +164,54 @@ def test_the_variance_is_merged_as_by_chan() -> None:
     )
 
 
+def test_a_tail_in_the_cascade_of_fusemax() -> None:
+    """Accesses outside of K and V are skipped by themselves; the rest is masked once."""
+    result = one_pass(text.loads(sized("three_pass", 23)), 8).cascade
+    body = text.dumps(result).split("expressions: |")[1]
+    inside = "where(less(index(m0 + m1*8), index(23)), "
+    assert (
+        body
+        == f"""
+    BQK[m1, m0, p] = Q[e, p] * K[e, m0 + m1*8] :: add(e)
+    LGM[m1, p] = {inside}BQK[m1, m0, p], -inf) :: max(m0)
+    RGM[m1 + 1, p] = max(LGM[m1, p], RGM[m1, p])
+    ESD[m1, m0, p] = {inside}sub_exp(BQK[m1, m0, p], RGM[m1 + 1, p]), 0.0)
+    LSD[m1, p] = ESD[m1, m0, p] :: add(m0)
+    PSD[m1, p] = sub_exp(RGM[m1, p], RGM[m1 + 1, p])
+    CSD[m1, p] = RSD[m1, p] * PSD[m1, p]
+    RSD[m1 + 1, p] = LSD[m1, p] + CSD[m1, p]
+    LAV[m1, p, f] = ESD[m1, m0, p] * V[f, m0 + m1*8] :: add(m0)
+    CAV[m1, p, f] = RAV[m1, p, f] * PSD[m1, p]
+    RAV[m1 + 1, p, f] = LAV[m1, p, f] + CAV[m1, p, f]
+  finally: |
+    AV[f, p] = RAV[3, p, f] / RSD[3, p]
+"""
+    )
+
+
+@pytest.mark.parametrize("more", [0, 1, 5])
+def test_operands_that_do_not_end_with_the_rank(more: int) -> None:
+    """What lies past the rank is inside of the tensor, so that nothing skips it."""
+    lines = """L[b, r] = log(T[b, r] * T[b, r])
+        G[b] = L[b, r] :: max(r)
+        H[b] = T[b, r] :: min(r)
+        S[b] = exp(L[b, r] - G[b]) :: add(r)
+        V[b] = exp(H[b] - T[b, r]) * T[b, r] / S[b] :: add(r)
+        Y[b, p] = exp(L[b, r] - G[b]) / S[b] * Z[b, p + r] + 0 * V[b] :: add(r)"""
+    shapes = f"{{B: 2, P: 3, R: 7, Q: {7 + more}, H: 10}}"
+    cascade = wide(source(shapes, "{T: [B, Q], Z: [B, H], Y: [B, P], L: [B, R]}", lines))
+    for rewrite in (one_pass, split_rank):
+        for tile in (2, 4, 5, None):
+            report = rewrite(cascade, tile)
+            assert {(g.before > 1, g.after) for g in report.groups} == {(True, 1)}
+            assert report.groups[0].operands == ("L",)
+            compare(cascade, report.cascade, draw(cascade, 10), 1e-12)
+
+
+@pytest.mark.parametrize("tile", [4, 7, 16, 23])
 @pytest.mark.parametrize("guarded", [False, True])
 @pytest.mark.parametrize("blocked", [-np.inf, -1e9, float(np.finfo(np.float32).min)])
-def test_fully_masked_tiles_and_rows(blocked: float, guarded: bool) -> None:
+def test_fully_masked_tiles_and_rows(blocked: float, guarded: bool, tile: int) -> None:
     lines = CORPUS["three_pass"].replace("V: [F, M]", "V: [F, M], MA: [M, P]")
     lines = lines.replace("GM[p]    = QK", "MS[m, p] = QK[m, p] + MA[m, p]\n    GM[p]    = MS")
     lines = lines.replace("sub_exp(QK", "sub_exp(MS")
@@ -139,8 +227,9 @@ def test_fully_masked_tiles_and_rows(blocked: float, guarded: bool) -> None:
     mask[:, 2] = blocked  # a whole row
     inputs["MA"] = mask
     for rewrite in (one_pass, split_rank):
-        after = rewrite(cascade, 4)
-        assert len(after.groups) == 1 and after.groups[0].operands == ("QK", "MS")
+        after = rewrite(cascade, tile)
+        assert len(after.groups) == 1 and after.groups[0].after == 1
+        assert after.groups[0].operands == ("QK", "MS")
         expected, found = run(cascade, inputs)["AV"], run(after.cascade, inputs)["AV"]
         np.testing.assert_array_equal(np.isnan(expected), np.isnan(found))
         assert np.isnan(found).any() == (blocked == -np.inf and not guarded)
@@ -185,8 +274,9 @@ def test_what_is_one_pass_already_stays() -> None:
     for body in ("Y[b] = X[b, c]", "Y[b] = X[b, c] * Z[b, c]\nW[b] = Y[b] * 2"):
         cascade = text.loads(source("{B: 2, C: 24}", "{X: [B, C], Z: [B, C]}", body))
         assert find_rewrite("one-pass").apply(cascade, None) is cascade
-    done = one_pass(text.loads(CORPUS["three_pass"])).cascade
-    assert one_pass(done).cascade is done
+    for tile in (None, 5):
+        done = one_pass(text.loads(CORPUS["three_pass"]), tile).cascade
+        assert one_pass(done).cascade is done
 
 
 def test_different_fibres_are_not_mixed() -> None:
@@ -231,12 +321,28 @@ def test_norms_only() -> None:
     assert len(one_pass_norm(text.loads(CORPUS["layer norm"])).groups) == 1
 
 
-def test_tiles_divide_the_rank() -> None:
-    cascade = text.loads(CORPUS["three_pass"].replace("M: 24", "M: 26"))
-    assert [(g.tile, g.tiles) for g in one_pass(cascade, 8).groups] == [(2, 13)]
-    assert [(g.tile, g.tiles) for g in one_pass(cascade).groups] == [(13, 2)]
-    prime = text.loads(CORPUS["three_pass"].replace("M: 24", "M: 23"))
-    assert [(g.tile, g.tiles) for g in one_pass(prime).groups] == [(1, 23)]
+@pytest.mark.parametrize(
+    ("size", "tile", "expected"),
+    [
+        (26, 8, (8, 4, 2)),
+        (26, 26, (26, 1, 26)),
+        (26, 40, (26, 1, 26)),
+        (26, None, (13, 2, 13)),  # half of it
+        (23, None, (12, 2, 11)),  # no divisor
+        (197, None, (99, 2, 98)),
+        (197, 128, (128, 2, 69)),
+        (1000, None, (125, 8, 125)),  # a divisor near 128
+        (1031, None, (115, 9, 111)),  # as equal as possible
+    ],
+)
+def test_tiles(size: int, tile: int | None, expected: tuple[int, int, int]) -> None:
+    report = one_pass(text.loads(sized("three_pass", size)), tile)
+    assert [(g.tile, g.tiles, g.last) for g in report.groups] == [expected]
+    assert (", " in report.notes[0].split(" tiles of ")[1]) == (expected[2] < expected[0])
+
+
+def test_what_is_no_tile() -> None:
+    cascade = text.loads(CORPUS["three_pass"])
     with pytest.raises(DataflowError, match="--tile: 0 is no tile size"):
         one_pass(cascade, 0)
 

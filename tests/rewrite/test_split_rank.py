@@ -9,10 +9,17 @@ from dataflow.analysis import count_passes, footprint
 from dataflow.errors import DataflowError
 from dataflow.ir import text
 from dataflow.rewrite import split_rank
-from tests.rewrite.corpus import CORPUS, FIBRES, STILL_TWICE, draw, run, wide
+from tests.rewrite.corpus import CORPUS, FIBRES, STILL_TWICE, draw, run, sized, wide
 
 SLOW = pytest.mark.slow
-TILES = [1, 4, pytest.param(24, marks=SLOW), pytest.param(None, marks=SLOW)]
+TILES = [
+    1,
+    4,
+    5,
+    pytest.param(23, marks=SLOW),
+    pytest.param(24, marks=SLOW),
+    pytest.param(None, marks=SLOW),
+]
 
 
 @pytest.mark.parametrize("tile", TILES)
@@ -66,5 +73,7 @@ def test_defaults_and_bad_tiles() -> None:
     assert [(g.tile, g.tiles) for g in split_rank(text.loads(CORPUS["three_pass"])).groups] == [
         (3, 8)
     ]
+    prime = split_rank(text.loads(sized("three_pass", 197)))
+    assert [(g.tile, g.tiles, g.last) for g in prime.groups] == [(22, 9, 21)]
     with pytest.raises(DataflowError, match="--tile: -1 is no tile size"):
         split_rank(text.loads(CORPUS["three_pass"]), -1)

@@ -28,6 +28,7 @@ class Rewritten:
     Attributes:
         rank: the walked rank, as the first reduction calls it.
         tile, tiles: its elements per tile and the number of tiles.
+        last: elements of the last tile.
         reductions: names of the Einsums that now share one traversal.
         operands: tensors whose tiles are made inside of it.
         corrected: whether exponentials are corrected (softmax), not only moments or nothing.
@@ -38,6 +39,7 @@ class Rewritten:
     rank: str
     tile: int
     tiles: int
+    last: int
     reductions: tuple[str, ...]
     operands: tuple[str, ...]
     corrected: bool
@@ -59,7 +61,7 @@ class Carried:
         """What was done and what was refused, a line each."""
         done = [
             f"{', '.join(g.reductions)}: {g.before} passes over {g.tensor} -> {g.after}, "
-            f"{g.tiles} tiles of {g.tile}"
+            f"{g.tiles} tiles of {g.tile}" + (f", {g.last} in the last" if g.last < g.tile else "")
             for g in self.groups
         ]
         left = [
@@ -79,9 +81,16 @@ class Carried:
         return self.cascade
 
 
-def tile_of(size: int, largest: int) -> int:
-    """The largest divisor of a rank's size that is at most ``largest``."""
-    return max(d for d in range(1, min(size, largest) + 1) if size % d == 0)
+def tile_near(size: int, largest: int) -> int:
+    """Elements of a tile for a rank's size, at most ``largest``.
+
+    The largest divisor, if it is more than half of that; otherwise tiles that are as equal as
+    possible, of which the last has a masked tail.
+    """
+    largest = max(1, min(size, largest))
+    divisor = max(d for d in range(1, largest + 1) if max(1, size) % d == 0)
+    tiles = -(-size // largest)
+    return divisor if 2 * divisor > largest else -(-size // tiles)
 
 
 def corrects(state: State) -> bool:
@@ -100,7 +109,7 @@ def rewrite_groups(
     Args:
         cascade: any.
         emit: `emit_loop` or `emit_tree`.
-        tile: elements per tile, a divisor, for the size of a rank.
+        tile: elements per tile for the size of a rank; the last one may have fewer.
         wanted: which groups to replace.
     """
     network = Network(cascade)
@@ -154,6 +163,7 @@ def _record(
         group.members[0].variable.upper(),
         emitter.tile,
         emitter.tiles,
+        emitter.group.size - (emitter.tiles - 1) * emitter.tile,
         tuple(group.einsum(m).name for m in group.members),
         tuple(emitter.pulled),
         corrects(state),

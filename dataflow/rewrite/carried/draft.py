@@ -16,6 +16,7 @@ class Draft:
     ranks: dict[str, int] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     einsums: set[str] = field(default_factory=set)
+    _unit: str = ""
 
     def __post_init__(self) -> None:
         self.ranks = dict(self.cascade.rank_sizes)
@@ -38,6 +39,11 @@ class Draft:
             name = f"{wanted}_{count}"
         self.ranks[name] = size
         return name.lower()
+
+    def unit(self) -> str:
+        """The variable of a rank of size 1."""
+        self._unit = self._unit or self.rank("ONE", 1)
+        return self._unit
 
     def tensor(self, wanted: str, names: Sequence[str], like: Tensor, more: int = 0) -> str:
         """A new tensor over rank variables, the first with ``more`` extra slices."""

@@ -15,10 +15,14 @@ from dataflow.ir.ops import CAST_TO
 from dataflow.rewrite.carried.draft import Draft
 from dataflow.rewrite.carried.group import Group, Member
 from dataflow.rewrite.carried.state import Accumulator, Point, Reference, State
+from dataflow.rewrite.carried.tail import Tail
 from dataflow.rewrite.carried.terms import Exp, Factor, Part, Shift, Stream, Term, product, replaced
 
 LOWEST = {32: -3.4028234663852886e38, 64: -1.7976931348623157e308, 16: -65504.0}
 """Most negative finite number by width: -inf would make NaN of a fully masked tile."""
+
+START = Affine()
+"""The first tile."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,14 @@ class View:
         slice: index of the leading dimension, None when there is none.
         seen: how many tiles have been seen there, a number of a rank variable.
         tiles: number of all tiles.
-        tile: elements of a tile along the walked rank.
+        first: the first tile that has been seen.
     """
 
     names: dict[int, str]
     slice: Affine | None
     seen: Affine
     tiles: int
-    tile: int
+    first: Affine = START
 
 
 class Emitter:
@@ -51,11 +55,12 @@ class Emitter:
         self.draft = draft
         self.pulled = pulled
         self.tile = tile
-        self.tiles = group.size // tile
+        self.tiles = -(-group.size // tile)
         first = group.members[0]
         rank = first.variable.upper()
         self.outer = draft.rank(f"{rank}1", self.tiles)
         self.inner = draft.rank(f"{rank}0", tile)
+        self.tail = Tail(draft, group.size, tile, self.outer, self.inner)
         self.like = draft.tensors[group.einsum(first).output.tensor]
         self.tile_tensors: dict[str, tuple[str, int]] = {}
         self._powers: dict[object, str] = {}
@@ -68,10 +73,6 @@ class Emitter:
     def lowest(self) -> float:
         """The most negative finite number of the group's type."""
         return LOWEST[self.group.dtype.bits]
-
-    def walked(self) -> Affine:
-        """The walked index in terms of tile and place in the tile."""
-        return Affine.of((self.outer, self.tile), self.inner)
 
     def einsum(
         self, wanted: str, output: Access, expr: Expr, reduction: Reduction | None = None
@@ -87,7 +88,7 @@ class Emitter:
         if isinstance(expr, Call):
             return Call(expr.op, tuple(self.local(a, variable) for a in expr.args))
         if isinstance(expr, Access):
-            values = {variable: self.walked()}
+            values = {variable: self.tail.walked()}
             known = self.tile_tensors.get(expr.tensor)
             if known is None or expr.indices[known[1]].variable != variable:
                 return substitute_access(expr, values)
@@ -95,7 +96,7 @@ class Emitter:
             parts = [i.substitute(values) for i in expr.indices]
             parts[dim : dim + 1] = [Affine.of(self.outer), Affine.of(self.inner)]
             return Access(name, tuple(parts), expr.indirect)
-        return substitute(expr, {variable: self.walked()})
+        return substitute(expr, {variable: self.tail.walked()})
 
     def operand_tiles(self) -> list[Einsum]:
         """The Einsums of streamed operands that are made tile by tile."""
@@ -115,7 +116,10 @@ class Emitter:
             indices = list(einsum.output.indices)
             indices[dim : dim + 1] = [Affine.of(self.outer), Affine.of(self.inner)]
             self.tile_tensors[tensor] = (name, dim)
-            copy = self.einsum(name, Access(name, tuple(indices)), expr, einsum.reduction)
+            reduction = einsum.reduction
+            if reduction is None:
+                expr, reduction = self.tail.operand(name, expr)
+            copy = self.einsum(name, Access(name, tuple(indices)), expr, reduction)
             made.append(replace(copy, source=einsum.source, operator=einsum.operator))
         return made
 
@@ -127,14 +131,23 @@ class Emitter:
         if isinstance(item, Accumulator) and item.kind == "zero":
             return self.number(0.0)
         if isinstance(item, Accumulator) and item.kind == "count":
-            return self._scaled_count(view, self.tile * item.size)
+            return self._count(view, item.size)
         lead = () if view.slice is None else (view.slice,)
         return Access(view.names[id(item)], (*lead, *point.args))
 
-    def _scaled_count(self, view: View, factor: int) -> Expr:
-        if not view.seen.terms:
-            return self.number(float(view.seen.offset * factor))
-        return call(CAST_TO[self.group.dtype], Index(view.seen * factor))
+    def _count(self, view: View, factor: int = 1) -> Expr:
+        """The elements seen, times ``factor``: whole tiles, but no more than there are."""
+        seen = view.seen * (self.tile * factor)
+        left = (Affine.of(self.group.size) + view.first * -self.tile) * factor
+        if not seen.terms and not left.terms:
+            return self.number(float(min(seen.offset, left.offset)))
+        most = Affine.of(seen, left * -1).bounds({self.outer: self.tiles})[1]
+        count: Expr = Index(seen)
+        if most > 0:
+            count = call("min", count, Index(left))
+        elif not seen.terms:
+            return self.number(float(seen.offset))
+        return call(CAST_TO[self.group.dtype], count)
 
     def reference(self, part: Part, view: View) -> Expr:
         """The value of a part's reference."""
@@ -195,9 +208,10 @@ class Emitter:
             base = self.group.network.einsum(item.member).output.tensor
             name = self.draft.tensor(f"E{base}", order, self.like)
             self._powers[key] = name
+            self.tail.zero.add(name)
             output = Access(name, tuple(Affine.of(v) for v in order))
             expr = self.placed(factor.tree, factor.parts, item.variable, view)
-            made.append(self.einsum(name, output, expr))
+            made.append(self.einsum(name, output, *self.tail.zeroed(expr, self.group.dtype)))
         indices = (Affine.of(self.outer), Affine.of(self.inner), *(Affine.of(v) for v in names))
         return Access(self._powers[key], indices)
 
@@ -216,6 +230,7 @@ class Emitter:
             expr = call("where", self.local(condition, item.variable), *pair)
         op = self.group.network.einsum(item.member).reduction
         assert op is not None
+        expr = self.tail.folded(item.op, expr, self.group.dtype)
         return expr, Reduction(item.op, (self.inner, *item.bound), op.order)
 
     def _factor(self, item: Accumulator, factor: Factor, view: View, made: list[Einsum]) -> Expr:
@@ -316,6 +331,10 @@ class Emitter:
         """A mean or ratio where the view says, in the reference's own variables."""
         value = self._walk_value(reference.node, view)
         if reference.kind == "mean":
+            if self.tail.masked:
+                seen = self._count(view)
+                total = self.number(float(self.group.size))
+                return value if seen == total else call("mul", value, call("div", total, seen))
             total = self.number(float(view.tiles))
             if view.seen.terms:
                 seen = call(CAST_TO[self.group.dtype], Index(view.seen))

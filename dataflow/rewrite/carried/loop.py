@@ -34,10 +34,10 @@ class _Loop:
         self.body: list[Einsum] = []
         self.names: dict[int, str] = {}
         self.factors: dict[object, Expr] = {}
-        tiles, tile, now = emitter.tiles, emitter.tile, Affine.of(emitter.outer)
-        self.old = View(self.names, now, now, tiles, tile)
-        self.new = View(self.names, now + 1, now + 1, tiles, tile)
-        self.end = View(self.names, Affine.of(tiles), Affine.of(tiles), tiles, tile)
+        tiles, now = emitter.tiles, Affine.of(emitter.outer)
+        self.old = View(self.names, now, now, tiles)
+        self.new = View(self.names, now + 1, now + 1, tiles)
+        self.end = View(self.names, Affine.of(tiles), Affine.of(tiles), tiles)
 
     def run(self) -> Emitted:
         self.body += self.e.operand_tiles()

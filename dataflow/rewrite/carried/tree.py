@@ -20,9 +20,9 @@ class _Tree:
         self.e = emitter
         self.made: list[Einsum] = []
         self.factors: dict[Expr, Expr] = {}
-        one, tiles, tile = Affine.of(1), emitter.tiles, emitter.tile
-        self.here = View({}, Affine.of(emitter.outer), one, tiles, tile)
-        self.whole = View({}, None, Affine.of(tiles), tiles, tile)
+        tiles, now = emitter.tiles, Affine.of(emitter.outer)
+        self.here = View({}, now, Affine.of(1), tiles, now)
+        self.whole = View({}, None, Affine.of(tiles), tiles)
         self.extrema = self._extrema()
 
     def run(self) -> Emitted:
