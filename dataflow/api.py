@@ -72,12 +72,15 @@ def quantize_report(
 def check(
     model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None
 ) -> tuple[CheckRow, ...]:
-    """One row for each operator of ``model``: how it is lowered and where it runs.
+    """One row for each operator of ``model``, or Einsum of a text cascade: where it runs, its MACs.
 
-    Unsupported operators are rows too, not errors.
+    Unsupported operators are no errors: a model that has some gives a row for each of them only.
     """
     source = _source(model)
     from dataflow import frontend
+
+    if is_text(source):
+        return frontend.check_cascade(load(source, dims))
 
     return tuple(frontend.check(source, dims or {}))
 
@@ -89,12 +92,23 @@ def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
     return frontend.stayed_float(rows)
 
 
+def is_text(model: StrPath | onnx.ModelProto) -> bool:
+    """Whether ``model`` is the path of a text cascade (``.yaml``, ``.yml``)."""
+    return isinstance(model, (str, PathLike)) and Path(model).suffix in (".yaml", ".yml")
+
+
 def load(model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None) -> Cascade:
     """The Cascade of an ONNX model, or of a text cascade (``.yaml``)."""
     source = _source(model)
-    if isinstance(source, Path) and source.suffix in (".yaml", ".yml"):
+    if isinstance(source, Path) and is_text(source):
         from dataflow.ir import text
 
+        if dims:
+            raise DataflowError(
+                f"--dim {next(iter(dims))}",
+                "a text cascade has no dynamic dimensions",
+                "change the size in its 'shapes'",
+            )
         return text.load(source)
     from dataflow import frontend
 
@@ -111,7 +125,7 @@ def evaluate(
     from dataflow.evaluate.run import evaluate as run
     from dataflow.npz import check_arrays
 
-    return run(cascade, check_arrays(inputs, input_specs(cascade)))
+    return run(cascade, check_arrays(inputs, input_specs(cascade), finite=False))
 
 
 def passes(
@@ -147,7 +161,7 @@ def rewrite(
 ) -> Outcome:
     """The rewrites named ``to``, applied in order; written to ``out`` as a text cascade.
 
-    Returns the cascade and what was done.
+    Returns the cascade and what was done, with an Applied for each rewrite.
 
     Args:
         model: text cascade, ONNX model or Cascade.
@@ -157,23 +171,24 @@ def rewrite(
         dims: sizes of named dynamic dimensions.
     """
     from dataflow.ir import text
-    from dataflow.rewrite import Outcome, find_rewrite
+    from dataflow.rewrite import Applied, Outcome, find_rewrite
 
     steps = [find_rewrite(name) for name in to]
     path = None if out is None else _new_file(out)
     if tile is not None and not any(s.tiled for s in steps):
         raise DataflowError("--tile", "is used by none of the rewrites", "leave it out")
     cascade = _cascade(model, dims)
-    notes: list[str] = []
+    done: list[Applied] = []
     for step in steps:
         outcome = step.run(cascade, tile)
-        notes += outcome.notes
+        changed = outcome.cascade is not cascade
+        done.append(Applied(step.name, step.exact, changed, outcome.notes))
         if outcome.cascade is not cascade:
             # A mapping names Einsums and ranks of the cascade that it was written for.
             cascade = replace(outcome.cascade, sections={})
     if path is not None:
         text.save(cascade, path)
-    return Outcome(cascade, tuple(notes))
+    return Outcome(cascade, tuple(note for item in done for note in item.notes), tuple(done))
 
 
 def _cascade(

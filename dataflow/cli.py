@@ -124,13 +124,22 @@ def _quantize(model: str, calibrate: str, form: Any, out: str, as_json: bool) ->
 @_dims
 @_json
 def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
-    """List every operator: how it is lowered and where it runs; exit 2 when any is unsupported."""
+    """List every operator: how it is lowered and where it runs; exit 2 when any is unsupported.
+
+    M is an ONNX model, or a text cascade (one row for each Einsum). When operators are unsupported,
+    only those are listed.
+    """
     rows = api.check(model, _parse_dims(dims))
     unsupported = [row for row in rows if row.reason]
     if as_json:
         _print_json([dataclasses.asdict(row) for row in rows])
     else:
-        terminal.print_rows([dataclasses.asdict(row) for row in rows])
+        keys = [field.name for field in dataclasses.fields(rows[0])] if rows else []
+        if unsupported:
+            keys = ["name", "operator", "shape", "reason", "fix"]
+        elif api.is_text(model):
+            keys = ["name", "operator", "shape", "runs", "macs", "arithmetic"]
+        terminal.print_rows([{key: getattr(row, key) for key in keys} for row in rows])
         if floats := api.stayed_float(rows):
             names = ", ".join(f"{row.name} ({row.operator})" for row in floats)
             terminal.console().print(printable(f"stayed float: {names}"))
@@ -197,12 +206,27 @@ def _passes(
 @click.option("--tile", type=int, metavar="N", help="Elements of a tile, for rewrites that tile.")
 @_dims
 @_output("D.yaml", "The text cascade to write (weights go into an .npz file beside it).")
-def _rewrite(cascade: str, names: str, tile: int | None, dims: Sequence[str], out: str) -> None:
-    """Apply named rewrites to a text cascade or an ONNX model."""
+@_json
+def _rewrite(
+    cascade: str, names: str, tile: int | None, dims: Sequence[str], out: str, as_json: bool
+) -> None:
+    """Apply named rewrites to a text cascade or an ONNX model.
+
+    Says of each whether it is exact (the same bits) or changes rounding.
+    """
     result = api.rewrite(cascade, _split(names), out, tile=tile, dims=_parse_dims(dims))
-    for note in result.notes:
-        click.echo(printable(note))
-    click.echo(f"wrote {out}: {len(result.cascade.einsums)} Einsums")
+    count = len(result.cascade.einsums)
+    if as_json:
+        steps = [dataclasses.asdict(step) for step in result.steps]
+        _print_json({"rewrites": steps, "einsums": count, "path": out})
+        return
+    for step in result.steps:
+        click.echo(step.describe())
+        for note in step.notes:
+            click.echo(f"  {printable(note)}")
+    if not any(step.changed for step in result.steps):
+        click.echo("nothing was rewritten")
+    click.echo(f"wrote {out}: {count} Einsums")
 
 
 @_command("compile")

@@ -151,7 +151,7 @@ def run(
         progress(name, STEPS.index(name), len(STEPS))
 
     step("import")
-    proto = quantised(model, calibrate)
+    proto = quantised(model, calibrate, dims or {})
     imported = frontend.load_model(proto, dims or {})
     step("legalise")
     cascade = rewrite.legalise(imported)
@@ -167,13 +167,20 @@ def run(
     return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
 
 
-def quantised(model: Path, calibrate: Path | None) -> onnx.ModelProto:
-    """The quantised model: as it is, or made from a float one with calibration data."""
+def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:
+    """The quantised model: as it is, or made from a float one with calibration data.
+
+    Raises:
+        DataflowError: a float model without calibration data, or with unsupported operators, all
+            of which are listed.
+    """
     proto = frontend.load_proto(model)
-    if any(frontend.works_on_codes(node.op_type) for node in proto.graph.node):
+    on_codes = any(frontend.works_on_codes(node.op_type) for node in proto.graph.node)
+    if on_codes or _takes_codes(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
+    frontend.load_model(proto, dims)
     if calibrate is None:
         raise DataflowError(
             str(model),
@@ -186,6 +193,13 @@ def quantised(model: Path, calibrate: Path | None) -> onnx.ModelProto:
         path = Path(scratch) / "quantised.onnx"
         frontend.quantize(model, calibrate, path)
         return frontend.load_proto(path)
+
+
+def _takes_codes(proto: onnx.ModelProto) -> bool:
+    """Whether every input that is not a weight holds 8-bit integers."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    kinds = [v.type.tensor_type.elem_type for v in proto.graph.input if v.name not in weights]
+    return bool(kinds) and set(kinds) <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
 def stored_inputs(cascade: Cascade) -> dict[str, Array]:

@@ -129,13 +129,17 @@ def save_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def check_arrays(
-    arrays: Mapping[str, Array], specs: Sequence[ArraySpec], where: str = "input"
+    arrays: Mapping[str, Array],
+    specs: Sequence[ArraySpec],
+    where: str = "input",
+    *,
+    finite: bool = True,
 ) -> dict[str, Array]:
     """``arrays`` in the order of ``specs``, each with its name, shape and dtype checked.
 
     No conversion is made: a float64 array for a float32 input is refused, since silently rounding
     an input would be a difference nobody sees. Raises DataflowError naming the array; ``where``
-    stands before its name.
+    stands before its name. Unless ``finite``, floats may be infinite (attention masks are) or NaN.
     """
     names = [spec.name for spec in specs]
     for name in arrays:
@@ -165,6 +169,6 @@ def check_arrays(
                 f"has dtype {array.dtype}",
                 f"the model takes {spec.dtype}: use .astype(numpy.{spec.dtype})",
             )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise DataflowError(place, "holds NaN or infinity", "give finite numbers")
     return {spec.name: arrays[spec.name] for spec in specs}

@@ -108,12 +108,7 @@ class Weights:
         else:
             group_bytes, tap_bytes = 0, 0
             row_bytes, column_bytes = (
-                (1, view.y_bytes)
-                if stationary.transposed
-                else (
-                    view.y_bytes,
-                    1,
-                )
+                (1, view.x_bytes) if stationary.transposed else (view.y_bytes, 1)
             )
             batch = wide(item.batch, view.b_bytes)
             offset = self.place.offset + view.offset

@@ -1,6 +1,6 @@
 """The ONNX front end: export, quantisation, import, check."""
 
-from dataflow.frontend.check import CheckRow, check, stayed_float
+from dataflow.frontend.check import CheckRow, check, check_cascade, stayed_float
 from dataflow.frontend.export import export, load_module
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.load import load_proto
@@ -14,6 +14,7 @@ __all__ = [
     "Quantized",
     "UnsupportedModelError",
     "check",
+    "check_cascade",
     "export",
     "import_model",
     "load_model",

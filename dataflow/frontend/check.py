@@ -14,15 +14,16 @@ from dataflow.frontend.qonnx_codes import QUANTS, works_on_codes
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
 from dataflow.ir.macs import NOMINAL, contraction_operands, counted_macs
+from dataflow.ir.printing import format_einsum
 
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One ONNX node.
+    """One ONNX node, or one Einsum of a text cascade.
 
     Attributes:
         name: the node's name.
-        operator: its type, with the domain unless that is the standard one.
+        operator: its type, with the domain unless that is the standard one; the Einsum's text.
         shape: shape of its first output, where known.
         how: ``einsums`` of its own; through the ``function`` body of the operator; ``fused`` into
             the Einsums of other nodes; ``view``: an index map of the Einsums that read it;
@@ -52,7 +53,7 @@ class CheckRow:
 def check(
     source: str | Path | onnx.ModelProto, dims: Mapping[str, int] | None = None
 ) -> tuple[CheckRow, ...]:
-    """One row per node in graph order; unsupported nodes are rows, not errors.
+    """One row per node in graph order; of a model with unsupported nodes a row for each of those.
 
     Raises:
         DataflowError: when the file itself is bad.
@@ -66,6 +67,23 @@ def check(
     return tuple(
         [_row(imported, node, named, known) for node in imported.graph.nodes]
         + [_plain(node, "unused", "not needed by any output") for node in imported.graph.dead]
+    )
+
+
+def check_cascade(cascade: Cascade) -> tuple[CheckRow, ...]:
+    """One row per Einsum of a text cascade, with its text as the operator."""
+    return tuple(
+        CheckRow(
+            name=einsum.name,
+            operator=format_einsum(einsum),
+            shape=str(list(cascade.tensors[einsum.output.tensor].shape)),
+            how="einsums",
+            runs=_unit(einsum),
+            lowered=einsum.name,
+            macs=counted_macs(cascade, einsum),
+            arithmetic=_arithmetic(cascade, [einsum]),
+        )
+        for einsum in cascade.einsums
     )
 
 
@@ -148,27 +166,20 @@ def _plain(node: Node, how: str, lowered: str) -> CheckRow:
 
 
 def _refused(error: UnsupportedModelError) -> tuple[CheckRow, ...]:
-    refused = {r.node.index: r for r in error.refusals}
-    rows = []
-    for node in error.graph.nodes:
-        refusal = refused.get(node.index)
-        if refusal is None:
-            rows.append(_plain(node, "", ""))
-            continue
-        rows.append(
-            CheckRow(
-                node.name,
-                _qualified(node),
-                refusal.shape,
-                "unsupported",
-                "unsupported",
-                "",
-                0,
-                reason=refusal.reason,
-                fix=refusal.fix,
-            )
+    return tuple(
+        CheckRow(
+            refusal.node.name,
+            _qualified(refusal.node),
+            refusal.shape,
+            "unsupported",
+            "unsupported",
+            "",
+            0,
+            reason=refusal.reason,
+            fix=refusal.fix,
         )
-    return tuple(rows)
+        for refusal in error.refusals
+    )
 
 
 def _qualified(node: Node) -> str:

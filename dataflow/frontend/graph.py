@@ -295,9 +295,16 @@ def _inputs(
         bad = [d for d in shape if d < 0] or [d for d in dims.values() if d < 1]
         if bad:
             raise DataflowError(where, f"has the dimension {bad[0]}", "sizes are at least 1")
-        if int(np.prod(shape, dtype=object)) > MAX_ELEMENTS:
-            raise DataflowError(where, f"has shape {shape}", "use a smaller input")
-        ports.append(Port(value.name, tuple(shape), _dtype(kind.elem_type, where)))
+        dtype = _dtype(kind.elem_type, where)
+        count = int(np.prod(shape, dtype=object))
+        if count > MAX_ELEMENTS:
+            raise DataflowError(
+                where,
+                f"has shape {shape}, which is {count * dtype.itemsize} bytes of {dtype.name}",
+                "use a smaller input: at most "
+                f"{MAX_ELEMENTS * dtype.itemsize} bytes ({MAX_ELEMENTS} elements)",
+            )
+        ports.append(Port(value.name, tuple(shape), dtype))
     if open_dims:
         names = list(dict.fromkeys(open_dims))
         raise DataflowError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import onnx
+from onnx import defs
 
 from dataflow.errors import DataflowError
 from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
@@ -15,7 +17,7 @@ from dataflow.frontend.finish import finish
 from dataflow.frontend.fold import fold, foldable
 from dataflow.frontend.functions import check_functions, expand, has_body
 from dataflow.frontend.graph import Graph, Node, Port, read_graph
-from dataflow.frontend.load import load_proto
+from dataflow.frontend.load import load_proto, unknown
 from dataflow.frontend.operators import GENERAL, Lower
 from dataflow.frontend.reorder import quantise_before_views
 from dataflow.frontend.unroll import without_sequences
@@ -220,6 +222,13 @@ def _lower_by_any(ctx: Context, node: Node) -> None:
     lowerings = [table[key] for table in (LOWERINGS, GENERAL) if key in table]
     if key in ctx.graph.functions:
         lowerings = []
+    elif lowerings and _too_new(ctx.graph.opset, *key):
+        first = min(
+            s.since_version for s in defs.get_all_schemas_with_history() if s.name == key[1]
+        )
+        raise UnsupportedError(
+            f"opset {ctx.graph.opset} has no such operator", f"export with opset {first} or later"
+        )
     refusal = None
     for lowering in lowerings:
         refusal = _attempt(ctx, node, lowering)
@@ -232,8 +241,9 @@ def _lower_by_any(ctx: Context, node: Node) -> None:
                 ctx.builder.expanded.add(node.index)
             return
         refusal = refusal or inside
-    fix = NEAREST.get(node.op, f"replace it; supported are {_supported()}")
-    raise refusal or UnsupportedError("no lowering for this operator", fix)
+    raise refusal or UnsupportedError(
+        "no lowering for this operator", NEAREST.get(node.op) or _nearest(node.op)
+    )
 
 
 def _attempt(ctx: Context, node: Node, lowering: Lower) -> UnsupportedError | None:
@@ -251,8 +261,15 @@ def _attempt(ctx: Context, node: Node, lowering: Lower) -> UnsupportedError | No
     return None
 
 
-def _supported() -> str:
-    return ", ".join(sorted({op for _, op in {**LOWERINGS, **GENERAL}}))
+def _too_new(opset: int, domain: str, op: str) -> bool:
+    """Whether only later opsets have the operator; nodes before opset 11 are in newer forms."""
+    return not domain and opset >= 11 and unknown(domain, op, opset) and defs.has(op)
+
+
+def _nearest(op: str) -> str:
+    names = sorted({name for _, name in {**LOWERINGS, **GENERAL}})
+    near = get_close_matches(op, names, 3, cutoff=0.0)
+    return f"replace it; the nearest names are {', '.join(near)}; see docs/operators.md"
 
 
 def _qualified(node: Node) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
-from onnx import TensorProto
+from onnx import TensorProto, defs
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.load_old import upgrade
@@ -26,6 +27,15 @@ FOREIGN = frozenset({"SimplifiedLayerNormalization"})
 
 SUPPORTED_OPSETS = range(1, 29)
 """Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
+
+TEXT_SUFFIXES = (".yaml", ".yml")
+"""Of text cascades, which are read elsewhere (dataflow.ir.text)."""
+
+STANDARD = ("", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training")
+"""Domains whose operators the checker must know."""
+
+UNKNOWN = "dataflow.unknown"
+"""Domain of unknown operators while the checker runs: it lets those of foreign domains pass."""
 
 DEFAULT_OPSET = 23
 """Assumed for a model that uses operators of other domains only."""
@@ -59,7 +69,26 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def unknown(domain: str, op: str, version: int) -> bool:
+    """Whether a domain of the standard has no such operator in this version."""
+    domain = "" if domain == "ai.onnx" else domain
+    if domain not in STANDARD:
+        return False
+    try:
+        defs.get_schema(op, version, domain)
+    except defs.SchemaError:
+        return True
+    return False
+
+
 def _parse(path: Path, where: str) -> onnx.ModelProto:
+    if path.suffix in TEXT_SUFFIXES:
+        raise DataflowError(
+            where,
+            "is a text cascade, not an ONNX model",
+            "compile and quantize take an ONNX model; "
+            "check, evaluate, passes and rewrite read text cascades too",
+        )
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -160,6 +189,58 @@ def _move_foreign(model: onnx.ModelProto) -> None:
         model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
 
 
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes and those of the graphs nested in them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                yield from _nodes(graph.node)
+
+
+def _import_domains(model: onnx.ModelProto) -> None:
+    """Imports the foreign domains that nodes use without, so that the nodes can be listed."""
+    for owner, nodes in ((model, model.graph.node), *((f, f.node) for f in model.functions)):
+        known = {o.domain for o in owner.opset_import} | {"", "ai.onnx"}
+        used = dict.fromkeys(node.domain for node in _nodes(nodes))
+        for domain in used:
+            if domain not in known:
+                owner.opset_import.add(domain=domain, version=1)
+
+
+@contextmanager
+def _unknown_hidden(model: onnx.ModelProto) -> Iterator[None]:
+    """Hides unknown operators from the checker: they are listed with all unsupported ones later."""
+    hidden: list[tuple[onnx.NodeProto, str]] = []
+    owners: list[onnx.ModelProto | onnx.FunctionProto] = []
+    calls = {(f.domain, f.name) for f in model.functions}
+    for owner, nodes in ((model, model.graph.node), *((f, f.node) for f in model.functions)):
+        versions = {
+            "" if o.domain == "ai.onnx" else o.domain: o.version for o in owner.opset_import
+        }
+        before = len(hidden)
+        for node in _nodes(nodes):
+            version = versions.get("" if node.domain == "ai.onnx" else node.domain)
+            if not version or (node.domain, node.op_type) in calls:
+                continue
+            if version < 11 and defs.has(node.op_type, node.domain):
+                continue  # of a later opset: upgrade() would take it for one of its own
+            if unknown(node.domain, node.op_type, version):
+                hidden.append((node, node.domain))
+                node.domain = UNKNOWN
+        if len(hidden) > before:
+            owners.append(owner)
+    for owner in owners:
+        owner.opset_import.add(domain=UNKNOWN, version=1)
+    try:
+        yield
+    finally:
+        for node, domain in hidden:
+            node.domain = domain
+        for owner in owners:
+            del owner.opset_import[-1]
+
+
 def _check(model: onnx.ModelProto, where: str) -> int:
     """The opset of a model that keeps to the standard and to our bounds."""
     opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
@@ -179,6 +260,7 @@ def _check(model: onnx.ModelProto, where: str) -> int:
                 f"has shape {sizes[:MAX_RANK]}",
                 f"sizes must be at least 0, fit in memory, and be at most {MAX_RANK}",
             )
+    _import_domains(model)
     for port in model.graph.input:
         rank = len(port.type.tensor_type.shape.dim)
         if rank > MAX_RANK:
@@ -191,7 +273,8 @@ def _check(model: onnx.ModelProto, where: str) -> int:
     for kind in bare:
         kind.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        with _unknown_hidden(model):
+            onnx.checker.check_model(model)
     except Exception as error:  # the checker raises several types
         first = str(error).strip().splitlines()[0] if str(error).strip() else "no detail"
         raise DataflowError(where, f"is not valid ONNX: {first}", "export it again") from error

@@ -82,7 +82,8 @@ class Stationary:
 
     Constant: `tensor` names an entry of `LayerGraph.weights`, an int16 array of shape
     (groups, taps_r, taps_s, c, n): the raw codes; `zero` one int per output channel or one in all.
-    Activation: `view` with y = reduction (c), x = output channel (n), or transposed.
+    Activation: `view` with y = reduction (c) and contiguous output channels (n); transposed: with
+    x = output channel and contiguous reduction.
     """
 
     tensor: str

@@ -14,7 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor
 from dataflow.ir.document import Document
 from dataflow.ir.dtype import F32, DType
-from dataflow.ir.expr import accesses
+from dataflow.ir.expr import Access, Expr, accesses, integer, map_accesses
 from dataflow.ir.inference import extents, ranks_of, reduced_variables, typed, typed_access
 from dataflow.ir.names import default_name
 from dataflow.ir.sections import read_section
@@ -98,7 +98,24 @@ class _Reader:
         }
         self.iterations: dict[str, Iteration] = {}
         self.lines = [line for part in PARTS for line in self._lines(part)]
+        self.lines = self._with_sizes()
         self.statements = [line.statement for line in self.lines]
+
+    def _with_sizes(self) -> list[_Line]:
+        """The lines with the sizes of ranks in place of rank names that are no tensors."""
+        tensors = {*self.declared, *(line.statement.output.tensor for line in self.lines)}
+
+        def size(item: Access) -> Expr:
+            bare = not item.indices and item.tensor not in tensors
+            return integer(self.sizes[item.tensor]) if bare and item.tensor in self.sizes else item
+
+        return [
+            replace(
+                line,
+                statement=replace(line.statement, expr=map_accesses(line.statement.expr, size)),
+            )
+            for line in self.lines
+        ]
 
     def _map(self, key: str) -> dict[str, Node]:
         return self.document.mapping(self.body[key], key) if key in self.body else {}

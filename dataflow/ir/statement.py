@@ -10,7 +10,8 @@ Grammar (``#`` starts a comment)::
     factor     = number | "-" factor | "(" expression ")" | access | name "(" expression {","} ")"
     access     = name [ "[" index {"," index} "]" ]
 
-An index is affine in lower-case rank variables; an upper-case rank stands for its size. One term
+An index is affine in lower-case rank variables; an upper-case rank stands for its size, and so it
+does in an expression where no tensor has its name (``S[p] / M``). One term of an index
 may be an expression in braces, a data-dependent index: ``X[{I[i]} + 1, d]``. ``index(2*m)`` in an
 expression is the value of an index.
 """

@@ -8,7 +8,7 @@ fits into the activation memory.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
@@ -72,6 +72,11 @@ class Problem:
     code: tuple[int, ...]
 
 
+WRITTEN_OUT = 64
+"""Networks of at most so many layers have their bus cycles written out term by term, which the
+solver propagates best; longer ones share running sums."""
+
+
 class _Model:
     def __init__(self, problem: Problem, machine: Machine) -> None:
         self.problem, self.machine = problem, machine
@@ -90,6 +95,7 @@ class _Model:
         ]
         for i, options in enumerate(problem.options):
             self._choose(i, options)
+        self.columns: dict[tuple[int, str], cp_model.LinearExpr] = {}
         self.cycles = self._times()
         self._capacity()
 
@@ -107,10 +113,13 @@ class _Model:
                 self.model.add(total <= (literal if value else 1))
 
     def _column(self, i: int, name: str) -> cp_model.LinearExpr:
-        options = self.problem.options[i]
-        return cp_model.LinearExpr.weighted_sum(
-            self.chosen[i], [option.candidate[name] for option in options]
-        )
+        # Asked for again by every later layer: built once.
+        if (i, name) not in self.columns:
+            options = self.problem.options[i]
+            self.columns[i, name] = cp_model.LinearExpr.weighted_sum(
+                self.chosen[i], [option.candidate[name] for option in options]
+            )
+        return self.columns[i, name]
 
     def _times(self) -> cp_model.LinearExpr:
         model, problem = self.model, self.problem
@@ -121,6 +130,7 @@ class _Model:
         ends = [model.new_int_var(0, most, f"end{i}") for i in range(count)]
         zero = model.new_constant(0)
         total = cp_model.LinearExpr.sum
+        buses = self._buses(bus_most)
         for i in range(count):
             begin = ends[i - 1] if i else zero
             model.add(ends[i] >= sum(problem.code[: i + 1]))
@@ -138,10 +148,22 @@ class _Model:
                 # Everything read by layers j to i comes after the end of j - 1, but for what the
                 # weight ring can hold ahead.
                 before = ends[j - 1] if j else zero
-                buses = [self._column(u, "bus") for u in range(j, i)]
                 ahead = self.machine.wbuf_lines if j else 0
-                model.add(ends[i] >= total([before, *buses, self._column(i, "paced"), -ahead]))
+                paced = self._column(i, "paced")
+                model.add(ends[i] >= total([before, *buses(j, i), paced, -ahead]))
         return total([ends[-1], problem.overhead])
+
+    def _buses(self, most: int) -> Callable[[int, int], list[cp_model.LinearExprT]]:
+        """Terms that add up to the bus cycles of layers j to i - 1."""
+        count = len(self.problem.options)
+        if count <= WRITTEN_OUT:
+            return lambda j, i: [self._column(u, "bus") for u in range(j, i)]
+        # Sums from the first layer on, so that the model grows with the square of the layers.
+        before = [self.model.new_int_var(0, most, f"bus{i}") for i in range(count)]
+        self.model.add(before[0] == 0)
+        for i in range(1, count):
+            self.model.add(before[i] == before[i - 1] + self._column(i - 1, "bus"))
+        return lambda j, i: [before[i], -before[j]]
 
     def _capacity(self) -> None:
         problem = self.problem

@@ -1,6 +1,6 @@
 """Rewrites: Cascade to Cascade, one in each module."""
 
-from dataflow.rewrite.catalogue import REWRITES, Outcome, Rewrite, find_rewrite
+from dataflow.rewrite.catalogue import REWRITES, Applied, Outcome, Rewrite, find_rewrite
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.defer_division import defer_division
 from dataflow.rewrite.float64 import with_float64
@@ -15,6 +15,7 @@ from dataflow.rewrite.subexpressions import share_subexpressions
 
 __all__ = [
     "REWRITES",
+    "Applied",
     "Legalised",
     "Outcome",
     "Rewrite",

@@ -20,12 +20,36 @@ from dataflow.rewrite.split_rank import split_rank
 from dataflow.rewrite.subexpressions import share_subexpressions
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What one rewrite of several did.
+
+    Attributes:
+        name: of the rewrite.
+        exact: whether it keeps every result to the bit; otherwise it changes rounding.
+        changed: whether it found something to do.
+        notes: what was done, a line for each place.
+    """
+
+    name: str
+    exact: bool
+    changed: bool
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Its line for people."""
+        if not self.changed:
+            return f"{self.name}: nothing to rewrite"
+        return f"{self.name}: {'exact, same bits' if self.exact else 'changes rounding'}"
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A rewritten cascade and what was done, a line for each place."""
+    """A rewritten cascade and what was done, a line for each place; and by rewrite, if several."""
 
     cascade: Cascade
     notes: tuple[str, ...] = ()
+    steps: tuple[Applied, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ import pytest
 
 from dataflow import api, cli
 from dataflow.errors import DataflowError
+from dataflow.evaluate.run import evaluate
 from dataflow.ir import text
+from dataflow.ir.cascade import Cascade
 
 CASCADES = Path(__file__).parents[2] / "examples" / "cascades"
 THREE = str(CASCADES / "three_pass.yaml")
@@ -70,7 +72,9 @@ def test_rewrite_writes_a_cascade_that_works(
     code, out, err = run(capsys, "rewrite", THREE, "--to", "one-pass", "--tile", 64, "-o", out_file)
     assert (code, err) == (0, "")
     assert out == (
-        "GM, SD, AV: 3 passes over K -> 1, 16 tiles of 64\n" + f"wrote {out_file}: 15 Einsums\n"
+        "one-pass: changes rounding\n"
+        "  GM, SD, AV: 3 passes over K -> 1, 16 tiles of 64\n"
+        f"wrote {out_file}: 15 Einsums\n"
     )
     code, out, _ = run(capsys, "passes", out_file, "--rank", "M", "--tensor", "K", "--json")
     assert (code, json.loads(out)["passes"]) == (0, 1)
@@ -141,3 +145,95 @@ def test_a_rewritten_cascade_loses_its_mapping() -> None:
     assert mapped.sections
     assert not api.rewrite(mapped, ["one-pass"]).cascade.sections
     assert api.rewrite(mapped, ["dead-code"]).cascade.sections == mapped.sections
+
+
+def test_rewrites_say_what_they_did(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out_file = tmp_path / "d.yaml"
+    code, out, _ = run(capsys, "rewrite", THREE, "--to", "dead-code", "-o", out_file)
+    assert code == 0
+    assert out == (
+        f"dead-code: nothing to rewrite\nnothing was rewritten\nwrote {out_file}: 6 Einsums\n"
+    )
+    source = tmp_path / "c.yaml"
+    source.write_text(
+        "einsum:\n  shapes: {C: 8}\n  declaration: {X: [C]}\n  outputs: [Y]\n  expressions: |\n"
+        "    G = X[c] :: max(c)\n    Y[c] = tanh(X[c])\n"
+    )
+    code, out, _ = run(capsys, "rewrite", source, "--to", "dead-code", "-o", out_file)
+    assert code == 0 and out.startswith("dead-code: exact, same bits\nwrote ")
+
+
+def test_rewrite_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out_file = tmp_path / "d.yaml"
+    arguments = ("--to", "one-pass,dead-code", "--tile", 64, "--json", "-o", out_file)
+    code, out, _ = run(capsys, "rewrite", THREE, *arguments)
+    assert code == 0
+    assert json.loads(out) == {
+        "rewrites": [
+            {
+                "name": "one-pass",
+                "exact": False,
+                "changed": True,
+                "notes": ["GM, SD, AV: 3 passes over K -> 1, 16 tiles of 64"],
+            },
+            {"name": "dead-code", "exact": True, "changed": False, "notes": []},
+        ],
+        "einsums": 15,
+        "path": str(out_file),
+    }
+
+
+def test_check_lists_the_einsums_of_a_text_cascade(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "check", THREE, "--json")
+    assert (code, err) == (0, "")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert list(rows) == ["QK", "GM", "SN", "SD", "A", "AV"]
+    first = rows["QK"]
+    assert first["operator"] == "QK[m, p] = Q[e, p] * K[e, m] :: add(e)"
+    assert (first["runs"], first["macs"]) == ("array", 64 * 1024 * 1024)
+    assert (rows["GM"]["runs"], rows["GM"]["macs"]) == ("vector", 0)
+    code, out, _ = run(capsys, "check", THREE)
+    assert code == 0 and "QK[m, p] = Q[e, p] * K[e, m] :: add(e)" in out
+
+
+def test_check_places_the_errors_of_a_text_cascade(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = tmp_path / "c.yml"
+    head = "einsum:\n  shapes: {C: 8}\n  declaration: {X: [C]}\n  expressions: |\n"
+    source.write_text(head + "    Y[c] = X[c] +\n")
+    code, out, err = run(capsys, "check", source)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {source}:5:")
+    source.write_text(head + "    Y[c] = X[c] / 2\n")
+    code, out, err = run(capsys, "check", source, "--dim", "N=1")
+    assert (code, out) == (2, "") and "a text cascade has no dynamic dimensions" in err
+
+
+def test_compile_takes_no_text_cascade(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "compile", THREE, "-o", tmp_path / "out")
+    assert (code, out) == (2, "")
+    assert "is a text cascade, not an ONNX model; compile and quantize take an ONNX model" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("rank", "size"), [("C", 8), ("(C - 1)", 7), ("max(C, P)", 8)])
+def test_a_rank_stands_for_its_size(rank: str, size: int) -> None:
+    head = "einsum:\n  shapes: {C: 8, P: 2}\n  declaration: {X: [C, P]}\n  expressions: |\n"
+    cascade = text.loads(head + f"    S[p] = X[c, p] :: add(c)\n    Y[p] = S[p] / {rank}\n")
+    x = np.arange(16, dtype=np.float32).reshape(8, 2)
+    (y,) = api_evaluate(cascade, x)
+    np.testing.assert_array_equal(y, x.sum(0) / np.float32(size))
+    assert text.dumps(text.loads(text.dumps(cascade))) == text.dumps(cascade)
+
+
+def test_a_tensor_goes_before_a_rank_of_its_name() -> None:
+    head = "einsum:\n  shapes: {C: 8}\n  declaration: {X: [C], C: []}\n  expressions: |\n"
+    cascade = text.loads(head + "    Y[c] = X[c] / C\n")
+    assert cascade.inputs == ("X", "C")
+    assert "Y[c] = X[c] / C" in text.dumps(cascade)
+
+
+def api_evaluate(cascade: Cascade, x: np.ndarray) -> list[np.ndarray]:
+    """Its outputs."""
+    return list(evaluate(cascade, {"X": x}).values())

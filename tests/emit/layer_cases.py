@@ -281,10 +281,9 @@ def matmul(case: Case) -> None:
     """A product of two activations."""
     batch, m, n, k = case.random(1, 3), case.random(1, 6), case.random(1, 19), case.random(1, 21)
     transposed = bool(case.random(0, 1))
-    rows, columns = (n, k) if transposed else (k, n)
     index = len(case.layers)
     _, scale = case.vector(n)
-    other = case.view((batch, rows, 1, columns), "input")
+    other = case.view((batch, 1, n, k) if transposed else (batch, k, 1, n), "input")
     layer = Layer(
         name=f"layer{index}", kind="array", einsums=("matmul",), batch=batch, groups=1, p=1, q=m,
         n=n, c=k, source=case.view((batch, 1, m, k), "input"),

@@ -98,7 +98,7 @@ def _contraction(
                 if stationary.view is None:
                     w = codes[group, r, s, k, column]
                 elif stationary.transposed:
-                    w = _gather(stationary.view, flat, b, column, 0 * b, 0 * c + k)
+                    w = _gather(stationary.view, flat, b, 0 * b, column, 0 * c + k)
                 else:
                     w = _gather(stationary.view, flat, b, 0 * b + k, 0 * b, column)
                 total += np.where(inside, x, 0).astype(np.int64) * (w - zero[c])

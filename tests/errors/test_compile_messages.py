@@ -191,6 +191,35 @@ def test_dynamic_shape_wants_a_size(capsys: pytest.CaptureFixture[str], tmp_path
     assert "'width'" in message or "width" in message
 
 
+def test_unsupported_operators_come_before_the_demand_for_calibration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    nodes = [
+        helper.make_node("RandomNormalLike", ["x"], ["a"], name="first"),
+        helper.make_node("NonMaxSuppression", ["a", "a"], ["y"], name="second"),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.INT64, None)]
+    graph = helper.make_graph(nodes, "g", inputs, outputs)
+    opsets = [helper.make_opsetid("", 20)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    message = refused(capsys, tmp_path, saved(tmp_path, proto))
+    assert "RandomNormalLike" in message and "calibration" not in message
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT8, TensorProto.UINT8])
+def test_codes_without_a_quantised_operator_are_no_float_model(kind: int, tmp_path: Path) -> None:
+    node = helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 2], strides=[2, 1])
+    inputs = [helper.make_tensor_value_info("x", kind, [1, 5, 9, 7])]
+    outputs = [helper.make_tensor_value_info("y", kind, [1, 5, 4, 6])]
+    graph = helper.make_graph([node], "g", inputs, outputs)
+    opsets = [helper.make_opsetid("", 20)]
+    model = saved(tmp_path, helper.make_model(graph, opset_imports=opsets, ir_version=10))
+    out = tmp_path / "out"
+    assert cli.run(["compile", str(model), "--target", "hls", "-o", str(out)]) == 0
+    assert cli.run(["csim", str(out)]) == 0
+
+
 def test_float_model_says_how_to_quantise(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

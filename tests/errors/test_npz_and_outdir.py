@@ -59,6 +59,11 @@ def test_wrong_array_is_named(change: dict[str, Array | None], message: str) -> 
     assert str(caught.value) == message
 
 
+def test_infinite_values_are_allowed_where_asked_for() -> None:
+    given = {**GOOD, "x": np.array([[1, -np.inf, np.nan]], np.float32)}
+    assert check_arrays(given, SPECS, finite=False)["x"] is given["x"]
+
+
 def test_save_then_load_gives_the_same_arrays_and_bytes(tmp_path: Path) -> None:
     arrays: dict[str, Array] = {
         "a": np.arange(6, dtype=np.int8).reshape(2, 3),

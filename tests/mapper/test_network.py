@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from dataflow.arch import Machine, load_architecture, machine_of
 from dataflow.cost.shape import shape_of
 from dataflow.errors import DataflowError
 from dataflow.ir.mapping import LayerGraph, NetworkMapping
-from dataflow.mapper import Mode, map_layer, map_network
+from dataflow.mapper import Mode, map_layer, map_network, solve
 from dataflow.mapper.lowering.legality import verify_tiling
 from dataflow.mapper.lowering.tiles import second_box, sink_box, slot_bytes, source_box
 from dataflow.mapper.modes import layer_modes
@@ -53,6 +54,16 @@ def test_small_networks_are_mapped_optimally(net: object, arch: str) -> None:
     assert mapping.optimal
     assert mapping.gap == 0
     assert mapping.objective >= sum(layer.macs for layer in graph.layers) // machine.mac_units
+
+
+@pytest.mark.parametrize("net", [resnet8, dscnn])
+def test_running_sums_of_a_long_network_mean_the_same(
+    net: Callable[[], LayerGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written_out = map_network(net(), EDGE8)
+    monkeypatch.setattr(solve, "WRITTEN_OUT", 0)
+    shared = map_network(net(), EDGE8)
+    assert (shared.objective, shared.bound) == (written_out.objective, written_out.bound)
 
 
 def test_resnet8_stays_on_chip_at_high_utilisation() -> None:
