@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import onnx
 
     from dataflow.analysis import FibreSummary
-    from dataflow.frontend import CheckRow, Quantized
+    from dataflow.frontend import CheckRow
     from dataflow.ir import Cascade
     from dataflow.npz import Array, ArraySpec
+    from dataflow.quantise import Quantized
     from dataflow.report import Csim, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
@@ -63,10 +64,10 @@ def quantize_report(
     format: Literal["qoperator", "qdq"] = "qoperator",
 ) -> Quantized:
     """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
-    path, source = _new_file(out), _model_file(model)
-    from dataflow import frontend
+    from dataflow import quantise
 
-    return frontend.quantize_report(source, Path(calibrate), path, format=format)
+    path, source = _new_file(out), _model_file(model)
+    return quantise.quantize_report(source, Path(calibrate), path, format=format)
 
 
 def check(

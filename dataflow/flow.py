@@ -13,29 +13,32 @@ import numpy as np
 import onnx
 import yaml
 
-from dataflow import cost, frontend, rewrite
-from dataflow.arch import Machine, architecture_path, load_architecture, machine_of
+from dataflow import frontend, quantise, rewrite
+from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
-from dataflow.emit.hls import emit_hls
+from dataflow.emit.hls.write import emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
-from dataflow.frontend.export import load_factory
+from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
-from dataflow.ir.mapping import LayerGraph, NetworkMapping
-from dataflow.ir.program import Program
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.lower import lower
+from dataflow.machine import Machine, machine_of
+from dataflow.machine.program import Program
 from dataflow.mapper import map_network
 from dataflow.mapper.files import save_mapping
-from dataflow.mapper.lowering import lower
 from dataflow.npz import Array, save_npz
 from dataflow.outdir import replacing
 from dataflow.program import build
-from dataflow.program.cycles import Prediction, predict
+from dataflow.program.energy import energy_pj
 from dataflow.progress import Progress, StepClock, silent
 from dataflow.resources import templates_dir
 from dataflow.rewrite.legal import require_legal
+from dataflow.timing.cycles import Prediction, predict
 
 INPUT_SEED = 0
 STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
@@ -191,7 +194,7 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
         )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "quantised.onnx"
-        frontend.quantize(model, calibrate, path)
+        quantise.quantize(model, calibrate, path)
         return frontend.load_proto(path)
 
 
@@ -303,7 +306,7 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
             "mac_utilization": macs / (prediction.cycles * units),
             "dram_read_bytes": compiled.program.dram_read_bytes,
             "dram_write_bytes": compiled.program.dram_write_bytes,
-            "energy_pj": cost.energy_pj(compiled.graph, compiled.program, machine),
+            "energy_pj": energy_pj(compiled.graph, compiled.program, machine),
         },
         "bound": {"cycles": compiled.mapping.floor},
         "mapper": {

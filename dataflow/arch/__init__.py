@@ -1,6 +1,5 @@
-"""Hardware description: the tree of an Architecture, its YAML file, and the buildable Machine."""
+"""Hardware description: the tree of an Architecture, its YAML file."""
 
-from dataflow.arch.buildable import machine_of
 from dataflow.arch.loader import (
     DEFAULT_NAME,
     architecture_path,
@@ -8,7 +7,6 @@ from dataflow.arch.loader import (
     load_architecture,
     resolve,
 )
-from dataflow.arch.machine import Energies, Machine
 from dataflow.arch.tree import (
     ROLES,
     AccessEnergy,
@@ -29,9 +27,7 @@ __all__ = [
     "Architecture",
     "Bus",
     "Compute",
-    "Energies",
     "FanOut",
-    "Machine",
     "Memory",
     "Node",
     "Operation",
@@ -39,6 +35,5 @@ __all__ = [
     "architecture_path",
     "builtin_names",
     "load_architecture",
-    "machine_of",
     "resolve",
 ]

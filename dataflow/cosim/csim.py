@@ -14,8 +14,8 @@ from typing import Any
 
 from dataflow.cosim.compare import compare_outputs
 from dataflow.cosim.project import load_project
-from dataflow.emit.hls import read_tensor_rows, tensor_bytes
-from dataflow.emit.hls_data import TensorRow
+from dataflow.emit.hls.data import TensorRow
+from dataflow.emit.hls.write import read_tensor_rows, tensor_bytes
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
 from dataflow.npz import Array

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.arch import Machine
-from dataflow.ir.isa import Counter
-from dataflow.ir.program import Program, TensorPlace
+from dataflow.machine import Machine
+from dataflow.machine.isa import Counter
+from dataflow.machine.program import Program, TensorPlace
 
 PAGE = 4096
 CYCLES_PER_PREDICTED = 4  # a run this much longer than predicted is taken for a deadlock

@@ -10,11 +10,12 @@ from typing import Any
 
 import onnx
 
-from dataflow.arch import Machine, load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.cosim.taps import Resident
 from dataflow.errors import DataflowError
 from dataflow.ir import Cascade, text
-from dataflow.ir.program import LayerCounts, Program, TensorPlace
+from dataflow.machine import Machine, machine_of
+from dataflow.machine.program import LayerCounts, Program, TensorPlace
 from dataflow.npz import Array, ArraySpec, check_arrays, load_npz
 
 CASCADE = "ir/cascade.yaml"

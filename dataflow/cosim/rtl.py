@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataflow.arch import Machine
 from dataflow.cosim.job import plusargs
 from dataflow.cosim.runtime_cache import cache_root
 from dataflow.cosim.toolchain import Model, build_cocotb, find_toolchain, run_cocotb
 from dataflow.emit.rtl import TESTBENCH
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import Counter, Unit
+from dataflow.machine import Machine
+from dataflow.machine.isa import Counter, Unit
 from dataflow.resources import templates_dir
 
 TEST_MODULE = "test_accelerator"

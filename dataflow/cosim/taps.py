@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.arch import Machine
 from dataflow.cosim.job import pack_tensor
-from dataflow.ir.mapping import LayerGraph, NetworkMapping
-from dataflow.ir.program import TensorPlace
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.machine import Machine
+from dataflow.machine.program import TensorPlace
 from dataflow.program.addressing import storage_row_bytes
 
 Array = np.ndarray[Any, Any]

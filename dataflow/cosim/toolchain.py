@@ -2,7 +2,7 @@
 
 ``find_toolchain`` looks for all of it once and names everything that is missing in one error.
 ``build_binary`` makes a stand-alone simulator of a self-checking testbench, ``build_cocotb`` one
-that cocotb drives, ``run_cocotb`` runs cocotb tests on it. ``lint`` is in ``dataflow.cosim.lint``.
+that cocotb drives, ``run_cocotb`` runs cocotb tests on it. ``lint`` is in ``tests.rtl.lint``.
 """
 
 from __future__ import annotations

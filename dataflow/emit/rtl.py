@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataflow.arch import Machine
 from dataflow.emit.sv_package import sv_package
+from dataflow.machine import Machine
 from dataflow.resources import rtl_dir
 
 SIMULATION = "sim"  # sub-folder of the library that is not hardware

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from dataflow.arch.machine import Machine
 from dataflow.emit.environment import render
-from dataflow.ir import isa
+from dataflow.machine import isa
+from dataflow.machine.machine import Machine
 
 AXI_ADDRESS_BITS = 32
 EVENT_BITS = 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
-from dataflow.frontend.graph import Graph, Node
+from dataflow.frontend.onnx.graph import Graph, Node
 from dataflow.frontend.value import Value
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.graph import MAX_ELEMENTS
+from dataflow.frontend.onnx.graph import MAX_ELEMENTS
 from dataflow.frontend.value import Dims, QParams, Value, stored_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor

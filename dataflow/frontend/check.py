@@ -8,9 +8,9 @@ from pathlib import Path
 
 import onnx
 
-from dataflow.frontend.graph import Node
+from dataflow.frontend.codes.qonnx_codes import QUANTS, works_on_codes
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model
-from dataflow.frontend.qonnx_codes import QUANTS, works_on_codes
+from dataflow.frontend.onnx.graph import Node
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access
 from dataflow.ir.macs import NOMINAL, contraction_operands, counted_macs

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.frontend import lookahead
 from dataflow.frontend.builder import Builder
-from dataflow.frontend.graph import MAX_DEPTH, Graph, Node, renumbered
-from dataflow.frontend.lookahead import Tail
-from dataflow.frontend.qonnx_codes import works_on_codes
+from dataflow.frontend.codes import lookahead
+from dataflow.frontend.codes.lookahead import Tail
+from dataflow.frontend.codes.qonnx_codes import works_on_codes
+from dataflow.frontend.onnx.graph import MAX_DEPTH, Graph, Node, renumbered
 from dataflow.frontend.refusal import PoisonedError as PoisonedError
 from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
 from dataflow.frontend.unary import Unary

@@ -11,7 +11,7 @@ import numpy as np
 from dataflow.evaluate import evaluate
 from dataflow.frontend.context import Context
 from dataflow.frontend.finish import finish
-from dataflow.frontend.graph import Graph, Node
+from dataflow.frontend.onnx.graph import Graph, Node
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.dtype import F16, F32
 

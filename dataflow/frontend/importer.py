@@ -11,16 +11,17 @@ import onnx
 from onnx import defs
 
 from dataflow.errors import DataflowError
-from dataflow.frontend import conv, linear, matmul, pointwise, pool, softmax, views
+from dataflow.frontend import views
+from dataflow.frontend.codes import conv, linear, matmul, pointwise, pool, softmax
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish
 from dataflow.frontend.fold import fold, foldable
-from dataflow.frontend.functions import check_functions, expand, has_body
-from dataflow.frontend.graph import Graph, Node, Port, read_graph
-from dataflow.frontend.load import load_proto, unknown
+from dataflow.frontend.onnx.functions import check_functions, expand, has_body
+from dataflow.frontend.onnx.graph import Graph, Node, Port, read_graph
+from dataflow.frontend.onnx.load import load_proto, unknown
+from dataflow.frontend.onnx.reorder import quantise_before_views
+from dataflow.frontend.onnx.unroll import without_sequences
 from dataflow.frontend.operators import GENERAL, Lower
-from dataflow.frontend.reorder import quantise_before_views
-from dataflow.frontend.unroll import without_sequences
 from dataflow.frontend.value import Value, stored_value, without_elements
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import DType

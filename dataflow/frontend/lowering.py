@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dataflow.frontend.codes.dequantise import dequantised
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.dequantise import dequantised
-from dataflow.frontend.graph import Node
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import Dims, Value, constant_value, stored_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Iteration, Reduction

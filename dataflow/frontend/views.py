@@ -8,10 +8,16 @@ from math import prod
 import numpy as np
 
 from dataflow.frontend.builder import spread
+from dataflow.frontend.codes.contract import raw, with_params
+from dataflow.frontend.codes.quant import (
+    activation_params,
+    is_identity,
+    lookup,
+    quantize_array,
+    table,
+)
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
-from dataflow.frontend.contract import raw, with_params
-from dataflow.frontend.graph import Node
-from dataflow.frontend.quant import activation_params, is_identity, lookup, quantize_array, table
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.unary import Unary, apply
 from dataflow.frontend.value import QParams, Value, constant_value, reshape, stored_value, transpose
 from dataflow.ir.affine import Affine

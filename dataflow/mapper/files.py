@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dataflow.arch.messages import schema_error
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import DIMS, Dim, MemoryMap, NetworkMapping, Placement, Tiling
+from dataflow.layers.layer import DIMS, Dim
+from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
+from dataflow.layers.tiling import Tiling
 
 FORMAT = "mapping/1"
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
-from dataflow.arch import Machine
-from dataflow.cost.latencies import Latencies
-from dataflow.cost.shape import LayerShape
-from dataflow.mapper.grid import planes
+from dataflow.machine import Machine
+from dataflow.machine.latencies import Latencies
 from dataflow.mapper.solve import Option
+from dataflow.tiling.grid import planes
+from dataflow.tiling.shape import LayerShape
 
 
 def floor_cycles(

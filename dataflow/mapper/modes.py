@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import product
 
-from dataflow.cost.shape import LayerShape
-from dataflow.ir.mapping import Layer, LayerGraph
-from dataflow.mapper.columns import Mode, Place
+from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.mapper.tensors import Access, TensorPlan, root_of, second_view
+from dataflow.tiling.columns import Mode, Place
+from dataflow.tiling.shape import LayerShape
 
 Literal_ = tuple[str, int, bool]
 """Read number `int` of tensor `str` is resident (True) or streamed (False)."""

@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from dataflow.arch import Machine
-from dataflow.cost.latencies import DEFAULT, Latencies
-from dataflow.cost.shape import LayerShape, shape_of
 from dataflow.errors import DataflowError
-from dataflow.ir import isa
-from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling
-from dataflow.mapper.candidates import Candidate, candidates
-from dataflow.mapper.columns import Mode
+from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine, isa
+from dataflow.machine.latencies import DEFAULT, Latencies
 from dataflow.mapper.floor import floor_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place, require_dram
 from dataflow.mapper.solve import Choice, Option, Problem, solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
-from dataflow.mapper.thin import ideals, representatives
+from dataflow.tiling.candidates import Candidate, candidates
+from dataflow.tiling.columns import Mode
+from dataflow.tiling.shape import LayerShape, shape_of
+from dataflow.tiling.thin import ideals, representatives
 
 SEARCH_GAP = 3e-4
 """Relative gap at which the choice of residency stops; the tilings are refined after it."""
@@ -37,7 +38,7 @@ def map_network(
     """The mapping of `graph` with the fewest predicted cycles that the search finds.
 
     Ties are broken by DRAM bytes, then energy. The bound holds for the cost model and the
-    mapspace that `dataflow.mapper.grid` states.
+    mapspace that `dataflow.tiling.grid` states.
 
     Raises:
         DataflowError: a layer has no legal tiling, or the tensors exceed the memories; the

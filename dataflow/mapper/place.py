@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataflow.arch import Machine
-from dataflow.cost.feed import Feed
-from dataflow.cost.shape import LayerShape
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import LayerGraph, MemoryMap, Placement, Tiling
-from dataflow.mapper.lowering.tiles import (
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.plan import MemoryMap, Placement
+from dataflow.layers.tiles import (
     TileBox,
     second_box,
     sink_box,
     slot_bytes,
     source_box,
 )
-from dataflow.mapper.options import tile_pitch
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
 from dataflow.mapper.solve import Choice
 from dataflow.mapper.tensors import TensorPlan, row_bytes
 from dataflow.memory import Buffer, pack, validate
+from dataflow.tiling.feed import Feed
+from dataflow.tiling.options import tile_pitch
+from dataflow.tiling.shape import LayerShape
 
 DRAM_ALIGN = 4096
 """Tensors start at 4 KiB, where no burst is cut."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from ortools.sat.python import cp_model
 
-from dataflow.arch import Machine
-from dataflow.mapper.candidates import Candidate
+from dataflow.machine import Machine
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.tensors import TensorPlan
+from dataflow.tiling.candidates import Candidate
 
 DETERMINISTIC_TIME = (20.0, 4.0, 4.0)
 """CP-SAT's own measure of work for cycles, DRAM bytes and energy."""

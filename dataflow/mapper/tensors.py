@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
-from dataflow.arch import Machine
-from dataflow.cost.feed import conflict_free, feeds_of
-from dataflow.cost.shape import LayerShape
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import Layer, LayerGraph, Storage, View
+from dataflow.layers.layer import Layer, LayerGraph, Storage, View
+from dataflow.machine import Machine
+from dataflow.tiling.feed import conflict_free, feeds_of
+from dataflow.tiling.shape import LayerShape
 
 ReadRole = Literal["source", "second"]
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from math import prod
 
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import LEVELS
-from dataflow.ir.mapping import Dim, Layer, Placement, Storage, Tiling, View
-from dataflow.mapper.lowering.tiles import TileBox, slot_bytes, tile_of
+from dataflow.layers.layer import Dim, Layer, Storage, View
+from dataflow.layers.plan import Placement
+from dataflow.layers.tiles import TileBox, slot_bytes, tile_of
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import LEVELS
 
 ADDRESS_MASK = (1 << 24) - 1
 DRAM_MASK = (1 << 32) - 1

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from dataflow.arch import Machine
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import LEVELS, VERSION, Event, Unit, Value, pack
-from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping, Tiling
-from dataflow.ir.program import Instruction, LayerCounts, Program
-from dataflow.mapper.lowering.tiles import NO_LEVEL, blocks_iterations, columns, fires
+from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiles import NO_LEVEL, blocks_iterations, columns, fires
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
+from dataflow.machine.decode import STRUCT_OF, fixed_beats
+from dataflow.machine.isa import LEVELS, VERSION, Event, Unit, Value, pack
+from dataflow.machine.program import Instruction, LayerCounts, Program
 from dataflow.program.addressing import storage_row_bytes
 from dataflow.program.counts import array_counts
-from dataflow.program.decode import STRUCT_OF, fixed_beats
 from dataflow.program.dram import Dram
 from dataflow.program.fields import array_fields, level_trips, payload, tile_fields, vector_fields
 from dataflow.program.images import Ring, param_ring, weight_ring

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from dataflow.arch import Machine
-from dataflow.ir.mapping import Layer, Tiling
-from dataflow.mapper.lowering.passes import passes, steps
-from dataflow.mapper.lowering.tiles import NO_LEVEL, columns, ragged, tile_of, trips
+from dataflow.layers.layer import Layer
+from dataflow.layers.passes import passes, steps
+from dataflow.layers.tiles import NO_LEVEL, columns, ragged, tile_of, trips
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
 
 
 @dataclass(frozen=True)

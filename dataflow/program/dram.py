@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import LayerGraph, NetworkMapping
-from dataflow.ir.program import TensorPlace
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.machine.program import TensorPlace
 
 IMAGE_ALIGNMENT = 4096
 """Byte alignment of the constant image: an AXI burst never crosses 4 KiB."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dataflow.ir.isa import LEVELS, MICRO_OP, Value, pack
-from dataflow.ir.mapping import Dim, Layer, MicroOp, Tiling
-from dataflow.mapper.lowering.passes import feed, fir_stride
-from dataflow.mapper.lowering.tiles import (
+from dataflow.layers.layer import Dim, Layer, MicroOp
+from dataflow.layers.passes import feed, fir_stride
+from dataflow.layers.tiles import (
     NO_LEVEL,
     Columns,
     ceil_div,
@@ -18,6 +17,8 @@ from dataflow.mapper.lowering.tiles import (
     tile_of,
     trips,
 )
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import LEVELS, MICRO_OP, Value, pack
 from dataflow.program.addressing import ADDRESS_MASK, Local
 from dataflow.program.images import zero_lines
 from dataflow.program.operands import Operand

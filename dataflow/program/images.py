@@ -9,10 +9,11 @@ from math import prod
 
 import numpy as np
 
-from dataflow.ir.isa import LEVELS
-from dataflow.ir.mapping import Dim, Layer, LayerGraph, Tiling
-from dataflow.mapper.lowering.passes import Pass, feed, passes
-from dataflow.mapper.lowering.tiles import columns, ragged, tile_of, trips
+from dataflow.layers.layer import Dim, Layer, LayerGraph
+from dataflow.layers.passes import Pass, feed, passes
+from dataflow.layers.tiles import columns, ragged, tile_of, trips
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import LEVELS
 
 Array = np.ndarray
 

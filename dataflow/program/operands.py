@@ -8,16 +8,9 @@ from itertools import product
 from typing import Literal
 
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import (
-    Dim,
-    Layer,
-    LayerGraph,
-    NetworkMapping,
-    Storage,
-    Tiling,
-    View,
-)
-from dataflow.mapper.lowering.tiles import (
+from dataflow.layers.layer import Dim, Layer, LayerGraph, Storage, View
+from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiles import (
     TileBox,
     extent,
     ragged,
@@ -29,6 +22,7 @@ from dataflow.mapper.lowering.tiles import (
     trips,
     window,
 )
+from dataflow.layers.tiling import Tiling
 from dataflow.program.addressing import Local, resident, streamed
 from dataflow.program.transfer import Loop, Transfer, channel_loop, tiled
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dataflow.ir.isa import Event, Value
-from dataflow.ir.mapping import Layer, Placement, Tiling
+from dataflow.layers.layer import Layer
+from dataflow.layers.plan import Placement
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import Event, Value
 from dataflow.program.operands import Operand, Role, regions
 from dataflow.program.waits import Stamps, fitted
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from math import prod
 
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import LEVELS, Value
-from dataflow.ir.mapping import Dim, Layer, Tiling, View
-from dataflow.mapper.lowering.tiles import (
+from dataflow.layers.layer import Dim, Layer, View
+from dataflow.layers.tiles import (
     NO_LEVEL,
     TileBox,
     level,
@@ -18,6 +17,8 @@ from dataflow.mapper.lowering.tiles import (
     trips,
     window,
 )
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import LEVELS, Value
 from dataflow.program.addressing import DRAM_MASK, Local
 
 UNBOUNDED = DRAM_MASK

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataflow.arch import Machine
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import Layer, LayerGraph, NetworkMapping
-from dataflow.mapper.lowering.legality import ports_conflict_free, verify_tiling
+from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.legality import ports_conflict_free, verify_tiling
+from dataflow.layers.plan import NetworkMapping
+from dataflow.machine import Machine
 from dataflow.program.fields import source_base
 from dataflow.program.operands import Operand, second_operand, sink_operand, source_operand
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dataflow.ir.isa import Event, Unit, Value
-from dataflow.ir.mapping import View
+from dataflow.layers.layer import View
+from dataflow.machine.isa import Event, Unit, Value
 
 Array = np.ndarray
 

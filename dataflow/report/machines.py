@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from dataflow.arch import Architecture, Compute, FanOut, Machine, Memory, Node, machine_of
+from dataflow.arch import Architecture, Compute, FanOut, Memory, Node
 from dataflow.errors import DataflowError
+from dataflow.machine import Machine, machine_of
 from dataflow.units import bits_to_bytes, format_bytes
 
 

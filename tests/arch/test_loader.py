@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dataflow.arch import FanOut, Memory, builtin_names, load_architecture, machine_of, resolve
+from dataflow.arch import FanOut, Memory, builtin_names, load_architecture, resolve
 from dataflow.errors import DataflowError
+from dataflow.machine import machine_of
 from dataflow.resources import arch_dir
 
 DATA = Path(__file__).parent / "data"

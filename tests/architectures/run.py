@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from dataflow import frontend
+from dataflow import frontend, quantise
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
 from examples.catalogue import NETWORKS
@@ -63,7 +63,7 @@ def compared(path: Path, name: str) -> Compared:
     return Compared(sum(r.macs for r in rows), max(errors), ratio)
 
 
-def settings(made: frontend.Quantized) -> str:
+def settings(made: quantise.Quantized) -> str:
     """What the quantiser chose, briefly."""
     parts = ["products" if len(made.operators) == 3 else "all"]
     if made.widened:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from _pytest.mark import ParameterSet
 
-from dataflow import frontend
+from dataflow import frontend, quantise
 from examples.catalogue import NETWORKS
 from tests.frontend import models
 
@@ -56,11 +56,11 @@ CALIBRATION = (32, 0)
 
 
 @cache
-def quantised(name: str, opset: int, form: frontend.Format) -> frontend.Quantized:
+def quantised(name: str, opset: int, form: quantise.Format) -> quantise.Quantized:
     """The network quantised with the defaults."""
     path = folder() / f"{name}_{opset}_{form}.onnx"
     arrays = NETWORKS[name].samples(*CALIBRATION)
-    return frontend.quantize_report(exported(name, opset), arrays, path, form)
+    return quantise.quantize_report(exported(name, opset), arrays, path, form)
 
 
 @cache

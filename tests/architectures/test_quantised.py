@@ -16,13 +16,13 @@ import onnx
 import pytest
 from _pytest.mark import ParameterSet
 
-from dataflow import frontend
+from dataflow import frontend, quantise
 from dataflow.evaluate import evaluate
 from examples.catalogue import NETWORKS
 from tests.architectures import ladder, support
 
 QUICK = ("lenet5", "dscnn", "mobilenet_v3", "unet_resize", "convnext_block", "bert_layer", "lstm")
-FORMS: tuple[frontend.Format, ...] = ("qoperator", "qdq")
+FORMS: tuple[quantise.Format, ...] = ("qoperator", "qdq")
 CASES: list[ParameterSet] = [
     pytest.param(name, opset, form, marks=[] if quick else [pytest.mark.slow])
     for name in support.SMALL
@@ -36,13 +36,13 @@ RARE = 0.01
 
 
 @cache
-def quantised(name: str, opset: int, form: frontend.Format) -> Path:
+def quantised(name: str, opset: int, form: quantise.Format) -> Path:
     """The network quantised with the defaults, once."""
     return support.quantised(name, opset, form).path
 
 
 @pytest.mark.parametrize(("name", "opset", "form"), CASES)
-def test_tensors_of_codes_equal_onnxruntime(name: str, opset: int, form: frontend.Format) -> None:
+def test_tensors_of_codes_equal_onnxruntime(name: str, opset: int, form: quantise.Format) -> None:
     model = onnx.load(quantised(name, opset, form))
     for seed in (5, 6):
         inputs = NETWORKS[name].samples(1, seed)
@@ -54,7 +54,7 @@ def test_tensors_of_codes_equal_onnxruntime(name: str, opset: int, form: fronten
 
 
 @pytest.mark.parametrize(("name", "opset", "form"), CASES)
-def test_outputs_follow_onnxruntime(name: str, opset: int, form: frontend.Format) -> None:
+def test_outputs_follow_onnxruntime(name: str, opset: int, form: quantise.Format) -> None:
     path = quantised(name, opset, form)
     cascade = frontend.load_model(path)
     inputs = NETWORKS[name].samples(1, 8)

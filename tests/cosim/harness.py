@@ -12,15 +12,17 @@ from pathlib import Path
 import onnx
 
 from dataflow import flow
-from dataflow.arch import Machine, load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.cosim.job import write_job
 from dataflow.cosim.rtl import RtlRun, model_of, run_job, scratch
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.flow import Compiled
-from dataflow.ir.mapping import LayerGraph, NetworkMapping
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.plan import NetworkMapping
+from dataflow.machine import Machine, machine_of
 from dataflow.program import build
-from dataflow.program.cycles import predict
+from dataflow.timing.cycles import predict
 from tests.cosim.inputs import random_inputs
 
 Mapper = Callable[[LayerGraph, Machine], NetworkMapping]

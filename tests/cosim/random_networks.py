@@ -12,7 +12,7 @@ from math import prod
 import numpy as np
 import onnx
 
-from dataflow.arch import Machine
+from dataflow.machine import Machine
 from tests.cosim import operators, random_shapes
 from tests.cosim.net_builder import NetBuilder, Value
 from tests.cosim.random_shapes import Limits

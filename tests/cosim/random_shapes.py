@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
-from dataflow.arch import Machine
+from dataflow.machine import Machine
 from tests.cosim import operators
 from tests.cosim.net_builder import NetBuilder, Value
 from tests.cosim.real_arithmetic import Windows

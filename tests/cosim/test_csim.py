@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.cosim import csim as module
 from dataflow.cosim.csim import CsimRun, csim
 from dataflow.cosim.project import Project
-from dataflow.emit.hls import emit_hls
+from dataflow.emit.hls.write import emit_hls
 from dataflow.errors import DataflowError
 from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.frontend import load_model
-from dataflow.ir.mapping import MemoryMap, NetworkMapping, Placement, Tiling
-from dataflow.mapper.lowering import lower
+from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
+from dataflow.layers.tiling import Tiling
+from dataflow.lower import lower
+from dataflow.machine import machine_of
 from dataflow.rewrite import legalise
 from tests.cosim.test_compare import INPUTS, model
 

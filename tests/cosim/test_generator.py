@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
+from dataflow.machine import machine_of
 from tests.cosim.inputs import random_inputs
 from tests.cosim.random_networks import THEMES, random_network
 from tests.frontend import models

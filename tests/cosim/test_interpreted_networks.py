@@ -14,10 +14,10 @@ import pytest
 from dataflow.cosim.job import pack_tensor
 from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.flow import Compiled
-from dataflow.program.interpret import interpret
 from tests.cosim.harness import compiled_network, machine
 from tests.cosim.inputs import random_inputs
 from tests.cosim.random_networks import THEMES, random_network
+from tests.program.interpret import interpret
 
 ARCHITECTURES = ("edge8", "edge16", "edge32")
 LARGE = 60_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataflow.cosim.rtl import Retired
 from dataflow.cosim.simulate import cycles_by_cause
 from dataflow.cosim.trace import trace
-from dataflow.ir.isa import Unit
+from dataflow.machine.isa import Unit
 
 
 def retired(unit: Unit, layer: int, cycle: int) -> Retired:

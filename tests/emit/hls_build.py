@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflow.arch import Machine, load_architecture, machine_of
-from dataflow.emit.hls import emit_hls
+from dataflow.arch import load_architecture
+from dataflow.emit.hls.write import emit_hls
+from dataflow.machine import Machine, machine_of
 from tests.emit.layer_cases import Case
 
 

@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.ir.isa import Op, Operand
-from dataflow.ir.mapping import (
+from dataflow.layers.layer import (
     Dim,
     Layer,
     LayerGraph,
-    MemoryMap,
     MicroOp,
     MicroProgram,
-    NetworkMapping,
-    Placement,
     Stationary,
     Storage,
-    Tiling,
     View,
 )
+from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import Op, Operand
 from tests.emit.layer_oracle import run_layer
 
 Array = NDArray[Any]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.evaluate.primitives import fma32, rint32
-from dataflow.ir.isa import Op, Operand
-from dataflow.ir.mapping import Layer, LayerGraph, MicroOp, MicroProgram, View
+from dataflow.layers.layer import Layer, LayerGraph, MicroOp, MicroProgram, View
+from dataflow.machine.isa import Op, Operand
 
 Array = NDArray[Any]
 

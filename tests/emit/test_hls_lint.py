@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataflow.emit.hls_lint import array_types, lint
 from dataflow.resources import hls_dir
+from tests.emit.hls_lint import array_types, lint
 
 GOOD = """
 typedef int line_t[8];

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflow import frontend, rewrite
+from dataflow import frontend, quantise, rewrite
 from dataflow.cosim.csim import run_csim
-from dataflow.emit.hls import emit_hls
+from dataflow.emit.hls.write import emit_hls
 from dataflow.evaluate import run_machine_part
-from dataflow.ir.mapping import Layer, LayerGraph, MemoryMap, NetworkMapping, Placement, Tiling
-from dataflow.mapper.lowering import lower
+from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
+from dataflow.layers.tiling import Tiling
+from dataflow.lower import lower
 from tests.emit.hls_build import machine
 from tests.emit.layer_cases import Case
 
@@ -31,7 +33,7 @@ def quantised(name: str, folder: Path) -> Path:
     spec.loader.exec_module(module)
     np.savez(folder / "calibration.npz", **module.calibration(4, 0))
     frontend.export(f"{source}:make", folder / "float.onnx")
-    frontend.quantize(folder / "float.onnx", folder / "calibration.npz", folder / "q.onnx")
+    quantise.quantize(folder / "float.onnx", folder / "calibration.npz", folder / "q.onnx")
     return folder / "q.onnx"
 
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from dataflow.cosim.csim import run_csim
-from dataflow.emit.hls_micro import element
-from dataflow.emit.hls_tree import lines
+from dataflow.emit.hls.micro import element
+from dataflow.emit.hls.tree import lines
 from dataflow.errors import DataflowError
-from dataflow.ir.isa import Op, Operand
-from dataflow.ir.mapping import Layer, MicroOp, MicroProgram, Stationary, Tiling, View
+from dataflow.layers.layer import Layer, MicroOp, MicroProgram, Stationary, View
+from dataflow.layers.tiling import Tiling
+from dataflow.machine.isa import Op, Operand
 from tests.emit.hls_build import emit_case, make, values_of
 from tests.emit.layer_cases import MAX_POOL, REQUANTISE, Case, random_case, residual
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.emit.hls_lint import array_types, lint
 from tests.emit.hls_build import emit_case, make
+from tests.emit.hls_lint import array_types, lint
 from tests.emit.layer_cases import random_case
 
 

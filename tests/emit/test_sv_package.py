@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dataflow.arch import architecture_path, builtin_names, load_architecture, machine_of
-from dataflow.cosim.lint import lint
+from dataflow.arch import architecture_path, builtin_names, load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
 from dataflow.emit.sv_package import field_name
-from dataflow.ir import isa
+from dataflow.machine import isa, machine_of
+from tests.rtl.lint import lint
 
 MACHINE = machine_of(load_architecture(architecture_path("edge16")))
 

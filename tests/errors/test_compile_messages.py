@@ -15,11 +15,11 @@ import yaml
 from onnx import TensorProto, helper
 
 from dataflow import cli
-from dataflow.cosim.lint import lint
 from dataflow.npz import save_npz
 from dataflow.outdir import MARKER
 from dataflow.resources import arch_dir
 from tests.frontend import models
+from tests.rtl.lint import lint
 
 Array = np.ndarray
 

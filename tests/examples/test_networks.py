@@ -16,7 +16,7 @@ import onnx
 import pytest
 import torch
 
-from dataflow import frontend
+from dataflow import frontend, quantise
 from dataflow.evaluate import evaluate, run_machine_part
 from dataflow.ir import Cascade, text, total_macs
 from dataflow.rewrite import legalise_report
@@ -64,7 +64,7 @@ def quantised(name: str, form: Format) -> onnx.ModelProto:
     """The quantised example."""
     data = folder() / f"{name}.npz"
     np.savez(data, **example(name).calibration())
-    path = frontend.quantize(float_model(name), data, folder() / f"{name}_{form}.onnx", form)
+    path = quantise.quantize(float_model(name), data, folder() / f"{name}_{form}.onnx", form)
     return onnx.load(path)
 
 
@@ -213,7 +213,7 @@ def test_the_same_model_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     assert again.read_bytes() == float_model(name).read_bytes()
     data = folder() / f"{name}.npz"
     np.savez(data, **example(name).calibration())
-    one = frontend.quantize(again, data, tmp_path / "b.onnx").read_bytes()
+    one = quantise.quantize(again, data, tmp_path / "b.onnx").read_bytes()
     assert one == quantised(name, "qoperator").SerializeToString(deterministic=True)
 
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
-from dataflow.frontend.unroll import SEQUENCES, without_sequences
+from dataflow.frontend.onnx.unroll import SEQUENCES, without_sequences
 from tests.frontend import models
 
 Array = np.ndarray

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataflow.ir.isa import Op, Operand
-from dataflow.ir.mapping import (
+from dataflow.layers.layer import (
     Layer,
     LayerGraph,
     MicroOp,
@@ -12,6 +11,7 @@ from dataflow.ir.mapping import (
     Storage,
     View,
 )
+from dataflow.machine.isa import Op, Operand
 
 
 def micro(ops: int) -> MicroProgram:

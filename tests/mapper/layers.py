@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from dataflow.ir.mapping import Layer, Stationary, View
+from dataflow.layers.layer import Layer, Stationary, View
 from tests.mapper.graphs import dense, micro
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import NetworkMapping
+from dataflow.layers.plan import NetworkMapping
+from dataflow.machine import machine_of
 from dataflow.mapper import load_mapping, map_network, save_mapping
 from dataflow.mapper.files import mapping_text
 from tests.mapper.graphs import dscnn, resnet8

@@ -8,15 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from dataflow.arch import Machine, load_architecture, machine_of
-from dataflow.cost.shape import shape_of
+from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import LayerGraph, NetworkMapping
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.legality import verify_tiling
+from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiles import second_box, sink_box, slot_bytes, source_box
+from dataflow.machine import Machine, machine_of
 from dataflow.mapper import Mode, map_layer, map_network, solve
-from dataflow.mapper.lowering.legality import verify_tiling
-from dataflow.mapper.lowering.tiles import second_box, sink_box, slot_bytes, source_box
 from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.tensors import tensor_plans
+from dataflow.tiling.shape import shape_of
 from tests.cosim.harness import compiled_network
 from tests.cosim.random_networks import random_network
 from tests.mapper.graphs import Builder, dscnn, resnet8

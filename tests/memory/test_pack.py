@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import product
 
 import pytest
@@ -10,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import MemoryMap, Placement
-from dataflow.memory import Buffer, first_fit, memory_map_json, pack, peak_bytes, validate
+from dataflow.memory import Buffer, first_fit, pack, peak_bytes, validate
 
 
 @st.composite
@@ -96,17 +94,3 @@ def test_the_judge_names_what_is_wrong(offsets: dict[str, int], message: str) ->
     with pytest.raises(DataflowError) as error:
         validate(buffers, offsets, 20, 4)
     assert error.value.what == message
-
-
-def test_memory_map_lists_regions_by_offset() -> None:
-    memory = MemoryMap(
-        {"late": Placement(64, 32, 16), "early": Placement(0, 64, 8)},
-        {("layer", "source"): Placement(96, 32, 16)},
-        {"input": 0},
-    )
-    document = json.loads(memory_map_json(memory, 128, {"early": (0, 2)}))
-    on_chip = document["activation_memory"]
-    assert [row["name"] for row in on_chip["resident"]] == ["early", "late"]
-    assert on_chip["resident"][0]["lifetime"] == [0, 2]
-    assert on_chip["buffers"][0]["name"] == "layer/source"
-    assert document["dram"] == [{"name": "input", "offset": 0}]

@@ -7,16 +7,16 @@ import random
 import numpy as np
 import onnx
 
-from dataflow.arch import Machine
 from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.frontend import load_model
 from dataflow.ir.cascade import Cascade
-from dataflow.ir.mapping import LayerGraph
-from dataflow.ir.program import Program
-from dataflow.mapper.lowering import lower
+from dataflow.layers.layer import LayerGraph
+from dataflow.lower import lower
+from dataflow.machine import Machine
+from dataflow.machine.program import Program
 from dataflow.program import build
-from dataflow.program.interpret import interpret
 from dataflow.rewrite import legalise
+from tests.program.interpret import interpret
 from tests.program.mapping_tools import (
     default_tiling,
     place,

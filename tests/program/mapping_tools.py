@@ -6,17 +6,10 @@ import random
 from dataclasses import replace
 from typing import Any
 
-from dataflow.arch import Machine
-from dataflow.ir.mapping import (
-    Dim,
-    Layer,
-    LayerGraph,
-    MemoryMap,
-    NetworkMapping,
-    Placement,
-    Tiling,
-)
-from dataflow.mapper.lowering.tiles import (
+from dataflow.layers.layer import Dim, Layer, LayerGraph
+from dataflow.layers.legality import verify_tiling
+from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
+from dataflow.layers.tiles import (
     ceil_div,
     columns,
     extent,
@@ -27,7 +20,8 @@ from dataflow.mapper.lowering.tiles import (
     source_box,
     tile_of,
 )
-from dataflow.program.legality import verify_tiling
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
 from dataflow.program.verify import feed_conflicts
 
 

@@ -18,13 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
 from dataflow.frontend import load_model
-from dataflow.ir.isa import Unit
-from dataflow.mapper.lowering import lower
+from dataflow.lower import lower
+from dataflow.machine import machine_of
+from dataflow.machine.decode import decode
+from dataflow.machine.isa import Unit
 from dataflow.program import build
-from dataflow.program.decode import decode
 from dataflow.rewrite import legalise
 from tests.frontend import models
 from tests.program.cases import check_model, lowered, programs

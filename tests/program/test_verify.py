@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
-from dataflow.ir.mapping import LayerGraph, NetworkMapping, Placement
-from dataflow.program.legality import ports_conflict_free, verify_tiling
+from dataflow.layers.layer import LayerGraph
+from dataflow.layers.legality import ports_conflict_free, verify_tiling
+from dataflow.layers.plan import NetworkMapping, Placement
+from dataflow.machine import machine_of
 from dataflow.program.verify import verify_program
 from tests.frontend import models
 from tests.program.cases import lowered

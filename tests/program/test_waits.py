@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.evaluate import before_machine, run_machine_part
-from dataflow.ir.isa import Event
+from dataflow.machine import machine_of
+from dataflow.machine.isa import Event
 from dataflow.program import residency
-from dataflow.program.interpret import InterpretError
 from dataflow.program.waits import Stamps, each_tile, fitted, free_slot
 from tests.program.cases import check_program, lowered, programs
+from tests.program.interpret import InterpretError
 from tests.program.networks import Net
 
 MACHINE = machine_of(load_architecture("edge16"))
@@ -91,7 +92,7 @@ def test_a_wait_that_is_never_reached_is_a_deadlock(monkeypatch: pytest.MonkeyPa
 def test_stamps_follow_the_tiles_that_were_written() -> None:
     counts = np.zeros(24, dtype=np.int64)
     stamps = Stamps(Event.VECTOR_OUT, counts)
-    from dataflow.ir.mapping import View
+    from dataflow.layers.layer import View
 
     view = View("t", (1, 2, 4, 3), 24, 12, 3)
     stamps.box(view, (0, 2), (1, 3), (0, 3), 0)[...] = 5

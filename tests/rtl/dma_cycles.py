@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow.arch import Machine
-from dataflow.ir.isa import ARRAY, LOAD, STORE, VECTOR, Event
+from dataflow.machine import Machine
+from dataflow.machine.isa import ARRAY, LOAD, STORE, VECTOR, Event
 from tests.rtl.dma_model import (
     TENSORS,
     Fields,

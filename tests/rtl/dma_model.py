@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.ir.isa import ARRAY, LEVELS, LOAD, STORE, VECTOR, Event, Struct, Unit, pack
+from dataflow.machine.isa import ARRAY, LEVELS, LOAD, STORE, VECTOR, Event, Struct, Unit, pack
 
 NONE = 7  # no level
 TENSORS = 0x20000  # base pointer of the tensors in the DRAM

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataflow.arch import load_architecture, machine_of
+from dataflow.arch import load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
-from dataflow.ir import isa
+from dataflow.machine import isa, machine_of
 from dataflow.resources import rtl_dir
 from tests.rtl.array_model import LEVELS, UNUSED, run_array
 

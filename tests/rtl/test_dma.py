@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.arch import Machine, architecture_path, load_architecture, machine_of
-from dataflow.cosim.lint import source_order
+from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
+from dataflow.machine import Machine, machine_of
 from dataflow.resources import rtl_dir
 from tests.rtl.dma_cycles import Cycles
 from tests.rtl.dma_model import SECOND, TENSORS, Program, random_program
+from tests.rtl.lint import source_order
 
 pytestmark = pytest.mark.rtl
 

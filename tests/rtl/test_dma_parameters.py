@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.arch import architecture_path, load_architecture, machine_of
-from dataflow.cosim.lint import lint, source_order
+from dataflow.arch import architecture_path, load_architecture
 from dataflow.emit import sv_package
+from dataflow.machine import machine_of
 from dataflow.resources import rtl_dir
+from tests.rtl.lint import lint, source_order
 
 pytestmark = pytest.mark.rtl
 

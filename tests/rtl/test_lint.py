@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dataflow.arch import load_architecture, machine_of
-from dataflow.cosim.lint import lint, source_order
+from dataflow.arch import load_architecture
 from dataflow.emit import sv_package
 from dataflow.errors import DataflowError
+from dataflow.machine import machine_of
 from dataflow.resources import rtl_dir
+from tests.rtl.lint import lint, source_order
 
 LIBRARY = source_order(rtl_dir().rglob("*.sv"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in LIBRARY}

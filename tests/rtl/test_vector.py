@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dataflow.arch import architecture_path, load_architecture, machine_of
-from dataflow.arch.machine import Machine
-from dataflow.cosim.lint import lint
+from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
-from dataflow.ir.isa import Event, Op, Operand
+from dataflow.machine import machine_of
+from dataflow.machine.isa import Event, Op, Operand
+from dataflow.machine.machine import Machine
+from tests.rtl.lint import lint
 from tests.rtl.vector_cases import Program, payload_beats, struct_beats
 from tests.rtl.vector_model import Instruction, timing
 

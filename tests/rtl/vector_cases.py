@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataflow.arch.machine import Machine
-from dataflow.ir import isa
-from dataflow.ir.isa import Event, Op
+from dataflow.machine import isa
+from dataflow.machine.isa import Event, Op
+from dataflow.machine.machine import Machine
 from tests.rtl.vector_micro import Draw, MicroDraw
 from tests.rtl.vector_model import U32, Fields, Instruction, Model, RedrawError, Tile
 

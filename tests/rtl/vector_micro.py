@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.arch.machine import Machine
-from dataflow.ir.isa import Op, Operand
+from dataflow.machine.isa import Op, Operand
+from dataflow.machine.machine import Machine
 from tests.rtl.vector_model import U32, Fields
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.arch.machine import Machine
-from dataflow.ir.isa import Event, Op, Operand
+from dataflow.machine.isa import Event, Op, Operand
+from dataflow.machine.machine import Machine
 from tests.rtl.test_fp32 import fma, to_int
 
 U32 = NDArray[np.uint32]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.graph import Node
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators import (
     activations,
     attention,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     literal,
     number_type,

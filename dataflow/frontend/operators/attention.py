@@ -10,8 +10,8 @@ import numpy as np
 from onnx import helper
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.attend import Rules, attend, biased, infinity
 from dataflow.frontend.operators.heads import Heads, Space, by_head, by_position, heads, space
 from dataflow.frontend.value import Value, renamed

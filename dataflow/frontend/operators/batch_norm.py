@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     Field,
     cast,

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from dataflow.errors import DataflowError
 from dataflow.evaluate.primitives import compute
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import number_type, operands, pointwise
 from dataflow.frontend.value import Value
 from dataflow.ir.dtype import DType

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import MAX_MAP
 from dataflow.ir.affine import Affine

@@ -13,8 +13,8 @@ import numpy as np
 
 from dataflow.frontend.body import captured, inline
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Graph, Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Graph, Node
 from dataflow.frontend.operators.steps import Stack, State, advance, counter, start, taken
 from dataflow.frontend.value import Value, constant_value
 from dataflow.ir.affine import Affine

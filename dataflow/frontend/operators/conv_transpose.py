@@ -7,13 +7,13 @@ from math import gcd
 
 import numpy as np
 
+from dataflow.frontend.codes.windows import MAX_OUT
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.conv import checked_bias
 from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.operators.steps import part
-from dataflow.frontend.windows import MAX_OUT
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.expr import Index, call

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import reduce
 from math import prod
 
+from dataflow.frontend.codes.windows import windows
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.conv import checked_bias, checked_groups
 from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
-from dataflow.frontend.windows import windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.expr import Expr, Index, call

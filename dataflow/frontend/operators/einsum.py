@@ -6,8 +6,8 @@ from collections import Counter
 from functools import reduce
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.ranks import Variables
 from dataflow.ir.expr import call
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import reduce
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     cast,
     literal,

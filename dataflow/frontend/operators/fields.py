@@ -11,8 +11,8 @@ import numpy as np
 
 from dataflow.frontend.builder import LETTERS, spread
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import Dims, Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import BOOL, F64, S64, DType

@@ -6,8 +6,8 @@ from math import sqrt
 
 from dataflow.frontend.body import captured, inline
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Graph, Node
 from dataflow.frontend.lowering import Lowering
+from dataflow.frontend.onnx.graph import Graph, Node
 from dataflow.frontend.operators.attend import Change, Rules, attend
 from dataflow.frontend.operators.attention import softmax_type
 from dataflow.frontend.operators.heads import by_head, heads, space

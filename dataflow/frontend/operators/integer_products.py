@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataflow.frontend.codes.windows import windows
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.indexing import apart
 from dataflow.frontend.operators.qdq import dynamic_codes, single_precision
-from dataflow.frontend.windows import windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import F32, S32, DType

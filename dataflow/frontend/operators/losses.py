@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import define, field, fitted, literal, require_float
 from dataflow.frontend.operators.softmax import log_probabilities
 from dataflow.frontend.value import Value

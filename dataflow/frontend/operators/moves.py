@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.indexing import MAX_CONSTANT, arrange
 from dataflow.frontend.value import Value, constant_value, renamed, transpose
 from dataflow.frontend.views import reshaped

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.gather import gather
 from dataflow.frontend.operators.integer_products import along, product
 from dataflow.frontend.value import QParams, Value, constant_value, transpose

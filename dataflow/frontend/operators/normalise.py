@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from math import prod
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     Field,
     Groups,

@@ -7,8 +7,8 @@ from functools import reduce
 from math import sqrt
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.attend import Rules, attend
 from dataflow.frontend.operators.attention import joined, split_heads
 from dataflow.frontend.operators.fields import literal

@@ -8,12 +8,12 @@ from math import prod
 
 import numpy as np
 
+from dataflow.frontend.codes.windows import MAX_OUT, Window, windows
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
-from dataflow.frontend.windows import MAX_OUT, Window, windows
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import S64
 from dataflow.ir.expr import Const, Expr, Index, call

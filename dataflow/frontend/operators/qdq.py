@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dataflow.frontend.codes.quant import CODES
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place, axis_of
-from dataflow.frontend.quant import CODES
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F16, F32, F64, U8, DType

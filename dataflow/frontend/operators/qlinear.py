@@ -8,12 +8,9 @@ from math import prod
 
 import numpy as np
 
-from dataflow.frontend import pool
-from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.contract import raw, with_params
-from dataflow.frontend.graph import Node
-from dataflow.frontend.lowering import Lowering, axis_of
-from dataflow.frontend.quant import (
+from dataflow.frontend.codes import pool
+from dataflow.frontend.codes.contract import raw, with_params
+from dataflow.frontend.codes.quant import (
     activation_params,
     is_identity,
     lookup,
@@ -21,6 +18,9 @@ from dataflow.frontend.quant import (
     table,
     to_codes,
 )
+from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.lowering import Lowering, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value, transpose
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import S32

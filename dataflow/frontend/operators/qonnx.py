@@ -12,13 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataflow.frontend.codes.linear import host_input, on_host
+from dataflow.frontend.codes.pointwise import tabulated
+from dataflow.frontend.codes.qonnx_codes import DOMAINS, ROUNDING, Codes, read_quant, required
+from dataflow.frontend.codes.quant import BYTES, quantized
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
-from dataflow.frontend.linear import host_input, on_host
 from dataflow.frontend.lowering import Lowering, Operand
-from dataflow.frontend.pointwise import tabulated
-from dataflow.frontend.qonnx_codes import DOMAINS, ROUNDING, Codes, read_quant, required
-from dataflow.frontend.quant import BYTES, quantized
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.dtype import F32, S8
 from dataflow.ir.expr import Call, Expr, call, integer, single

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.activations import FUNCTIONS, Function
 from dataflow.frontend.operators.recurrence import Pass, Recurrence, direction, outputs, read
 from dataflow.ir.affine import Affine

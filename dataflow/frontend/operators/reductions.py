@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     Field,
     Groups,

@@ -7,15 +7,15 @@ from functools import reduce
 
 import numpy as np
 
+from dataflow.frontend.codes.windows import MAX_OUT
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators import resample
 from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.frontend.operators.resample import Axis, Band, Taps
-from dataflow.frontend.windows import MAX_OUT
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import F32, F64, DType

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.heads import Heads
 from dataflow.frontend.operators.ranks import Variables
 from dataflow.ir.affine import Affine

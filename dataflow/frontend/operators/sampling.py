@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import cast, literal
 from dataflow.frontend.operators.generate import bounded
 from dataflow.frontend.operators.indexing import apart

@@ -6,8 +6,8 @@ S[0] = identity      S[i + 1] = S[i] op X[i]
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Place
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import fitted, literal
 from dataflow.frontend.value import Value
 from dataflow.ir.affine import Affine

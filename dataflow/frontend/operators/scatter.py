@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from dataflow.frontend.codes.windows import Window
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, Place, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import apart, arrange, indices, wrapped
 from dataflow.frontend.operators.pad import padded_end
 from dataflow.frontend.views import reshaped
-from dataflow.frontend.windows import Window
 from dataflow.ir.cascade import Reduction
 from dataflow.ir.dtype import S64
 from dataflow.ir.expr import Access, Expr, call, index

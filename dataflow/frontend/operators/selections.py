@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import define, visible, write
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import S64

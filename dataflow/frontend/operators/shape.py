@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering
+from dataflow.frontend.onnx.graph import Node
 
 
 def shape(ctx: Context, node: Node) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     Field,
     Groups,

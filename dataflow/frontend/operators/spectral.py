@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
-from dataflow.frontend.graph import Node
 from dataflow.frontend.lowering import Lowering, Operand, axis_of
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.ir.affine import Affine

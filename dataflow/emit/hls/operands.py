@@ -1,0 +1,212 @@
+"""Places of tensors, the vector operands of a layer (second source, parameters), and its stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dataflow.emit.hls.tree import Scope, plus, times, wide
+from dataflow.emit.hls.walk import Held, Item, Walk, block_count
+from dataflow.layers.layer import View
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is: a memory argument of the layer function and a byte offset."""
+
+    memory: str
+    offset: int
+
+
+def address(place: Place, view: View, item: Item, channel: str) -> str:
+    """Address of a batch item's row 0, column 0 and first channel."""
+    return plus(
+        wide(item.batch, view.b_bytes), "0" if view.splat else channel, place.offset + view.offset
+    )
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second source of the vector operations: lines of ``s_tile`` or words of ``s_words``.
+
+    Attributes:
+        walk: the layer and its loops.
+        place: where the tensor is.
+        depth: loops inside which it is loaded.
+        view: the operand.
+        uses: words of a point; 0 when it is bytes.
+    """
+
+    walk: Walk
+    place: Place
+    depth: int
+    view: View
+    uses: int
+
+    @cached_property
+    def held(self) -> Held:
+        """The buffer's scope."""
+        return Held(self.walk, self.depth, "bpq" if self.uses else "bgpqn")
+
+    @property
+    def x_lines(self) -> int:
+        """Lines (words) from column to column."""
+        return self.uses or self.held.slots("n") * self.walk.blocks
+
+    @property
+    def y_lines(self) -> int:
+        """Lines from row to row."""
+        return self.held.range("q").most * self.x_lines
+
+    @property
+    def _item_lines(self) -> int:
+        return self.held.range("p").most * self.y_lines
+
+    @property
+    def _bundles(self) -> int:
+        return 1 if self.uses else self.walk.bundles
+
+    @property
+    def lines(self) -> int:
+        """Lines (words) of the buffer."""
+        held = self.held
+        items = held.slots("b") * self.walk.tile("b") * held.slots("g") * self._bundles
+        return items * self._item_lines
+
+    def _item_line(self, item: Item) -> str:
+        per_group_tile = self._bundles * self._item_lines
+        per_batch = self.held.slots("g") * per_group_tile
+        return plus(
+            times(self.held.slot("b"), self.walk.tile("b") * per_batch),
+            times(item.b, per_batch),
+            times(self.held.slot("g"), per_group_tile),
+            "0" if self.uses else times(item.g, self._item_lines),
+            times(self.held.slot("n"), self.walk.blocks),
+        )
+
+    def line(self, item: Item, p: str, q: str, block: str) -> str:
+        """Line of an output point and column block of the current tile (word: of its first use)."""
+        return plus(
+            self._item_line(item),
+            times(plus(self.held.offset("p"), p), self.y_lines),
+            times(plus(self.held.offset("q"), q), self.x_lines),
+            "0" if self.uses else block,
+        )
+
+    def load(self, scope: Scope) -> None:
+        """Prints the load."""
+        walk, layer, view = self.walk, self.walk.layer, self.view
+        item = walk.items(self.held.open(scope, "b" if self.uses else "bgn"))
+        channel = plus(times(item.group, layer.n), walk.start("n"))
+        p, q = self.held.range("p"), self.held.range("q")
+        item.scope.assign(
+            "df::Block",
+            "second",
+            (
+                ("base", address(self.place, view, item, "0" if self.uses else channel)),
+                ("y", p.start if view.y_bytes else "0"),
+                ("x", q.start if view.x_bytes else "0"),
+                ("y_count", p.count),
+                ("x_count", q.count),
+                ("y_bytes", str(view.y_bytes)),
+                ("x_bytes", str(view.x_bytes)),
+                ("c_bytes", str(int(not view.splat))),
+                ("channels", "0" if self.uses else item.of_groups(walk.count("n"))),
+                ("lanes", str(walk.cols)),
+                ("line", self._item_line(item)),
+                ("y_lines", str(self.y_lines)),
+                ("x_lines", str(self.x_lines)),
+            ),
+        )
+        if self.uses:
+            item.scope.add(
+                f"df::load_words({self.place.memory}, second, {self.uses}, {layer.second_use},"
+                " s_words);"
+            )
+        else:
+            signed = "true" if layer.second_signed else "false"
+            item.scope.add(
+                f"df::load_second({self.place.memory}, second, {signed}, {layer.second_zero},"
+                " s_tile);"
+            )
+
+
+@dataclass(frozen=True)
+class Params:
+    """Per-channel parameter vectors P0, P1: lines of ``p_tile``.
+
+    Attributes:
+        walk: the layer and its loops.
+        bases: address in ``weights`` of each vector.
+        depth: loops inside which they are loaded.
+    """
+
+    walk: Walk
+    bases: tuple[int, ...]
+    depth: int
+
+    @cached_property
+    def held(self) -> Held:
+        """The buffer's scope."""
+        return Held(self.walk, self.depth, "gn")
+
+    @property
+    def lines(self) -> int:
+        """Lines of one vector's buffer."""
+        held = self.held
+        return held.slots("g") * self.walk.bundles * held.slots("n") * self.walk.blocks
+
+    def line(self, item: Item, block: str) -> str:
+        """Line of a column block of the current tile."""
+        per_group = self.held.slots("n") * self.walk.blocks
+        return plus(
+            times(self.held.slot("g"), self.walk.bundles * per_group),
+            times(item.g, per_group),
+            times(self.held.slot("n"), self.walk.blocks),
+            block,
+        )
+
+    def load(self, scope: Scope) -> None:
+        """Prints the loads."""
+        walk = self.walk
+        item = walk.items(self.held.open(scope, "gn"))
+        channel = plus(times(item.group, walk.layer.n), walk.start("n"))
+        count = item.of_groups(walk.count("n"))
+        for index, base in enumerate(self.bases):
+            at = plus(wide(channel, 4), base)
+            line = self.line(item, "0")
+            item.scope.add(f"df::load_params(weights, {at}, {count}, {line}, p_tile[{index}]);")
+
+
+def store(scope: Scope, walk: Walk, item: Item, places: tuple[Place, ...], first_line: str) -> None:
+    """Prints the stores of an output tile: ``o_tile`` lines from ``first_line`` to each place."""
+    layer, view = walk.layer, walk.layer.output
+    columns = item.of_groups(walk.count("n"))
+    inner, block = scope, "0"
+    valid = columns
+    if walk.blocks > 1:
+        stop = block_count(columns, walk.cols)
+        inner, block = scope.loop("n1", "0", stop, 1, (1, walk.blocks)), "n1"
+        valid = f"df::least({walk.cols}, {columns} - {times('n1', walk.cols)})"
+    channel = plus(times(item.group, layer.n), walk.start("n"), times(block, walk.cols))
+    points = walk.tile("p") * walk.tile("q")
+    for index, place in enumerate(places):
+        name = "sink" if index == 0 else f"sink_{index}"
+        inner.assign(
+            "df::Block",
+            name,
+            (
+                ("base", address(place, view, item, channel)),
+                ("y", walk.start("p")),
+                ("x", walk.start("q")),
+                ("y_count", walk.count("p")),
+                ("x_count", walk.count("q")),
+                ("y_bytes", str(view.y_bytes)),
+                ("x_bytes", str(view.x_bytes)),
+                ("channels", valid),
+                ("line", plus(first_line, times(block, points))),
+                ("y_lines", str(walk.tile("q"))),
+                ("x_lines", "1"),
+            ),
+        )
+        inner.add(f"df::store_block(o_tile, {name}, {place.memory});")

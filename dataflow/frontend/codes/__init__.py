@@ -1,0 +1,1 @@
+"""Lowerings of quantised operators: nodes that compute on integer codes."""

@@ -1,0 +1,107 @@
+"""Looks ahead from a node to the quantisation that ends its integer region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dataflow.frontend.codes.qonnx_codes import is_quant, read_quant
+from dataflow.frontend.codes.quant import BYTES, activation_params
+from dataflow.frontend.onnx.graph import Node
+from dataflow.frontend.refusal import UnsupportedError
+from dataflow.frontend.unary import F32_MAX, Unary
+from dataflow.frontend.value import QParams
+
+if TYPE_CHECKING:
+    from dataflow.frontend.context import Context
+
+
+@dataclass(frozen=True)
+class Tail:
+    """What follows a node up to the QuantizeLinear that ends its integer region.
+
+    Attributes:
+        output: name of the quantised value.
+        quant: its parameters.
+        chain: unary functions in between.
+        nodes: indices of the absorbed nodes.
+        decodes: whether the last node dequantises too (a QONNX Quant).
+    """
+
+    output: str
+    quant: QParams
+    chain: tuple[Unary, ...]
+    nodes: tuple[int, ...]
+    decodes: bool = False
+
+
+def tail(ctx: Context, node: Node) -> Tail | None:
+    """The single-use chain of Relu/Clip from a node's output to a QuantizeLinear."""
+    name = node.outputs[0]
+    chain: list[Unary] = []
+    nodes: list[int] = []
+    while not ctx.is_output(name):
+        users = ctx.graph.consumers.get(name, ())
+        if len(users) != 1:
+            return None
+        user = users[0]
+        nodes.append(user.index)
+        if user.op == "QuantizeLinear" and user.input(0) == name:
+            return _quantised_tail(ctx, user, tuple(chain), tuple(nodes))
+        if is_quant(user) and user.input(0) == name:
+            try:
+                codes = read_quant(ctx, user)
+            except UnsupportedError:
+                return None  # it is refused on its own
+            params = codes.params(1)
+            if params is None or params.axis is not None or params.dtype not in BYTES:
+                return None
+            end = (user.outputs[0], params, tuple(chain), tuple(nodes), True)
+            return Tail(*end) if codes.late else None
+        bounds = clamp(ctx, user)
+        if bounds is None:
+            return None
+        chain.append(bounds)
+        name = user.outputs[0]
+    return None
+
+
+def _quantised_tail(
+    ctx: Context, node: Node, chain: tuple[Unary, ...], nodes: tuple[int, ...]
+) -> Tail | None:
+    """The tail that a QuantizeLinear ends, a Clip of its codes included; None if not 8 bit."""
+    try:
+        quant = activation_params(ctx, node, 1, 2)
+    except UnsupportedError:
+        return None
+    if quant.dtype not in BYTES:
+        return None
+    name = node.outputs[0]
+    users = ctx.graph.consumers.get(name, ())
+    if len(users) == 1 and users[0].op == "Clip" and not ctx.is_output(name):
+        bounds = clamp(ctx, users[0]) or Unary("clip", 1, 0)
+        low, high = max(quant.lowest, bounds.low), min(quant.highest, bounds.high)
+        if low <= high:
+            quant = replace(quant, low=int(low), high=int(high))
+            return Tail(users[0].outputs[0], quant, chain, (*nodes, users[0].index))
+    return Tail(name, quant, chain, nodes)
+
+
+def clamp(ctx: Context, node: Node) -> Unary | None:
+    """The Relu or Clip that a node is, with constant bounds, or None."""
+    if node.op == "Relu":
+        return Unary("relu")
+    if node.op != "Clip":
+        return None
+    low, high = -F32_MAX, F32_MAX
+    if "min" in node.attributes or "max" in node.attributes:
+        low, high = float(node.get("min", low)), float(node.get("max", high))
+    else:
+        names = node.input(1), node.input(2)
+        if any(n and n not in ctx.graph.constants for n in names):
+            return None
+        if names[0]:
+            low = float(ctx.graph.constants[names[0]].reshape(-1)[0])
+        if names[1]:
+            high = float(ctx.graph.constants[names[1]].reshape(-1)[0])
+    return Unary("clip", low, high)

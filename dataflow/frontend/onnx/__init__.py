@@ -1,0 +1,1 @@
+"""ONNX files and graphs: reading, old operator sets, unrolling, functions, export."""

@@ -1,0 +1,275 @@
+"""Which tilings the machine can run: one list of reasons, shared by the mapper and the builder."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from dataflow.layers.layer import Dim, Layer, View
+from dataflow.layers.passes import feed, passes
+from dataflow.layers.tiles import (
+    columns,
+    extent,
+    level,
+    ragged,
+    tile_of,
+    trips,
+)
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
+from dataflow.machine.isa import LEVELS
+
+
+def verify_tiling(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+    """Reasons why the machine cannot run ``layer`` so; empty when it can.
+
+    Addresses (whether buffers fit, bank conflicts) are checked by `verify_program`.
+    """
+    reasons = _order(layer, tiling)
+    if reasons:
+        return reasons
+    reasons += _depths(layer, tiling)
+    reasons += _flat(layer, tiling, machine) if layer.flat else []
+    reasons += _array(layer, tiling, machine) if layer.kind == "array" else []
+    return reasons
+
+
+def _order(layer: Layer, tiling: Tiling) -> list[str]:
+    reasons = []
+    if len(set(tiling.order)) != len(tiling.order) or len(tiling.order) > LEVELS:
+        reasons.append(f"order {tiling.order} repeats a dim")
+    for dim in tiling.order:
+        tile = tiling.tile.get(dim, 0)
+        if not 1 <= tile <= extent(layer, dim):
+            reasons.append(f"tile {dim}={tile} is not in 1..{extent(layer, dim)}")
+    if "k" in tiling.order and tiling.order[-1] != "k":
+        reasons.append("k must be the innermost tiled dim")
+    if layer.batch > 1 and tile_of(layer, tiling, "b") != 1:
+        reasons.append("b must be tiled by 1")
+    if layer.kind == "vector" and ("k" in tiling.order or "g" in tiling.order):
+        reasons.append("a vector layer has no k and no g")
+    if any(n > 65535 for n in trips(layer, tiling)) if not reasons else False:
+        reasons.append("more than 65535 tiles of a dim")
+    return reasons
+
+
+def _depths(layer: Layer, tiling: Tiling) -> list[str]:
+    reasons = []
+    count = len(tiling.order)
+    names = ("source_depth", "second_depth", "weight_depth", "param_depth")
+    for name in names:
+        if not 0 <= getattr(tiling, name) <= count:
+            reasons.append(f"{name} is not in 0..{count}")
+    for name, how, depth in (
+        ("source", tiling.source, tiling.source_depth),
+        ("second", tiling.second, tiling.second_depth),
+    ):
+        slots = tiling.source_slots if name == "source" else tiling.second_slots
+        if how != "stream":
+            continue
+        if not 1 <= slots <= 15:
+            reasons.append(f"a streamed {name} needs 1 to 15 slots")
+        inside = tiling.order[:depth]
+        if (
+            layer.groups > 1
+            and ("n" in inside or "k" in inside)
+            and "g" not in inside
+            and (name == "second" or "k" in inside)
+        ):
+            reasons.append(f"{name}: channels are cut inside groups that are not")
+        view = layer.source if name == "source" else _second_view(layer)
+        if (
+            layer.batch > 1
+            and "b" not in inside
+            and view is not None
+            and view.b_bytes
+            and (inside or not view.dense)
+        ):
+            reasons.append(f"{name}: b must be inside the depth of a tiled buffer")
+    if tiling.sink == "stream" and not 1 <= tiling.sink_slots <= 15:
+        reasons.append("a streamed sink needs 1 to 15 slots")
+    late = [d for d in tiling.order[: tiling.param_depth] if d == "k"]
+    if late:
+        reasons.append("parameters do not depend on k")
+    second_on_vector = layer.second is not None
+    if (
+        second_on_vector
+        and tiling.second == "stream"
+        and "k" in tiling.order[: tiling.second_depth]
+    ):
+        reasons.append("the second source of the vector unit does not depend on k")
+    return reasons
+
+
+def _second_view(layer: Layer) -> View | None:
+    if layer.stationary is not None and layer.stationary.view is not None:
+        return layer.stationary.view
+    return layer.second
+
+
+def _flat(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+    reasons = []
+    if any(dim != "q" for dim in tiling.order):
+        reasons.append("a flat layer tiles only q")
+    if "q" in tiling.order and tiling.tile["q"] % machine.cols:
+        reasons.append(f"a flat tile must be a multiple of {machine.cols} bytes")
+    if -(-tile_of(layer, tiling, "q") // machine.cols) > 65535:
+        reasons.append("a flat tile has more than 65535 rows")
+    return reasons
+
+
+def _array(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+    reasons = _groups(layer, tiling, machine)
+    if tiling.feed == "fir":
+        reasons += _fir(layer, tiling, machine)
+    if not 1 <= tiling.ports <= machine.feed_ports:
+        reasons.append(f"ports is not in 1..{machine.feed_ports}")
+    stationary = layer.stationary
+    assert stationary is not None
+    if stationary.view is not None and (tiling.feed == "fir" or tiling.ports != 1):
+        reasons.append("a stationary activation is fed flat, by one port")
+    if reasons:
+        return reasons
+    shape = columns(layer, tiling, machine.cols)
+    points = tile_of(layer, tiling, "p") * tile_of(layer, tiling, "q")
+    lines = points * max(shape.blocks)
+    if lines > machine.acc_lines:
+        reasons.append(f"{lines} accumulator lines, {machine.acc_lines} in a half")
+    if stationary.view is None:
+        lines = weight_block_lines(layer, tiling, machine)
+        if lines > machine.wbuf_lines:
+            reasons.append(f"a block of {lines} weight lines, {machine.wbuf_lines} in the ring")
+    lines = param_block_lines(layer, tiling, machine)
+    if lines > machine.param_lines:
+        reasons.append(f"a block of {lines} parameter lines, {machine.param_lines} in the ring")
+    return reasons
+
+
+def _groups(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+    several = tile_of(layer, tiling, "g") > 1
+    reasons = []
+    if several and ("n" in tiling.order or "k" in tiling.order):
+        reasons.append("several groups a tile need n and k untiled")
+    if tiling.feed == "fir" or not several:
+        return reasons
+    if tiling.group_pack < 1 or tiling.group_pack * layer.n > machine.cols:
+        reasons.append(f"{tiling.group_pack} groups of {layer.n} columns on {machine.cols} columns")
+    return reasons
+
+
+def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+    reasons = []
+    if layer.n != 1 or layer.c != 1 or layer.groups == 1:
+        reasons.append("the fir feed is for depthwise layers")
+    if tiling.fir_taps < 1 or tiling.ports * tiling.fir_taps > machine.rows:
+        reasons.append(f"{tiling.ports} ports of {tiling.fir_taps} taps on {machine.rows} rows")
+    stride, dilation = (
+        (layer.stride_p, layer.dilation_r) if tiling.swap else (layer.stride_q, layer.dilation_s)
+    )
+    taps = layer.taps_r if tiling.swap else layer.taps_s
+    if tiling.fir_taps > taps:
+        reasons.append(f"{tiling.fir_taps} taps of {taps}")
+    if tiling.fir_taps > 1 and stride % dilation:
+        reasons.append(f"stride {stride} is no multiple of dilation {dilation}")
+    return reasons
+
+
+def weight_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
+    """Lines of a full block of the weight ring: what order[weight_depth:] needs."""
+    k = ragged(layer, tiling, "k")
+    zero = int(layer.stationary is not None and len(set(layer.stationary.zero)) > 1)
+    inner = tiling.order[tiling.weight_depth :]
+    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+
+    def lines(size: int) -> int:
+        walk = passes(layer, tiling, machine.rows, machine.cols, size)
+        return sum(p.lanes + zero for p in walk)
+
+    own = lines(k[0]) * (count["k"] - 1) + lines(k[1]) if "k" in inner else lines(k[0])
+    return own * _blocks(layer, tiling, machine, inner)
+
+
+def param_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
+    """Lines of a full block of the parameter ring."""
+    each = (layer.bias is not None) + (layer.scale is not None)
+    return each * _blocks(layer, tiling, machine, tiling.order[tiling.param_depth :])
+
+
+def _blocks(layer: Layer, tiling: Tiling, machine: Machine, inner: tuple[Dim, ...]) -> int:
+    """Column blocks that the loops ``inner`` walk over."""
+    shape = columns(layer, tiling, machine.cols)
+    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+    blocks, repeats = max(shape.blocks), 1
+    cut = tiling.order[shape.level] if shape.level < len(tiling.order) else None
+    for dim in inner:
+        if dim in ("g", "n"):
+            if dim == cut:
+                blocks = shape.blocks[0] * (count[dim] - 1) + shape.blocks[1]
+            else:
+                repeats *= count[dim]
+    return repeats * blocks
+
+
+def ports_conflict_free(
+    layer: Layer,
+    tiling: Tiling,
+    machine: Machine,
+    base: int,
+    y_step: int,
+    x_step: int,
+    moves: tuple[int, ...] = (),
+) -> bool:
+    """Whether the feed reads of one cycle always fall into different banks.
+
+    A read of a line at any byte address touches one line, or two neighbours when unaligned; port
+    addresses are those of `passes`.
+
+    Args:
+        base: byte address of tap (0, 0) of the first point.
+        y_step, x_step: bytes from row to row and from column to column on chip.
+        moves: other byte steps by which the base moves (tile strides, slots).
+    """
+    if tiling.ports == 1:
+        return True
+    shape = columns(layer, tiling, machine.cols)
+    taps = {"p": layer.dilation_r * y_step, "q": layer.dilation_s * x_step}
+    outer, inner = ("q", "p") if tiling.swap else ("p", "q")
+    line, banks = machine.line_bytes, machine.act_banks
+    grid = gcd(line, layer.stride_p * y_step, layer.stride_q * x_step, *moves)
+    if tile_of(layer, tiling, "g") > 1:
+        grid = gcd(grid, shape.pack * layer.c)
+    if tiling.feed == "fir" and tiling.fir_taps > 1:
+        grid = gcd(grid, taps[inner])
+    residues = range(base % grid, line, grid)
+    for k in {ragged(layer, tiling, "k")[0], ragged(layer, tiling, "k")[1]}:
+        merged = feed(layer, tiling, machine.cols, k).merged
+        a_step = taps["p"] if merged else taps[outer]
+        b_step = taps[inner]
+        for one in passes(layer, tiling, machine.rows, machine.cols, k):
+            lane = 0
+            reads = []
+            for a, b, offset, count in one.taps:
+                shift = 0 if tiling.feed == "fir" else offset - lane
+                reads.append(a * a_step + b * b_step + shift)
+                lane += count
+            if any(_clash([r + at for at in reads], line, banks) for r in residues):
+                return False
+    return True
+
+
+def _clash(addresses: list[int], line: int, banks: int) -> bool:
+    seen: set[int] = set()
+    for address in addresses:
+        touched = {address // line % banks, (address + line - 1) // line % banks}
+        if touched & seen:
+            return True
+        seen |= touched
+    return False
+
+
+__all__ = [
+    "level",
+    "param_block_lines",
+    "ports_conflict_free",
+    "verify_tiling",
+    "weight_block_lines",
+]

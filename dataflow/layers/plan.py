@@ -1,0 +1,52 @@
+"""How a whole network of layers runs: a tiling for each, and where tensors and buffers stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+
+from dataflow.layers.tiling import Tiling
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A region of the activation memory. `pitch` = bytes from row to row (may exceed dense)."""
+
+    offset: int
+    bytes: int
+    pitch: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Activation-memory and DRAM addresses (bytes)."""
+
+    resident: MappingType[str, Placement]  # tensor -> region
+    buffers: MappingType[tuple[str, str], Placement]  # (layer, source|second|sink) -> all slots
+    dram: MappingType[str, int]  # tensor -> offset (inputs, outputs, spilled, constants)
+
+
+@dataclass(frozen=True)
+class NetworkMapping:
+    """The mapping of a whole network, with what the search proved.
+
+    Attributes:
+        objective, bound: cycles of the mapper's cost model: of this mapping, and those that no
+            mapping of its mapspace beats in that model. `optimal`: they are equal.
+        floor: cycles that no mapping of the mapspace beats on the machine itself, whatever
+            overlaps: the work of the busiest of array, vector unit and DRAM bus.
+    """
+
+    arch: str
+    tilings: MappingType[str, Tiling]
+    memory: MemoryMap
+    objective: int  # predicted cycles
+    bound: int
+    optimal: bool
+    search_seconds: float = 0.0
+    floor: int = 0
+
+    @property
+    def gap(self) -> float:
+        """objective / bound - 1."""
+        return self.objective / self.bound - 1 if self.bound else 0.0

@@ -1,0 +1,115 @@
+"""Array layers whose operands or result must first be copied into another layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from dataflow.ir.affine import Affine
+from dataflow.ir.expr import Access, map_accesses
+from dataflow.ir.macs import contraction_operands
+from dataflow.layers.layer import Layer, Storage
+from dataflow.lower.array_layer import array_layers
+from dataflow.lower.assemble import CannotFuse
+from dataflow.lower.context import Context
+from dataflow.lower.groups import Group
+from dataflow.lower.layout import innermost, split_operands
+from dataflow.lower.vector_layer import vector_layers
+
+
+def with_array_copies(ctx: Context, group: Group) -> list[Layer]:
+    """The layers of an array group, with the fewest copies around it that make it work.
+
+    Raises CannotFuse with the reason of the attempt without copies.
+    """
+    attempts: list[Callable[[Context, Group], list[Layer]]] = [
+        array_layers,
+        _result_copied,
+        _operands_copied,
+        lambda c, g: _operands_copied(c, g, _result_copied),
+    ]
+    first: CannotFuse | None = None
+    for attempt in attempts:
+        trial = ctx.snapshot()
+        try:
+            layers = attempt(trial, group)
+        except CannotFuse as reason:
+            first = first or reason
+            continue
+        ctx.take(trial)
+        return layers
+    assert first is not None
+    raise first
+
+
+def _result_copied(ctx: Context, group: Group) -> list[Layer]:
+    """The result in the layout that the array's columns write, then copied."""
+    assert group.head is not None
+    if contraction_operands(group.head) is None:
+        raise CannotFuse("a window sum has its channels where its source has them")
+    moving, stationary = split_operands(ctx.cascade, group.head)
+    own = set(stationary.variables) - set(moving.variables)
+    columns = tuple(d for d, i in enumerate(group.output.indices) if set(i.variables) & own)
+    name = group.output.tensor
+    storage = ctx.storage[name]
+    copy = ctx.fresh(f"{name}_layout")
+    layout = innermost(len(storage.shape), columns)
+    ctx.storage[copy] = replace(storage, name=copy, layout=layout, role="intermediate")
+    tensor = replace(ctx.cascade.tensors[name], name=copy, role="intermediate", label=copy)
+    ctx.cascade = replace(ctx.cascade, tensors={**ctx.cascade.tensors, copy: tensor})
+    layers = array_layers(ctx, replace(group, output=Access(copy, group.output.indices)))
+    # Only what the group writes is copied: the tensor may have other writers.
+    back = Group((f"{copy}_copy",), None, group.output, Access(copy, group.output.indices), 0)
+    return layers + vector_layers(ctx, back)
+
+
+def _operands_copied(
+    ctx: Context,
+    group: Group,
+    rest: Callable[[Context, Group], list[Layer]] = array_layers,
+) -> list[Layer]:
+    """Activations gathered into tensors with one dimension per variable, reduction innermost."""
+    head = group.head
+    assert head is not None and head.reduction is not None
+    if contraction_operands(head) is None:
+        raise CannotFuse("a window sum reads its source as it lies")
+    sizes = {v: ctx.cascade.size(v) for v in head.variables}
+    layers: list[Layer] = []
+    renamed: dict[Access, Access] = {}
+    for access in split_operands(ctx.cascade, head):
+        if access.tensor in ctx.cascade.constants:
+            continue
+        shape = ctx.cascade.tensors[access.tensor].shape
+        for index, size in zip(access.indices, shape, strict=True):
+            low, high = index.bounds(sizes)
+            if low < 0 or high >= size:
+                raise CannotFuse("a padded operand lies in a layout that the array cannot read")
+        copy = _gathered(ctx, access, head.output.variables, head.reduction.variables)
+        layers += vector_layers(ctx, Group((f"{copy.tensor}_copy",), None, copy, access, 0))
+        renamed[access] = copy
+    changed = replace(head, expr=map_accesses(head.expr, lambda a: renamed.get(a, a)))
+    return layers + rest(ctx, replace(group, head=changed))
+
+
+def _gathered(
+    ctx: Context, access: Access, kept: tuple[str, ...], reduced: tuple[str, ...]
+) -> Access:
+    """A new tensor over the variables of ``access``, in the order kept, reduced."""
+    names = [v for v in (*kept, *reduced) if v in access.variables]
+    source = ctx.cascade.tensors[access.tensor]
+    name = ctx.fresh(f"{access.tensor}_gathered")
+    shape = tuple(ctx.cascade.size(v) for v in names)
+    tensor = replace(
+        source,
+        name=name,
+        ranks=tuple(v.upper() for v in names),
+        shape=shape,
+        role="intermediate",
+        label=name,
+    )
+    ctx.cascade = replace(ctx.cascade, tensors={**ctx.cascade.tensors, name: tensor})
+    layout = tuple(range(len(shape)))
+    ctx.storage[name] = Storage(
+        name, shape, layout, tensor.elements, "intermediate", source.dtype.signed
+    )
+    return Access(name, tuple(Affine.of(v) for v in names))

@@ -1,0 +1,309 @@
+"""The vector part of a layer: which operands its expression reads, and its micro-program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dataflow.evaluate.primitives import compute
+from dataflow.ir.cascade import Cascade
+from dataflow.ir.dtype import S32, DType
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses
+from dataflow.layers.layer import MicroProgram, Storage
+from dataflow.lower.assemble import CannotFuse, Node, Result, assemble
+from dataflow.lower.emitter import Leaf, Value
+from dataflow.lower.micro import Compiler
+from dataflow.lower.points import Points
+from dataflow.lower.strides import Strided, strided
+from dataflow.machine.isa import Op, Operand
+
+Array = np.ndarray
+
+INT_MIN = -(1 << 31)
+
+
+@dataclass
+class Operands:
+    """What the accesses of a layer's expressions are.
+
+    Attributes:
+        points: axes of the output.
+        reduced: access that stands for the head's result (accumulator or window register).
+        source: the activation that becomes S0 (vector layers), else None.
+        second: the activation or byte constant that becomes S1, once one is met.
+        leaves: what was decided so far.
+    """
+
+    cascade: Cascade
+    storage: Mapping[str, Storage]
+    points: Points
+    reduced: Access | None
+    source: Access | None
+    constants: dict[str, tuple[Access, Array]] = field(default_factory=dict)
+    second: Access | None = None
+    leaves: dict[Access, Leaf] = field(default_factory=dict)
+
+    def leaf(self, access: Access) -> Leaf:
+        """What an access is; CannotFuse when the layer has no way to read it."""
+        if access not in self.leaves:
+            self.leaves[access] = self._decide(access)
+        return self.leaves[access]
+
+    def _decide(self, access: Access) -> Leaf:
+        tensor = self.cascade.tensors[access.tensor]
+        if access == self.reduced:
+            return Leaf("s0", tensor.dtype)
+        if access.tensor in self.cascade.constants:
+            return self._constant(access, tensor.dtype)
+        if not (tensor.dtype.is_int and tensor.dtype.bits == 8):
+            raise CannotFuse(f"{access.tensor} is {tensor.dtype}, not 8-bit codes")
+        low, high = tensor.dtype.lowest, tensor.dtype.highest
+        if access == self.source:
+            return Leaf("s0", tensor.dtype, low, high)
+        self._take_second(access)
+        return Leaf("s1", tensor.dtype, low, high)
+
+    def _take_second(self, access: Access) -> None:
+        if self.second not in (None, access):
+            raise CannotFuse("more than two activations")
+        if any(leaf.kind == "word" for leaf in self.leaves.values()):
+            raise CannotFuse("an activation beside numbers that vary over points")
+        self.second = access
+
+    def _constant(self, access: Access, dtype: DType) -> Leaf:
+        data = np.asarray(self.cascade.constants[access.tensor])
+        line = self.points.per_channel(access, data)
+        if line is not None:
+            wide = line.astype(np.float32) if dtype.is_float else line.astype(np.int32)
+            limits = (0, 0) if dtype.is_float else (int(wide.min()), int(wide.max()))
+            kind = DType("float", True, 32) if dtype.is_float else S32
+            return Leaf("param", kind, *limits, data=wide)
+        if dtype.is_int and dtype.bits == 8:
+            self._take_second(access)
+            return Leaf("s1", dtype, dtype.lowest, dtype.highest)
+        numbers = self.points.per_point(access, data)
+        if numbers is None:
+            raise CannotFuse(f"{access.tensor} has 32-bit numbers over points and channels")
+        if self.second is not None:
+            raise CannotFuse("an activation beside numbers that vary over points")
+        wide = numbers.astype(np.float32) if dtype.is_float else numbers.astype(np.int32)
+        kind = DType("float", True, 32) if dtype.is_float else S32
+        return Leaf("word", kind, data=wide)
+
+    def table(self, tensor: str) -> Array:
+        """Data of a table operand."""
+        if tensor not in self.cascade.constants:
+            raise CannotFuse("a table computed at run time")
+        return np.asarray(self.cascade.constants[tensor])
+
+    def strided(self, access: Access) -> Strided:
+        """Strides of an activation."""
+        return strided(access, self.storage[access.tensor])
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """A layer's vector part.
+
+    Attributes:
+        micro: the program.
+        bias: int32 per channel added to the accumulator, or None.
+        scale: the other per-channel numbers (bit patterns kept), or None.
+        source_zero, second_zero: zero points that the sources subtract.
+        words: per-point numbers in the order of use.
+        second: the access of S1, if any.
+        pad_value: value of S0 outside the tensor.
+    """
+
+    micro: MicroProgram
+    bias: Array | None
+    scale: Array | None
+    source_zero: int
+    second_zero: int
+    words: tuple[Array, ...]
+    second: Access | None
+    pad_value: int
+
+
+def scalars(expr: Expr, cascade: Cascade, sizes: Mapping[str, int]) -> Expr:
+    """The expression with constants of one element as literals."""
+
+    def change(access: Access) -> Expr:
+        if access.tensor not in cascade.constants or not access.indices:
+            data = cascade.constants.get(access.tensor)
+            if data is None or np.asarray(data).size != 1:
+                return access
+        data = np.asarray(cascade.constants[access.tensor])
+        if any(sizes[v] > 1 for v in access.variables):
+            return access
+        if not access.indices and data.size != 1:
+            return access
+        element = data[tuple(i.offset for i in access.indices)] if access.indices else data
+        dtype = cascade.tensors[access.tensor].dtype
+        kind = dtype if dtype.is_float else S32
+        return Const(element.item(), kind)
+
+    return map_accesses(expr, change)
+
+
+def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilogue:
+    """The program of an array layer's vector part, or of an elementwise layer."""
+    compiler = Compiler(operands.leaf, operands.table)
+    bias = None
+    if on_array and operands.reduced is not None:
+        expr, bias = _with_bias(operands, expr)
+        if bias is not None:
+            compiler.params.append(bias)
+    compiler.fold_zero_points(expr)
+    value = compiler.compile(expr)
+    return _finish(operands, compiler, value, bias, 0)
+
+
+def compile_window(
+    operands: Operands, op: str, body: Expr, expr: Expr, *, padded: bool
+) -> Epilogue:
+    """The program of a windowed reduction: ``expr`` reads the folded ``body``."""
+    compiler = Compiler(operands.leaf, operands.table)
+    assert operands.reduced is not None
+    result_type = operands.cascade.tensors[operands.reduced.tensor].dtype
+    compiler.fold_zero_points(body)
+    value = compiler.compile(body)
+    pad = _pad_value(compiler, op, body) if padded else 0
+    if value.negate or (result_type.is_float and not value.is_float):
+        value = compiler.converted(value)
+    at = len(compiler.code.nodes)
+    own = Result(at)
+    if op == "add" and value.is_float:
+        node = Node(Op.FMA, a=Operand.ONE, b=value.ref, c=own, first_b=True)
+    else:
+        kinds = {
+            ("add", False): Op.IADD,
+            ("max", False): Op.IMAX,
+            ("min", False): Op.IMIN,
+            ("max", True): Op.FMAX,
+            ("min", True): Op.FMIN,
+        }
+        if (op, value.is_float) not in kinds:
+            raise CannotFuse(f"a window folded with {op}")
+        node = Node(kinds[op, value.is_float], a=own, b=value.ref, first_b=True)
+    compiler.code.add(node)
+    compiler.code.body = at + 1
+    # Values of the body are not known outside it: the final part runs once.
+    compiler.known = {operands.reduced: Value(own, value.is_float)}
+    for access in accesses(expr):
+        if access == operands.reduced or not access.indices:
+            continue
+        if operands.leaf(access).kind == "s0":
+            raise CannotFuse("the windowed source is read outside the window")
+    zeros = dict(compiler.zeros)
+    compiler.fold_zero_points(expr)
+    compiler.zeros.update(zeros)
+    compiler.zeros.pop(operands.reduced, None)
+    compiler.known[operands.reduced] = Value(own, value.is_float)
+    final = compiler.compile(expr)
+    return _finish(operands, compiler, final, None, pad)
+
+
+def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
+    """S0 outside the tensor, so that a skipped point adds nothing."""
+    if op == "max":
+        if not isinstance(body, Access):
+            raise CannotFuse("a padded maximum of computed numbers")
+        return INT_MIN
+    if op == "min":
+        if not isinstance(body, Access):
+            raise CannotFuse("a padded minimum of computed numbers")
+        return -INT_MIN - 1
+    zero = next((z for z in compiler.zeros.values()), 0)
+    if _at_zero(body, zero) != 0:
+        raise CannotFuse("a padded sum of numbers that are not 0 at the zero point")
+    return 0
+
+
+def _at_zero(expr: Expr, code: int) -> float:
+    """The body's value when the source holds its zero point."""
+    if isinstance(expr, Const):
+        return float(expr.value)
+    if isinstance(expr, Access):
+        return float(code)
+    assert not isinstance(expr, Index)  # refused before lowering
+    if expr.op == "lookup":
+        raise CannotFuse("a padded sum of table entries")
+    values = []
+    for arg in expr.args:
+        number = _at_zero(arg, code)
+        is_int = isinstance(arg, Access) or (isinstance(arg, Const) and arg.dtype.is_int)
+        is_int = is_int or (isinstance(arg, Call) and arg.op in ("sub", "add") and expr.op == "f32")
+        values.append(np.array(number, dtype=np.int32 if is_int else np.float32))
+    return float(compute(expr.op, values))
+
+
+def _finish(
+    operands: Operands, compiler: Compiler, value: Value, bias: Array | None, pad: int
+) -> Epilogue:
+    if value.is_float or value.negate:
+        raise CannotFuse("the result is not an integer code")
+    last = Result(len(compiler.code.nodes) - 1)
+    if value.ref != last:
+        value = Value(compiler.code.add(Node(Op.MOVE, a=value.ref)), False)
+    assert isinstance(value.ref, Result)
+    micro = assemble(compiler.code, value.ref, compiler.table)
+    params = compiler.params
+    if bias is None and len(params) > 1:
+        raise CannotFuse("two numbers per channel beside the accumulator")
+    scale = params[-1] if len(params) > (bias is not None) else None
+    words = tuple(compiler.words)
+    if words and operands.second is not None:
+        raise CannotFuse("an activation beside numbers that vary over points")
+    return Epilogue(
+        micro,
+        bias,
+        scale,
+        0 if operands.source is None else compiler.zero_of("s0"),
+        compiler.zero_of("s1"),
+        words,
+        operands.second,
+        pad,
+    )
+
+
+def _with_bias(operands: Operands, expr: Expr) -> tuple[Expr, Array | None]:
+    """``acc + bias[n]`` becomes the accumulator with the bias added as it is read."""
+    reduced = operands.reduced
+    found: set[Access | None] = set()
+
+    def visit(e: Expr) -> None:
+        if isinstance(e, Call):
+            if e.op == "add" and reduced in e.args:
+                other = e.args[1] if e.args[0] == reduced else e.args[0]
+                if isinstance(other, Access) and _is_int_param(operands, other):
+                    found.add(other)
+                    return
+            for arg in e.args:
+                visit(arg)
+        elif e == reduced:
+            found.add(None)
+
+    visit(expr)
+    if len(found) != 1 or None in found:
+        return expr, None
+    bias = found.pop()
+    assert bias is not None and reduced is not None
+
+    def change(e: Expr) -> Expr:
+        if not isinstance(e, Call):
+            return e
+        if e.op == "add" and set(e.args) == {reduced, bias}:
+            return reduced
+        return replace(e, args=tuple(change(a) for a in e.args))
+
+    return change(expr), operands.leaf(bias).data
+
+
+def _is_int_param(operands: Operands, access: Access) -> bool:
+    if access.tensor not in operands.cascade.constants:
+        return False
+    leaf = operands.leaf(access)
+    return leaf.kind == "param" and not leaf.dtype.is_float

@@ -1,0 +1,283 @@
+"""Physical layouts: which dimension of each stored tensor is contiguous.
+
+Contractions and windows want certain dimensions innermost: the reduction channels of the array's
+moving operand, the output channels of its result, the channels of a pooled tensor. Tensors that
+elementwise Einsums join agree on one layout, chosen by the bytes that ask for it. Where a
+contraction still cannot use a tensor as it lies, a copy in another layout is inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Cascade, Einsum, Tensor
+from dataflow.ir.expr import Access, accesses, map_accesses
+from dataflow.ir.macs import contraction_operands
+from dataflow.layers.layer import Storage
+
+Layout = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """An access that works only (or fast) when some dimensions are innermost.
+
+    Attributes:
+        einsum: index in the Cascade.
+        tensor: whose layout is meant.
+        dims: the dimensions that must be innermost together, in their natural order.
+        hard: whether the Einsum cannot be lowered otherwise.
+    """
+
+    einsum: int
+    tensor: str
+    dims: tuple[int, ...]
+    hard: bool
+    writes: bool
+
+
+def natural(tensor: Tensor) -> Layout:
+    """Row-major."""
+    return tuple(range(len(tensor.shape)))
+
+
+def innermost(rank: int, dims: Iterable[int]) -> Layout:
+    """Row-major with ``dims`` moved to the end."""
+    last = tuple(dims)
+    return tuple(d for d in range(rank) if d not in last) + last
+
+
+def satisfies(layout: Layout, dims: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether ``dims`` are the innermost ones, dimensions of size 1 apart."""
+    wanted = {d for d in dims if shape[d] > 1}
+    order = [d for d in layout if shape[d] > 1]
+    return set(order[len(order) - len(wanted) :]) == wanted
+
+
+def wishes(cascade: Cascade) -> list[Wish]:
+    """What each contraction and each windowed reduction asks for."""
+    result: list[Wish] = []
+    for at, einsum in enumerate(cascade.einsums):
+        if einsum.reduction is None:
+            continue
+        operands = contraction_operands(einsum)
+        if operands is None:
+            result += _window_wishes(cascade, at, einsum)
+            continue
+        result += _contraction_wishes(cascade, at, einsum)
+    return result
+
+
+def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:
+    assert einsum.reduction is not None
+    moving, stationary = split_operands(cascade, einsum)
+    reduced = set(einsum.reduction.variables)
+    found = []
+    columns = set(stationary.variables) - set(moving.variables) - reduced
+    groups = frozenset(set(moving.variables) & set(stationary.variables) - reduced)
+    out_dims = _dims(einsum.output, columns, pure=False)
+    found.append(Wish(at, einsum.output.tensor, out_dims, True, True))
+    in_dims = _dims(moving, reduced, pure=True, groups=groups)
+    found.append(Wish(at, moving.tensor, in_dims, True, False))
+    if stationary.tensor not in cascade.constants:
+        # Contiguous output channels or contiguous reduction: either will do.
+        rows = _dims(stationary, reduced, pure=False)
+        cols = _dims(stationary, columns, pure=False)
+        shape = cascade.tensors[stationary.tensor].shape
+        last = max((d for d, size in enumerate(shape) if size > 1), default=0)
+        either = (last,) if last in rows + cols else cols or rows
+        found.append(Wish(at, stationary.tensor, either, False, False))
+    return found
+
+
+def split_operands(cascade: Cascade, einsum: Einsum) -> tuple[Access, Access]:
+    """(moving operand, stationary operand) of a contraction.
+
+    The stationary one has the output's column variables; a constant is preferred.
+    """
+    operands = contraction_operands(einsum)
+    assert operands is not None and einsum.reduction is not None
+    first, second = (accesses(o)[0] for o in operands)
+    if first.tensor in cascade.constants and second.tensor not in cascade.constants:
+        first, second = second, first
+    own = set(second.variables) - set(first.variables) - set(einsum.reduction.variables)
+    sizes = {v: cascade.size(v) for v in einsum.variables}
+    constant = second.tensor in cascade.constants
+    if not constant and not any(sizes[v] > 1 for v in own):
+        other = set(first.variables) - set(second.variables) - set(einsum.reduction.variables)
+        if any(sizes[v] > 1 for v in other):
+            first, second = second, first
+    last = [v for i in einsum.output.indices for v in i.variables if sizes[v] > 1]
+    if last and not constant and last[-1] not in second.variables:
+        first, second = second, first
+    return first, second
+
+
+def _dims(
+    access: Access, variables: set[str], *, pure: bool, groups: frozenset[str] = frozenset()
+) -> tuple[int, ...]:
+    """Dimensions indexed by ``variables`` (pure: by nothing outside them but ``groups``)."""
+    found = []
+    for dim, index in enumerate(access.indices):
+        own = set(index.variables)
+        if not own & variables:
+            continue
+        if pure and own - variables - groups:
+            continue
+        found.append(dim)
+    return tuple(found)
+
+
+def _window_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:
+    assert einsum.reduction is not None
+    reduced = set(einsum.reduction.variables)
+    found = []
+    for access in einsum.inputs:
+        if access.tensor in cascade.constants:
+            continue
+        kept = tuple(
+            d
+            for d, index in enumerate(access.indices)
+            if index.variables and not set(index.variables) & reduced
+        )
+        # The last of the unwindowed dimensions in front of the windows holds the channels.
+        channel = kept[-1:]
+        found.append(Wish(at, access.tensor, channel, False, False))
+        names = {v for d in channel for v in access.indices[d].variables}
+        out = _dims(einsum.output, names, pure=False)
+        found.append(Wish(at, einsum.output.tensor, out, False, True))
+    return found
+
+
+class _Classes:
+    """Union-find over tensor names."""
+
+    def __init__(self) -> None:
+        self.parent: dict[str, str] = {}
+
+    def find(self, name: str) -> str:
+        self.parent.setdefault(name, name)
+        while self.parent[name] != name:
+            name = self.parent[name]
+        return name
+
+    def join(self, a: str, b: str) -> None:
+        a, b = sorted((self.find(a), self.find(b)))
+        self.parent[b] = a
+
+
+def choose(cascade: Cascade) -> dict[str, Layout]:
+    """The layout of every tensor."""
+    classes = _Classes()
+    for einsum in cascade.einsums:
+        rank = len(cascade.tensors[einsum.output.tensor].shape)
+        if einsum.reduction is not None:
+            # The accumulator and what is computed from it share dimensions.
+            continue
+        for access in einsum.inputs:
+            aligned = len(access.indices) == rank and all(
+                set(i.variables) == set(o.variables)
+                for i, o in zip(access.indices, einsum.output.indices, strict=True)
+            )
+            if aligned and access.tensor not in cascade.constants:
+                classes.join(access.tensor, einsum.output.tensor)
+    asked: dict[str, list[Wish]] = {}
+    for wish in wishes(cascade):
+        if wish.tensor not in cascade.constants and wish.dims:
+            asked.setdefault(classes.find(wish.tensor), []).append(wish)
+    return {
+        name: _best(cascade, tensor, asked.get(classes.find(name), []))
+        for name, tensor in cascade.tensors.items()
+    }
+
+
+def _best(cascade: Cascade, tensor: Tensor, asked: list[Wish]) -> Layout:
+    """The layout that satisfies most of the wishes of a class, by bytes."""
+    rank = len(tensor.shape)
+    mine = [w for w in asked if len(cascade.tensors[w.tensor].shape) == rank]
+    options = dict.fromkeys([natural(tensor), *(innermost(rank, w.dims) for w in mine)])
+
+    def score(layout: Layout) -> int:
+        total = 0
+        for wish in mine:
+            other = cascade.tensors[wish.tensor]
+            if satisfies(layout, wish.dims, other.shape):
+                total += other.elements * (4 if wish.hard else 1)
+        return total
+
+    return min(options, key=lambda layout: (-score(layout), layout))
+
+
+def with_copies(cascade: Cascade, layouts: dict[str, Layout]) -> tuple[Cascade, dict[str, Layout]]:
+    """Copies of the 8-bit tensors that a contraction cannot read as they lie."""
+    tensors = dict(cascade.tensors)
+    layouts = dict(layouts)
+    before: dict[int, list[Einsum]] = {}
+    renamed: dict[int, dict[str, str]] = {}
+    made: dict[tuple[str, Layout], str] = {}
+    for wish in wishes(cascade):
+        tensor = tensors[wish.tensor]
+        known = wish.tensor in cascade.constants or wish.writes or not wish.hard
+        if known or satisfies(layouts[wish.tensor], wish.dims, tensor.shape):
+            continue
+        layout = innermost(len(tensor.shape), wish.dims)
+        key = (wish.tensor, layout)
+        if key not in made:
+            name = _fresh(f"{wish.tensor}_layout", tensors)
+            made[key] = name
+            tensors[name] = replace(tensor, name=name, role="intermediate", label=name)
+            layouts[name] = layout
+            index = tuple(Affine.of(r.lower()) for r in tensor.ranks)
+            copy = Einsum(f"{name}_copy", Access(name, index), Access(wish.tensor, index))
+            before.setdefault(wish.einsum, []).append(copy)
+        renamed.setdefault(wish.einsum, {})[wish.tensor] = made[key]
+    if not made:
+        return cascade, layouts
+    einsums: list[Einsum] = []
+    for at, einsum in enumerate(cascade.einsums):
+        einsums += before.get(at, [])
+        names = renamed.get(at, {})
+        einsums.append(
+            replace(
+                einsum,
+                expr=map_accesses(
+                    einsum.expr,
+                    lambda a, n=names: Access(n.get(a.tensor, a.tensor), a.indices),  # type: ignore[misc]
+                ),
+            )
+            if names
+            else einsum
+        )
+    return replace(cascade, tensors=tensors, einsums=tuple(einsums)), layouts
+
+
+def _fresh(name: str, tensors: Mapping[str, Tensor]) -> str:
+    number = 1
+    candidate = name
+    while candidate in tensors:
+        number += 1
+        candidate = f"{name}{number}"
+    return candidate
+
+
+def storages(cascade: Cascade, layouts: Mapping[str, Layout]) -> dict[str, Storage]:
+    """Storage of every 8-bit tensor that is not a weight."""
+    result = {}
+    outputs, inputs = set(cascade.outputs), set(cascade.inputs)
+    for name, tensor in cascade.tensors.items():
+        if name in cascade.constants or tensor.role == "host":
+            continue
+        if not (tensor.dtype.is_int and tensor.dtype.bits == 8):
+            continue
+        role = "output" if name in outputs else "input" if name in inputs else "intermediate"
+        result[name] = Storage(
+            name,
+            tensor.shape,
+            layouts[name],
+            tensor.elements,
+            role,  # type: ignore[arg-type]
+            tensor.dtype.signed,
+        )
+    return result

@@ -1,0 +1,388 @@
+"""Elementwise Einsums, copies and windowed reductions as vector layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from dataflow.evaluate.space import Space, evaluate_expr
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Tensor
+from dataflow.ir.expr import Access, Expr, accesses
+from dataflow.layers.layer import Layer, View
+from dataflow.lower.array_layer import NO_PROGRAM, place_windows, window_view
+from dataflow.lower.assemble import CannotFuse
+from dataflow.lower.context import Context
+from dataflow.lower.epilogue import (
+    Epilogue,
+    Operands,
+    compile_epilogue,
+    compile_window,
+    scalars,
+)
+from dataflow.lower.groups import Group
+from dataflow.lower.points import NO_AXIS, Points
+from dataflow.lower.roles import Window, window_of
+from dataflow.lower.strides import (
+    Axis,
+    Strided,
+    axes_of,
+    by_stride,
+    dim_strides,
+    strided,
+)
+
+Sizes = Mapping[str, int]
+
+
+def vector_layers(ctx: Context, group: Group) -> list[Layer]:
+    """The layers of an elementwise or windowed group; raises CannotFuse when it does not fit."""
+    variables = dict.fromkeys(group.output.variables)
+    if group.head is not None:
+        variables |= dict.fromkeys(group.head.variables)
+    sizes = {v: ctx.cascade.size(v) for v in variables}
+    if group.head is not None:
+        return _windowed(ctx, group, sizes)
+    expr = scalars(group.expr, ctx.cascade, sizes)
+    output = strided(group.output, ctx.storage[group.output.tensor])
+    kept = by_stride([v for v in sizes if sizes[v] > 1], output, sizes)
+    sources = _sources(ctx, expr)
+    if not sources:
+        expr = _computed(ctx, group, sizes)
+        sources = [expr]
+    uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
+    dense = axes_of(kept, sizes, uses)
+    if len(dense) <= 1 and not _numbers(ctx, expr, sources):
+        return [_flat(ctx, group, expr, sources, dense, sizes)]
+    return _split(ctx, group, expr, sources, kept, output, sizes)
+
+
+def _sources(ctx: Context, expr: Expr) -> list[Access]:
+    """Distinct activations read, in order."""
+    found = [a for a in accesses(expr) if a.tensor in ctx.storage and a.indices]
+    return list(dict.fromkeys(a for a in found if a.tensor not in ctx.cascade.constants))
+
+
+def _computed(ctx: Context, group: Group, sizes: Sizes) -> Access:
+    """An expression of constants alone, computed now, as a constant of codes."""
+    names = list(group.output.variables)
+    value, _ = evaluate_expr(
+        group.expr, ctx.cascade.constants, Space({v: (0, sizes[v]) for v in names})
+    )
+    dtype = ctx.cascade.tensors[group.output.tensor].dtype
+    shape = tuple(sizes[v] for v in names) or (1,)
+    data = np.broadcast_to(value, shape).astype(dtype.numpy)
+    name = ctx.fresh(f"{group.name}_value")
+    ranks = tuple(v.upper() for v in names)
+    tensor = Tensor(name, ranks, shape, dtype, "weight", label=name)
+    ctx.cascade = replace(
+        ctx.cascade,
+        tensors={**ctx.cascade.tensors, name: tensor},
+        constants={**ctx.cascade.constants, name: data},
+    )
+    return Access(name, tuple(Affine.of(v) for v in names) or (Affine.of(0),))
+
+
+def _where(ctx: Context, access: Access, order: Sequence[str], sizes: Sizes) -> Strided:
+    """Strides of a source; a constant is laid out in the order of the output."""
+    if access.tensor in ctx.cascade.constants:
+        return ctx.byte_constant(access, list(order), sizes, {}, f"{access.tensor}_operand")
+    return strided(access, ctx.storage[access.tensor])
+
+
+def _numbers(ctx: Context, expr: Expr, sources: list[Access]) -> bool:
+    """Whether the expression reads constants that are no scalars and no source."""
+    return bool(_constants(ctx, expr, sources))
+
+
+def _constants(ctx: Context, expr: Expr, sources: list[Access]) -> list[Access]:
+    """Constants that are no scalars and no source."""
+    found = [
+        a
+        for a in accesses(expr)
+        if a.indices and a.tensor in ctx.cascade.constants and a not in sources
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _numbering(access: Access, order: list[str], sizes: Sizes) -> Strided:
+    """Strides of a constant once it is laid out in the order of the output."""
+    strides, step = {}, 1
+    for v in reversed(order):
+        if v in access.variables:
+            strides[v] = step
+            step *= sizes[v]
+    return Strided(access.tensor, strides, 0)
+
+
+def _flat(
+    ctx: Context,
+    group: Group,
+    expr: Expr,
+    sources: list[Access],
+    dense: list[Axis],
+    sizes: Sizes,
+) -> Layer:
+    """All operands are one run of bytes (or one byte for all)."""
+    axis = dense[0] if dense else NO_AXIS
+    points = Points(NO_AXIS, NO_AXIS, axis, NO_AXIS, {}, sizes)
+    operands, epilogue, order = _elementwise(ctx, points, expr, sources)
+
+    def view(access: Strided) -> View:
+        step = axis.stride(access) if axis.size > 1 else 1
+        if step not in (0, 1):
+            raise CannotFuse("not one run of bytes")
+        return View(
+            access.tensor,
+            (1, 1, axis.size if step else 1, 1),
+            0,
+            0,
+            step,
+            points.offset(access),
+            splat=step == 0,
+        )
+
+    output = strided(group.output, ctx.storage[group.output.tensor])
+    if axis.size > 1 and axis.stride(output) != 1:
+        return _pointwise(ctx, group, points, operands, epilogue, order)
+    try:
+        wheres = [_where(ctx, a, axis.variables, sizes) for a in order]
+        views = [view(w) for w in wheres]
+    except CannotFuse:
+        return _pointwise(ctx, group, points, operands, epilogue, order)
+    layer = _layer(ctx, group, points, epilogue, order[0], views[0], view(output), "")
+    layer = ctx.attach(layer, points, epilogue, operands)
+    second = views[1] if len(views) > 1 else None
+    return replace(layer, flat=True, second=second)
+
+
+def _elementwise(
+    ctx: Context, points: Points, expr: Expr, sources: list[Access]
+) -> tuple[Operands, Epilogue, list[Access]]:
+    """The program, with the source that works first as S0; sources in the order S0, S1."""
+    reason = CannotFuse("more than two activations")
+    for first in sources:
+        operands = Operands(ctx.cascade, ctx.storage, points, None, first)
+        try:
+            epilogue = compile_epilogue(operands, expr, on_array=False)
+        except CannotFuse as error:
+            reason = error
+            continue
+        order = [first] + ([epilogue.second] if epilogue.second is not None else [])
+        return operands, epilogue, order
+    raise reason
+
+
+def _layer(
+    ctx: Context,
+    group: Group,
+    points: Points,
+    epilogue: Epilogue,
+    first: Access,
+    source: View,
+    output: View,
+    suffix: str,
+) -> Layer:
+    return Layer(
+        name=group.name + suffix,
+        kind="vector",
+        einsums=group.einsums,
+        batch=points.b.size,
+        groups=1,
+        p=points.p.size,
+        q=points.q.size,
+        n=points.chan.size,
+        source=source,
+        output=output,
+        micro=NO_PROGRAM,
+        source_zero=epilogue.source_zero,
+        source_signed=ctx.cascade.tensors[first.tensor].dtype.signed,
+        pad_value=epilogue.pad_value,
+    )
+
+
+def _pointwise(
+    ctx: Context,
+    group: Group,
+    points: Points,
+    operands: Operands,
+    epilogue: Epilogue,
+    order: list[Access],
+    suffix: str = "",
+) -> Layer:
+    """A layer over (b, p, q, channels) without a window."""
+    output = points.view(strided(group.output, ctx.storage[group.output.tensor]), broadcast=False)
+    if output.splat:
+        raise CannotFuse("output channels do not lie side by side")
+    names = [v for x in (points.b, points.p, points.q, points.chan) for v in x.variables]
+    where = _where(ctx, order[0], names, points.sizes)
+    source = points.view(where, broadcast=True)
+    layer = _layer(ctx, group, points, epilogue, order[0], source, output, suffix)
+    return ctx.attach(layer, points, epilogue, operands)
+
+
+def _split(
+    ctx: Context,
+    group: Group,
+    expr: Expr,
+    sources: list[Access],
+    kept: list[str],
+    output: Strided,
+    sizes: Sizes,
+) -> list[Layer]:
+    """Channels on lanes where all operands allow it, else one lane."""
+    uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
+    uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
+    reasons = []
+    for lanes in [1, 0] if kept else [0]:
+        chan = Axis((kept[-1],), sizes[kept[-1]]) if lanes else NO_AXIS
+        axes = axes_of(kept[: len(kept) - lanes], sizes, uses)
+        rest, inner = axes[: max(0, len(axes) - 3)], axes[max(0, len(axes) - 3) :]
+        place = [NO_AXIS] * (3 - len(inner)) + inner
+        names = [v for axis in rest for v in axis.variables]
+        if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
+            reasons.append("more loops than a layer has")
+            continue
+        layers = []
+        try:
+            for values in product(*(range(sizes[v]) for v in names)):
+                fixed = dict(zip(names, values, strict=True))
+                points = Points(place[0], place[1], place[2], chan, fixed, sizes)
+                operands, epilogue, order = _elementwise(ctx, points, expr, sources)
+                suffix = "".join(f"_{v}" for v in values)
+                layers.append(_pointwise(ctx, group, points, operands, epilogue, order, suffix))
+            return layers
+        except CannotFuse as error:
+            reasons.append(str(error))
+    raise CannotFuse("; ".join(dict.fromkeys(reasons)))
+
+
+# Windows
+
+
+def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
+    head = group.head
+    assert head is not None and head.reduction is not None
+    reduced = {v for v in head.reduction.variables if sizes[v] > 1}
+    sources = _sources(ctx, head.expr)
+    if len(sources) != 1:
+        raise CannotFuse("a window over more than one tensor")
+    source = sources[0]
+    where = strided(source, ctx.storage[source.tensor])
+    windows, padded = _windows(ctx, source, reduced, sizes)
+    if [w.tap for w in windows if w.tap] != [
+        v for v in head.reduction.variables if v in reduced
+    ] and head.reduction.order != "any":
+        raise CannotFuse("a float sum in another order than the machine walks")
+    rows, cols = place_windows(windows)
+    output = strided(group.output, ctx.storage[group.output.tensor])
+    outs = {w.out for w in windows if w.out is not None}
+    kept = (
+        by_stride([v for v in group.head.output.variables if sizes[v] > 1], output, sizes)
+        if group.head is not None
+        else []
+    )
+    plain = [v for v in kept if v not in outs]
+    reasons = []
+    for lanes in [1, 0] if plain else [0]:
+        try:
+            return _window_layers(
+                ctx, group, source, where, output, rows, cols, plain, lanes, padded, sizes
+            )
+        except CannotFuse as error:
+            reasons.append(str(error))
+    raise CannotFuse("; ".join(dict.fromkeys(reasons)))
+
+
+def _windows(
+    ctx: Context, source: Access, reduced: set[str], sizes: Sizes
+) -> tuple[tuple[Window, ...], bool]:
+    storage = ctx.storage[source.tensor]
+    found: list[Window] = []
+    padded = False
+    for dim, index in enumerate(source.indices):
+        window = window_of(index, storage, dim, sizes, reduced, set(), split=False)
+        low, high = index.bounds(sizes)
+        padded = padded or low < 0 or high >= storage.shape[dim]
+        if window is not None:
+            found.append(window)
+            continue
+        step, order = dim_strides(storage)[dim], storage.layout.index(dim)
+        for v, c in index.terms:
+            if v in reduced:
+                found.append(Window(None, v, 1, 1, 0, sizes[v], step * c, order))
+    if len(found) > 2:
+        raise CannotFuse("more than two spatial dimensions")
+    found.sort(key=lambda w: w.order)
+    return tuple(found), padded
+
+
+def _window_layers(
+    ctx: Context,
+    group: Group,
+    source: Access,
+    where: Strided,
+    output: Strided,
+    rows: Window | None,
+    cols: Window | None,
+    plain: list[str],
+    lanes: int,
+    padded: bool,
+    sizes: Sizes,
+) -> list[Layer]:
+    head = group.head
+    assert head is not None and head.reduction is not None
+    chan = Axis((plain[-1],), sizes[plain[-1]]) if lanes else NO_AXIS
+    axes = axes_of(plain[: len(plain) - lanes], sizes, [where, output])
+    p = Axis((rows.out,), sizes[rows.out]) if rows is not None and rows.out else NO_AXIS
+    q = Axis((cols.out,), sizes[cols.out]) if cols is not None and cols.out else NO_AXIS
+    b = NO_AXIS
+    if axes and rows is None:
+        p = axes.pop()
+    if axes:
+        b = axes.pop()
+    names = [v for axis in axes for v in axis.variables]
+    if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
+        raise CannotFuse("more loops than a layer has")
+    layers = []
+    for values in product(*(range(sizes[v]) for v in names)):
+        fixed = dict(zip(names, values, strict=True))
+        points = Points(b, p, q, chan, fixed, sizes)
+        operands = Operands(ctx.cascade, ctx.storage, points, head.output, source)
+        epilogue = compile_window(
+            operands,
+            head.reduction.op,
+            scalars(head.expr, ctx.cascade, sizes),
+            scalars(group.expr, ctx.cascade, sizes),
+            padded=padded,
+        )
+        if points.channel_step(where) != 1:
+            raise CannotFuse("channels of a pooled tensor do not lie side by side")
+        view = window_view(points, where, rows, cols, chan.size)
+        suffix = "".join(f"_{v}" for v in values)
+        layer = _layer(
+            ctx,
+            group,
+            points,
+            epilogue,
+            source,
+            view,
+            points.view(output, broadcast=False),
+            suffix,
+        )
+        layer = replace(
+            layer,
+            taps_r=sizes[rows.tap] if rows is not None and rows.tap else 1,
+            taps_s=sizes[cols.tap] if cols is not None and cols.tap else 1,
+            stride_p=rows.stride if rows else 1,
+            stride_q=cols.stride if cols else 1,
+            dilation_r=rows.dilation if rows else 1,
+            dilation_s=cols.dilation if cols else 1,
+            pad_p=rows.pad if rows else 0,
+            pad_q=cols.pad if cols else 0,
+        )
+        layers.append(ctx.attach(layer, points, epilogue, operands))
+    return layers

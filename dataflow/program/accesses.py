@@ -1,0 +1,195 @@
+"""Accesses of every memory, exactly, layer by layer: what the counters of the machine would show.
+
+Counted from the instructions' fields (loops, ragged sizes, passes), not from the tilings that
+they were made from. Lines are those of `Machine`; see `docs/design/machine.md` for the loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+
+from dataflow.machine import Machine
+from dataflow.machine.isa import MICRO_OP, Field, Operand, Unit, Value
+from dataflow.machine.program import Instruction, LayerCounts, Program
+from dataflow.tiling.feed import flat_passes
+
+NO_LEVEL = 7
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """Accesses of one layer: lines of each on-chip memory, bytes of DRAM, operations.
+
+    An unaligned access of the activation memory counts as one.
+
+    Attributes:
+        dram_bytes: tensor bytes read and written (the program is apart).
+        macs: multiply-accumulates of the array, padding of block-diagonal groups included.
+        vector_ops: operations of single lanes, used lanes only.
+        cycles_busy_array: feed steps.
+    """
+
+    dram_bytes: int = 0
+    act_reads: int = 0
+    act_writes: int = 0
+    wbuf_reads: int = 0
+    wbuf_writes: int = 0
+    param_reads: int = 0
+    param_writes: int = 0
+    acc_reads: int = 0
+    acc_writes: int = 0
+    macs: int = 0
+    vector_ops: int = 0
+    array_steps: int = 0
+
+    def __add__(self, other: Accesses) -> Accesses:
+        return Accesses(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Accesses)}
+        )
+
+
+def network_accesses(program: Program, machine: Machine) -> tuple[Accesses, ...]:
+    """The Accesses of each layer of the program."""
+    found = [_loads(counts, machine) for counts in program.layers]
+    for instruction in program.instructions:
+        if instruction.unit is Unit.ARRAY:
+            found[instruction.layer] += _array(instruction, machine)
+        elif instruction.unit is Unit.VECTOR:
+            found[instruction.layer] += _vector(instruction)
+    return tuple(found)
+
+
+def _loads(counts: LayerCounts, machine: Machine) -> Accesses:
+    line = machine.line_bytes
+    return Accesses(
+        dram_bytes=counts.dram_read_bytes + counts.store_bytes,
+        act_writes=-(-(counts.source_bytes + counts.second_bytes) // line),
+        act_reads=-(-counts.store_bytes // line),
+        wbuf_writes=counts.weight_bytes // line,
+        param_writes=counts.param_bytes // (4 * line),
+        macs=counts.array_macs,
+        array_steps=counts.array_steps,
+    )
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int), f"{value!r} is a counted field"
+    return value
+
+
+def _numbers(value: object) -> Sequence[int]:
+    assert isinstance(value, Sequence), f"{value!r} is a single field"
+    return [int(v) for v in value]
+
+
+def _corners(
+    fields_: Mapping[str, Value], levels: Sequence[str]
+) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(times, index of the full (0) or last (1) size of each count) over all tile iterations."""
+    trips = _numbers(fields_["trips"])
+    own = [_number(fields_[level]) for level in levels]
+    used = sorted({at for at in own if at < NO_LEVEL})
+    others = prod(n for at, n in enumerate(trips) if at not in used)
+    for bits in range(1 << len(used)):
+        last = {at: bits >> i & 1 for i, at in enumerate(used)}
+        times = others * prod(1 if last[at] else trips[at] - 1 for at in used)
+        if times:
+            yield times, tuple(last.get(at, 0) for at in own)
+
+
+def _array(instruction: Instruction, machine: Machine) -> Accesses:
+    f = instruction.fields
+    p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
+    blocks, segment = _numbers(f["blocks"]), _numbers(f["segment"])
+    zero, ring = _number(f["w_zero_lines"]), _number(f["w_source"]) == 0
+    total = Accesses()
+    levels = ("p_level", "q_level", "n_level", "k_level")
+    first_k = _first_share(f)
+    for times, (ip, iq, ib, ik) in _corners(f, levels):
+        for lines, ports, taps in _passes(f, segment[ik], machine.rows):
+            steps = p[ip] * ((q[iq] - 1) * _number(f["fir_stride"]) + taps)
+            if not _number(f["fir"]):
+                steps = p[ip] * q[iq]
+            each = times * blocks[ib]
+            points = each * p[ip] * q[iq]
+            weights = each * (lines + zero)
+            total += Accesses(
+                act_reads=each * steps * ports + (0 if ring else weights),
+                wbuf_reads=weights if ring else 0,
+                acc_reads=points,
+                acc_writes=points,
+            )
+    # The first pass of the first k tile overwrites: it does not read.
+    outputs = sum(
+        times * blocks[ib] * p[ip] * q[iq] for times, (ip, iq, ib, _) in _corners(f, levels)
+    )
+    return total + Accesses(acc_reads=-(outputs // first_k))
+
+
+def _first_share(f: Mapping[str, Value]) -> int:
+    """Trips of k: one of so many iterations overwrites the accumulators."""
+    level = _number(f["k_level"])
+    return _numbers(f["trips"])[level] if level < NO_LEVEL else 1
+
+
+def _passes(f: Mapping[str, Value], segment: int, rows: int) -> Iterator[tuple[int, int, int]]:
+    """(weight lines, ports, taps) of each pass."""
+    taps_a, taps_b = _number(f["taps_a"]), _number(f["taps_b"])
+    ports, run = _number(f["ports"]), _number(f["fir_taps"])
+    if _number(f["fir"]):
+        for b in range(0, taps_b, run):
+            for a in range(0, taps_a, ports):
+                used, taps = min(ports, taps_a - a), min(run, taps_b - b)
+                yield used * taps, used, taps
+        return
+    for one in flat_passes(taps_a * taps_b, segment, ports, rows):
+        yield sum(size for _, _, size in one), len(one), 1
+
+
+def _vector(instruction: Instruction) -> Accesses:
+    f = instruction.fields
+    p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
+    blocks, lanes = _numbers(f["blocks"]), _number(f["lanes"])
+    last_lanes = _numbers(f["lanes_last"])
+    counts = [_number(f[name]) for name in ("ops_init", "ops_body", "ops_final")]
+    repeats = (1, _number(f["window_r"]) * _number(f["window_s"]), 1)
+    ops = list(_micro_ops(instruction.payload, sum(counts)))
+    first = second = sinks = issued = at = 0
+    for part, count, times in zip(range(3), counts, repeats, strict=True):
+        for op in ops[at : at + count]:
+            used = {op["a"], op["b"], op["c"]}
+            issued += times
+            first += times * (int(Operand.S0) in used)
+            second += times * (int(Operand.S1) in used)
+            # In the body only the last repetition writes the sink.
+            sinks += op["sink"] * (1 if part == 1 else times)
+        at += count
+    from_acc, params = _number(f["from_acc"]), _number(f["params"])
+    total = Accesses()
+    for times, (ip, iq, ib) in _corners(f, ("p_level", "q_level", "n_level")):
+        points = times * p[ip] * q[iq]
+        lines = points * blocks[ib]
+        used_lanes = points * ((blocks[ib] - 1) * lanes + last_lanes[ib])
+        total += Accesses(
+            act_reads=lines * (second + (0 if from_acc else first)),
+            act_writes=lines * sinks,
+            acc_reads=lines * first if from_acc else 0,
+            param_reads=times * blocks[ib] * params,
+            vector_ops=used_lanes * issued,
+        )
+    return total
+
+
+def _micro_ops(payload: bytes, count: int) -> Iterator[dict[str, int]]:
+    """Fields of the micro-operations of a payload."""
+    size = MICRO_OP.bits // 8
+    for i in range(count):
+        word = int.from_bytes(payload[i * size : (i + 1) * size], "little")
+        found: dict[str, int] = {}
+        for member in MICRO_OP.members:
+            assert isinstance(member, Field)
+            found[member.name] = word & ((1 << member.bits) - 1)
+            word >>= member.bits
+        yield found

@@ -1,0 +1,84 @@
+"""Compute cycles in closed form against a walk over every tile, pass and strip."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from dataflow.arch import load_architecture
+from dataflow.layers.layer import Dim, Layer
+from dataflow.layers.passes import passes, steps
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import machine_of
+from dataflow.machine.latencies import DEFAULT
+from dataflow.tiling.feed import Feed, feeds_of
+from dataflow.tiling.shape import shape_of
+from dataflow.tiling.work import Grid, total_blocks, wide_groups, work
+from tests.mapper.layers import random_array_layer
+
+EDGE8 = machine_of(load_architecture("edge8"))
+
+
+def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tuple[int, int]:
+    """(array, vector) cycles by visiting every tile."""
+    shape = shape_of(layer, EDGE8.cols)
+    order: tuple[Dim, ...] = ("k",) if k < layer.c else ()
+    tiling = Tiling(
+        order,
+        {"k": k} if order else {},
+        "resident",
+        0,
+        0,
+        "none",
+        0,
+        0,
+        "resident",
+        0,
+        0,
+        0,
+        feed.feed,
+        feed.ports,
+        feed.fir_taps,
+        feed.swap,
+        feed.group_pack,
+    )
+    zero = shape.zero_lines
+    outer = layer.batch * (layer.groups if wide_groups(shape, EDGE8.cols) else 1)
+    array = vector = 0
+    for _ in range(outer):
+        for p0 in range(0, layer.p, p):
+            for q0 in range(0, layer.q, q):
+                rows, cols = min(p, layer.p - p0), min(q, layer.q - q0)
+                whole = total_blocks(shape, feed, EDGE8.cols)
+                for b0 in range(0, whole, blocks):
+                    count = min(blocks, whole - b0)
+                    for k0 in range(0, layer.c, k):
+                        array += DEFAULT.array_tile
+                        extent = min(k, layer.c - k0)
+                        for one in passes(layer, tiling, EDGE8.rows, EDGE8.cols, extent):
+                            least = max(DEFAULT.array_pass, one.lanes + zero + DEFAULT.array_lines)
+                            array += count * max(steps(layer, tiling, one, rows, cols), least)
+                    points = rows * cols
+                    for start in range(0, points, EDGE8.vector_strip):
+                        lines = min(EDGE8.vector_strip, points - start)
+                        bubble = max(0, EDGE8.vector_latency - lines)
+                        vector += count * (lines * shape.lines + bubble * shape.depends)
+                    vector += count * shape.param_lines * DEFAULT.vector_param
+    return array, vector
+
+
+def test_closed_form_equals_the_walk() -> None:
+    rng = random.Random(5)
+    for _ in range(40):
+        layer = random_array_layer(rng)
+        shape = shape_of(layer, EDGE8.cols)
+        feed = rng.choice(feeds_of(shape, EDGE8.rows, EDGE8.cols, EDGE8.feed_ports))
+        p, q = rng.randrange(1, layer.p + 1), rng.randrange(1, layer.q + 1)
+        blocks = rng.randrange(1, total_blocks(shape, feed, EDGE8.cols) + 1)
+        k = layer.c
+        if layer.groups == 1 and layer.c > EDGE8.rows and rng.random() < 0.5:
+            k = EDGE8.rows
+        grid = Grid(np.array([p]), np.array([q]), np.array([blocks]), k)
+        found = work(shape, feed, EDGE8, DEFAULT, grid)
+        assert (int(found.array[0]), int(found.vector[0])) == walked(layer, feed, p, q, blocks, k)
