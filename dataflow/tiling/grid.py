@@ -16,9 +16,10 @@ import numpy as np
 
 from dataflow.layers.axis import Ints, tile_sizes
 from dataflow.layers.layer import Dim
+from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
-from dataflow.tiling.feed import Feed, feeds_of
+from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import LayerShape
 from dataflow.tiling.weights import k_sizes
 from dataflow.tiling.work import Grid, Work, total_blocks, wide_groups, work

@@ -9,11 +9,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.layers.axis import Ints, ceil_div, clipped_runs
+from dataflow.layers.axis import Ints, ceil_div
 from dataflow.layers.layer import Dim
+from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.tiling.dma import cycles_of, segment_ticks, store_beats
-from dataflow.tiling.feed import Feed, conflict_free_pitch
+from dataflow.tiling.feed import conflict_free_pitch
 from dataflow.tiling.grid import Plane
 from dataflow.tiling.shape import LayerShape
 
@@ -182,36 +183,21 @@ def _rows(shape: LayerShape, tiled: bool, sizes: tuple[int, ...]) -> tuple[Ints,
     if not tiled:
         whole = np.full(len(sizes), shape.source_y, dtype=np.int64)
         return whole, whole
+    window = shape.window("p")
     total = _table(
         sizes,
-        lambda tile: int(
-            clipped_runs(
-                shape.source_y,
-                shape.p,
-                tile,
-                shape.stride_p,
-                shape.taps_r,
-                shape.dilation_r,
-                shape.pad_p,
-            ).sum()
-        ),
+        lambda tile: int(window.clipped_runs(shape.source_y, shape.p, tile).sum()),
     )
     extent = _table(
         sizes,
-        lambda tile: (
-            shape.source_y
-            if tile >= shape.p
-            else (tile - 1) * shape.stride_p + (shape.taps_r - 1) * shape.dilation_r + 1
-        ),
+        lambda tile: shape.source_y if tile >= shape.p else window.span(tile),
     )
     return total, extent
 
 
 @lru_cache(maxsize=4096)
 def _column_runs(shape: LayerShape, tile: int) -> tuple[tuple[int, int], ...]:
-    runs = clipped_runs(
-        shape.source_x, shape.q, tile, shape.stride_q, shape.taps_s, shape.dilation_s, shape.pad_q
-    )
+    runs = shape.window("q").clipped_runs(shape.source_x, shape.q, tile)
     values, counts = np.unique(runs, return_counts=True)
     return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
 
@@ -227,11 +213,7 @@ def _row_tables(
     for i, tile in enumerate(plane.q_sizes):
         runs = _column_runs(shape, tile) if tiled else ((shape.source_x, 1),)
         whole = not tiled or tile >= shape.q
-        cols[i] = (
-            shape.source_x
-            if whole
-            else (tile - 1) * shape.stride_q + (shape.taps_s - 1) * shape.dilation_s + 1
-        )
+        cols[i] = shape.source_x if whole else shape.window("q").span(tile)
         loaded[i] = sum(run * times for run, times in runs)
         for j, size in enumerate(sizes):
             parts = splits or _block_splits(shape.source_channels, int(size))
