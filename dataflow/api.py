@@ -283,6 +283,7 @@ def simulate(
     require_ours(folder)
     from dataflow.cosim.simulate import simulate as run
     from dataflow.report import load_simulation
+    from dataflow.selftest import findings
 
     result = run(
         folder,
@@ -290,6 +291,7 @@ def simulate(
         stall=stall,
         waves=waves,
         torch_spec=torch_spec,
+        self_test=findings,
         progress=progress,
     )
     _write_result(folder, "simulation.json", result)

@@ -21,7 +21,7 @@ import click
 
 from dataflow import __version__, api
 from dataflow.errors import DataflowError
-from dataflow.report import terminal
+from dataflow.report import results, terminal
 from dataflow.report.rows import printable
 
 CHECK_FAILED = 1
@@ -316,6 +316,7 @@ def _simulate(
         _print_tables(out)
         if waves:
             click.echo(f"wrote {Path(out, 'sim', 'run', 'dump.vcd')}")
+    _exit_for_self_test(result.self_test)
     _exit_for(result.mismatches)
 
 
@@ -425,6 +426,17 @@ def _print_tables(out: str) -> None:
     print_report(
         terminal.console(), load_summary(folder), load_simulation(folder), load_csim(folder)
     )
+
+
+def _exit_for_self_test(found: results.SelfTestResult | None) -> None:
+    if found is not None and (found.mismatches or found.cycle_errors):
+        click.echo(
+            f"the self-test of this hardware fails: {found.mismatches} bytes of its micro-networks "
+            f"differ from evaluate(), {found.cycle_errors} runs miss their predicted cycles"
+            + "".join(f"\n  {name}" for name in found.wrong[:10]),
+            err=True,
+        )
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 def _exit_for(mismatches: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from dataflow.cosim.job import unpack_tensor, write_job
 from dataflow.cosim.project import Project, load_project
 from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
 from dataflow.cosim.taps import read_taps, remove_taps, tap_mismatches
+from dataflow.cosim.toolchain import Model
 from dataflow.cosim.trace import trace
 from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.machine import Machine
 from dataflow.machine.isa import Unit
 from dataflow.npz import Array
 from dataflow.outdir import write_atomic
@@ -39,6 +41,7 @@ def simulate(
     waves: bool = False,
     torch_spec: str | None = None,
     seed: int = SEED,
+    self_test: Callable[[Model, Machine], Mapping[str, Any]] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Simulates the RTL of ``out`` on one input; returns the contract's simulation result.
@@ -50,6 +53,8 @@ def simulate(
         waves: write `sim/run/dump.vcd`.
         torch_spec: `FILE.py:FACTORY` of the float module; None: the one given to compile, if any.
         seed: of the stalls.
+        self_test: what is asked of a simulator before it is believed; its findings become
+            ``self_test`` of the result.
     """
     progress("evaluate", 0, 3)
     project = load_project(out)
@@ -65,6 +70,7 @@ def simulate(
     job = write_job(folder, project.program, project.machine, values, predicted)
     progress("build and simulate", 1, 3)
     model = model_of(sources, project.machine, job["mem_bytes_log2"], waves)
+    tested = None if self_test is None else self_test(model, project.machine)
     run = run_job(folder, job, model, stall=stall, seed=seed, waves=waves)
     progress("compare", 2, 3)
     tensors = dict(values)
@@ -81,6 +87,8 @@ def simulate(
     result["outputs"] = compare_outputs(
         project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
     )
+    if tested is not None:
+        result["self_test"] = tested
     progress("done", 3, 3)
     return result
 

@@ -81,6 +81,16 @@ class SimulatedLayer(_Result):
     stalls: dict[str, int] = {}
 
 
+class SelfTestResult(_Result):
+    """``self_test`` of ``report/simulation.json``: the micro-networks on the same simulator."""
+
+    cases: int
+    values: int
+    mismatches: int
+    cycle_errors: int
+    wrong: tuple[str, ...] = ()
+
+
 class Simulation(_Result):
     """``report/simulation.json``, written by simulate."""
 
@@ -96,6 +106,7 @@ class Simulation(_Result):
     predicted_dram_write_bytes: int
     layers: tuple[SimulatedLayer, ...]
     cycles_by_cause: dict[str, int] = {}
+    self_test: SelfTestResult | None = None
     program_bytes: int
     host: tuple[str | dict[str, object], ...]
     build_seconds: float
