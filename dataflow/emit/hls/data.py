@@ -19,7 +19,8 @@ class LayerConstants:
     """Byte offsets in the weight image of a layer's constants; -1 where it has none.
 
     Attributes:
-        codes: stationary operand, (groups, taps_r, taps_s, c, n) bytes.
+        codes: stationary operand, (groups, taps_r, taps_s, c, n) bytes; (taps_r, taps_s, groups)
+            where :func:`by_taps`.
         zeros: its zero points, one int32 for each output channel.
         params: per-channel 32-bit vectors: bias, then scale, where present.
     """
@@ -35,6 +36,11 @@ class Image:
 
     data: bytes
     layers: tuple[LayerConstants, ...]
+
+
+def by_taps(layer: Layer) -> bool:
+    """Groups of one channel (depthwise): those of a tap stand together, as array columns do."""
+    return layer.groups > 1 and layer.c == layer.n == 1
 
 
 def weight_image(graph: LayerGraph) -> Image:
@@ -55,6 +61,8 @@ def weight_image(graph: LayerGraph) -> Image:
             weights = np.asarray(graph.weights[stationary.tensor])
             shape = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
             assert weights.shape == shape, f"{layer.name}: weights {weights.shape}, not {shape}"
+            if by_taps(layer):
+                weights = weights.transpose(1, 2, 3, 4, 0)
             codes = append((weights.astype(np.int64) & 255).astype(np.uint8))
         if stationary is not None and len(set(stationary.zero)) > 1:
             assert len(stationary.zero) == layer.groups * layer.n, f"{layer.name}: zero points"

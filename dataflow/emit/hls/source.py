@@ -7,11 +7,9 @@ from functools import cached_property
 
 from dataflow.emit.hls.operands import Place, address
 from dataflow.emit.hls.tree import Scope, plus, times
-from dataflow.emit.hls.walk import Held, Item, Walk, ceil_div
+from dataflow.emit.hls.walk import ANYWHERE, Held, Item, Walk, pieces, quotient
 from dataflow.layers.layer import Dim
-
-ANYWHERE = 1 << 30
-"""Size of a dimension that a view broadcasts: no coordinate is outside."""
+from dataflow.layers.tiles import ceil_div
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,13 @@ class Source:
             times(q.count, layer.stride_q),
             (layer.taps_s - 1) * layer.dilation_s + 1 - layer.stride_q,
         )
-        unit = layer.c if self.merged else 1  # columns are counted in bytes when merged
-        x = times(plus(times(q.start, layer.stride_q), -layer.pad_q), unit)
+        # A line of merged columns begins where its window does.
+        step = layer.stride_q * view.x_bytes if self.merged else view.x_bytes
+        width = "1" if view.splat else str(layer.c) if self.merged else self.segment(item)
+        x_size = plus((view.shape[2] - 1) * view.x_bytes, width)
+        depth = 1 if view.splat else self._channels
+        run, run_lines = pieces(step, depth, self.lanes, self._columns)
+        x = times(plus(times(q.start, layer.stride_q), -layer.pad_q), view.x_bytes)
         y = plus(times(p.start, layer.stride_p), -layer.pad_p)
         item.scope.assign(
             "df::Block",
@@ -163,24 +166,27 @@ class Source:
             (
                 ("base", address(self.place, view, item, channel)),
                 ("y", y if view.y_bytes else "0"),
-                ("x", x if view.x_bytes else "0"),
+                ("x", x),
                 ("y_count", rows),
                 ("x_count", q.count if self.merged else columns),
                 ("y_size", str(view.shape[1] if view.y_bytes else ANYWHERE)),
-                ("x_size", str(view.shape[2] * unit if view.x_bytes else ANYWHERE)),
-                ("x_step", str(layer.stride_q * unit if self.merged else 1)),
-                ("x_lane", str(int(self.merged))),
+                ("x_size", x_size if view.x_bytes else str(ANYWHERE)),
                 ("y_bytes", str(view.y_bytes)),
-                ("x_bytes", str(1 if self.merged else view.x_bytes)),
-                ("c_bytes", str(int(not view.splat))),
+                ("x_bytes", str(step)),
+                ("splat", "true" if view.splat else "0"),
                 ("channels", self.segment(item)),
                 ("lanes", str(self.lanes)),
+                ("lines", quotient(self.segment(item), self.lanes)),
+                ("run", str(run)),
+                ("run_lines", str(self.tile_lines if view.splat else run_lines)),
                 ("line", self._item_line(item)),
                 ("y_lines", str(self.y_lines)),
                 ("x_lines", str(self.x_lines)),
+                ("c_lines", "1"),
             ),
         )
         signed = "true" if layer.source_signed else "false"
         item.scope.add(
-            f"df::load_source({self.place.memory}, source, {signed}, {layer.source_zero}, x_tile);"
+            f"df::load_source{self.place.here}({self.place.memory}, source, {signed},"
+            f" {layer.source_zero}, x_tile);"
         )
