@@ -16,8 +16,6 @@ from dataflow.machine.machine import Machine
 
 TOP = "dataflow_top"
 """Name of the top function: fixed, since a network's name may be any text."""
-PART = "xczu7ev-ffvc1156-2-e"
-"""Default device of the configuration file (a ZCU104); any with enough memory does."""
 REGISTERS = (("weights", 0x10), ("weight_bytes", 0x1C), ("mem", 0x24))
 """Arguments of the top function and their control registers.
 
@@ -112,7 +110,7 @@ def project_view(
     name: str,
     image: Image,
     files: tuple[TensorFile, ...],
-    part: str = PART,
+    part: str,
 ) -> ProjectView:
     """Everything that the templates print.
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from dataflow.emit.environment import render
 from dataflow.emit.hls.data import TensorFile, TensorRow, root, tensor_files, weight_image
-from dataflow.emit.hls.project import LIBRARY, PART, project_view
+from dataflow.emit.hls.part import DEFAULT_PART, check_part
+from dataflow.emit.hls.project import LIBRARY, project_view
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine.machine import Machine
@@ -29,7 +30,7 @@ def emit_hls(
     out: Path,
     name: str,
     values: Mapping[str, np.ndarray] | None = None,
-    part: str = PART,
+    part: str = DEFAULT_PART,
 ) -> list[Path]:
     """Writes the project into ``out``, which is created.
 
@@ -45,7 +46,11 @@ def emit_hls(
 
     Returns:
         The files written, sorted.
+
+    Raises:
+        DataflowError: the part's name is none.
     """
+    check_part(part)
     image = weight_image(graph)
     files = tensor_files(graph, mapping)
     view = project_view(graph, mapping, machine, name, image, files, part)
