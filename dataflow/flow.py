@@ -76,6 +76,7 @@ def compile_model(
     architecture = load_architecture(arch)
     machine = machine_of(architecture)
     spec = None if torch_spec is None else resolved_spec(torch_spec)
+    device = part or DEFAULT_PART
     compiled = run(model, machine, objective, calibrate, dims, clock)
     clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
@@ -87,7 +88,7 @@ def compile_model(
             "calibrate": None if calibrate is None else calibrate.name,
             "dims": dict(dims),
             "torch": spec,
-            "part": (part or DEFAULT_PART) if "hls" in targets else None,
+            "part": device if "hls" in targets else None,
         }
         (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
         (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
@@ -107,7 +108,7 @@ def compile_model(
             write_simulation(folder, compiled, values)
         if "hls" in targets:
             graph, to = compiled.graph, folder / "hls"
-            emit_hls(graph, compiled.mapping, machine, to, graph.name, values, config["part"])
+            emit_hls(graph, compiled.mapping, machine, to, graph.name, values, device)
         clock("write", STEPS.index("write"), len(STEPS))
         report = folder / "report"
         report.mkdir(exist_ok=True)

@@ -111,7 +111,9 @@ def _cards(summary: Summary, simulation: Simulation | None, csim: Csim | None) -
 def _figure_text(summary: Summary, simulation: Simulation | None) -> str:
     if simulation is not None:
         return "Simulated cycles of each layer by cause; the bar's mark is the prediction."
-    return f"{r.NO_CYCLES}." if summary.predicted.cycles is None else "Predicted cycles of each layer."
+    return (
+        f"{r.NO_CYCLES}." if summary.predicted.cycles is None else "Predicted cycles of each layer."
+    )
 
 
 def _limits(summary: Summary, simulation: Simulation | None) -> str:

@@ -12,7 +12,9 @@ from dataflow.emit.hls.tree import Scope, lines, plus, times
 from dataflow.emit.hls.walk import Item, Walk, block_count, normalised
 from dataflow.emit.hls.weights import Weights
 from dataflow.layers.layer import Dim, Layer
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
 from dataflow.machine.isa import Operand
 
 _BUFFERS = {  # argument of a layer function: its declaration, and the size that it needs
@@ -64,36 +66,28 @@ class LayerCode:
     fir: int
 
 
-@dataclass(frozen=True)
-class Array:
-    """Shape of the accelerator that the mapping was made for: array, lanes, feed ports."""
-
-    rows: int
-    cols: int
-    ports: int
-
-
-def layer_code(name: str, layer: Layer, tiling: Tiling, places: Places, array: Array) -> LayerCode:
+def layer_code(
+    name: str, layer: Layer, tiling: Tiling, places: Places, machine: Machine
+) -> LayerCode:
     """Prints a layer.
 
     Args:
         name: a C++ identifier, unique in the project.
         layer, tiling: what and how.
         places: where everything is.
-        array: the accelerator's shape.
+        machine: array and lanes.
     """
-    return _LayerPrinter(name, *normalised(layer, tiling), places, array).print()
+    tiled = TiledLayer(*normalised(layer, tiling), machine)
+    return _LayerPrinter(name, Walk(tiled), places).print()
 
 
 class _LayerPrinter:
-    def __init__(
-        self, name: str, layer: Layer, tiling: Tiling, places: Places, array: Array
-    ) -> None:
+    def __init__(self, name: str, walk: Walk, places: Places) -> None:
         self.name = name
-        self.layer = layer
         self.places = places
-        self.array = array
-        self.walk = walk = Walk(layer, tiling, array.cols)
+        self.walk = walk
+        self.layer = layer = walk.layer
+        tiling = walk.tiling
         loops = len(tiling.order)
 
         def depth(streamed: bool, stated: int, dims: str) -> int:
@@ -105,7 +99,6 @@ class _LayerPrinter:
             walk,
             places.source,
             depth(tiling.source == "stream", tiling.source_depth, "bgpq" + channels),
-            array.rows,
         )
         used = hls_micro.sources(layer.micro)
         self.second: Second | None = None
@@ -231,10 +224,11 @@ class _LayerPrinter:
         if depthwise and tiling.swap:
             outer, inner, taps, fine = inner, outer, fine, taps
             stride, step = layer.stride_p, source.y_lines
-        fed = min(self.array.ports, max(1, self.array.rows // self._segment()))
+        machine = walk.tiled.machine
+        fed = min(machine.feed_ports, max(1, machine.rows // self._segment()))
         if depthwise:
-            fed, taps_fed = min(tiling.ports, self.array.ports), self._fir()
-            assert fed * taps_fed <= self.array.rows, f"{layer.name}: more taps than array rows"
+            fed, taps_fed = min(tiling.ports, machine.feed_ports), self._fir()
+            assert fed * taps_fed <= machine.rows, f"{layer.name}: more taps than array rows"
             if taps_fed == 1:  # nothing is fed twice: a step is a point
                 stride, step = 1, stride * step
         item.scope.assign(

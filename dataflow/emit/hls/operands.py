@@ -106,7 +106,11 @@ class Second:
         columns = item.of_groups(walk.count("n"))
         p, q = self.held.range("p"), self.held.range("q")
         depth = 4 if self.uses else 1 if view.splat else walk.columns
-        run, run_lines = pieces(view.x_bytes, depth, walk.cols, q.most)
+        rows, width, points = p.count, q.count, q.most
+        if width == str(view.shape[2]) and 0 < view.y_bytes == view.shape[2] * view.x_bytes:
+            # Whole rows, which follow each other in memory and buffer.
+            rows, width, points = "1", times(rows, view.shape[2]), q.most * p.most
+        run, run_lines = pieces(view.x_bytes, depth, walk.cols, points)
         item.scope.assign(
             "df::Block",
             "second",
@@ -114,8 +118,8 @@ class Second:
                 ("base", address(self.place, view, item, "0" if self.uses else channel)),
                 ("y", p.start if view.y_bytes else "0"),
                 ("x", times(q.start, view.x_bytes)),
-                ("y_count", p.count),
-                ("x_count", q.count),
+                ("y_count", rows),
+                ("x_count", width),
                 ("y_size", str(ANYWHERE)),
                 ("x_size", str(ANYWHERE)),
                 ("y_bytes", str(view.y_bytes)),

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 
 from dataflow.emit.hls.data import Image, MemoryPlan, TensorFile, root
-from dataflow.emit.hls.layer import Array, LayerCode, Places, layer_code
+from dataflow.emit.hls.layer import LayerCode, Places, layer_code
 from dataflow.emit.hls.operands import Place
 from dataflow.emit.hls.walk import ROW_BYTES
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.layers.plan import NetworkMapping
-from dataflow.layers.tiles import ceil_div
 from dataflow.machine.machine import Machine
 
 TOP = "dataflow_top"
@@ -121,14 +121,13 @@ def project_view(
         part: the device, as Vitis names it.
     """
     plan = MemoryPlan(graph, mapping)
-    array = Array(machine.rows, machine.cols, machine.feed_ports)
     codes = [
         layer_code(
             f"l{index:02d}",
             layer,
             mapping.tilings[layer.name],
             _places(plan, layer, mapping, image, index, machine.line_bytes),
-            array,
+            machine,
         )
         for index, layer in enumerate(graph.layers)
     ]

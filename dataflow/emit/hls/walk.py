@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dataflow.emit.hls.tree import Scope, plus, times
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import DIMS, Dim, Layer, View
-from dataflow.layers.tiles import ceil_div, extent, tile_of
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 
 ANYWHERE = 1 << 30
@@ -78,24 +79,32 @@ class Range:
 
 @dataclass(frozen=True)
 class Walk:
-    """A layer, its tiling, and the array columns on which its output channels stand.
+    """The tile loops of a layer, which was :func:`normalised`."""
 
-    Attributes:
-        layer, tiling: after :func:`normalised`.
-        cols: array columns = vector lanes.
-    """
+    tiled: TiledLayer
 
-    layer: Layer
-    tiling: Tiling
-    cols: int
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
+        return self.tiled.layer
+
+    @property
+    def tiling(self) -> Tiling:
+        """Its tiling."""
+        return self.tiled.tiling
+
+    @property
+    def cols(self) -> int:
+        """Array columns = vector lanes, on which the output channels stand."""
+        return self.tiled.machine.cols
 
     def extent(self, dim: Dim) -> int:
         """Size of a dim; k is the reduction channels of a group."""
-        return 1 if dim == "k" and self.layer.kind == "vector" else extent(self.layer, dim)
+        return 1 if dim == "k" and self.layer.kind == "vector" else self.tiled.extent(dim)
 
     def tile(self, dim: Dim) -> int:
         """Largest tile of a dim."""
-        return min(self.extent(dim), tile_of(self.layer, self.tiling, dim))
+        return min(self.extent(dim), self.tiled.tile(dim))
 
     def trips(self, dim: Dim) -> int:
         """Tiles of a dim."""

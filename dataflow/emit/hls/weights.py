@@ -139,27 +139,37 @@ class Weights:
         """Rows of contiguous columns, for each tap."""
         walk, layer = self.source.walk, self.source.walk.layer
         view = None if layer.stationary is None else layer.stationary.view
-        row_bytes, tap_bytes, batch, offset = layer.n, layer.c * layer.n, "0", self.place.offset
-        if view is not None:
-            row_bytes, tap_bytes = view.y_bytes, 0
-            batch, offset = wide(item.batch, view.b_bytes), offset + view.offset
-        elif by_taps(layer):
-            row_bytes = tap_bytes = layer.groups
-        if self.source.merged:
-            tap_bytes *= layer.taps_s
         segment, columns = self.source.segment(item), walk.count("n")
-        most = layer.taps_s * layer.c if self.source.merged else walk.tile("k")
-        run, run_lines = pieces(row_bytes, walk.tile("n"), walk.cols, most)
+        rows = layer.taps_s * layer.c if self.source.merged else layer.c  # of a tap
+        tile_rows = rows if self.source.merged else walk.tile("k")
+        batch, offset, start = "0", self.place.offset, wide(walk.start("n"), self.taps * rows)
+        step, row_bytes, tap_bytes = walk.tile("n"), columns, times(columns, rows)
+        if view is not None:
+            step, row_bytes, tap_bytes = view.y_bytes, str(view.y_bytes), "0"
+            batch, offset, start = (
+                wide(item.batch, view.b_bytes),
+                offset + view.offset,
+                walk.start("n"),
+            )
+        elif by_taps(layer):
+            step, row_bytes, tap_bytes = layer.groups, str(layer.groups), str(layer.groups)
         group = "0" if view is not None else wide(item.group, self._group_bytes)
-        start = (wide(walk.start("k"), row_bytes), walk.start("n"))
+        first_row = "0"
+        if walk.splits_reduction:
+            first_row = f"df::addr_t({walk.start('k')}) * {row_bytes}"
+        start = plus(start, first_row)
+        taps, count = self.taps, self.rows
+        if item.packed == "1" and not walk.splits_reduction and view is None:
+            taps, count, tile_rows = 1, str(taps * rows), taps * rows  # the taps follow each other
+        run, run_lines = pieces(step, walk.tile("n"), walk.cols, tile_rows)
         return (
-            ("base", plus(batch, group, *start, offset)),
-            ("y_count", str(self.taps)),
-            ("x_count", self.rows),
+            ("base", plus(batch, group, start, offset)),
+            ("y_count", str(taps)),
+            ("x_count", count),
             ("y_size", str(ANYWHERE)),
             ("x_size", str(ANYWHERE)),
-            ("y_bytes", str(tap_bytes)),
-            ("x_bytes", str(row_bytes)),
+            ("y_bytes", tap_bytes),
+            ("x_bytes", row_bytes),
             ("channels", columns),
             ("lanes", str(walk.cols)),
             ("lines", block_count(columns, walk.cols)),

@@ -51,7 +51,7 @@ def emit_hls(
         DataflowError: the part's name is none.
     """
     check_part(part)
-    image = weight_image(graph)
+    image = weight_image(graph, mapping)
     files = tensor_files(graph, mapping)
     view = project_view(graph, mapping, machine, name, image, files, part)
     out.mkdir(parents=True, exist_ok=True)
