@@ -114,8 +114,8 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
         raise DataflowError(str(hls / BINARY), f"fails: {message[0]}", "compile again")
     printed = json.loads(done.stdout)
     if done.returncode == 1 and printed["mismatches"] == 0:
-        message = "; ".join(done.stderr.strip().splitlines()) or "the check failed"
-        raise DataflowError(str(hls), message, "compile again")
+        said = "; ".join(done.stderr.strip().splitlines()) or "the check failed"
+        raise DataflowError(str(hls), said, "compile again")
     return _result(rows, run, printed, build_seconds, run_seconds)
 
 
