@@ -218,6 +218,7 @@ def compile_model(
     calibrate: StrPath | None = None,
     dims: Mapping[str, int] | None = None,
     torch_spec: str | None = None,
+    part: str | None = None,
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -231,10 +232,13 @@ def compile_model(
         calibrate: .npz file with calibration samples for a float model.
         dims: sizes of named dynamic dimensions.
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
+        part: device of the HLS project, as AMD's tools name it; None: a ZCU104's.
         progress: told where the work stands.
     """
     _choices(targets, TARGETS, "--target")
     _choices(objective, OBJECTIVES, "--objective")
+    if part is not None:
+        _check_part(part, targets)
     from dataflow.outdir import require_replaceable
 
     folder, source = Path(out), _model_file(model)
@@ -251,6 +255,7 @@ def compile_model(
         calibrate=None if calibrate is None else Path(calibrate),
         dims=dict(dims or {}),
         torch_spec=torch_spec,
+        part=part,
         progress=progress,
     )
     return load_summary(folder)
@@ -355,6 +360,16 @@ def _new_file(out: StrPath) -> Path:
             str(path), f"the folder {path.parent} does not exist", "create it first"
         )
     return path
+
+
+def _check_part(part: str, targets: Sequence[str]) -> None:
+    from dataflow.emit.hls.part import check_part
+
+    check_part(part)
+    if "hls" not in targets:
+        raise DataflowError(
+            "--part", "is the HLS project's, which is not made", "add hls to --target"
+        )
 
 
 def _choices(given: Sequence[str], known: Sequence[str], where: str) -> None:

@@ -243,6 +243,7 @@ def _rewrite(
 )
 @click.option("--calibrate", metavar="X.npz", help="Calibration samples for a float model.")
 @_dims
+@click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")
 @_torch
 @_output("OUT", "Folder of the project; replaced whole when it is ours.")
 @_json
@@ -253,6 +254,7 @@ def _compile(
     objective: str,
     calibrate: str | None,
     dims: Sequence[str],
+    part: str | None,
     torch_spec: str | None,
     out: str,
     as_json: bool,
@@ -268,6 +270,7 @@ def _compile(
             calibrate=calibrate,
             dims=_parse_dims(dims),
             torch_spec=torch_spec,
+            part=part,
             progress=progress,
         )
     if as_json:

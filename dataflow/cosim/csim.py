@@ -91,7 +91,8 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
         values: codes of every tensor of the machine part by name: inputs, and expected ones.
 
     Raises:
-        DataflowError: no compiler or make, a failed build or run (their messages are given).
+        DataflowError: no compiler or make, a failed build or run (their messages are given), an
+            output that could not be compared.
     """
     rows = read_tensor_rows(hls)
     begin = time.monotonic()
@@ -111,7 +112,11 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
     if done.returncode not in (0, 1):
         message = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         raise DataflowError(str(hls / BINARY), f"fails: {message[0]}", "compile again")
-    return _result(rows, run, json.loads(done.stdout), build_seconds, run_seconds)
+    printed = json.loads(done.stdout)
+    if done.returncode == 1 and printed["mismatches"] == 0:
+        said = "; ".join(done.stderr.strip().splitlines()) or "the check failed"
+        raise DataflowError(str(hls), said, "compile again")
+    return _result(rows, run, printed, build_seconds, run_seconds)
 
 
 def _make(hls: Path) -> None:

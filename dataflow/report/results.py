@@ -20,20 +20,23 @@ class _Result(BaseModel):
 
 
 class Predicted(_Result):
-    """What the cycle model says of the whole program. ``seconds`` at the modelled clock."""
+    """What the cycle model says of the whole program. ``seconds`` at the modelled clock.
 
-    cycles: int
-    seconds: float
-    mac_utilization: float
-    dram_read_bytes: int
-    dram_write_bytes: int
-    energy_pj: float
+    It is a model of the RTL: None when only the HLS project was made.
+    """
+
+    cycles: int | None
+    seconds: float | None
+    mac_utilization: float | None
+    dram_read_bytes: int | None
+    dram_write_bytes: int | None
+    energy_pj: float | None
 
 
 class Bound(_Result):
-    """What no mapping can beat."""
+    """What no mapping can beat on the RTL; None when only the HLS project was made."""
 
-    cycles: int
+    cycles: int | None
 
 
 class LayerPrediction(_Result):
