@@ -17,7 +17,7 @@ from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place, require_dram
 from dataflow.mapper.solve import Choice, Option, Problem, solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
-from dataflow.tiling.candidates import Candidate, candidates
+from dataflow.tiling.candidates import Candidate, candidates, fronts
 from dataflow.tiling.columns import Mode
 from dataflow.tiling.shape import LayerShape, shape_of
 from dataflow.tiling.thin import ideals, representatives
@@ -79,14 +79,19 @@ def _options(
     *,
     stream: bool,
 ) -> tuple[tuple[Option, ...], ...]:
-    found: list[tuple[Option, ...]] = []
-    for i, shape in enumerate(shapes):
-        options: list[Option] = []
-        for mode in layer_modes(graph, i, plans, shape, stream=stream):
-            for one in candidates(shape, machine, latencies, mode.mode):
-                options.append(Option(mode, one))
-        found.append(tuple(options))
-    return tuple(found)
+    modes = [
+        layer_modes(graph, i, plans, shape, stream=stream) for i, shape in enumerate(shapes)
+    ]
+    wanted: dict[LayerShape, list[Mode]] = {}
+    for shape, own in zip(shapes, modes, strict=True):
+        wanted.setdefault(shape, []).extend(mode.mode for mode in own)
+    found = {
+        shape: fronts(shape, machine, latencies, own) for shape, own in wanted.items()
+    }
+    return tuple(
+        tuple(Option(mode, one) for mode in own for one in found[shape][mode.mode])
+        for shape, own in zip(shapes, modes, strict=True)
+    )
 
 
 def _resident(

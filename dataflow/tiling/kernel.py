@@ -1,0 +1,309 @@
+"""Costs every tile of a plane and keeps the undominated rows, in one compiled loop.
+
+The formulas are those of the layer model; their words are in `dataflow.tiling.columns`. One call
+takes all hold depths of the weights, the source and the second source together with all buffer
+slots, for one loop order. A row is compared with the front at once, so that the millions of rows
+of a large layer are never stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from dataflow.layers.axis import Ints
+from dataflow.tiling.columns import COLUMN, COLUMNS, CRITERIA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+    def compiled(function: Function) -> Function:
+        """Compiles a function to machine code at its first call."""
+        ...
+
+else:
+    compiled = njit(cache=True)
+
+WIDTH = len(COLUMNS)
+BUFFER = COLUMN["buffer"]
+DIGIT = 4
+"""More than the most slots of any operand."""
+
+START = 1024
+"""Rows of a front before it grows."""
+
+CYCLES, BYTES, TILE_BYTES, TILE_CYCLES, FIRES, VALID = range(6)
+"""Rows of a streamed operand's table."""
+
+LINES, TOTAL, SCOPES, RING_VALID = range(4)
+"""Rows of a weight ring's table."""
+
+ARRAY, VECTOR, ARRAY_FIRST, VECTOR_LAST, WITHHELD, NEED, ENERGY, TILES, PARAM_LINES, PARAM_TOTAL = (
+    range(10)
+)
+"""Rows of a plane's table: what depends on the tile alone."""
+
+
+class Facts(NamedTuple):
+    """What is the same for every row of a call: sizes, latencies and the mode, as integers.
+
+    Attributes:
+        turn: cycles from a slot's release to its next tile being readable, loads not counted.
+        store_start: event of an output tile to its first beat; `write_latency` of the DRAM.
+        fill: bytes that a resident operand is loaded with before the layer.
+        source, second: 1 when streamed; `waits_source`: the first tile comes from DRAM.
+        slots: most slots of source, second and sink.
+    """
+
+    line: int
+    act_bytes: int
+    wbuf_lines: int
+    param_lines: int
+    read_latency: int
+    write_latency: int
+    turn: int
+    store_start: int
+    dram_energy: int
+    fill: int
+    source: int
+    second: int
+    waits: int
+    resident: int
+    keep: int
+    store: int
+    cold: int
+    lead: int
+    tail: int
+    source_slots: int
+    second_slots: int
+    sink_slots: int
+    late: int
+
+
+def named(
+    name: int, sources: int, seconds: int, tiles: int
+) -> tuple[tuple[int, int, int], tuple[int, int, int], int]:
+    """(positions of the weights', source's and second's depths), slots and tile of a row's name."""
+    rest, tile = divmod(name, tiles)
+    rest, slots = divmod(rest, DIGIT**3)
+    rest, second = divmod(rest, seconds)
+    weights, source = divmod(rest, sources)
+    high, low = divmod(slots, DIGIT)
+    return (weights, source, second), (high // DIGIT, high % DIGIT, low), tile
+
+
+@compiled
+def _clean(rows: Ints, names: Ints, size: int) -> int:
+    """Drops the dominated rows; those kept move to the front of the arrays, in their order."""
+    kept = 0
+    for i in range(size):
+        beaten = False
+        for j in range(size):
+            if i == j:
+                continue
+            worse, equal = True, True
+            for c in range(CRITERIA):
+                if rows[j, c] > rows[i, c]:
+                    worse = False
+                    break
+                if rows[j, c] < rows[i, c]:
+                    equal = False
+            if worse and not equal:
+                beaten = True
+                break
+        names[i, 2] = 1 if beaten else 0
+    for i in range(size):
+        if names[i, 2] == 0:
+            rows[kept] = rows[i]
+            names[kept] = names[i]
+            kept += 1
+    return kept
+
+
+@compiled
+def _ties(rows: Ints, at: int, row: Ints) -> bool:
+    """Whether `row`, equal to row `at` in all criteria, is better in the columns behind."""
+    for c in range(CRITERIA, WIDTH):
+        if row[c] != rows[at, c]:
+            return bool(row[c] < rows[at, c])
+    return False
+
+
+@compiled
+def _insert(
+    rows: Ints, names: Ints, recent: Ints, size: int, row: Ints, owner: int, name: int
+) -> int:
+    """Adds a row unless one that is there beats it; the new number of rows.
+
+    What beat a row last is tried first: neighbours tend to be beaten by the same one.
+    """
+    for at in range(size):
+        other = recent[at]
+        worse, equal = True, True
+        for c in range(CRITERIA):
+            if rows[other, c] > row[c]:
+                worse = False
+                break
+            if rows[other, c] < row[c]:
+                equal = False
+        if worse:
+            half = at // 2
+            recent[at], recent[half] = recent[half], recent[at]
+            if equal and _ties(rows, other, row):
+                rows[other] = row
+                names[other, 0], names[other, 1] = owner, name
+            return size
+    rows[size] = row
+    names[size, 0], names[size, 1] = owner, name
+    recent[size] = size
+    return size + 1
+
+
+@compiled
+def cost_plane(
+    facts: Facts,
+    plane: Ints,
+    rings: Ints,
+    sources: Ints,
+    seconds: Ints,
+    sink: Ints,
+    rows: Ints,
+    names: Ints,
+    recent: Ints,
+    size: int,
+    owner: int,
+) -> tuple[Ints, Ints, Ints, int]:
+    """Costs all tiles, hold depths and slots; returns the front's arrays and its size.
+
+    Args:
+        plane: `ARRAY` to `PARAM_TOTAL`, one column for each tile.
+        rings, sources, seconds: tables by hold depth; `sink` one table.
+        rows, names, recent, size: the front so far; `owner` names this call in it.
+    """
+    tiles = plane.shape[1]
+    row = np.empty(WIDTH, dtype=np.int64)
+    for t in range(tiles):
+        if plane[PARAM_LINES, t] > facts.param_lines:
+            continue
+        for r in range(rings.shape[0]):
+            if not rings[r, RING_VALID, t] or rings[r, LINES, t] > facts.wbuf_lines:
+                continue
+            for s in range(sources.shape[0]):
+                if not sources[s, VALID, t]:
+                    continue
+                for o in range(seconds.shape[0]):
+                    if not seconds[o, VALID, t]:
+                        continue
+                    combination = (r * sources.shape[0] + s) * seconds.shape[0] + o
+                    for i in range(1, facts.source_slots + 1):
+                        if i > 1 and sources[s, FIRES, t] < i:
+                            break
+                        for j in range(1, facts.second_slots + 1):
+                            if j > 1 and seconds[o, FIRES, t] < j:
+                                break
+                            for k in range(1, facts.sink_slots + 1):
+                                if k > 1 and sink[FIRES, t] < k:
+                                    break
+                                slots = (i, j, k)
+                                _row(facts, plane, rings, sources, seconds, sink, (r, s, o, t), slots, row)
+                                if row[BUFFER] > facts.act_bytes:
+                                    continue
+                                if size == len(rows):
+                                    size = _clean(rows, names, size)
+                                    if 2 * size > len(rows):
+                                        rows = np.concatenate((rows, np.empty_like(rows)))
+                                        names = np.concatenate((names, np.empty_like(names)))
+                                        recent = np.concatenate((recent, np.empty_like(recent)))
+                                    recent[:size] = np.arange(size)
+                                digits = (i * DIGIT + j) * DIGIT + k
+                                name = (combination * DIGIT**3 + digits) * tiles + t
+                                size = _insert(rows, names, recent, size, row, owner, name)
+    return rows, names, recent, size
+
+
+@compiled
+def _row(
+    facts: Facts,
+    plane: Ints,
+    rings: Ints,
+    sources: Ints,
+    seconds: Ints,
+    sink: Ints,
+    at: tuple[int, int, int, int],
+    slots: tuple[int, int, int],
+    row: Ints,
+) -> None:
+    """The columns of one tile with its hold depths and slots chosen.
+
+    Args:
+        at: hold depths of weights, source and second source, and the tile, as positions.
+        slots: of source, second source and sink.
+    """
+    r, s, o, t = at
+    array, vector, array_first = plane[ARRAY, t], plane[VECTOR, t], plane[ARRAY_FIRST, t]
+    busy = max(array, vector)
+    tail = max(array + plane[VECTOR_LAST, t], array_first + vector) - busy
+    scope, total = rings[r, LINES, t], rings[r, TOTAL, t]
+    several = rings[r, SCOPES, t] > 1
+    ring_beats = total + 4 * plane[PARAM_TOTAL, t]
+    source, second = sources[s, CYCLES, t], seconds[o, CYCLES, t]
+    # Reads: a slot is taken from the request of its tile until the compute unit releases it; the
+    # load engine works in order, so all that the iteration loads comes in between.
+    cycles = busy
+    between = busy + source + second + (total if several else 0)
+    if facts.source:
+        waits = between + sources[s, FIRES, t] * facts.turn
+        cycles = max(cycles, -(-waits // slots[0]))
+    if facts.second:
+        waits = between + seconds[o, FIRES, t] * facts.turn
+        cycles = max(cycles, -(-waits // slots[1]))
+    bus = source + second
+    buffer = slots[0] * sources[s, TILE_BYTES, t] + slots[1] * seconds[o, TILE_BYTES, t]
+    moved = sources[s, BYTES, t] + seconds[o, BYTES, t] + ring_beats * facts.line
+    lead = sources[s, TILE_CYCLES, t] + seconds[o, TILE_CYCLES, t]
+    if facts.fill:
+        fill = -(-facts.fill // facts.line)
+        bus, moved, lead = bus + fill, moved + facts.fill, lead + fill
+    if facts.waits:
+        lead += facts.read_latency
+    # A ring that holds s scopes behaves like s slots; lines are used as soon as they arrive.
+    if several:
+        cycles = max(cycles, -(-(busy + total) * scope // facts.wbuf_lines))
+    if facts.store:
+        moved += sink[BYTES, t]
+        cycles = max(cycles, sink[CYCLES, t])
+        if not facts.keep:
+            latency = sink[FIRES, t] * facts.store_start
+            cycles = max(cycles, -(-(busy + sink[CYCLES, t] + latency) // slots[2]))
+            buffer += slots[2] * sink[TILE_BYTES, t]
+            tail += sink[TILE_CYCLES, t] + facts.store_start + facts.write_latency
+    cycles = max(cycles, bus)
+    if facts.cold:
+        first = max(lead, facts.read_latency)
+        cycles += first + scope + 4 * plane[PARAM_LINES, t]
+    elif facts.lead:
+        cycles += lead
+    if not facts.keep:
+        if facts.tail:
+            cycles += tail
+        tail = 0
+    # The first parameters come behind the first weights, and until then two accumulator halves
+    # are all that the array can fill.
+    late = max(0, busy - 2 * array_first) if facts.late else 0
+    bus += ring_beats
+    row[0] = cycles
+    row[1] = cycles + tail
+    row[2] = bus
+    # All loads of earlier layers are over when a layer starts, so `cycles` is a floor here too.
+    row[3] = max(bus, scope + late, cycles)
+    row[4] = buffer
+    row[5] = plane[WITHHELD, t] if facts.keep else 0
+    row[6] = plane[NEED, t] if facts.resident else 0
+    row[7] = moved
+    row[8] = plane[ENERGY, t] + moved * facts.dram_energy // 16
+    row[9] = plane[TILES, t]
