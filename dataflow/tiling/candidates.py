@@ -96,14 +96,20 @@ def fronts(
 ) -> dict[Mode, tuple[Candidate, ...]]:
     """`candidates` of several modes; what they share is computed once."""
     found = [_front(shape, machine, lat, mode) for mode in dict.fromkeys(modes)]
-    for plane in planes(shape, machine, lat):
+    # The fastest first: they beat most of what comes later before it is costed in full.
+    for plane in sorted(planes(shape, machine, lat), key=_fastest):
         if not len(plane.ip):
             continue
         fitting = [front for front in found if _resident_feed_fits(plane, front.mode, machine)]
         if fitting:
             for order in orders(shape, plane):
                 _collect(plane, order, machine, fitting)
+        plane.memo.clear()
     return {front.mode: _candidates(front) for front in found}
+
+
+def _fastest(plane: Plane) -> int:
+    return int(np.maximum(plane.work.array, plane.work.vector).min(initial=1 << 62))
 
 
 def _front(shape: LayerShape, machine: Machine, lat: Latencies, mode: Mode) -> _Front:

@@ -34,7 +34,7 @@ BUFFER = COLUMN["buffer"]
 DIGIT = 4
 """More than the most slots of any operand."""
 
-START = 1024
+START = 128
 """Rows of a front before it grows."""
 
 CYCLES, BYTES, TILE_BYTES, TILE_CYCLES, FIRES, VALID = range(6)
@@ -165,6 +165,25 @@ def _insert(
 
 
 @compiled
+def _hopeless(rows: Ints, recent: Ints, size: int, least: Ints) -> bool:
+    """Whether a row of the front beats whatever costs at least `least` in every column."""
+    for at in range(size):
+        other = recent[at]
+        worse, equal = True, True
+        for c in range(CRITERIA):
+            if rows[other, c] > least[c]:
+                worse = False
+                break
+            if rows[other, c] < least[c]:
+                equal = False
+        if worse and not equal:
+            half = at // 2
+            recent[at], recent[half] = recent[half], recent[at]
+            return True
+    return False
+
+
+@compiled
 def cost_plane(
     facts: Facts,
     plane: Ints,
@@ -186,9 +205,19 @@ def cost_plane(
         rows, names, recent, size: the front so far; `owner` names this call in it.
     """
     tiles = plane.shape[1]
+    floor_rings, floor_sources, floor_seconds = _least(rings), _least(sources), _least(seconds)
+    most = (facts.source_slots, facts.second_slots, facts.sink_slots)
     row = np.empty(WIDTH, dtype=np.int64)
     for t in range(tiles):
         if plane[PARAM_LINES, t] > facts.param_lines:
+            continue
+        # What no choice of hold depths and slots for this tile undercuts.
+        at = (0, 0, 0, t)
+        _row(facts, plane, floor_rings, floor_sources, floor_seconds, sink, at, most, row)
+        row[BUFFER] = floor_sources[0, TILE_BYTES, t] + floor_seconds[0, TILE_BYTES, t]
+        if facts.store and not facts.keep:
+            row[BUFFER] += sink[TILE_BYTES, t]
+        if row[BUFFER] > facts.act_bytes or _hopeless(rows, recent, size, row):
             continue
         for r in range(rings.shape[0]):
             if not rings[r, RING_VALID, t] or rings[r, LINES, t] > facts.wbuf_lines:
@@ -224,6 +253,19 @@ def cost_plane(
                                 name = (combination * DIGIT**3 + digits) * tiles + t
                                 size = _insert(rows, names, recent, size, row, owner, name)
     return rows, names, recent, size
+
+
+@compiled
+def _least(tables: Ints) -> Ints:
+    """One table with the least of every row over all hold depths, for each tile."""
+    least = np.empty((1, tables.shape[1], tables.shape[2]), dtype=np.int64)
+    for name in range(tables.shape[1]):
+        for t in range(tables.shape[2]):
+            value = tables[0, name, t]
+            for depth in range(1, tables.shape[0]):
+                value = min(value, tables[depth, name, t])
+            least[0, name, t] = value
+    return least
 
 
 @compiled
