@@ -34,7 +34,7 @@ from dataflow.tiling.options import (
     undominated,
 )
 from dataflow.tiling.overlap import common_columns
-from dataflow.tiling.pareto import pareto_rows
+from dataflow.tiling.pareto import empty_front, pareto_rows
 from dataflow.tiling.rings import RingUse, param_ring, undominated_rings, weight_ring
 from dataflow.tiling.shape import LayerShape
 
@@ -113,9 +113,7 @@ def _fastest(plane: Plane) -> int:
 
 
 def _front(shape: LayerShape, machine: Machine, lat: Latencies, mode: Mode) -> _Front:
-    rows = np.empty((kernel.START, kernel.WIDTH), dtype=np.int64)
-    names = np.empty((kernel.START, 3), dtype=np.int64)
-    recent = np.empty(kernel.START, dtype=np.int64)
+    rows, names, recent = empty_front(kernel.WIDTH)
     return _Front(mode, _facts(shape, machine, lat, mode), rows, names, recent, [])
 
 

@@ -8,34 +8,18 @@ of a large layer are never stored.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from dataflow.layers.axis import Ints
 from dataflow.tiling.columns import COLUMN, COLUMNS, CRITERIA
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
-
-    Function = TypeVar("Function", bound=Callable[..., Any])
-
-    def compiled(function: Function) -> Function:
-        """Compiles a function to machine code at its first call."""
-        ...
-
-else:
-    compiled = njit(cache=True)
+from dataflow.tiling.pareto import compiled, hopeless, insert, room
 
 WIDTH = len(COLUMNS)
 BUFFER = COLUMN["buffer"]
 DIGIT = 4
 """More than the most slots of any operand."""
-
-START = 128
-"""Rows of a front before it grows."""
 
 CYCLES, BYTES, TILE_BYTES, TILE_CYCLES, FIRES, VALID = range(6)
 """Rows of a streamed operand's table."""
@@ -98,92 +82,6 @@ def named(
 
 
 @compiled
-def _clean(rows: Ints, names: Ints, size: int) -> int:
-    """Drops the dominated rows; those kept move to the front of the arrays, in their order."""
-    kept = 0
-    for i in range(size):
-        beaten = False
-        for j in range(size):
-            if i == j:
-                continue
-            worse, equal = True, True
-            for c in range(CRITERIA):
-                if rows[j, c] > rows[i, c]:
-                    worse = False
-                    break
-                if rows[j, c] < rows[i, c]:
-                    equal = False
-            if worse and not equal:
-                beaten = True
-                break
-        names[i, 2] = 1 if beaten else 0
-    for i in range(size):
-        if names[i, 2] == 0:
-            rows[kept] = rows[i]
-            names[kept] = names[i]
-            kept += 1
-    return kept
-
-
-@compiled
-def _ties(rows: Ints, at: int, row: Ints) -> bool:
-    """Whether `row`, equal to row `at` in all criteria, is better in the columns behind."""
-    for c in range(CRITERIA, WIDTH):
-        if row[c] != rows[at, c]:
-            return bool(row[c] < rows[at, c])
-    return False
-
-
-@compiled
-def _insert(
-    rows: Ints, names: Ints, recent: Ints, size: int, row: Ints, owner: int, name: int
-) -> int:
-    """Adds a row unless one that is there beats it; the new number of rows.
-
-    What beat a row last is tried first: neighbours tend to be beaten by the same one.
-    """
-    for at in range(size):
-        other = recent[at]
-        worse, equal = True, True
-        for c in range(CRITERIA):
-            if rows[other, c] > row[c]:
-                worse = False
-                break
-            if rows[other, c] < row[c]:
-                equal = False
-        if worse:
-            half = at // 2
-            recent[at], recent[half] = recent[half], recent[at]
-            if equal and _ties(rows, other, row):
-                rows[other] = row
-                names[other, 0], names[other, 1] = owner, name
-            return size
-    rows[size] = row
-    names[size, 0], names[size, 1] = owner, name
-    recent[size] = size
-    return size + 1
-
-
-@compiled
-def _hopeless(rows: Ints, recent: Ints, size: int, least: Ints) -> bool:
-    """Whether a row of the front beats whatever costs at least `least` in every column."""
-    for at in range(size):
-        other = recent[at]
-        worse, equal = True, True
-        for c in range(CRITERIA):
-            if rows[other, c] > least[c]:
-                worse = False
-                break
-            if rows[other, c] < least[c]:
-                equal = False
-        if worse and not equal:
-            half = at // 2
-            recent[at], recent[half] = recent[half], recent[at]
-            return True
-    return False
-
-
-@compiled
 def cost_plane(
     facts: Facts,
     plane: Ints,
@@ -217,7 +115,7 @@ def cost_plane(
         row[BUFFER] = floor_sources[0, TILE_BYTES, t] + floor_seconds[0, TILE_BYTES, t]
         if facts.store and not facts.keep:
             row[BUFFER] += sink[TILE_BYTES, t]
-        if row[BUFFER] > facts.act_bytes or _hopeless(rows, recent, size, row):
+        if row[BUFFER] > facts.act_bytes or hopeless(rows, recent, size, row, CRITERIA):
             continue
         for r in range(rings.shape[0]):
             if not rings[r, RING_VALID, t] or rings[r, LINES, t] > facts.wbuf_lines:
@@ -242,16 +140,14 @@ def cost_plane(
                                 _row(facts, plane, rings, sources, seconds, sink, (r, s, o, t), slots, row)
                                 if row[BUFFER] > facts.act_bytes:
                                     continue
-                                if size == len(rows):
-                                    size = _clean(rows, names, size)
-                                    if 2 * size > len(rows):
-                                        rows = np.concatenate((rows, np.empty_like(rows)))
-                                        names = np.concatenate((names, np.empty_like(names)))
-                                        recent = np.concatenate((recent, np.empty_like(recent)))
-                                    recent[:size] = np.arange(size)
+                                rows, names, recent, size = room(
+                                    rows, names, recent, size, CRITERIA
+                                )
                                 digits = (i * DIGIT + j) * DIGIT + k
                                 name = (combination * DIGIT**3 + digits) * tiles + t
-                                size = _insert(rows, names, recent, size, row, owner, name)
+                                size = insert(
+                                    rows, names, recent, size, row, (owner, name), CRITERIA
+                                )
     return rows, names, recent, size
 
 
