@@ -96,6 +96,7 @@ class PassKind:
     taps: int
 
 
+@lru_cache(maxsize=4096)
 def enumerate_passes(reduction: Reduction, feed: Feed, rows: int) -> tuple[Pass, ...]:
     """All passes of a column block, in the order in which the array runs them."""
     return _fir(reduction, feed) if feed.feed == "fir" else _flat(reduction, feed.ports, rows)

@@ -12,7 +12,7 @@ from dataflow.layers.plan import MemoryMap, Placement
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine
-from dataflow.mapper.solve import Choice
+from dataflow.mapper.problem import Choice
 from dataflow.mapper.tensors import TensorPlan, row_bytes
 from dataflow.memory import Buffer, pack, validate
 from dataflow.tiling.options import tile_pitch

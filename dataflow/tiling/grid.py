@@ -9,8 +9,9 @@ wide groups outermost, k innermost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Plane:
         p_sizes, q_sizes, block_sizes: the domains; `ip`, `iq`, `ib` index them, one row per tile.
         block_dim: the dim that the column blocks walk.
         blocks: column blocks in all; `channels` output channels of a block.
+        memo: tables that several loop orders and hold depths share, kept by whoever makes them.
     """
 
     shape: LayerShape
@@ -48,6 +50,7 @@ class Plane:
     blocks: int
     channels: int
     work: Work
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def p(self) -> Ints:
