@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.codes.qonnx_codes import works_on_codes
+from dataflow.frontend.coded import works_on_codes
 from dataflow.frontend.onnx.export import save
 from dataflow.frontend.onnx.load import load_proto
 from dataflow.quantise import rules

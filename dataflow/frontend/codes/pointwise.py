@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import raw, with_params
 from dataflow.frontend.codes.quant import (
     activation_params,
@@ -35,7 +36,7 @@ LARGEST = 64
 
 def function(ctx: Context, node: Node) -> Unary:
     """The unary function that a node applies; UnsupportedError when its bounds are computed."""
-    clamp = ctx.clamp(node)
+    clamp = lookahead.clamp(ctx, node)
     if clamp is not None:
         return clamp
     if node.op == "LeakyRelu":
