@@ -26,7 +26,10 @@ FOREIGN = frozenset({"SimplifiedLayerNormalization"})
 """Operators of onnxruntime that it writes without a domain."""
 
 SUPPORTED_OPSETS = range(1, 29)
-"""Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
+"""Nodes of old opsets are rewritten or refused one by one (load_old)."""
+
+READ = 11
+"""Models before this opset are rewritten on reading; the lowerings read what changed later."""
 
 TEXT_SUFFIXES = (".yaml", ".yml")
 """Of text cascades, which are read elsewhere (dataflow.ir.text)."""
@@ -65,7 +68,9 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _inline(tensor, folder, where)
     _move_foreign(model)
-    upgrade(model, _check(model, where), where)
+    opset = _check(model, where)
+    if opset < READ:
+        upgrade(model, opset, where)
     return model
 
 
