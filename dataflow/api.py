@@ -365,7 +365,7 @@ def _choices(given: Sequence[str], known: Sequence[str], where: str) -> None:
 
 
 def _write_result(out: Path, name: str, result: Mapping[str, object]) -> None:
-    from dataflow.outdir import write_atomic
+    from dataflow.files import write_atomic
     from dataflow.report import report_dir
 
     report_dir(out).mkdir(exist_ok=True)

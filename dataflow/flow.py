@@ -178,8 +178,7 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
             of which are listed.
     """
     proto = frontend.load_proto(model)
-    on_codes = any(frontend.works_on_codes(node.op_type) for node in proto.graph.node)
-    if on_codes or _takes_codes(proto):
+    if frontend.is_quantised(proto) or _takes_codes(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto

@@ -17,9 +17,9 @@ from dataflow.cosim.trace import trace
 from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.files import write_atomic
 from dataflow.machine.isa import Unit
 from dataflow.npz import Array
-from dataflow.outdir import write_atomic
 from dataflow.progress import Progress, silent
 
 SEED = 1

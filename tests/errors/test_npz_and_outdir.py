@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dataflow.errors import DataflowError
+from dataflow.files import write_atomic
 from dataflow.npz import Array, ArraySpec, check_arrays, load_npz, save_npz
-from dataflow.outdir import MARKER, replacing, require_ours, write_atomic
+from dataflow.outdir import MARKER, replacing, require_ours
 
 SPECS = (ArraySpec("x", (1, 3), "float32"), ArraySpec("mask", (2,), "int8"))
 GOOD: dict[str, Array] = {"mask": np.zeros(2, np.int8), "x": np.ones((1, 3), np.float32)}

@@ -14,6 +14,7 @@ from onnx import TensorProto, defs
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.onnx.load_old import upgrade
+from dataflow.frontend.onnx.order import sort_nodes
 
 MAX_FILE_BYTES = 1 << 31
 MAX_DEPTH = 16
@@ -45,7 +46,7 @@ DEFAULT_OPSET = 23
 
 
 def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
-    """A checked model with all of its data in memory.
+    """A checked model with all of its data in memory, its nodes in order.
 
     Args:
         source: a path, or a model that is already in memory (it is copied).
@@ -68,10 +69,17 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _inline(tensor, folder, where)
     _move_foreign(model)
+    sort_nodes(model.graph)
     opset = _check(model, where)
     if opset < READ:
         upgrade(model, opset, where)
     return model
+
+
+def modernise(model: onnx.ModelProto, where: str) -> None:
+    """Rewrites a loaded model in place in the forms of opset 13, where it is older."""
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    upgrade(model, opset, where)
 
 
 def unknown(domain: str, op: str, version: int) -> bool:
