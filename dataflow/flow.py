@@ -158,6 +158,7 @@ def run(
     imported = frontend.load_model(proto, dims or {})
     step("legalise")
     cascade = rewrite.legalise(imported)
+    require_elements(cascade)
     step("lower")
     graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
     require_legal(cascade)
@@ -168,6 +169,19 @@ def run(
     step("predict")
     prediction = predict(program, machine)
     return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
+
+
+def require_elements(cascade: Cascade) -> None:
+    """Raises DataflowError for the first tensor without elements: the machine has none to move."""
+    for einsum in cascade.einsums:
+        for name in (einsum.output.tensor, *(access.tensor for access in einsum.inputs)):
+            if not cascade.tensors[name].elements:
+                raise DataflowError(
+                    f"{einsum.operator} {einsum.source!r}",
+                    f"works on a tensor of shape {list(cascade.tensors[name].shape)}, "
+                    "which has no elements",
+                    "remove it from the model",
+                )
 
 
 def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:

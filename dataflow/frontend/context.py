@@ -10,7 +10,7 @@ import numpy as np
 from dataflow.errors import DataflowError
 from dataflow.frontend.builder import Builder
 from dataflow.frontend.coded import works_on_codes
-from dataflow.frontend.onnx.graph import MAX_DEPTH, Graph, Node, renumbered
+from dataflow.frontend.onnx.graph import MAX_DEPTH, MAX_RANK, Graph, Node, renumbered
 from dataflow.frontend.refusal import PoisonedError as PoisonedError
 from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
 from dataflow.frontend.value import (
@@ -96,7 +96,14 @@ class Context:
         return found.real_constant()
 
     def define(self, node: Node, value: Value, output: int = 0) -> None:
-        """Sets an output of a node; without elements it is a constant."""
+        """Sets an output of a node; without elements it is a constant.
+
+        Raises UnsupportedError when it has more dimensions than NumPy can hold.
+        """
+        if len(value.shape) > MAX_RANK:
+            raise UnsupportedError(
+                f"its result has {len(value.shape)} dimensions", f"use at most {MAX_RANK}"
+            )
         self.values[node.outputs[output]] = without_elements(value) or value
 
     def origin(self, name: str) -> str:

@@ -63,7 +63,15 @@ LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "Softmax"): softmax.softmax,
 }
 
-MALFORMED = (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError)
+MALFORMED = (
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    ZeroDivisionError,
+    RuntimeError,  # NumPy's, of shapes with too many dimensions
+)
 """What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
 NEAREST: dict[str, str] = {

@@ -20,8 +20,11 @@ MAX_DEPTH = 16
 MAX_DENSE = 1 << 26
 """Largest sparse constant that is read, in elements with its zeros."""
 
-MAX_ELEMENTS = 1 << 32
-"""Largest tensor that is considered at all, in elements."""
+MAX_BYTES = 1 << 32
+"""Largest tensor that is considered at all: the machine's address space."""
+
+MAX_RANK = 32
+"""Most dimensions of a value; NumPy's own limit is 64, and lowerings add some."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +207,7 @@ def to_array(tensor: onnx.TensorProto) -> Array:
         if dim < 0:
             raise DataflowError(where, f"has the dimension {dim}", "export the model again")
         count *= dim
-    if count > MAX_ELEMENTS:
+    if count > MAX_BYTES:
         raise DataflowError(where, f"has {count} elements", "use a smaller model")
     try:
         array = numpy_helper.to_array(tensor)
@@ -223,6 +226,12 @@ def _node(index: int, proto: onnx.NodeProto, opset: int, depth: int) -> Node:
         if attribute.type == onnx.AttributeProto.GRAPH:
             attributes[attribute.name] = read_body(attribute.g, opset, depth + 1)
             continue
+        if attribute.ref_attr_name:
+            raise DataflowError(
+                f"{proto.op_type} {proto.name or ', '.join(proto.output)!r}",
+                f"takes the attribute {attribute.ref_attr_name!r} of a function, but is in none",
+                "give the attribute a value",
+            )
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = (
             value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -284,7 +293,7 @@ def _inputs(
         shape = []
         for axis, dim in enumerate(kind.shape.dim):
             symbol = dim.dim_param or f"{value.name}.{axis}"
-            if dim.HasField("dim_value"):
+            if dim.HasField("dim_value") and dim.dim_value >= 0:  # -1 is how some write "any"
                 shape.append(dim.dim_value)
             elif symbol in dims:
                 used.add(symbol)
@@ -292,17 +301,16 @@ def _inputs(
             else:
                 open_dims.append(symbol)
                 shape.append(1)
-        bad = [d for d in shape if d < 0] or [d for d in dims.values() if d < 1]
+        bad = [d for d in dims.values() if d < 1]
         if bad:
             raise DataflowError(where, f"has the dimension {bad[0]}", "sizes are at least 1")
-        dtype = _dtype(kind.elem_type, where)
+        dtype = element_type(kind.elem_type, where)
         count = int(np.prod(shape, dtype=object))
-        if count > MAX_ELEMENTS:
+        if count * dtype.itemsize > MAX_BYTES:
             raise DataflowError(
                 where,
                 f"has shape {shape}, which is {count * dtype.itemsize} bytes of {dtype.name}",
-                "use a smaller input: at most "
-                f"{MAX_ELEMENTS * dtype.itemsize} bytes ({MAX_ELEMENTS} elements)",
+                f"use a smaller input: at most {MAX_BYTES} bytes",
             )
         ports.append(Port(value.name, tuple(shape), dtype))
     if open_dims:
@@ -320,7 +328,8 @@ def _inputs(
     return tuple(ports)
 
 
-def _dtype(code: int, where: str) -> np.dtype:
+def element_type(code: int, where: str) -> np.dtype:
+    """The NumPy type of an ONNX element type; DataflowError when there is none."""
     try:
         return np.dtype(helper.tensor_dtype_to_np_dtype(code))
     except KeyError as error:

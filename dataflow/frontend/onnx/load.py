@@ -13,15 +13,13 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from onnx import TensorProto, defs
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.graph import MAX_RANK
 from dataflow.frontend.onnx.load_old import upgrade
 from dataflow.frontend.onnx.order import sort_nodes
 
 MAX_FILE_BYTES = 1 << 31
 MAX_DEPTH = 16
 """Deepest nesting of graphs (If, Loop, Scan) that is read."""
-
-MAX_RANK = 32
-"""Most dimensions of a tensor; NumPy's own limit is 64, and lowerings add some."""
 
 FOREIGN = frozenset({"SimplifiedLayerNormalization"})
 """Operators of onnxruntime that it writes without a domain."""
