@@ -100,11 +100,11 @@ _DAMAGED = (
 """What reading a malformed archive raises."""
 
 
-def arrays_or_file(source: Path | Mapping[str, Array], check: Check) -> Mapping[str, Array]:
-    """Arrays that are given, or read from a file whose headers pass ``check``; checked whole."""
-    arrays = load_npz(source, check=check) if isinstance(source, Path) else source
-    check(arrays)
-    return arrays
+def arrays_or_file(
+    source: Path | Mapping[str, Array], check: Callable[[Mapping[str, Array]], dict[str, Array]]
+) -> dict[str, Array]:
+    """What ``check`` makes of arrays that are given, or of a file whose headers pass it too."""
+    return check(load_npz(source, check=check) if isinstance(source, Path) else source)
 
 
 def _name(item: zipfile.ZipInfo) -> str:
@@ -229,7 +229,7 @@ def npz_bytes(arrays: Mapping[str, Array], comment: bytes = b"") -> bytes:
         for name, array in arrays.items():
             data = io.BytesIO()
             held = HELD.get(array.dtype.name, array.dtype)
-            npy.write_array(data, np.ascontiguousarray(array, dtype=held), allow_pickle=False)
+            npy.write_array(data, np.asarray(array, dtype=held, order="C"), allow_pickle=False)
             # A ZipInfo without a date has the fixed one of 1980: no clock in the file.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), data.getvalue())
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""YAML as a bounded stream of events: what would take far longer to read than it is long ends early.
+"""YAML as bounded events: what would take far longer to read than it is long ends early.
 
 PyYAML's time grows with the square of the nesting: 40 KB of brackets take it 18 seconds.
 """
@@ -17,7 +17,7 @@ MAX_TEXT = 1 << 24
 MAX_EVENTS = 1 << 17
 """Most values and brackets: some 20 microseconds each."""
 
-MAX_DEPTH = 32
+MAX_DEPTH = 64
 """Deepest nesting."""
 
 

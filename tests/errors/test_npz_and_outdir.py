@@ -81,6 +81,13 @@ def test_save_then_load_gives_the_same_arrays_and_bytes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded[name], array)
 
 
+def test_numbers_keep_their_shape(tmp_path: Path) -> None:
+    save_npz(tmp_path / "x.npz", {"y": np.float32(2.5), "z": np.zeros((0, 3), np.int8)})
+    found = load_npz(tmp_path / "x.npz")
+    assert found["y"].shape == ()
+    assert found["z"].shape == (0, 3)
+
+
 def test_compressed_file_is_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "c.npz", x=np.arange(10))
     np.testing.assert_array_equal(load_npz(tmp_path / "c.npz")["x"], np.arange(10))

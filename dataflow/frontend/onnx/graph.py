@@ -74,12 +74,21 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What a model says of an output, with None for what it leaves open."""
+
+    dtype: np.dtype | None
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
 class Graph:
     """The nodes that the outputs depend on, in topological order, and what surrounds them.
 
     Attributes:
         formals: names of the inputs of a body, whose values are given where it is used.
         captured: outer values that a body reads.
+        declared: what the model says of its outputs.
         functions: functions of the model, by (domain, name).
         opsets: versions of the operator sets, by domain.
     """
@@ -94,6 +103,7 @@ class Graph:
     consumers: Mapping[str, tuple[Node, ...]]
     formals: tuple[str, ...] = ()
     captured: tuple[str, ...] = ()
+    declared: Mapping[str, Declared] = field(default_factory=dict)
     functions: Mapping[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
     opsets: Mapping[str, int] = field(default_factory=dict)
 
@@ -115,7 +125,8 @@ def read_graph(model: onnx.ModelProto, dims: Mapping[str, int]) -> Graph:
     outputs = tuple(o.name for o in graph.output)
     found = assembled(graph.name, opset, nodes, constants, outputs)
     opsets = {o.domain: o.version for o in model.opset_import}
-    return replace(found, inputs=inputs, functions=functions, opsets=opsets)
+    declared = {o.name: _declared(o, dims) for o in graph.output}
+    return replace(found, inputs=inputs, functions=functions, opsets=opsets, declared=declared)
 
 
 def read_body(proto: onnx.GraphProto, opset: int, depth: int) -> Graph:
@@ -326,6 +337,15 @@ def _inputs(
             f"--dim {unknown[0]}", "names no dynamic dimension of the model", "remove it"
         )
     return tuple(ports)
+
+
+def _declared(port: onnx.ValueInfoProto, dims: Mapping[str, int]) -> Declared:
+    kind = port.type.tensor_type
+    dtype = element_type(kind.elem_type, f"output {port.name!r}") if kind.elem_type else None
+    if not kind.HasField("shape") or not kind.shape.dim:
+        return Declared(dtype, None)  # no dimensions are what exporters write for no shape too
+    sizes = [d.dim_value if d.dim_value > 0 else dims.get(d.dim_param) for d in kind.shape.dim]
+    return Declared(dtype, tuple(sizes))
 
 
 def element_type(code: int, where: str) -> np.dtype:
