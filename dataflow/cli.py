@@ -159,9 +159,9 @@ def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
 @_output("Y.npz", "File for the outputs by name.")
 def _evaluate(model: str, input_file: str, dims: Sequence[str], out: str) -> None:
     """Run a model in the reference evaluator."""
-    from dataflow.npz import load_npz, save_npz
+    from dataflow.npz import save_npz
 
-    outputs = api.evaluate(model, load_npz(Path(input_file)), _parse_dims(dims))
+    outputs = api.evaluate(model, input_file, _parse_dims(dims))
     save_npz(Path(out), outputs)
     click.echo(f"wrote {out}: " + ", ".join(f"{n} {v.shape}" for n, v in outputs.items()))
 
@@ -458,6 +458,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=state,
         )
+        sys.stdout.flush()  # now, while a full disk behind it can still be told
         return code if isinstance(code, int) else 0
     except DataflowError as error:
         return _fail(state, str(error))
@@ -472,6 +473,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # nobody reads: no second failure at exit
         return 0
+    except OSError as error:  # files are the business of the commands: only printing is left
+        sys.stdout = None
+        reason = error.strerror or type(error).__name__
+        return _fail(state, f"standard output: cannot be written ({reason}); free some space")
     except Exception as error:  # our own bug: still one message, the traceback on request
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         return _fail(state, f"internal error: {text}; run again with --debug and report it")

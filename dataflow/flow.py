@@ -166,6 +166,7 @@ def run(
     imported = frontend.load_model(proto, dims or {})
     step("legalise")
     cascade = rewrite.legalise(imported)
+    require_elements(cascade)
     step("lower")
     graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
     require_legal(cascade)
@@ -178,6 +179,19 @@ def run(
     return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
 
 
+def require_elements(cascade: Cascade) -> None:
+    """Raises DataflowError for the first tensor without elements: the machine has none to move."""
+    for einsum in cascade.einsums:
+        for name in (einsum.output.tensor, *(access.tensor for access in einsum.inputs)):
+            if not cascade.tensors[name].elements:
+                raise DataflowError(
+                    f"{einsum.operator} {einsum.source!r}",
+                    f"works on a tensor of shape {list(cascade.tensors[name].shape)}, "
+                    "which has no elements",
+                    "remove it from the model",
+                )
+
+
 def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
 
@@ -186,8 +200,7 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
             of which are listed.
     """
     proto = frontend.load_proto(model)
-    on_codes = any(frontend.works_on_codes(node.op_type) for node in proto.graph.node)
-    if on_codes or _takes_codes(proto):
+    if frontend.is_quantised(proto) or _takes_codes(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto

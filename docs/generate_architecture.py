@@ -25,16 +25,19 @@ TARGET = Path(__file__).with_name("architecture.md")
 HEAD = """\
 # Architecture files
 
-One YAML file describes one accelerator: a tree of memories, fan-outs and compute units, outermost first. It is the only
-place where a size, a width, a latency or an energy stands. Written by `python -m docs.generate_architecture` from the
-schema; a test keeps it up to date.
+One YAML file describes one accelerator: a tree of memories, fan-outs and compute units, outermost
+first. It is the only place where a size, a width, a latency or an energy stands. Written by
+`python -m docs.generate_architecture` from the schema; a test keeps it up to date.
 
-- `dataflow arch` lists the built-in files ({builtin}); `dataflow arch NAME --source` prints one to start your own from.
+- `dataflow arch` lists the built-in files ({builtin}); `dataflow arch NAME --source` prints one
+  to start your own from.
 - Every command takes a built-in name or a file: `--arch mine.yaml`.
-- A wrong field is refused with its path, its value and what it must be; unknown fields are refused.
-- Energies are per access of one line, or of `bits` bits; every number should say its source in a comment.
-- A file that the RTL library cannot build is refused for RTL with the reason (`dataflow/machine/buildable.py` says what
-  it can).
+- A wrong field is refused with its path, its value and what it must be; unknown fields are
+  refused.
+- Energies are per access of one line, or of `bits` bits; every number should say its source in a
+  comment.
+- A file that the RTL library cannot build is refused for RTL with the reason
+  (`dataflow/machine/buildable.py` says what it can).
 
 """
 

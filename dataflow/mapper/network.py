@@ -132,8 +132,7 @@ class _Search:
         for shape, own in zip(self.shapes, modes, strict=True):
             wanted.setdefault(shape, []).extend(mode.mode for mode in own)
         found = {
-            shape: fronts(shape, self.machine, self.latencies, own)
-            for shape, own in wanted.items()
+            shape: fronts(shape, self.machine, self.latencies, own) for shape, own in wanted.items()
         }
         return tuple(
             tuple((mode, found[shape][mode.mode]) for mode in own)

@@ -12,7 +12,7 @@ from dataflow.layers.plan import NetworkMapping
 from dataflow.machine import DEFAULT, Machine
 from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.place import place
-from dataflow.mapper.solve import Choice, Option
+from dataflow.mapper.problem import Choice, Option
 from dataflow.mapper.tensors import tensor_plans
 from dataflow.tiling.candidates import candidates
 from dataflow.tiling.shape import shape_of
@@ -45,7 +45,7 @@ def streamed_mapping(
         options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
         chosen.append(rng.choice(options[:SMALLEST]) if rng else options[0])
     cycles = sum(option.candidate["serial"] for option in chosen)
-    choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0, False)
+    choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0)
     memory = place(graph, shapes, plans, choice, machine)
     if memory is None:
         return None

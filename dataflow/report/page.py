@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow.outdir import write_atomic
+from dataflow.files import write_atomic
 from dataflow.report import rows as r
 from dataflow.report.figure import figure
 from dataflow.report.html import render_html

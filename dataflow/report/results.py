@@ -139,7 +139,7 @@ def _load(path: Path, model: type[_ResultT], command: str) -> _ResultT:
     fix = f"run dataflow {command} again"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataflowError(str(path), "cannot be read as JSON", fix) from error
     try:
         return model.model_validate(data)

@@ -17,6 +17,7 @@ from dataflow.cosim.job import write_job
 from dataflow.cosim.rtl import run_job, scratch
 from dataflow.cosim.toolchain import Model
 from dataflow.evaluate import before_machine, run_machine_part
+from dataflow.files import write_atomic
 from dataflow.ir import Cascade
 from dataflow.layers import LayerGraph
 from dataflow.lower import lower
@@ -25,7 +26,6 @@ from dataflow.machine.program import Program
 from dataflow.mapper import map_network
 from dataflow.mapper.streamed import streamed_mapping
 from dataflow.npz import Array
-from dataflow.outdir import write_atomic
 from dataflow.program import build
 from dataflow.rewrite import legalise
 from dataflow.selftest.arithmetic import ACCUMULATORS, VALUES, arithmetic

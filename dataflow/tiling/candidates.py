@@ -222,9 +222,7 @@ def _collect(plane: Plane, order: Order, machine: Machine, found: Sequence[_Fron
             before,
             owner,
         )
-        front.walks.append(
-            _Walk(plane, order, param_depth, weights, source_depths, second_depths)
-        )
+        front.walks.append(_Walk(plane, order, param_depth, weights, source_depths, second_depths))
 
 
 def _still(plane: Plane) -> Ints:

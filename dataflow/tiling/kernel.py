@@ -137,7 +137,17 @@ def cost_plane(
                                 if k > 1 and sink[FIRES, t] < k:
                                     break
                                 slots = (i, j, k)
-                                _row(facts, plane, rings, sources, seconds, sink, (r, s, o, t), slots, row)
+                                _row(
+                                    facts,
+                                    plane,
+                                    rings,
+                                    sources,
+                                    seconds,
+                                    sink,
+                                    (r, s, o, t),
+                                    slots,
+                                    row,
+                                )
                                 if row[BUFFER] > facts.act_bytes:
                                     continue
                                 rows, names, recent, size = room(

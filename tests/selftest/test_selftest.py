@@ -15,6 +15,7 @@ from dataflow.evaluate import run_machine_part
 from dataflow.machine import machine_of
 from dataflow.selftest import arithmetic, cases, run
 from dataflow.selftest.cases import CASES, inputs_of, micro_network
+from dataflow.selftest.net import Net
 
 EDGE8 = machine_of(load_architecture("edge8"))
 
@@ -38,7 +39,7 @@ def test_inputs_hold_both_ends_of_their_type() -> None:
 
 
 def test_large_accumulators_are_beyond_what_binary32_holds_and_near_ties() -> None:
-    net = cases.Net("one", seed=0)
+    net = Net("one", seed=0)
     cases.large_accumulators(net, EDGE8)
     (bias,) = [data for data in net.constants.values() if data.dtype == np.int32]
     assert (np.abs(bias.astype(np.int64)) > 1 << 23).all()
