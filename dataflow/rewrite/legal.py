@@ -17,6 +17,7 @@ from dataflow.ir.ops import OPS
 from dataflow.ir.verify import verify
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.order import order_reductions
+from dataflow.rewrite.tabulate import tabulate
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def legalise_report(
     if reduction_order is not None:
         order = reduction_order
         passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
+    passes.append(("tabulate", tabulate, True))
     steps, stages = [], []
     for name, run, exact in passes:
         result = run(cascade)
