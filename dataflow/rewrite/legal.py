@@ -15,6 +15,7 @@ from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Call, walk
 from dataflow.ir.ops import OPS
 from dataflow.ir.verify import verify
+from dataflow.rewrite.code_arithmetic import cheapen_codes
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.tabulate import tabulate
@@ -75,6 +76,7 @@ def legalise_report(
         order = reduction_order
         passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
     passes.append(("tabulate", tabulate, True))
+    passes.append(("code-arithmetic", cheapen_codes, True))
     steps, stages = [], []
     for name, run, exact in passes:
         result = run(cascade)

@@ -84,13 +84,8 @@ def settled(ctx: Context, node: Node, value: Value) -> Value:
 
 def binary(ctx: Context, node: Node, op: str, operands: list[Value], labels: list[str]) -> Value:
     """``op`` of two real values with broadcasting, pending."""
-    ready = [
-        Value(v.dims, v.quant.real, constant=v.real_constant())
-        if v.constant is not None and v.quant
-        else v
-        for v in operands
-    ]
-    ready = ctx.broadcast(ready, labels, node)
+    # Dequantised constants stay codes in memory; per-channel ones become float numbers.
+    ready = ctx.broadcast(operands, labels, node)
     exprs = [v.real() for v in ready]
     dtypes = {F32 if v.quant is not None else v.dtype for v in ready}
     if len(dtypes) != 1 or (op == "div" and F32 not in dtypes):
