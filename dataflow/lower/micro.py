@@ -14,6 +14,7 @@ import numpy as np
 
 from dataflow.ir.expr import Access, Call, Const, Expr, Index
 from dataflow.lower.assemble import CannotFuse, Result
+from dataflow.lower.division import reciprocal
 from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
 from dataflow.machine.isa import Op, Operand
 
@@ -236,6 +237,9 @@ class Compiler(Emitter):
                     is_float=True,
                 )
             _check_divisor(np.asarray(b))
+            pair = reciprocal(float(b))
+            if pair is not None:
+                return self._product(a, *(self.single(part) for part in pair))
             return self._quotient(a, lambda: self.single(b), lambda: self.single(np.float32(1) / b))
         if not isinstance(bottom, Access):
             raise CannotFuse("a division by a computed number")
@@ -244,12 +248,28 @@ class Compiler(Emitter):
             raise CannotFuse("a division by an activation")
         data = leaf.data
         _check_divisor(data)
+        pairs = [reciprocal(float(d)) for d in data.reshape(-1)]
+        known = [p for p in pairs if p is not None]
+        if len(known) == len(pairs):
+            high, low = (
+                np.array(part, np.float32).reshape(data.shape) for part in zip(*known, strict=True)
+            )
+            if leaf.kind == "param":
+                parts = (Value(self.param(part), True) for part in (high, low))
+                return self._product(a, *parts)
+            tail = self.emit(Op.FMA, a, self._next(low), Value(MINUS_ZERO, True), is_float=True)
+            return self.emit(Op.FMA, a, self._next(high), tail, is_float=True)
         inverse = (np.float32(1) / data).astype(np.float32)
         if leaf.kind == "param":
             return self._quotient(
                 a, lambda: Value(self.param(data), True), lambda: Value(self.param(inverse), True)
             )
         return self._quotient(a, lambda: self._next(data), lambda: self._next(inverse))
+
+    def _product(self, a: Value, high: Value, low: Value) -> Value:
+        """a * (high + low): a / b correctly rounded, see `division`."""
+        tail = self.emit(Op.FMA, a, low, Value(MINUS_ZERO, True), is_float=True)
+        return self.emit(Op.FMA, a, high, tail, is_float=True)
 
     def _next(self, data: Array) -> Value:
         """A word straight from the second source, in the order of use."""

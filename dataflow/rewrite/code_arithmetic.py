@@ -1,14 +1,18 @@
-"""Functions of codes as few multiply-adds as give the same codes. Exact.
+"""Functions of codes as few multiply-adds as give the same codes.
 
 Literal dequantise-compute-quantise costs a dozen vector operations. Its result is a code, and its
 operands are codes: all inputs can be tried. A cheaper form that gives the same code at every one
 of them (256, or 65,536, or 256 for each channel) is the same function.
+
+Scales in a simple ratio (0.02 and 0.03) put many inputs on a tie: which way the literal form goes
+there depends on the rounding of each of its steps, and no cheaper form follows it. `break_ties`
+rounds those to even: another function, by one code at inputs whose real result is a tie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -22,8 +26,8 @@ from dataflow.rewrite import fit, fit_channels
 from dataflow.rewrite.cone import Array, Cone, Editor, codes_of, elementwise, is_codes, uniform
 from dataflow.rewrite.operations import operations, power_of_two, rounding
 
-ZEROS = 512
-"""Zero points of sources are smaller."""
+TIE = 1e-4
+"""How near to a tie, in codes, a number counts as one; float32 errors are smaller."""
 
 CHANNELS = 4096
 """Most sets of parameters for which a function of one code is fitted."""
@@ -36,9 +40,21 @@ def cheapen_codes(cascade: Cascade) -> Cascade:
     with its divisions as products or shorter sequences. Where no cheaper form gives the same code
     at every input, the Einsum stays as it is.
     """
+    return _cheapened(cascade, 0.0)
+
+
+def break_ties(cascade: Cascade) -> Cascade:
+    """The same with ties, and what float32 does not tell from a tie, rounded to even. Inexact.
+
+    Changes the code by one, and only where the real result lies within 1e-4 codes of a tie.
+    """
+    return _cheapened(cascade, TIE)
+
+
+def _cheapened(cascade: Cascade, tie: float) -> Cascade:
     editor = Editor(cascade)
     for einsum in cascade.einsums:
-        _cheapen(editor, editor.einsums[einsum.name])
+        _cheapen(editor, editor.einsums[einsum.name], tie)
     return editor.finished()
 
 
@@ -51,7 +67,8 @@ class Study:
         axes: the codes of each leaf, along an axis of its own; the last axis counts channels.
         unrounded: the float numbers that the last operation rounds, over all axes.
         codes: int64, the results over all axes.
-        zero, low, high: of ``clip(rint(x) + zero, low, high)``.
+        zero: of ``clip(rint(x) + zero, low, high)``.
+        tie: how near to a tie the code may differ by one; 0 where all must be the same.
     """
 
     cone: Cone
@@ -59,6 +76,16 @@ class Study:
     unrounded: Array
     codes: Array
     zero: int
+    tie: float
+
+    def right(self, numbers: Array) -> Array:
+        """Whether float32 numbers, over all axes, round to the codes: at each input."""
+        codes = self.rounded(numbers)
+        same = np.asarray(codes == self.codes)
+        if not self.tie:
+            return same
+        fraction = np.abs(self.unrounded - np.floor(self.unrounded) - 0.5)
+        return np.asarray(same | ((np.abs(codes - self.codes) == 1) & (fraction < self.tie)))
 
     @property
     def bounds(self) -> tuple[int, int]:
@@ -79,7 +106,7 @@ class Study:
         return call("clip", rounded, integer(low), integer(high))
 
 
-def _cheapen(editor: Editor, einsum: Einsum) -> None:
+def _cheapen(editor: Editor, einsum: Einsum, tie: float) -> None:
     cascade = editor.cascade
     if not is_codes(cascade.tensors[einsum.output.tensor]) or not elementwise(cascade, einsum):
         return
@@ -91,7 +118,7 @@ def _cheapen(editor: Editor, einsum: Einsum) -> None:
     if not cone.parts and isinstance(einsum.expr, Access):
         return
     price = operations(cone)
-    for found in _forms(editor, cone):
+    for found in _forms(editor, cone, tie):
         made = Cone(editor, Einsum(einsum.name, einsum.output, found))
         if operations(made) < price:
             editor.set_expr(einsum.name, found)
@@ -102,16 +129,16 @@ def _is_code(cone: Cone, leaf: Access) -> bool:
     return is_codes(cone.cascade.tensors[leaf.tensor])
 
 
-def _forms(editor: Editor, cone: Cone) -> Iterator[Expr]:
+def _forms(editor: Editor, cone: Cone, tie: float) -> Iterator[Expr]:
     """Forms that equal the cone at all inputs, cheapest first."""
     names = tuple(dict.fromkeys(v for a in cone.constants for v in a.variables))
     channels = prod(cone.cascade.size(v) for v in names)
     if cone.constants and (len(cone.leaves) != 1 or channels > CHANNELS):
         return
-    study = _study(cone, names)
-    if study is None:
-        return
-    if study.bounds[0] == study.bounds[1]:
+    if tie and not cone.constants and len(cone.leaves) == 1:
+        return  # a table is exact
+    study = _study(cone, names, tie)
+    if study is None or study.bounds[0] == study.bounds[1]:
         return
     if cone.constants:
         found = _per_channel(editor, study, names)
@@ -121,11 +148,11 @@ def _forms(editor: Editor, cone: Cone) -> Iterator[Expr]:
         found = _sum_of_two(study) or _product_of_two(study)
     if found is not None:
         yield found
-    if not cone.constants:
-        yield from _shorter_divisions(study)
+    if not cone.constants and not tie:
+        yield from _products(study)
 
 
-def _study(cone: Cone, names: tuple[str, ...]) -> Study | None:
+def _study(cone: Cone, names: tuple[str, ...], tie: float) -> Study | None:
     """The cone at all its inputs; None where its last operation rounds nothing."""
     count = len(cone.leaves)
     axes = []
@@ -143,10 +170,10 @@ def _study(cone: Cone, names: tuple[str, ...]) -> Study | None:
     if parts is None:
         if count > 1 or cone.constants:
             return None
-        return Study(cone, tuple(axes), codes.astype(np.float64), codes, 0)
+        return Study(cone, tuple(axes), codes.astype(np.float64), codes, 0, 0.0)
     real, zero = parts
     unrounded = np.broadcast_to(cone.value(real, known), whole).astype(np.float64)
-    return Study(cone, tuple(axes), unrounded, codes, zero)
+    return Study(cone, tuple(axes), unrounded, codes, zero, tie)
 
 
 def _along(cone: Cone, access: Access, names: tuple[str, ...]) -> Array:
@@ -169,7 +196,7 @@ def _of_one(study: Study) -> Expr | None:
 
     def verify(theta: Array) -> bool:
         numbers = compute("fma", [x.astype(np.float32), theta[0], theta[1]])
-        return np.array_equal(study.rounded(numbers), target.codes)
+        return bool(study.right(numbers.reshape(study.codes.shape)).all())
 
     theta = fit.fitted(target, verify)
     return None if theta is None else study.expression(_fma(leaf, theta[0], _number(theta[1])))
@@ -186,7 +213,7 @@ def _sum_of_two(study: Study) -> Expr | None:
     def verify(theta: Array) -> bool:
         inner = compute("fma", [b.astype(np.float32), theta[1], theta[2]])
         numbers = compute("fma", [a.astype(np.float32), theta[0], inner])
-        return np.array_equal(study.rounded(numbers), codes)
+        return bool(study.right(numbers.reshape(study.codes.shape)).all())
 
     theta = fit.fitted(target, verify)
     if theta is None:
@@ -206,39 +233,44 @@ def _product_of_two(study: Study) -> Expr | None:
     if rough is None or not rough[0]:
         return None
     ratios = [-rough[k] / rough[0] for k in (2, 1)]
-    zeros = [int(np.rint(ratio)) if abs(ratio) < ZEROS else 0 for ratio in ratios]
+    zeros = [int(np.rint(ratio)) if abs(ratio) < fit.ZEROS else 0 for ratio in ratios]
     product = (a - zeros[0]) * (b - zeros[1])
     target = fit.Target(np.stack([product, np.ones(a.size)], axis=1), numbers, codes, study.zero)
 
     def verify(theta: Array) -> bool:
         found = compute("fma", [product.astype(np.float32), theta[0], theta[1]])
-        return np.array_equal(study.rounded(found), codes)
+        return bool(study.right(found.reshape(study.codes.shape)).all())
 
     theta = fit.fitted(target, verify)
     if theta is None:
         return None
-    factors = [
-        call("sub", leaf, integer(zero)) if zero else leaf
-        for leaf, zero in zip(study.cone.leaves, zeros, strict=True)
-    ]
+    factors = [_less(leaf, zero) for leaf, zero in zip(study.cone.leaves, zeros, strict=True)]
     return study.expression(_fma(call("mul", *factors), theta[0], _number(theta[1])))
 
 
 def _per_channel(editor: Editor, study: Study, names: tuple[str, ...]) -> Expr | None:
-    """``code * scale[c] + offset[c]``."""
+    """``(code - zero) * scale[c] + offset[c]``."""
     (leaf,) = study.cone.leaves
-    x = study.axes[0].reshape(-1)
+    x = study.axes[0].reshape(-1).astype(np.int64)
     target = fit_channels.Channels(x.astype(np.float64), study.unrounded, study.codes, study.zero)
+    zero = fit_channels.common_zero(target)
+    x = x - zero
+    target = replace(target, inputs=x.astype(np.float64))
 
     def verify(scales: Array, offsets: Array) -> Array:
         numbers = compute("fma", [x.astype(np.float32)[:, None], scales, offsets])
-        return np.asarray((study.rounded(numbers) == study.codes).all(axis=0))
+        return np.asarray(study.right(numbers).all(axis=0))
 
     found = fit_channels.fitted(target, verify)
     if found is None:
         return None
     scale, offset = (_parameter(editor, study.cone, data, names) for data in found)
-    return study.expression(call("fma", call("f32", leaf), scale, offset))
+    return study.expression(call("fma", call("f32", _less(leaf, zero)), scale, offset))
+
+
+def _less(leaf: Access, zero: int) -> Expr:
+    """A code less a zero point."""
+    return call("sub", leaf, integer(zero)) if zero else leaf
 
 
 def _parameter(editor: Editor, cone: Cone, data: Array, names: tuple[str, ...]) -> Expr:
@@ -260,15 +292,11 @@ def _number(value: np.float32) -> Expr:
     return single(float(value))
 
 
-def _shorter_divisions(study: Study) -> Iterator[Expr]:
-    """The written form with divisions by literals as a product, or as three operations."""
-    expr = study.cone.tip.expr
-    for divide in (_by_product, _by_correction):
-        made = _divided(expr, divide)
-        if made == expr:
-            return
-        if np.array_equal(_again(study, made), study.codes):
-            yield made
+def _products(study: Study) -> Iterator[Expr]:
+    """The written form with divisions by literals as products."""
+    made = _divided(study.cone.tip.expr)
+    if made != study.cone.tip.expr and np.array_equal(_again(study, made), study.codes):
+        yield made
 
 
 def _again(study: Study, expr: Expr) -> Array:
@@ -278,25 +306,13 @@ def _again(study: Study, expr: Expr) -> Array:
     return np.broadcast_to(values, study.codes.shape).astype(np.int64)
 
 
-def _divided(expr: Expr, divide: Callable[[Expr, np.float32], Expr]) -> Expr:
-    """The expression with each division by a literal that is no power of two made anew."""
+def _divided(expr: Expr) -> Expr:
+    """The expression with each division by a literal that is no power of two as a product."""
     if not isinstance(expr, Call):
         return expr
-    args = tuple(_divided(a, divide) for a in expr.args)
+    args = tuple(_divided(a) for a in expr.args)
     if expr.op == "div" and isinstance(args[1], Const) and args[1].dtype == F32:
-        divisor = np.float32(args[1].value)
-        if not power_of_two(float(divisor)) and np.isfinite(np.float32(1) / divisor):
-            return divide(args[0], divisor)
+        inverse = np.float32(1) / np.float32(args[1].value)
+        if not power_of_two(float(args[1].value)) and np.isfinite(inverse):
+            return call("mul", args[0], _number(inverse))
     return Call(expr.op, args)
-
-
-def _by_product(number: Expr, divisor: np.float32) -> Expr:
-    return call("mul", number, _number(np.float32(1) / divisor))
-
-
-def _by_correction(number: Expr, divisor: np.float32) -> Expr:
-    """The quotient with one step of correction: faithful, and mostly correctly rounded."""
-    inverse = _number(np.float32(1) / divisor)
-    quotient = call("mul", number, inverse)
-    rest = call("fma", quotient, _number(-divisor), number)
-    return call("fma", rest, inverse, quotient)

@@ -212,9 +212,14 @@ class Cone:
         self._visit(part, leaves, constants)
 
     def _byte_map(self, access: Access) -> bool:
-        """Whether a constant is codes that vary: as good as an activation."""
-        tensor = self.cascade.tensors[access.tensor]
-        return is_codes(tensor) and uniform(self.cascade.constants[access.tensor]) is None
+        """Whether a constant is codes that vary over several ranks: as good as an activation.
+
+        What varies over one rank alone is as well read as numbers (a channel's, mostly).
+        """
+        if not is_codes(self.cascade.tensors[access.tensor]):
+            return False
+        varying = [v for v in access.variables if self.cascade.size(v) > 1]
+        return len(varying) > 1 and uniform(self.cascade.constants[access.tensor]) is None
 
     def _looked_through(self, access: Access) -> Expr | None:
         tensor = self.cascade.tensors[access.tensor]

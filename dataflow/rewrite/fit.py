@@ -26,6 +26,9 @@ STEP = 1e-3
 RESIDUAL = 1e-3
 """How far the start may be from the numbers to be rounded, in codes."""
 
+ZEROS = 512
+"""Zero points of sources are smaller."""
+
 SNAP_BITS = 12
 """A start within `SNAP` of a number of so many significant bits is that number."""
 

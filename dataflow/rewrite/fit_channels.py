@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.rewrite.fit import RESIDUAL, snap
+from dataflow.rewrite.fit import RESIDUAL, ZEROS, snap
 
 Array = np.ndarray
 Verify = Callable[[Array, Array], Array]
@@ -57,23 +57,41 @@ def fitted(target: Channels, verify: Verify) -> tuple[Array, Array] | None:
 
 
 def start(target: Channels) -> tuple[Array, Array] | None:
-    """Least squares for each channel; None where some channel's numbers are no such sum."""
+    """Least squares for each channel; None where some channel's numbers are no such sum.
+
+    A channel of one code has the scale 0.
+    """
     inner = (target.codes > target.codes.min()) & (target.codes < target.codes.max())
     weight = inner.astype(np.float64)
-    count = weight.sum(axis=0)
-    if (count < 1).any():
-        return None
+    flat = (target.codes == target.codes[:1]).all(axis=0)
+    count = np.maximum(weight.sum(axis=0), 1)
     x = target.inputs[:, None]
     numbers = np.where(inner, target.unrounded, 0.0)
     mean_x = (weight * x).sum(axis=0) / count
     mean = numbers.sum(axis=0) / count
     spread = (weight * (x - mean_x) ** 2).sum(axis=0)
-    if (spread <= 0).any():
+    if (flat | (spread > 0)).sum() < flat.size:
         return None
-    scales = (weight * (x - mean_x) * (numbers - mean)).sum(axis=0) / spread
-    offsets = mean - scales * mean_x
+    slope = (weight * (x - mean_x) * (numbers - mean)).sum(axis=0) / np.maximum(spread, 1e-9)
+    scales = np.where(flat, 0.0, slope)
+    offsets = np.where(flat, target.codes[0] - target.zero, mean - scales * mean_x)
+    inner = inner & ~flat
     worst = np.where(inner, np.abs(x * scales + offsets - numbers), 0.0).max()
     return (scales, offsets) if worst < RESIDUAL else None
+
+
+def common_zero(target: Channels) -> int:
+    """The input that all channels' sums agree in but for rounding; 0 where there is none.
+
+    Measured from there, the offsets are one number.
+    """
+    first = start(target)
+    if first is None or np.ptp(first[0]) < RESIDUAL or np.ptp(first[1]) < RESIDUAL:
+        return 0
+    scales, offsets = (part - part.mean() for part in first)
+    zero = int(np.rint(-(scales @ offsets) / (scales @ scales)))
+    agree = abs(zero) < ZEROS and np.ptp(first[1] + zero * first[0]) < RESIDUAL
+    return zero if agree else 0
 
 
 def _candidates(target: Channels, scales: Array, offsets: Array) -> Iterator[tuple[Array, Array]]:

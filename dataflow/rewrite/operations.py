@@ -8,7 +8,7 @@ from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.ir.ops import CASTS
 from dataflow.rewrite.cone import Cone
 
-DIVISION = 5
+DIVISION = 2
 """Of a quotient by a known number, correctly rounded."""
 
 TABLE = 2
