@@ -190,8 +190,7 @@ def weight_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
 
 def param_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
     """Lines of a full block of the parameter ring."""
-    each = (layer.bias is not None) + (layer.scale is not None)
-    return each * _blocks(layer, tiling, machine, tiling.order[tiling.param_depth :])
+    return len(layer.params) * _blocks(layer, tiling, machine, tiling.order[tiling.param_depth :])
 
 
 def _blocks(layer: Layer, tiling: Tiling, machine: Machine, inner: tuple[Dim, ...]) -> int:

@@ -203,7 +203,6 @@ def vector_fields(
     shape = columns(layer, tiling, cols)
     from_acc = layer.kind == "array"
     micro = layer.micro
-    params = (layer.bias is not None) + (layer.scale is not None)
     result: dict[str, Value] = {
         "trips": level_trips(layer, tiling, skip_k=True),
         **spatial(layer, tiling),
@@ -212,7 +211,7 @@ def vector_fields(
         "lanes": shape.width,
         "lanes_last": shape.last,
         "from_acc": int(from_acc),
-        "bias": int(layer.bias is not None),
+        "bias": int(layer.bias),
         "acc_base": acc_base,
         "y_size": layer.source.shape[1],
         "x_size": layer.source.shape[2],
@@ -220,7 +219,7 @@ def vector_fields(
         "window_r": 1 if from_acc else layer.taps_r,
         "window_s": 1 if from_acc else layer.taps_s,
         "second_use": layer.second_use,
-        "params": params,
+        "params": len(layer.params),
         "params_depth": tiling.param_depth,
         "params_irrelevant": level_mask(tiling, tiling.param_depth, "bpq"),
         "sink": tile_fields(

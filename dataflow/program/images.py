@@ -70,8 +70,8 @@ def weight_ring(
 
 
 def param_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int) -> Ring:
-    """Bias then scale of each column block, whichever the layer has: 32-bit patterns."""
-    arrays = [_bits(graph.params[name]) for name in (layer.bias, layer.scale) if name is not None]
+    """The parameters of each column block, one line for each: 32-bit patterns."""
+    arrays = [_bits(graph.params[name]) for name in layer.params]
 
     def tile(index: dict[Dim, int]) -> Array:
         first, width, count = _channels(layer, tiling, cols, index)

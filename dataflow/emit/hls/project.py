@@ -189,7 +189,7 @@ def _constants(machine: Machine, plan: MemoryPlan, codes: list[LayerCode]) -> tu
         Constant("kLine", max(machine.rows, machine.cols), "lanes of a source line"),
         Constant("kPorts", machine.feed_ports, "source lines read in a cycle"),
         Constant("kFir", max(code.fir for code in codes), "taps of the depthwise shift register"),
-        Constant("kParams", 2, "per-channel vectors: bias, scale"),
+        Constant("kParams", 2, "per-channel vectors"),
         Constant("kXLines", most("x_tile"), "lines of each buffer: the largest of any layer"),
         Constant("kSLines", most("s_tile"), ""),
         Constant("kSWords", most("s_words"), ""),
