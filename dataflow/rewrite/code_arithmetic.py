@@ -18,13 +18,13 @@ from math import prod
 import numpy as np
 
 from dataflow.evaluate.primitives import compute
-from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access, Call, Const, Expr, call, integer, single
 from dataflow.rewrite import fit, fit_channels
-from dataflow.rewrite.cone import Array, Cone, Editor, codes_of, elementwise, is_codes, uniform
-from dataflow.rewrite.operations import operations, power_of_two, rounding
+from dataflow.rewrite.cone import Array, Cone, Editor, codes_of, elementwise, is_codes
+from dataflow.rewrite.operations import operations, power_of_two
+from dataflow.rewrite.quantisers import literal_kernel, quantiser, rounding
 
 TIE = 1e-4
 """How near to a tie, in codes, a number counts as one; float32 errors are smaller."""
@@ -46,7 +46,8 @@ def cheapen_codes(cascade: Cascade) -> Cascade:
 def break_ties(cascade: Cascade) -> Cascade:
     """The same with ties, and what float32 does not tell from a tie, rounded to even. Inexact.
 
-    Changes the code by one, and only where the real result lies within 1e-4 codes of a tie.
+    Changes the code by one, and only where the real result lies within 1e-4 codes of a tie; not
+    what an integer kernel computes (QLinearAdd and the like), whose roundings are its meaning.
     """
     return _cheapened(cascade, TIE)
 
@@ -98,17 +99,15 @@ class Study:
         return np.clip(compute("rint", [numbers]).astype(np.int64) + self.zero, low, high)
 
     def expression(self, real: Expr) -> Expr:
-        """``clip(rint(real) + zero, low, high)``."""
-        rounded: Expr = call("rint", real)
-        if self.zero:
-            rounded = call("add", rounded, integer(self.zero))
-        low, high = self.bounds
-        return call("clip", rounded, integer(low), integer(high))
+        """The quantiser of ``real`` to these codes."""
+        return quantiser(real, self.zero, *self.bounds)
 
 
 def _cheapen(editor: Editor, einsum: Einsum, tie: float) -> None:
     cascade = editor.cascade
     if not is_codes(cascade.tensors[einsum.output.tensor]) or not elementwise(cascade, einsum):
+        return
+    if tie and literal_kernel(einsum):
         return
     cone = Cone(editor, einsum)
     if not 1 <= len(cone.leaves) <= 2 or not all(_is_code(cone, a) for a in cone.leaves):
@@ -163,7 +162,7 @@ def _study(cone: Cone, names: tuple[str, ...], tie: float) -> Study | None:
         axes.append(codes)
         known[leaf] = codes
     for access in cone.constants:
-        known[access] = _along(cone, access, names).reshape(*[1] * count, -1)
+        known[access] = cone.along(access, names).reshape(*[1] * count, -1)
     parts = rounding(cone.tip.expr)
     whole = np.broadcast_shapes(*(a.shape for a in known.values()))
     codes = np.broadcast_to(cone.value(cone.tip.expr, known), whole).astype(np.int64)
@@ -174,17 +173,6 @@ def _study(cone: Cone, names: tuple[str, ...], tie: float) -> Study | None:
     real, zero = parts
     unrounded = np.broadcast_to(cone.value(real, known), whole).astype(np.float64)
     return Study(cone, tuple(axes), unrounded, codes, zero, tie)
-
-
-def _along(cone: Cone, access: Access, names: tuple[str, ...]) -> Array:
-    """A constant at each set of values of the variables, flat, the last variable fastest."""
-    sizes = [cone.cascade.size(v) for v in names]
-    places = np.indices(sizes).reshape(len(names), -1)
-    index = tuple(
-        i.offset + sum(c * places[names.index(v)] for v, c in i.terms) for i in access.indices
-    )
-    data = np.asarray(cone.cascade.constants[access.tensor])
-    return np.asarray(np.broadcast_to(data[index], (prod(sizes),)))
 
 
 def _of_one(study: Study) -> Expr | None:
@@ -264,24 +252,14 @@ def _per_channel(editor: Editor, study: Study, names: tuple[str, ...]) -> Expr |
     found = fit_channels.fitted(target, verify)
     if found is None:
         return None
-    scale, offset = (_parameter(editor, study.cone, data, names) for data in found)
+    near = f"{study.cone.tip.output.tensor}_parameter"
+    scale, offset = (editor.parameter(near, data, names) for data in found)
     return study.expression(call("fma", call("f32", _less(leaf, zero)), scale, offset))
 
 
 def _less(leaf: Access, zero: int) -> Expr:
     """A code less a zero point."""
     return call("sub", leaf, integer(zero)) if zero else leaf
-
-
-def _parameter(editor: Editor, cone: Cone, data: Array, names: tuple[str, ...]) -> Expr:
-    """A number for each channel: a literal where all are equal, else a constant."""
-    one = uniform(data)
-    if one is not None:
-        return single(float(one))
-    shape = tuple(cone.cascade.size(v) for v in names)
-    ranks = tuple(v.upper() for v in names)
-    name = editor.weight(f"{cone.tip.output.tensor}_parameter", data.reshape(shape), ranks)
-    return Access(name, tuple(Affine.of(v) for v in names))
 
 
 def _fma(number: Expr, scale: np.float32, addend: Expr) -> Expr:

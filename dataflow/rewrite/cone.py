@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from dataflow.evaluate.primitives import compute
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.ir.dtype import DType
-from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, substitute, walk
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, single, substitute, walk
 from dataflow.ir.ops import OPS
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
@@ -63,7 +64,7 @@ class Editor:
             self.readers.setdefault(access.tensor, set()).add(einsum.name)
 
     def set_expr(self, name: str, expr: Expr) -> None:
-        """Another elementwise expression for an elementwise Einsum."""
+        """Another expression for an Einsum."""
         old = self.einsums[name]
         for access in old.inputs:
             self.readers[access.tensor].discard(name)
@@ -72,6 +73,14 @@ class Editor:
             self.producers[old.output.tensor] = made
         self._note(made)
         self.changed = True
+
+    def replace_sum(self, fold: Einsum, dtype: DType) -> None:
+        """A reduction with another expression or order, and the type of its result."""
+        tensor = self.cascade.tensors[fold.output.tensor]
+        self.set_expr(fold.name, fold.expr)
+        self.einsums[fold.name] = fold
+        tensors = {**self.cascade.tensors, tensor.name: replace(tensor, dtype=dtype)}
+        self.cascade = replace(self.cascade, tensors=tensors)
 
     def weight(self, near: str, data: Array, ranks: tuple[str, ...]) -> str:
         """The name of a constant with this data over these ranks, new or known."""
@@ -92,6 +101,15 @@ class Editor:
             constants={**cascade.constants, name: data},
         )
         return name
+
+    def parameter(self, near: str, data: Array, names: tuple[str, ...]) -> Expr:
+        """A number for each set of values of rank variables: a literal where all are equal."""
+        one = uniform(data)
+        if one is not None:
+            return single(float(one))
+        shape = tuple(self.cascade.size(v) for v in names)
+        name = self.weight(near, data.reshape(shape), tuple(v.upper() for v in names))
+        return Access(name, tuple(Affine.of(v) for v in names))
 
     def fresh_rank(self, size: int) -> str:
         """A rank of this size for constants, new or one that was made here before."""
@@ -232,6 +250,16 @@ class Cone:
             if (v := written.variable) is not None
         }
         return substitute(producer.expr, values)
+
+    def along(self, access: Access, names: tuple[str, ...]) -> Array:
+        """A constant at each set of values of the variables, flat, the last variable fastest."""
+        sizes = [self.cascade.size(v) for v in names]
+        places = np.indices(sizes).reshape(len(names), -1)
+        index = tuple(
+            i.offset + sum(c * places[names.index(v)] for v, c in i.terms) for i in access.indices
+        )
+        data = np.asarray(self.cascade.constants[access.tensor])
+        return np.asarray(np.broadcast_to(data[index], (prod(sizes),)))
 
     def value(self, expr: Expr, leaves: Mapping[Access, Array]) -> Array:
         """An expression with arrays for the leaves (and for constants that vary)."""

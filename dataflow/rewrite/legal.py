@@ -17,6 +17,7 @@ from dataflow.ir.ops import OPS
 from dataflow.ir.verify import verify
 from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.tabulate import tabulate
 
@@ -84,13 +85,15 @@ def legalise_report(
     passes: list[tuple[str, Callable[[Cascade], Cascade], bool]] = []
     if dead_code:
         passes.append(("dead-code", remove_dead, True))
+    passes.append(("tabulate", tabulate, True))
+    passes.append(("integer-sums", integer_sums, True))
+    passes.append(("code-arithmetic", cheapen_codes, True))
+    if near_ties:
+        passes.append(("integer-sums-near-ties", integer_sums_near_ties, False))
+        passes.append(("near-ties", break_ties, False))
     if reduction_order is not None:
         order = reduction_order
         passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
-    passes.append(("tabulate", tabulate, True))
-    passes.append(("code-arithmetic", cheapen_codes, True))
-    if near_ties:
-        passes.append(("near-ties", break_ties, False))
     steps, stages = [], []
     for name, run, exact in passes:
         result = run(cascade)

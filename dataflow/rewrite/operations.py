@@ -7,6 +7,7 @@ import math
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.ir.ops import CASTS
 from dataflow.rewrite.cone import Cone
+from dataflow.rewrite.quantisers import rounding
 
 DIVISION = 2
 """Of a quotient by a known number, correctly rounded."""
@@ -52,18 +53,3 @@ def operations(cone: Cone) -> int:
 def power_of_two(value: float) -> bool:
     """Whether a product with the inverse is the same as a division."""
     return abs(math.frexp(value)[0]) == 0.5
-
-
-def rounding(expr: Expr) -> tuple[Expr, int] | None:
-    """(x, zero) of ``clip(rint(x) + zero, low, high)``, None for another expression."""
-    if not (isinstance(expr, Call) and expr.op == "clip"):
-        return None
-    inner, zero = expr.args[0], 0
-    if isinstance(inner, Call) and inner.op == "add":
-        for one, other in (inner.args, inner.args[::-1]):
-            if isinstance(other, Const) and isinstance(one, Call):
-                inner, zero = one, int(other.value)
-                break
-    if isinstance(inner, Call) and inner.op == "rint":
-        return inner.args[0], zero
-    return None
