@@ -12,10 +12,10 @@ from dataflow.frontend.builder import Builder
 from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.lookahead import Tail
 from dataflow.frontend.codes.qonnx_codes import works_on_codes
+from dataflow.frontend.functions import Unary
 from dataflow.frontend.onnx.graph import MAX_DEPTH, Graph, Node, renumbered
 from dataflow.frontend.refusal import PoisonedError as PoisonedError
 from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
-from dataflow.frontend.unary import Unary
 from dataflow.frontend.value import (
     Value,
     constant_value,

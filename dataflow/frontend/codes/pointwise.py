@@ -15,8 +15,8 @@ from dataflow.frontend.codes.quant import (
     table,
 )
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
+from dataflow.frontend.functions import FUNCTIONS, Unary
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import Unary, expression
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.dtype import F32, S32
 from dataflow.ir.expr import Call, Expr, call, integer, single, walk
@@ -24,9 +24,14 @@ from dataflow.ir.ops import promote
 
 Array = np.ndarray
 
-COMPUTED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
+COMPUTED = tuple(FUNCTIONS)
+"""Functions that a table over codes takes in."""
+
+FLOAT = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
+"""Functions that join a pending float expression."""
+
 BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
-LAZY = {*COMPUTED, *BINARY, "QuantizeLinear"}
+LAZY = {*FLOAT, *BINARY, "QuantizeLinear"}
 """Operators that take a pending expression in; for others it is stored first."""
 
 LARGEST = 64
@@ -38,15 +43,9 @@ def function(ctx: Context, node: Node) -> Unary:
     clamp = ctx.clamp(node)
     if clamp is not None:
         return clamp
-    if node.op == "LeakyRelu":
-        return Unary("leaky_relu", float(np.float32(node.get("alpha", 0.01))))
-    if node.op == "HardSigmoid":
-        alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
-        return Unary("hard_sigmoid", float(np.float32(alpha)), float(np.float32(beta)))
-    names = {"Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hard_swish"}
-    if node.op not in names:
+    if node.op == "Clip":
         raise UnsupportedError("its bounds are computed at run time", "make the bounds constant")
-    return Unary(names[node.op])
+    return Unary(node.op, tuple(sorted(node.attributes.items())))
 
 
 def unary(ctx: Context, node: Node) -> None:
@@ -57,8 +56,8 @@ def unary(ctx: Context, node: Node) -> None:
         ctx.define(node, replace(x, chain=(*x.chain, f)).with_source(node.index))
         return
     assert x.expr is not None
-    if x.dtype == F32:
-        expr = expression(f, x.expr)
+    if x.dtype == F32 and node.op in LAZY:
+        expr = f.expression(x.expr)
     elif f.clamps is not None and promote(x.dtype) == S32:
         low, high = (int(max(min(b, 2.0**31 - 1), -(2.0**31))) for b in f.clamps)
         bounds = (max(low, x.dtype.lowest), min(high, x.dtype.highest))
@@ -175,10 +174,7 @@ def _store_codes(
 def qlinear_unary(ctx: Context, node: Node) -> None:
     """com.microsoft QLinearSigmoid, QLinearLeakyRelu: X, s, z, y_s, y_z, by a table."""
     x = with_params(ctx, node, ctx.value(node, 0), 1, 2, None)
-    if node.op == "QLinearLeakyRelu":
-        f = Unary("leaky_relu", float(np.float32(node.get("alpha", 0.01))))
-    else:
-        f = Unary("sigmoid")
+    f = Unary(node.op.removeprefix("QLinear"), tuple(sorted(node.attributes.items())))
     quant = activation_params(ctx, node, 3, 4)
     x = ctx.expression(x, node.input(0))
     ctx.define(node, raw(tabulated(ctx, node, node.outputs[0], x, (f,), quant)))
