@@ -5,11 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from dataflow.evaluate import run_machine_part
 from dataflow.frontend import load_model
@@ -17,58 +16,10 @@ from dataflow.ir.cascade import Cascade
 from dataflow.ir.expr import Call, walk
 from dataflow.rewrite import legalise_report, tabulate
 from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
-
-Array = np.ndarray
-Params = tuple[float, int]
+from tests.rewrite.code_models import Array, Params, binary, model, qlinear, scaled_channels
 
 GRID = np.indices((256, 256)).astype(np.uint8).view(np.int8)
 """All pairs of codes: the first varies over rows, the second over columns."""
-
-
-def binary(op: str, a: Params, b: Params, y: Params, relu: bool = False) -> onnx.ModelProto:
-    """Two tensors of codes, dequantised, joined by ``op``, quantised to ``y``."""
-    constants: dict[str, Array] = {}
-    for name, (scale, zero) in {"a": a, "b": b, "y": y}.items():
-        constants[f"s{name}"] = np.array(scale, np.float32)
-        constants[f"z{name}"] = np.array(zero, np.int8)
-    nodes = [
-        helper.make_node("DequantizeLinear", ["a", "sa", "za"], ["da"]),
-        helper.make_node("DequantizeLinear", ["b", "sb", "zb"], ["db"]),
-        helper.make_node(op, ["da", "db"], ["f"]),
-        *([helper.make_node("Relu", ["f"], ["r"])] if relu else []),
-        helper.make_node("QuantizeLinear", ["r" if relu else "f", "sy", "zy"], ["y"]),
-    ]
-    return model(nodes, {"a": (256, 256), "b": (256, 256)}, (256, 256), constants)
-
-
-def qlinear(op: str, a: Params, b: Params, y: Params) -> onnx.ModelProto:
-    """The same as an integer operator."""
-    constants: dict[str, Array] = {}
-    for name, (scale, zero) in {"a": a, "b": b, "y": y}.items():
-        constants[f"s{name}"] = np.array(scale, np.float32)
-        constants[f"z{name}"] = np.array(zero, np.int8)
-    names = ["a", "sa", "za", "b", "sb", "zb", "sy", "zy"]
-    node = helper.make_node(op, names, ["y"], domain="com.microsoft")
-    return model([node], {"a": (256, 256), "b": (256, 256)}, (256, 256), constants)
-
-
-def model(
-    nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, ...]],
-    shape: tuple[int, ...],
-    constants: dict[str, Array],
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info(n, TensorProto.INT8, s) for n, s in inputs.items()],
-        [helper.make_tensor_value_info("y", TensorProto.INT8, shape)],
-        [numpy_helper.from_array(data, name) for name, data in constants.items()],
-    )
-    opsets = [helper.make_opsetid("", 22), helper.make_opsetid("com.microsoft", 1)]
-    made = helper.make_model(graph, opset_imports=opsets)
-    made.ir_version = 10
-    return made
 
 
 def codes(cascade: Cascade, **inputs: Array) -> Array:
@@ -160,26 +111,6 @@ def test_near_ties_are_a_named_step_that_can_be_switched_off() -> None:
     assert exact.exact
     given_codes = {"a": GRID[0], "b": GRID[1]}
     assert np.array_equal(codes(exact.cascade, **given_codes), codes(imported, **given_codes))
-
-
-def scaled_channels(scale: Array, shift: Array, y: Params) -> onnx.ModelProto:
-    """Codes times a number for each channel, plus another, quantised."""
-    constants: dict[str, Array] = {
-        "sx": np.array(0.021, np.float32),
-        "zx": np.array(7, np.int8),
-        "m": scale.astype(np.float32),
-        "k": shift.astype(np.float32),
-        "sy": np.array(y[0], np.float32),
-        "zy": np.array(y[1], np.int8),
-    }
-    nodes = [
-        helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["d"]),
-        helper.make_node("Mul", ["d", "m"], ["e"]),
-        helper.make_node("Add", ["e", "k"], ["f"]),
-        helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
-    ]
-    shape = (256, scale.size)
-    return model(nodes, {"x": shape}, shape, constants)
 
 
 def test_numbers_for_each_channel_become_one_operation() -> None:

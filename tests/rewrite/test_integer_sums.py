@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 from dataflow.evaluate import run_machine_part
 from dataflow.frontend import load_model
@@ -17,35 +13,7 @@ from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import S32
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
-
-Array = np.ndarray
-
-
-def pool(
-    shape: tuple[int, ...], x: tuple[float, int], y: tuple[float, int], **attributes: Any
-) -> onnx.ModelProto:
-    """An average between a dequantiser and a quantiser."""
-    constants: dict[str, Array] = {
-        "sx": np.array(x[0], np.float32),
-        "zx": np.array(x[1], np.int8),
-        "sy": np.array(y[0], np.float32),
-        "zy": np.array(y[1], np.int8),
-    }
-    nodes = [
-        helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["d"]),
-        helper.make_node("AveragePool", ["d"], ["f"], **attributes),
-        helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.INT8, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.INT8, None)],
-        [numpy_helper.from_array(data, name) for name, data in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
-    model.ir_version = 10
-    return model
+from tests.rewrite.code_models import Array, pool
 
 
 def codes(cascade: Cascade, x: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,85 +16,16 @@ from dataflow.ir.cascade import Cascade
 from dataflow.ir.expr import Access, Call
 from dataflow.rewrite import tabulate
 from dataflow.rewrite.dead import remove_dead
-
-Array = np.ndarray
-
-CODES = np.arange(-128, 128, dtype=np.int8).reshape(2, 8, 16)
-
-
-def between(nodes: Sequence[onnx.NodeProto], constants: dict[str, Array]) -> onnx.ModelProto:
-    """``x`` (int8) dequantised, the nodes from ``d`` to ``f``, quantised to ``y`` (int8)."""
-    given = {
-        "s": np.array(0.047, np.float32),
-        "z": np.array(-13, np.int8),
-        "sy": np.array(0.031, np.float32),
-        "zy": np.array(4, np.int8),
-        **constants,
-    }
-    graph = helper.make_graph(
-        [
-            helper.make_node("DequantizeLinear", ["x", "s", "z"], ["d"]),
-            *nodes,
-            helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.INT8, CODES.shape)],
-        [helper.make_tensor_value_info("y", TensorProto.INT8, CODES.shape)],
-        [numpy_helper.from_array(data, name) for name, data in given.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
-    model.ir_version = 10
-    return model
-
-
-def one(op: str, **attributes: float) -> onnx.ModelProto:
-    """A single function between the quantisers."""
-    return between([helper.make_node(op, ["d"], ["f"], **attributes)], {})
-
-
-def silu() -> onnx.ModelProto:
-    """x * sigmoid(x)."""
-    nodes = [("Sigmoid", ["d"], ["g"]), ("Mul", ["d", "g"], ["f"])]
-    return between([helper.make_node(*n) for n in nodes], {})
-
-
-def quantised_silu() -> onnx.ModelProto:
-    """x * sigmoid(x) with the sigmoid quantised on the way."""
-    nodes = [
-        ("Sigmoid", ["d"], ["g"]),
-        ("QuantizeLinear", ["g", "sg", "zg"], ["h"]),
-        ("DequantizeLinear", ["h", "sg", "zg"], ["i"]),
-        ("Mul", ["d", "i"], ["f"]),
-    ]
-    constants: dict[str, Array] = {
-        "sg": np.array(1 / 256, np.float32),
-        "zg": np.array(-128, np.int8),
-    }
-    return between([helper.make_node(*n) for n in nodes], constants)
-
-
-def batch_norm(spread: float) -> onnx.ModelProto:
-    """A normalisation of 8 channels, all the same where ``spread`` is 0."""
-    numbers = {"bg": 1.3, "bb": -0.2, "bm": 0.1, "bv": 0.8}
-    step = spread * np.arange(8)
-    constants = {k: (v + step).astype(np.float32) for k, v in numbers.items()}
-    return between([helper.make_node("BatchNormalization", ["d", *constants], ["f"])], constants)
-
-
-FUNCTIONS = {
-    **{
-        op: one(op)
-        for op in (
-            *("Elu", "Selu", "Gelu", "Mish", "Softplus", "Softsign", "Celu", "ThresholdedRelu"),
-            *("Exp", "Erf", "HardSwish", "Sigmoid", "Tanh", "LeakyRelu", "HardSigmoid", "Abs"),
-        )
-    },
-    "Celu of 1.3": one("Celu", alpha=1.3),
-    "Gelu by tanh": between([helper.make_node("Gelu", ["d"], ["f"], approximate="tanh")], {}),
-    "SiLU": silu(),
-    "SiLU on codes": quantised_silu(),
-    "BatchNormalization per tensor": batch_norm(0.0),
-}
+from tests.rewrite.code_models import (
+    CODES,
+    FUNCTIONS,
+    Array,
+    batch_norm,
+    between,
+    one,
+    quantised_silu,
+    silu,
+)
 
 
 def onnxruntime_codes(model: onnx.ModelProto) -> Array:
