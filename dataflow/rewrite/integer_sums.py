@@ -17,16 +17,14 @@ import numpy as np
 from dataflow.evaluate.primitives import compute
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32, S32
-from dataflow.ir.expr import Access, Call, Const, Expr, call, integer
+from dataflow.ir.expr import Expr, call, integer
 from dataflow.rewrite import fit, fit_channels
 from dataflow.rewrite.cone import Array, Cone, Editor, codes_of, elementwise, is_codes
+from dataflow.rewrite.monotone import monotone
 from dataflow.rewrite.quantisers import literal_kernel, quantiser, rounding
 
 INPUTS = 1 << 22
 """Most sums (times sets of parameters) that are tried."""
-
-MONOTONE = {"mul", "div", "add", "sub", "fma", "max", "min", "clip", "rint", "f32"}
-"""Operators that keep or reverse the order of one operand, each rounding included."""
 
 EXACT = 1 << 24
 """Integers below this are float32 numbers."""
@@ -93,7 +91,7 @@ def _sum_of_codes(editor: Editor, einsum: Einsum) -> Sum | None:
     if not is_codes(cascade.tensors[einsum.output.tensor]) or not elementwise(cascade, einsum):
         return None
     tip = Cone(editor, einsum)
-    if len(tip.leaves) != 1 or rounding(einsum.expr) is None or not _monotone(tip):
+    if len(tip.leaves) != 1 or rounding(einsum.expr) is None or not monotone(tip):
         return None
     (leaf,) = tip.leaves
     writers = [e for e in editor.einsums.values() if e.output.tensor == leaf.tensor]
@@ -111,24 +109,6 @@ def _sum_of_codes(editor: Editor, einsum: Einsum) -> Sum | None:
     line = _line(body)
     points = prod(cascade.size(v) for v in reduction.variables)
     return None if line is None else Sum(tip, body, points, *line)
-
-
-def _monotone(cone: Cone) -> bool:
-    """Whether the tip moves one way only with its leaf, which it reads once."""
-    reads = 0
-
-    def visit(expr: Expr) -> bool:
-        nonlocal reads
-        if isinstance(expr, Access):
-            if expr in cone.parts:
-                return visit(cone.parts[expr])
-            reads += expr in cone.leaves
-            return True
-        if isinstance(expr, Call):
-            return expr.op in MONOTONE and all(visit(a) for a in expr.args)
-        return isinstance(expr, Const)
-
-    return visit(cone.tip.expr) and reads == 1
 
 
 def _same_points(body: Cone) -> bool:

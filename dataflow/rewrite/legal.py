@@ -15,8 +15,10 @@ from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Call, walk
 from dataflow.ir.ops import OPS
 from dataflow.ir.verify import verify
+from dataflow.rewrite.accumulators import merge_parameters
 from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.tabulate import tabulate
@@ -85,12 +87,14 @@ def legalise_report(
     passes: list[tuple[str, Callable[[Cascade], Cascade], bool]] = []
     if dead_code:
         passes.append(("dead-code", remove_dead, True))
+    passes.append(("parameter-folding", fold_parameters, True))
     passes.append(("tabulate", tabulate, True))
     passes.append(("integer-sums", integer_sums, True))
     passes.append(("code-arithmetic", cheapen_codes, True))
     if near_ties:
         passes.append(("integer-sums-near-ties", integer_sums_near_ties, False))
         passes.append(("near-ties", break_ties, False))
+        passes.append(("merge-parameters", merge_parameters, False))
     if reduction_order is not None:
         order = reduction_order
         passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
