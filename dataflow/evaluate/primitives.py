@@ -54,12 +54,17 @@ def lookup(x: Array, table: Array) -> Array:
     return np.asarray(table[x.astype(np.int64) & 255])
 
 
-def _erf(x: Array) -> Array:
-    return np.asarray(special.erf(x.astype(np.float64)).astype(x.dtype))
+def _rounded(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """A function computed in float64 and rounded to its argument's type.
+
+    So the result does not depend on the processor: NumPy's float32 functions have a vector form
+    for each, which differ in the last place.
+    """
+    return lambda x: np.asarray(function(x.astype(np.float64)).astype(x.dtype))
 
 
-def _gamma(x: Array) -> Array:
-    return np.asarray(special.gamma(x.astype(np.float64)).astype(x.dtype))
+def _sub_exp(a: Array, b: Array) -> Array:
+    return _rounded(np.exp)(np.subtract(a, b))
 
 
 def _pow(a: Array, b: Array) -> Array:
@@ -117,25 +122,25 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
     "round": np.rint,
     "trunc": np.trunc,
     "sqrt": np.sqrt,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "log": np.log,
-    "log1p": np.log1p,
-    "sin": np.sin,
-    "cos": np.cos,
-    "tan": np.tan,
-    "asin": np.arcsin,
-    "acos": np.arccos,
-    "atan": np.arctan,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
-    "tanh": np.tanh,
-    "asinh": np.arcsinh,
-    "acosh": np.arccosh,
-    "atanh": np.arctanh,
-    "erf": _erf,
-    "gamma": _gamma,
-    "sub_exp": lambda a, b: np.exp(a - b),
+    "exp": _rounded(np.exp),
+    "expm1": _rounded(np.expm1),
+    "log": _rounded(np.log),
+    "log1p": _rounded(np.log1p),
+    "sin": _rounded(np.sin),
+    "cos": _rounded(np.cos),
+    "tan": _rounded(np.tan),
+    "asin": _rounded(np.arcsin),
+    "acos": _rounded(np.arccos),
+    "atan": _rounded(np.arctan),
+    "sinh": _rounded(np.sinh),
+    "cosh": _rounded(np.cosh),
+    "tanh": _rounded(np.tanh),
+    "asinh": _rounded(np.arcsinh),
+    "acosh": _rounded(np.arccosh),
+    "atanh": _rounded(np.arctanh),
+    "erf": _rounded(special.erf),
+    "gamma": _rounded(special.gamma),
+    "sub_exp": _sub_exp,
     "rint": rint32,
     "lookup": lookup,
     "less": np.less,

@@ -36,6 +36,8 @@ LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "QLinearMatMul"): matmul.qlinear_matmul,
     (MICROSOFT, "QGemm"): matmul.qgemm,
     **{("", op): pointwise.unary for op in pointwise.COMPUTED},
+    (MICROSOFT, "Gelu"): pointwise.unary,
+    (MICROSOFT, "QuickGelu"): pointwise.unary,
     **{("", op): pointwise.arithmetic for op in pointwise.BINARY},
     (MICROSOFT, "QLinearAdd"): pointwise.qlinear_add,
     (MICROSOFT, "QLinearMul"): pointwise.qlinear_mul,

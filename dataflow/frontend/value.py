@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.unary import Unary, expression
+from dataflow.frontend.functions import Unary
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Const, Expr, call, single, substitute
@@ -139,7 +139,7 @@ class Value:
             code = call("sub", result, Const(self.quant.z, DType("int", True, 32)))
             result = call("mul", call("f32", code), single(self.quant.s))
         for f in self.chain:
-            result = expression(f, result)
+            result = f.expression(result)
         return result
 
     def real_constant(self) -> Array:

@@ -18,8 +18,8 @@ from dataflow.frontend.codes.quant import (
     table,
 )
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
+from dataflow.frontend.functions import Unary, apply
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import Unary, apply
 from dataflow.frontend.value import QParams, Value, constant_value, reshape, stored_value, transpose
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32, DType

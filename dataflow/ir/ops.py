@@ -7,6 +7,7 @@ each rounded to nearest even, subnormals honoured.
 ``f32(x)`` and so on: casts, see `CASTS`
 ``rint(x)``    float32 -> int32, nearest even, saturating at +-2^30 (NaN gives -2^30)
 ``fma(a,b,c)`` a*b + c in float32 with one rounding
+``exp(x)`` and the like: the float64 function, rounded to the type of ``x``
 ``pow(a,b)``   negative powers of integers are truncated towards zero
 ``div(a,b)``   floats, correctly rounded; ``idiv`` integers, towards zero
 ``mod(a,b)``   with the sign of b; ``fmod`` with the sign of a

@@ -124,8 +124,9 @@ class Layer:
     source_signed: bool = True
     pad_value: int = 0  # vector S0 outside the tensor, after the zero point
     stationary: Stationary | None = None
-    bias: str | None = None  # LayerGraph.params, int32 (groups*n,)
-    scale: str | None = None  # LayerGraph.params, float32 (groups*n,)
+    # Operands P0 and P1: LayerGraph.params, int32 or float32 (groups*n,), at most two.
+    params: tuple[str, ...] = ()
+    bias: bool = False  # the first of them, int32, is added to accumulators as they are read
     second: View | None = None  # vector S1: residual, other operand, constant
     second_zero: int = 0
     second_signed: bool = True

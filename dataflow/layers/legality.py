@@ -190,8 +190,7 @@ def weight_block_lines(tiled: TiledLayer) -> int:
 def param_block_lines(tiled: TiledLayer) -> int:
     """Lines of a full block of the parameter ring."""
     layer, tiling = tiled.layer, tiled.tiling
-    each = (layer.bias is not None) + (layer.scale is not None)
-    return each * _blocks(tiled, tiling.order[tiling.param_depth :])
+    return len(layer.params) * _blocks(tiled, tiling.order[tiling.param_depth :])
 
 
 def _blocks(tiled: TiledLayer, inner: tuple[Dim, ...]) -> int:

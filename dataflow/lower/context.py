@@ -92,14 +92,9 @@ class Context:
 
     def attach(self, layer: Layer, points: Points, epilogue: Epilogue, operands: Operands) -> Layer:
         """The layer with its vector part: program, parameters, second source."""
-        bias = scale = None
-        if epilogue.bias is not None:
-            bias = f"{layer.name}:bias"
-            self.params[bias] = epilogue.bias
-        if epilogue.scale is not None:
-            scale = f"{layer.name}:scale"
-            self.params[scale] = epilogue.scale
-        layer = replace(layer, micro=epilogue.micro, bias=bias, scale=scale)
+        names = tuple(f"{layer.name}:p{k}" for k in range(len(epilogue.params)))
+        self.params.update(zip(names, epilogue.params, strict=True))
+        layer = replace(layer, micro=epilogue.micro, params=names, bias=epilogue.bias)
         if epilogue.words:
             return replace(
                 layer,

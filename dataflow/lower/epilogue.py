@@ -109,8 +109,8 @@ class Epilogue:
 
     Attributes:
         micro: the program.
-        bias: int32 per channel added to the accumulator, or None.
-        scale: the other per-channel numbers (bit patterns kept), or None.
+        params: numbers per channel, int32 or float32, at most two.
+        bias: whether the first of them is added to the accumulator as it is read.
         source_zero, second_zero: zero points that the sources subtract.
         words: per-point numbers in the order of use.
         second: the access of S1, if any.
@@ -118,8 +118,8 @@ class Epilogue:
     """
 
     micro: MicroProgram
-    bias: Array | None
-    scale: Array | None
+    params: tuple[Array, ...]
+    bias: bool
     source_zero: int
     second_zero: int
     words: tuple[Array, ...]
@@ -158,7 +158,7 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
             compiler.params.append(bias)
     compiler.fold_zero_points(expr)
     value = compiler.compile(expr)
-    return _finish(operands, compiler, value, bias, 0)
+    return _finish(operands, compiler, value, bias is not None, 0)
 
 
 def compile_window(
@@ -203,7 +203,7 @@ def compile_window(
     compiler.zeros.pop(operands.reduced, None)
     compiler.known[operands.reduced] = Value(own, value.is_float)
     final = compiler.compile(expr)
-    return _finish(operands, compiler, final, None, pad)
+    return _finish(operands, compiler, final, False, pad)
 
 
 def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
@@ -240,9 +240,7 @@ def _at_zero(expr: Expr, code: int) -> float:
     return float(compute(expr.op, values))
 
 
-def _finish(
-    operands: Operands, compiler: Compiler, value: Value, bias: Array | None, pad: int
-) -> Epilogue:
+def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pad: int) -> Epilogue:
     if value.is_float or value.negate:
         raise CannotFuse("the result is not an integer code")
     last = Result(len(compiler.code.nodes) - 1)
@@ -250,17 +248,13 @@ def _finish(
         value = Value(compiler.code.add(Node(Op.MOVE, a=value.ref)), False)
     assert isinstance(value.ref, Result)
     micro = assemble(compiler.code, value.ref, compiler.table)
-    params = compiler.params
-    if bias is None and len(params) > 1:
-        raise CannotFuse("two numbers per channel beside the accumulator")
-    scale = params[-1] if len(params) > (bias is not None) else None
     words = tuple(compiler.words)
     if words and operands.second is not None:
         raise CannotFuse("an activation beside numbers that vary over points")
     return Epilogue(
         micro,
+        tuple(compiler.params),
         bias,
-        scale,
         0 if operands.source is None else compiler.zero_of("s0"),
         compiler.zero_of("s1"),
         words,

@@ -14,6 +14,7 @@ import numpy as np
 
 from dataflow.ir.expr import Access, Call, Const, Expr, Index
 from dataflow.lower.assemble import CannotFuse, Result
+from dataflow.lower.division import reciprocal
 from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
 from dataflow.machine.isa import Op, Operand
 
@@ -64,6 +65,10 @@ class Compiler(Emitter):
                 return self._clip(expr)
             case "lookup":
                 return self._lookup(expr)
+            case "neg" | "abs" if self._is_float(expr):
+                return self._signed(expr)
+            case "where" if self._is_float(expr):
+                return self._leaky(expr)
         raise CannotFuse(f"the vector unit has no {expr.op}")
 
     def _f32(self, expr: Expr) -> Value:
@@ -125,7 +130,7 @@ class Compiler(Emitter):
             return True
         if expr.op in ("rint", "lookup"):
             return False
-        return self._is_float(expr.args[0])
+        return self._is_float(expr.args[1 if expr.op == "where" else 0])
 
     def _mul(self, expr: Call) -> Value:
         if not self._is_float(expr):
@@ -169,6 +174,50 @@ class Compiler(Emitter):
         if a.is_float or b.is_float:
             return self.emit(Op.FMAX if op == "max" else Op.FMIN, a, b, is_float=True)
         return self.emit(Op.IMAX if op == "max" else Op.IMIN, a, b, is_float=False)
+
+    def _signed(self, expr: Call) -> Value:
+        """-x, or the larger of x and -x."""
+        value = self.compile(expr.args[0])
+        opposite = replace(value, negate=not value.negate)
+        if expr.op == "neg":
+            return opposite
+        if value.ref in (Operand.S0, Operand.S1):
+            raise CannotFuse("the magnitude of a source")
+        return self.emit(Op.FMAX, value, opposite, is_float=True)
+
+    def _leaky(self, expr: Call) -> Value:
+        """x where it is at least 0, else x times a slope: the larger of the two, or the smaller.
+
+        A product with a slope of at most 1 is, rounded too, above x where x is negative and below
+        it where x is positive; with a larger slope it is the other way round. Slopes on both sides
+        of 1: min(x, 0) * slope + max(x, 0), of which one term is 0.
+        """
+        test, below, value = expr.args
+        zero = isinstance(test, Call) and test.op == "less" and test.args[0] == value
+        if not zero or not isinstance(test, Call) or not _is_zero(test.args[1]):
+            raise CannotFuse("a choice between computed numbers")
+        slope = None
+        if isinstance(below, Call) and below.op == "mul" and value in below.args:
+            slope = below.args[1] if below.args[0] == value else below.args[0]
+        if slope is None:
+            raise CannotFuse("a choice between computed numbers")
+        low, high = self._range(slope)
+        x = self.compile(value)
+        if low <= 1 <= high and low != high and high != 1:
+            rest = self.emit(Op.FMIN, x, self.single(0.0), is_float=True)
+            kept = self.emit(Op.FMAX, x, self.single(0.0), is_float=True)
+            return self.emit(Op.FMA, rest, self.compile(slope), kept, is_float=True)
+        product = self.compile(below)
+        return self.emit(Op.FMAX if high <= 1 else Op.FMIN, x, product, is_float=True)
+
+    def _range(self, expr: Expr) -> tuple[float, float]:
+        """Smallest and largest value of a known number."""
+        if isinstance(expr, Const):
+            return float(expr.value), float(expr.value)
+        data = self.leaf(expr).data if isinstance(expr, Access) else None
+        if data is None:
+            raise CannotFuse("a slope computed at run time")
+        return float(data.min()), float(data.max())
 
     def _clip(self, expr: Call) -> Value:
         inner, low, high = expr.args
@@ -236,6 +285,9 @@ class Compiler(Emitter):
                     is_float=True,
                 )
             _check_divisor(np.asarray(b))
+            pair = reciprocal(float(b))
+            if pair is not None:
+                return self._product(a, *(self.single(part) for part in pair))
             return self._quotient(a, lambda: self.single(b), lambda: self.single(np.float32(1) / b))
         if not isinstance(bottom, Access):
             raise CannotFuse("a division by a computed number")
@@ -244,12 +296,28 @@ class Compiler(Emitter):
             raise CannotFuse("a division by an activation")
         data = leaf.data
         _check_divisor(data)
+        pairs = [reciprocal(float(d)) for d in data.reshape(-1)]
+        known = [p for p in pairs if p is not None]
+        if len(known) == len(pairs):
+            high, low = (
+                np.array(part, np.float32).reshape(data.shape) for part in zip(*known, strict=True)
+            )
+            if leaf.kind == "param":
+                parts = (Value(self.param(part), True) for part in (high, low))
+                return self._product(a, *parts)
+            tail = self.emit(Op.FMA, a, self._next(low), Value(MINUS_ZERO, True), is_float=True)
+            return self.emit(Op.FMA, a, self._next(high), tail, is_float=True)
         inverse = (np.float32(1) / data).astype(np.float32)
         if leaf.kind == "param":
             return self._quotient(
                 a, lambda: Value(self.param(data), True), lambda: Value(self.param(inverse), True)
             )
         return self._quotient(a, lambda: self._next(data), lambda: self._next(inverse))
+
+    def _product(self, a: Value, high: Value, low: Value) -> Value:
+        """a * (high + low): a / b correctly rounded, see `division`."""
+        tail = self.emit(Op.FMA, a, low, Value(MINUS_ZERO, True), is_float=True)
+        return self.emit(Op.FMA, a, high, tail, is_float=True)
 
     def _next(self, data: Array) -> Value:
         """A word straight from the second source, in the order of use."""
@@ -271,6 +339,10 @@ class Compiler(Emitter):
             r = self.emit(Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True)
             q = self.emit(Op.FMA, r, y(), q, is_float=True)
         return q
+
+
+def _is_zero(expr: Expr) -> bool:
+    return isinstance(expr, Const) and expr.value == 0
 
 
 def _check_divisor(data: Array) -> None:

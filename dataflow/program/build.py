@@ -202,7 +202,7 @@ class _Builder:
             ring = weight_ring(self.graph, tiled, lb)
             loads["weights"] = self._ring(ring, tiling.weight_depth)
             moved.weights = ring.read_lines * lb
-        if layer.bias is not None or layer.scale is not None:
+        if layer.params:
             ring = param_ring(self.graph, tiled, lb)
             loads["params"] = self._ring(ring, tiling.param_depth)
             moved.params = ring.read_lines * 4 * lb

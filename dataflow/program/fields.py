@@ -192,7 +192,6 @@ def vector_fields(
     shape = tiled.columns
     from_acc = layer.kind == "array"
     micro = layer.micro
-    params = (layer.bias is not None) + (layer.scale is not None)
     result: dict[str, Value] = {
         "trips": level_trips(tiled, skip_k=True),
         **spatial(tiled),
@@ -201,7 +200,7 @@ def vector_fields(
         "lanes": shape.width,
         "lanes_last": shape.last,
         "from_acc": int(from_acc),
-        "bias": int(layer.bias is not None),
+        "bias": int(layer.bias),
         "acc_base": acc_base,
         "y_size": layer.source.shape[1],
         "x_size": layer.source.shape[2],
@@ -209,7 +208,7 @@ def vector_fields(
         "window_r": 1 if from_acc else layer.taps_r,
         "window_s": 1 if from_acc else layer.taps_s,
         "second_use": layer.second_use,
-        "params": params,
+        "params": len(layer.params),
         "params_depth": tiling.param_depth,
         "params_irrelevant": level_mask(tiling, tiling.param_depth, "bpq"),
         "sink": tile_fields(sink.local.base, sink.strides(tiled), LEVELS, sink.local, sink_ready),

@@ -68,9 +68,9 @@ def weight_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
 
 
 def param_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
-    """Bias then scale of each column block, whichever the layer has: 32-bit patterns."""
+    """The parameters of each column block, one line for each: 32-bit patterns."""
     layer, tiling = tiled.layer, tiled.tiling
-    arrays = [_bits(graph.params[name]) for name in (layer.bias, layer.scale) if name is not None]
+    arrays = [_bits(graph.params[name]) for name in layer.params]
 
     def tile(index: dict[Dim, int]) -> Array:
         first, width, count = _channels(tiled, index)

@@ -12,6 +12,7 @@ from dataflow.rewrite.one_pass import one_pass, one_pass_norm
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.split_rank import split_rank
 from dataflow.rewrite.subexpressions import share_subexpressions
+from dataflow.rewrite.tabulate import tabulate
 
 __all__ = [
     "REWRITES",
@@ -33,5 +34,6 @@ __all__ = [
     "remove_dead",
     "share_subexpressions",
     "split_rank",
+    "tabulate",
     "with_float64",
 ]

@@ -15,8 +15,13 @@ from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Call, walk
 from dataflow.ir.ops import OPS
 from dataflow.ir.verify import verify
+from dataflow.rewrite.accumulators import merge_parameters
+from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.fold_constants import fold_parameters
+from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
+from dataflow.rewrite.tabulate import tabulate
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,25 @@ class Legalised:
 
 
 def legalise(
-    cascade: Cascade, *, dead_code: bool = True, reduction_order: str | None = "sequential"
+    cascade: Cascade,
+    *,
+    dead_code: bool = True,
+    reduction_order: str | None = "sequential",
+    near_ties: bool = True,
 ) -> Cascade:
     """The legal form of a Cascade. Flags as in ``legalise_report``."""
-    report = legalise_report(cascade, dead_code=dead_code, reduction_order=reduction_order)
+    report = legalise_report(
+        cascade, dead_code=dead_code, reduction_order=reduction_order, near_ties=near_ties
+    )
     return report.cascade
 
 
 def legalise_report(
-    cascade: Cascade, *, dead_code: bool = True, reduction_order: str | None = "sequential"
+    cascade: Cascade,
+    *,
+    dead_code: bool = True,
+    reduction_order: str | None = "sequential",
+    near_ties: bool = True,
 ) -> Legalised:
     """The legal form of a Cascade and what was done.
 
@@ -66,10 +81,20 @@ def legalise_report(
         dead_code: remove what no output depends on (exact).
         reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
             None leaves them, and the result may not be legal.
+        near_ties: round to even where a function of codes comes so near to a tie that only the
+            roundings of its written steps decide (one code, see `break_ties`).
     """
     passes: list[tuple[str, Callable[[Cascade], Cascade], bool]] = []
     if dead_code:
         passes.append(("dead-code", remove_dead, True))
+    passes.append(("parameter-folding", fold_parameters, True))
+    passes.append(("tabulate", tabulate, True))
+    passes.append(("integer-sums", integer_sums, True))
+    passes.append(("code-arithmetic", cheapen_codes, True))
+    if near_ties:
+        passes.append(("integer-sums-near-ties", integer_sums_near_ties, False))
+        passes.append(("near-ties", break_ties, False))
+        passes.append(("merge-parameters", merge_parameters, False))
     if reduction_order is not None:
         order = reduction_order
         passes.append(("reduction-order", lambda c: order_reductions(c, order), False))

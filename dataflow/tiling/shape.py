@@ -131,7 +131,7 @@ def shape_of(layer: Layer, lanes: int) -> LayerShape:
         depends=sum(
             sum(op.depends for op in part) * times for part, times in zip(ops, repeats, strict=True)
         ),
-        param_lines=(layer.bias is not None) + (layer.scale is not None),
+        param_lines=len(layer.params),
         zero_lines=len(set(zero)) > 1,
         second=_second(layer),
         stationary_view=has_view,

@@ -252,7 +252,7 @@ def convolution(case: Case, kind: str) -> None:
         source_zero=case.random(-128, 127) if x_signed else case.random(0, 255),
         source_signed=x_signed,
         stationary=Stationary(name, case.zeros(groups * n, signed), signed),
-        bias=bias if biased else None, scale=scale,
+        params=(bias, scale) if biased else (scale,), bias=biased,
         second=case.view((batch, p, q, groups * n), "input", 1) if joined else None,
         second_zero=case.random(-9, 9),
         **w,
@@ -288,7 +288,8 @@ def matmul(case: Case) -> None:
         n=n, c=k, source=case.view((batch, 1, m, k), "input"),
         output=case.view((batch, 1, m, n), "output"),
         micro=MicroProgram((), (REQUANTISE,), ()), source_zero=7,
-        stationary=Stationary("", (case.random(-20, 20),), True, other, transposed), scale=scale,
+        stationary=Stationary("", (case.random(-20, 20),), True, other, transposed),
+        params=(scale,),
     )  # fmt: skip
     case.add(layer, case.tiling(layer, "bqnk"))
 

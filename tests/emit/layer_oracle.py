@@ -36,11 +36,11 @@ def run_layer(graph: LayerGraph, layer: Layer, memory: Mapping[str, Array]) -> A
         indexing="ij",
     )
     second = _second(layer, memory, b, p, q, c)
-    vectors = [graph.params[n] for n in (layer.bias, layer.scale) if n is not None]
+    vectors = [graph.params[n] for n in layer.params]
     params = [np.asarray(v).view(np.int32)[c] for v in vectors]
     if layer.kind == "array":
         acc = _contraction(graph, layer, memory, b, p, q, c)
-        if layer.bias is not None:
+        if layer.bias:
             acc = acc + params[0]
         return _vector(layer.micro, [acc.astype(np.int32)], second, params)
     windows = []

@@ -38,11 +38,11 @@ def chain() -> Case:
     case.memory[x.tensor] = np.array([1, 2, 255, 0, 10, 20], dtype=np.uint8)
     common = {"kind": "array", "batch": 1, "groups": 1, "p": 1, "q": 3, "micro": program}
     first = Layer(
-        name="a", einsums=("conv",), n=4, c=2, source=x, output=y, scale="m",
+        name="a", einsums=("conv",), n=4, c=2, source=x, output=y, params=("m",),
         stationary=Stationary("w", (0,), True), **common,  # type: ignore[arg-type]
     )  # fmt: skip
     second = Layer(
-        name="b", einsums=("conv",), n=1, c=4, source=y, output=z, scale="one",
+        name="b", einsums=("conv",), n=1, c=4, source=y, output=z, params=("one",),
         stationary=Stationary("v", (0,), True), **common,  # type: ignore[arg-type]
     )  # fmt: skip
     base = Tiling((), {}, "stream", 0, 2, "none", 0, 0, "resident", 0, 0, 0)

@@ -97,8 +97,8 @@ class Builder:
                 pad,
                 pad,
                 stationary=Stationary(f"{name}.w", (0,), True),
-                bias=f"{name}.b",
-                scale=f"{name}.s",
+                params=(f"{name}.b", f"{name}.s"),
+                bias=True,
                 second=dense(second, p, q, n) if second else None,
                 macs=p * q * n * (c // groups) * kr * ks,
             )

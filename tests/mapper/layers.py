@@ -47,8 +47,7 @@ def random_array_layer(rng: random.Random) -> Layer:
         pr,
         ps,
         stationary=Stationary("w", zero, True),
-        bias=rng.choice((None, "bias")),
-        scale="scale",
+        params=rng.choice((("scale",), ("bias", "scale"))),
         second=second,
         macs=batch * p * q * channels * c * kr * ks,
     )

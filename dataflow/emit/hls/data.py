@@ -22,7 +22,7 @@ class LayerConstants:
         codes: stationary operand, (taps_r, taps_s, groups) bytes where :func:`by_taps`, else for
             each group and tile of n columns (taps_r, taps_s, c, columns): a tile's lie together.
         zeros: its zero points, one int32 for each output channel.
-        params: per-channel 32-bit vectors: bias, then scale, where present.
+        params: per-channel 32-bit vectors, in the order of `Layer.params`.
     """
 
     codes: int
@@ -80,12 +80,11 @@ def weight_image(graph: LayerGraph, mapping: NetworkMapping) -> Image:
             assert len(stationary.zero) == layer.groups * layer.n, f"{layer.name}: zero points"
             zeros = append(np.array(stationary.zero, dtype="<i4"))
         params = []
-        for name in (layer.bias, layer.scale):
-            if name is not None:
-                vector = np.asarray(graph.params[name])
-                assert vector.shape == (layer.groups * layer.n,), f"{layer.name}: {name}"
-                assert vector.dtype in (np.int32, np.float32), f"{layer.name}: {vector.dtype}"
-                params.append(append(vector.astype(vector.dtype.newbyteorder("<"))))
+        for name in layer.params:
+            vector = np.asarray(graph.params[name])
+            assert vector.shape == (layer.groups * layer.n,), f"{layer.name}: {name}"
+            assert vector.dtype in (np.int32, np.float32), f"{layer.name}: {vector.dtype}"
+            params.append(append(vector.astype(vector.dtype.newbyteorder("<"))))
         layers.append(LayerConstants(codes, zeros, tuple(params)))
     data.extend(bytes(-len(data) % ALIGNMENT))
     return Image(bytes(data), tuple(layers))

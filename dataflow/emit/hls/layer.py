@@ -313,7 +313,7 @@ class _LayerPrinter:
         line = self._output_line(item, block)
         if self.layer.kind == "array":
             first = "acc[line][lane]"
-            if self.layer.bias is not None:
+            if self.layer.bias:
                 first = f"df::add_i32({first}, p_tile[0][p_line][lane])"
         else:
             first = self._position(inner, item, block, "0", "0")

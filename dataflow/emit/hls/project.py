@@ -209,7 +209,7 @@ def _constants(machine: Machine, plan: MemoryPlan, codes: list[LayerCode]) -> tu
         Constant("kLine", max(machine.rows, machine.cols), "lanes of a source line"),
         Constant("kPorts", machine.feed_ports, "source lines read in a cycle"),
         Constant("kFir", max(code.fir for code in codes), "taps of the depthwise shift register"),
-        Constant("kParams", 2, "per-channel vectors: bias, scale"),
+        Constant("kParams", 2, "per-channel vectors"),
         Constant("kWord", machine.line_bytes, "bytes of a memory word"),
         Constant("kRowBytes", ROW_BYTES, "bytes of a row of words: fetched or written at once"),
         Constant("kXLines", most("x_tile"), "lines of each buffer: the largest of any layer"),

@@ -9,8 +9,8 @@ import numpy as np
 from dataflow.errors import DataflowError
 from dataflow.frontend.codes.quant import BYTES, clamp_codes, multiplier, params_of, to_codes
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import Unary
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import Unary
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32

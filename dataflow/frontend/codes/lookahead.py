@@ -8,8 +8,8 @@ from dataflow.frontend.coded import is_quant
 from dataflow.frontend.codes.qonnx_codes import read_quant
 from dataflow.frontend.codes.quant import BYTES, activation_params
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import Unary
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import F32_MAX, Unary
 from dataflow.frontend.value import QParams, Value
 
 
@@ -76,8 +76,9 @@ def _quantised_tail(
     name = node.outputs[0]
     users = ctx.graph.consumers.get(name, ())
     if len(users) == 1 and users[0].op == "Clip" and not ctx.is_output(name):
-        bounds = clamp(ctx, users[0]) or Unary("clip", 1, 0)
-        low, high = max(quant.lowest, bounds.low), min(quant.highest, bounds.high)
+        found = clamp(ctx, users[0])
+        bounds = (found and found.clamps) or (1, 0)
+        low, high = max(quant.lowest, bounds[0]), min(quant.highest, bounds[1])
         if low <= high:
             quant = replace(quant, low=int(low), high=int(high))
             return Tail(users[0].outputs[0], quant, chain, (*nodes, users[0].index))
@@ -87,21 +88,18 @@ def _quantised_tail(
 def clamp(ctx: Context, node: Node) -> Unary | None:
     """The Relu or Clip that a node is, with constant bounds, or None."""
     if node.op == "Relu":
-        return Unary("relu")
+        return Unary("Relu")
     if node.op != "Clip":
         return None
-    low, high = -F32_MAX, F32_MAX
     if "min" in node.attributes or "max" in node.attributes:
-        low, high = float(node.get("min", low)), float(node.get("max", high))
-    else:
-        names = node.input(1), node.input(2)
-        if any(n and n not in ctx.graph.constants for n in names):
+        return Unary("Clip", tuple((k, float(node.get(k, 0))) for k in sorted(node.attributes)))
+    bounds = []
+    for name, source in zip(("min", "max"), (node.input(1), node.input(2)), strict=True):
+        if source and source not in ctx.graph.constants:
             return None
-        if names[0]:
-            low = float(ctx.graph.constants[names[0]].reshape(-1)[0])
-        if names[1]:
-            high = float(ctx.graph.constants[names[1]].reshape(-1)[0])
-    return Unary("clip", low, high)
+        if source:
+            bounds.append((name, float(ctx.graph.constants[source].reshape(-1)[0])))
+    return Unary("Clip", tuple(bounds))
 
 
 def absorb(ctx: Context, tail: Tail, value: Value) -> None:

@@ -17,8 +17,8 @@ from dataflow.frontend.codes.quant import (
     table,
 )
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
+from dataflow.frontend.functions import FUNCTIONS, Unary
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import Unary, expression
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.dtype import F32, S32
 from dataflow.ir.expr import Call, Expr, call, integer, single, walk
@@ -26,9 +26,14 @@ from dataflow.ir.ops import promote
 
 Array = np.ndarray
 
-COMPUTED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
+COMPUTED = tuple(FUNCTIONS)
+"""Functions that a table over codes takes in."""
+
+FLOAT = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
+"""Functions that join a pending float expression."""
+
 BINARY = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
-LAZY = {*COMPUTED, *BINARY, "QuantizeLinear"}
+LAZY = {*FLOAT, *BINARY, "QuantizeLinear"}
 """Operators that take a pending expression in; for others it is stored first."""
 
 LARGEST = 64
@@ -40,15 +45,9 @@ def function(ctx: Context, node: Node) -> Unary:
     clamp = lookahead.clamp(ctx, node)
     if clamp is not None:
         return clamp
-    if node.op == "LeakyRelu":
-        return Unary("leaky_relu", float(np.float32(node.get("alpha", 0.01))))
-    if node.op == "HardSigmoid":
-        alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
-        return Unary("hard_sigmoid", float(np.float32(alpha)), float(np.float32(beta)))
-    names = {"Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hard_swish"}
-    if node.op not in names:
+    if node.op == "Clip":
         raise UnsupportedError("its bounds are computed at run time", "make the bounds constant")
-    return Unary(names[node.op])
+    return Unary(node.op, tuple(sorted(node.attributes.items())))
 
 
 def unary(ctx: Context, node: Node) -> None:
@@ -59,8 +58,8 @@ def unary(ctx: Context, node: Node) -> None:
         ctx.define(node, replace(x, chain=(*x.chain, f)).with_source(node.index))
         return
     assert x.expr is not None
-    if x.dtype == F32:
-        expr = expression(f, x.expr)
+    if x.dtype == F32 and node.op in LAZY:
+        expr = f.expression(x.expr)
     elif f.clamps is not None and promote(x.dtype) == S32:
         low, high = (int(max(min(b, 2.0**31 - 1), -(2.0**31))) for b in f.clamps)
         bounds = (max(low, x.dtype.lowest), min(high, x.dtype.highest))
@@ -86,13 +85,8 @@ def settled(ctx: Context, node: Node, value: Value) -> Value:
 
 def binary(ctx: Context, node: Node, op: str, operands: list[Value], labels: list[str]) -> Value:
     """``op`` of two real values with broadcasting, pending."""
-    ready = [
-        Value(v.dims, v.quant.real, constant=v.real_constant())
-        if v.constant is not None and v.quant
-        else v
-        for v in operands
-    ]
-    ready = ctx.broadcast(ready, labels, node)
+    # Dequantised constants stay codes in memory; per-channel ones become float numbers.
+    ready = ctx.broadcast(operands, labels, node)
     exprs = [v.real() for v in ready]
     dtypes = {F32 if v.quant is not None else v.dtype for v in ready}
     if len(dtypes) != 1 or (op == "div" and F32 not in dtypes):
@@ -184,10 +178,7 @@ def _store_codes(
 def qlinear_unary(ctx: Context, node: Node) -> None:
     """com.microsoft QLinearSigmoid, QLinearLeakyRelu: X, s, z, y_s, y_z, by a table."""
     x = with_params(ctx, node, ctx.value(node, 0), 1, 2, None)
-    if node.op == "QLinearLeakyRelu":
-        f = Unary("leaky_relu", float(np.float32(node.get("alpha", 0.01))))
-    else:
-        f = Unary("sigmoid")
+    f = Unary(node.op.removeprefix("QLinear"), tuple(sorted(node.attributes.items())))
     quant = activation_params(ctx, node, 3, 4)
     x = ctx.expression(x, node.input(0))
     ctx.define(node, raw(tabulated(ctx, node, node.outputs[0], x, (f,), quant)))

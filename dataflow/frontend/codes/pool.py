@@ -10,7 +10,7 @@ import numpy as np
 
 from dataflow.frontend.codes.contract import raw, with_params
 from dataflow.frontend.codes.pointwise import settled
-from dataflow.frontend.codes.quant import activation_params, multiplier, to_codes
+from dataflow.frontend.codes.quant import activation_params, multiplier, never_falls, to_codes
 from dataflow.frontend.codes.windows import MAX_OUT, Window, windows
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.onnx.graph import Node
@@ -45,7 +45,7 @@ def _taps(node: Node, x: Value) -> tuple[Window, ...]:
 def max_pool(ctx: Context, node: Node) -> None:
     """MaxPool, GlobalMaxPool: Y = X :: max(r, s). Codes pass; a monotone chain commutes."""
     x = ctx.value(node, 0)
-    keep = x.quant is not None and all(f.monotone for f in x.chain)
+    keep = x.quant is not None and (not x.chain or never_falls(x.quant, x.chain))
     chain, x = (x.chain, replace(x, chain=())) if keep else ((), x)
     x = ctx.stored(x, f"{node.input(0)}_f", node, real=not keep)
     taps = _taps(node, x)

@@ -6,8 +6,8 @@ import numpy as np
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import Unary, apply, monotone
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.unary import Unary, apply
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.dtype import S4, S8, S16, U4, U8, U16, DType
 from dataflow.ir.expr import Access, Expr, call, integer, single
@@ -120,12 +120,21 @@ def quantize_array(x: Array, quant: QParams) -> Array:
 
 def table(source: QParams, chain: tuple[Unary, ...], target: QParams) -> Array:
     """256 codes of ``target``, indexed by the raw byte of a ``source`` code."""
-    codes = np.arange(256, dtype=np.uint8).view(source.dtype.numpy).astype(np.int64)
-    real = (codes - source.z).astype(np.float32) * np.float32(source.s)
-    with np.errstate(all="ignore"):
-        for f in chain:
-            real = apply(f, real)
+    codes = np.arange(256, dtype=np.uint8).view(source.dtype.numpy)
+    real = _decoded(codes, source)
+    for f in chain:
+        real = apply(f, real)
     return quantize_array(real, target)
+
+
+def _decoded(codes: Array, quant: QParams) -> Array:
+    return (codes.astype(np.int64) - quant.z).astype(np.float32) * np.float32(quant.s)
+
+
+def never_falls(quant: QParams, chain: tuple[Unary, ...]) -> bool:
+    """Whether a chain behind codes never falls from code to code: it commutes with a maximum."""
+    codes = np.arange(quant.dtype.lowest, quant.dtype.highest + 1)
+    return monotone(chain, _decoded(codes, quant))
 
 
 def lookup(ctx: Context, label: str, code: Expr, data: Array) -> Expr:

@@ -9,8 +9,9 @@ from math import sqrt
 import numpy as np
 
 from dataflow.frontend.context import UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
-from dataflow.frontend.operators.fields import cast, literal
+from dataflow.frontend.operators.fields import cast
 from dataflow.frontend.operators.heads import Heads, Space, by_head
 from dataflow.frontend.value import Value
 from dataflow.ir.affine import Affine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
@@ -12,7 +13,6 @@ from dataflow.frontend.operators.fields import (
     field,
     finish,
     fitted,
-    literal,
     require_float,
     visible,
     write,

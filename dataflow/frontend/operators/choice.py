@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Place, axis_of
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import MAX_MAP
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Reduction

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataflow.frontend.codes.windows import windows
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.frontend.operators.steps import part
 from dataflow.ir.affine import Affine

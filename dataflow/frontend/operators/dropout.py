@@ -7,9 +7,10 @@ from math import prod
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import decoded, literal, number_type, pointwise
+from dataflow.frontend.operators.fields import decoded, number_type, pointwise
 from dataflow.frontend.value import constant_value
 from dataflow.ir.dtype import BOOL
 from dataflow.ir.expr import call

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import reduce
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     cast,
-    literal,
     number_type,
     operands,
     pointwise,

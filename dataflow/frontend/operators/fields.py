@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
-
 from dataflow.frontend.builder import LETTERS, spread
 from dataflow.frontend.context import Context, UnsupportedError, merged_sources
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import Dims, Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import BOOL, F64, S64, DType
 from dataflow.ir.expr import Access, Const, Expr, call, substitute
-from dataflow.ir.ops import CAST_TO, promote
+from dataflow.ir.ops import CAST_TO
 from dataflow.ir.verify import expr_type, storable
 
 Groups = tuple[tuple[str, ...], ...]
@@ -67,17 +66,6 @@ class Field:
 def flat(groups: Groups) -> tuple[str, ...]:
     """All variables of the groups."""
     return tuple(v for group in groups for v in group)
-
-
-def literal(value: float, dtype: DType) -> Const:
-    """A literal of the type in which arithmetic on ``dtype`` is done, within its range."""
-    wide = promote(dtype)
-    if wide.is_float:
-        with np.errstate(over="ignore"):
-            return Const(float(wide.numpy.type(value)), wide)
-    if wide.is_int:
-        return Const(min(max(int(value), wide.lowest), wide.highest), wide)
-    return Const(int(value), wide)
 
 
 def cast(expr: Expr, own: DType, wanted: DType) -> Expr:

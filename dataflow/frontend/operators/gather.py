@@ -7,9 +7,9 @@ end: an index is taken modulo the size of its dimension.
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Place, axis_of
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import (
     apart,
     arrange,

@@ -12,9 +12,9 @@ from onnx import TensorProto, helper
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, axis_of
 from dataflow.frontend.onnx.graph import Node, to_array
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import MAX_CONSTANT
 from dataflow.frontend.value import Value
 from dataflow.ir.dtype import DType

@@ -15,8 +15,8 @@ import numpy as np
 
 from dataflow.frontend.builder import LETTERS
 from dataflow.frontend.context import UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand, Place
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.value import QParams, Value, constant_value, renamed
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import DType

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.ranks import Variables
 from dataflow.ir.expr import Expr, call
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from math import sqrt
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import cast, literal
+from dataflow.frontend.operators.fields import cast
 from dataflow.frontend.operators.heads import heads
 from dataflow.frontend.operators.ranks import Variables
 from dataflow.ir.affine import Affine

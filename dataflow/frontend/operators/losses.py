@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import define, field, fitted, literal, require_float
+from dataflow.frontend.operators.fields import define, field, fitted, require_float
 from dataflow.frontend.operators.softmax import log_probabilities
 from dataflow.frontend.value import Value
 from dataflow.ir.affine import Affine

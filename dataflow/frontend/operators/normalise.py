@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import prod
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, axis_of
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
@@ -21,7 +22,6 @@ from dataflow.frontend.operators.fields import (
     field_of,
     finish,
     fitted,
-    literal,
     require_float,
     settled,
     visible,

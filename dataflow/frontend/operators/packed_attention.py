@@ -7,11 +7,11 @@ from functools import reduce
 from math import sqrt
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.attend import Rules, attend
 from dataflow.frontend.operators.attention import joined, split_heads
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.heads import Heads, Space, by_head, by_position, heads, space
 from dataflow.frontend.operators.steps import part, taken
 from dataflow.frontend.value import transpose

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import FILL, MAX_MAP, Coordinates, arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.frontend.value import Value

@@ -10,9 +10,9 @@ import numpy as np
 
 from dataflow.frontend.codes.windows import MAX_OUT, Window, windows
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.ranks import Variables, spatial_letters, whole
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import S64

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.frontend.context import UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand, Place
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.ranks import Variables
 from dataflow.frontend.value import Dims, Value
 from dataflow.ir.affine import Affine

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import FUNCTIONS, Function
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.activations import FUNCTIONS, Function
 from dataflow.frontend.operators.recurrence import Pass, Recurrence, direction, outputs, read
 from dataflow.ir.affine import Affine
 from dataflow.ir.expr import Access, Expr, call
@@ -146,7 +145,7 @@ def _functions(node: Node, cell: Recurrence, default: Sequence[str]) -> list[lis
             own["alpha"] = alphas.pop(0) if alphas else ALPHA[name]
         if name in BETA:
             own["beta"] = betas.pop(0) if betas else BETA[name]
-        found.append(_function(name, Function(replace(node, attributes=own), cell.dtype)))
+        found.append(_function(name, Function(own, cell.dtype)))
     return [found[k : k + len(default)] for k in range(0, count, len(default))]
 
 

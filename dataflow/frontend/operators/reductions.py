@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
@@ -15,7 +16,6 @@ from dataflow.frontend.operators.fields import (
     define,
     field,
     fitted,
-    literal,
     real_type,
     visible,
     wide_type,

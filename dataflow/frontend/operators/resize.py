@@ -9,10 +9,10 @@ import numpy as np
 
 from dataflow.frontend.codes.windows import MAX_OUT
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand, Place
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators import resample
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import arrange
 from dataflow.frontend.operators.moves import normalised
 from dataflow.frontend.operators.resample import Axis, Band, Taps

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand, Place
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import cast, literal
+from dataflow.frontend.operators.fields import cast
 from dataflow.frontend.operators.generate import bounded
 from dataflow.frontend.operators.indexing import apart
 from dataflow.ir.cascade import Reduction

@@ -6,9 +6,10 @@ S[0] = identity      S[i + 1] = S[i] op X[i]
 from __future__ import annotations
 
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Place
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import fitted, literal
+from dataflow.frontend.operators.fields import fitted
 from dataflow.frontend.value import Value
 from dataflow.ir.affine import Affine
 from dataflow.ir.expr import Access, call

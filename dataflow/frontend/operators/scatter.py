@@ -10,9 +10,9 @@ from math import prod
 
 from dataflow.frontend.codes.windows import Window
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Operand, Place, axis_of
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.operators.fields import literal
 from dataflow.frontend.operators.indexing import apart, arrange, indices, wrapped
 from dataflow.frontend.operators.pad import padded_end
 from dataflow.frontend.views import reshaped

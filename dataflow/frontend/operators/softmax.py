@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.frontend.context import Context
+from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, axis_of
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
@@ -17,7 +18,6 @@ from dataflow.frontend.operators.fields import (
     field,
     finish,
     fitted,
-    literal,
     require_float,
     visible,
     write,

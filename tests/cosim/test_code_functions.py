@@ -1,0 +1,150 @@
+"""Functions of codes on the RTL: tables, sums and products of two tensors, numbers for each
+channel, averages, and what follows an accumulator; with stalls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.cosim.harness import check_network, compiled_network, simulated_network
+from tests.rewrite.code_models import FUNCTIONS, Array, binary, pool, scaled_channels
+
+pytestmark = pytest.mark.rtl
+
+
+def joined(models: list[onnx.ModelProto]) -> onnx.ModelProto:
+    """The models side by side, names apart."""
+    nodes, inputs, outputs, constants = [], [], [], []
+    for k, model in enumerate(models):
+        graph = onnx.compose.add_prefix_graph(model.graph, f"m{k}_")
+        nodes += graph.node
+        inputs += graph.input
+        outputs += graph.output
+        constants += graph.initializer
+    made = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, outputs, constants),
+        opset_imports=models[0].opset_import,
+    )
+    made.ir_version = 10
+    return made
+
+
+def behind_a_convolution(
+    nodes: list[onnx.NodeProto], constants: dict[str, Array], codes_between: bool
+) -> onnx.ModelProto:
+    """A convolution, the nodes from ``c`` to ``f``, a quantiser; codes before them or not."""
+    rng = np.random.default_rng(5)
+    given: dict[str, Array] = {
+        "w": rng.integers(-90, 90, (10, 3, 3, 3)).astype(np.int8),
+        "sw": rng.uniform(0.002, 0.004, 10).astype(np.float32),
+        "zw": np.zeros(10, np.int8),
+        "sx": np.array(0.031, np.float32),
+        "zx": np.array(-7, np.int8),
+        "sc": np.array(0.043, np.float32),
+        "zc": np.array(11, np.int8),
+        "sy": np.array(0.037, np.float32),
+        "zy": np.array(-15, np.int8),
+        **constants,
+    }
+    first = "a" if codes_between else "c"
+    between = [
+        helper.make_node("QuantizeLinear", ["a", "sc", "zc"], ["qc"]),
+        helper.make_node("DequantizeLinear", ["qc", "sc", "zc"], ["c"]),
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["d"]),
+            helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["dw"], axis=0),
+            helper.make_node("Conv", ["d", "dw"], [first], pads=[1, 1, 1, 1]),
+            *(between if codes_between else []),
+            *nodes,
+            helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.INT8, (1, 3, 7, 6))],
+        [helper.make_tensor_value_info("y", TensorProto.INT8, (1, 10, 7, 6))],
+        [numpy_helper.from_array(data, name) for name, data in given.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
+    model.ir_version = 10
+    return model
+
+
+def two_codes() -> onnx.ModelProto:
+    """Sums and products: exact forms, near ties, scales of powers of two."""
+    small = [
+        binary("Add", (0.03, -5), (0.02, 9), (0.037, -20), shape=(9, 40)),
+        binary("Sub", (0.03, -5), (0.02, 9), (0.037, -20), relu=True, shape=(9, 40)),
+        binary("Mul", (0.03, -5), (0.02, 9), (0.0023, -20), shape=(9, 40)),
+        binary("Add", (0.02, 3), (0.03, -5), (0.02, 4), shape=(9, 40)),
+        binary("Add", (0.25, 3), (0.5, -5), (1.0, 4), shape=(9, 40)),
+    ]
+    return joined(small)
+
+
+def channels_and_averages() -> onnx.ModelProto:
+    """Numbers for each channel; averages with and without padding."""
+    rng = np.random.default_rng(3)
+    scale, shift = rng.uniform(-2, 2, 24), rng.uniform(-1, 1, 24)
+    window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+    return joined(
+        [
+            scaled_channels(scale, shift, (0.019, -3)),
+            pool((1, 3, 8, 8), (0.0311, 4), (0.0277, -9), kernel_shape=[2, 2], strides=[2, 2]),
+            pool((1, 2, 6, 6), (0.0311, 4), (0.0277, -9), **window),
+            pool((1, 3, 8, 8), (0.03, 4), (0.03, 4), kernel_shape=[2, 2], strides=[2, 2]),
+        ]
+    )
+
+
+def silu_on_codes() -> onnx.ModelProto:
+    """Convolution, codes, x * sigmoid(x): one layer."""
+    nodes = [
+        helper.make_node("Sigmoid", ["c"], ["g"]),
+        helper.make_node("Mul", ["c", "g"], ["f"]),
+    ]
+    return behind_a_convolution(nodes, {}, True)
+
+
+def affine_after_accumulator() -> onnx.ModelProto:
+    """Convolution times a number for each channel plus another, in float32."""
+    rng = np.random.default_rng(6)
+    constants = {
+        "m": rng.uniform(0.5, 2, (10, 1, 1)).astype(np.float32),
+    }
+    nodes = [helper.make_node("Mul", ["c", "m"], ["f"])]
+    return behind_a_convolution(nodes, constants, False)
+
+
+NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "tables": lambda: joined(list(FUNCTIONS.values())),
+    "two codes": two_codes,
+    "channels and averages": channels_and_averages,
+    "SiLU behind a convolution": silu_on_codes,
+    "numbers behind an accumulator": affine_after_accumulator,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rtl_computes_what_evaluate_computes(name: str) -> None:
+    compiled = compiled_network(NETWORKS[name](), "edge8")
+    calm = simulated_network(compiled, 1, 0.0)
+    stalled = simulated_network(compiled, 2, 0.3)
+    assert stalled.simulated > calm.simulated
+
+
+def test_silu_behind_a_convolution_is_part_of_its_layer() -> None:
+    compiled = compiled_network(silu_on_codes(), "edge8")
+    (layer,) = compiled.graph.layers
+    assert layer.kind == "array"
+    assert layer.micro.table is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["edge16", "edge32"])
+def test_tables_on_larger_machines(arch: str) -> None:
+    check_network(NETWORKS["tables"](), arch, 3, 0.15)
