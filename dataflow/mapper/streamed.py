@@ -9,6 +9,7 @@ from random import Random
 
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiling import Tiling
 from dataflow.machine import DEFAULT, Machine
 from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.place import place
@@ -43,7 +44,7 @@ def streamed_mapping(
         if not options:
             return None
         options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
-        chosen.append(rng.choice(options[:SMALLEST]) if rng else options[0])
+        chosen.append(options[0] if rng is None else _drawn(options, rng))
     cycles = sum(option.candidate["serial"] for option in chosen)
     choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0)
     memory = place(graph, shapes, plans, choice, machine)
@@ -54,3 +55,14 @@ def streamed_mapping(
         for layer, option in zip(graph.layers, chosen, strict=True)
     }
     return NetworkMapping(machine.name, tilings, memory, cycles, 0, False)
+
+
+def _drawn(options: list[Option], rng: Random) -> Option:
+    """One of the smallest, or as often one that feeds the array in another way than they do."""
+    first = options[0].candidate.tiling
+    others = [o for o in options if _feed(o.candidate.tiling) != _feed(first)]
+    return rng.choice(others if others and rng.random() < 0.5 else options[:SMALLEST])
+
+
+def _feed(tiling: Tiling) -> tuple[object, ...]:
+    return tiling.feed, tiling.ports, tiling.swap

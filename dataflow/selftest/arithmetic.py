@@ -40,6 +40,13 @@ VALUES: dict[str, str] = {
     "sum_far": _low(f"{X} * 3.1415927 + {Z} * 0.00048828131", -15),
     "sum_tiny": _low(f"{X} * 64.0 + {Z} * 3.8146973e-06", -11),
     "difference": _low(f"{X} * 1.0000001 - {Z} * 1.0000002", -17),
+    # half-way between two floats but for an addend, or a product, far below the last place
+    "tie_broken_by_addend": _low(f"fma({X}, 262145.0, {Z} * 1e-12)", 1),
+    "tie_broken_by_product": (
+        f"clip(rint((fma({X} + 8388608.0, 8388609.0, ({Z} + 8388736.0) * {2.0**47})"
+        f" - ({Z} + 8388736.0) * {2.0**47}) * {100 * 2.0**-47}), -128, 127)"
+    ),
+    "zero_times_huge": f"clip(rint(fma({X}, 1e30, {Z} * 0.75)), -128, 127)",
     # numbers below 2^-126 on the way
     "subnormal": _low(f"{X} * 1e-43 * 1.6777216e7 * 8.507059e37", 1),
     "subnormal_sum": (

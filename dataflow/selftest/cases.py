@@ -36,6 +36,9 @@ def strides_and_dilations(net: Net, machine: Machine) -> None:
     args: dict[str, Any] = {"strides": [2, 3], "dilations": [2, 1], "pads": [2, 0, 1, 2]}
     net.output(net.conv(x, 7, (3, 4), zero=127, **args))
     net.output(net.conv(x, machine.cols, (2, 2), dilations=[1, 3], pads=[0, 3, 0, 0]))
+    # Windows, and whole tiles, that lie in the padding alone.
+    small = net.input((1, machine.cols + 1, 4, 5), zero=40)
+    net.output(net.conv(small, 6, (2, 2), pads=[4, 6, 3, 5], bias=3000))
 
 
 def merged_columns(net: Net, machine: Machine) -> None:
@@ -66,6 +69,25 @@ def depthwise(net: Net, machine: Machine) -> None:
     column = net.input((1, machine.cols + 1, 23, 1))
     wide = machine.cols + 1
     net.output(net.conv(column, wide, (7, 1), groups=wide, pads=[3, 0, 3, 0]))
+
+
+def short_filters(net: Net, machine: Machine) -> None:
+    """Depthwise filters over one or two points: passes of other shapes follow within few cycles."""
+    channels = machine.cols
+    x = net.input((1, channels, 6, 7), zero=2)
+    for kernel in ((5, 5), (6, 3), (4, 7)):
+        net.output(net.conv(x, channels, kernel, groups=channels))
+    line = net.input((1, channels, 1, 9))
+    net.output(net.conv(line, channels, (1, 8), groups=channels, zero=-5))
+
+
+def wrapped_rings(net: Net, machine: Machine) -> None:
+    """More parameters and weights than their rings have lines."""
+    x = net.input((1, 2, 1, 2))
+    channels = (machine.param_lines // 2 + 3) * machine.cols
+    net.output(net.conv(x, channels, (1, 1), per_channel=True, bias=9000))
+    deep = net.input((1, machine.rows * 8 + 5))
+    net.output(net.product(deep, net.draw((machine.rows * 8 + 5, 6 * machine.cols + 1))))
 
 
 def groups(net: Net, machine: Machine) -> None:
@@ -152,6 +174,15 @@ def floats_between_codes(net: Net, machine: Machine) -> None:
         net.output(net.quantised(product, Codes("", a.shape, 0.05, 3)))
 
 
+def numbers_of_points(net: Net, machine: Machine) -> None:
+    """Floats that differ from point to point: two for each, over several strips."""
+    x = net.input((1, machine.cols + 1, 5, 9), scale=0.04, zero=-6)
+    factors = net.constant(net.rng.uniform(0.5, 2.0, (1, 1, 5, 9)), np.float32)
+    offsets = net.constant(net.rng.uniform(-2.0, 2.0, (1, 1, 5, 9)), np.float32)
+    scaled = net.node("Mul", [net.dequantised(x), factors])
+    net.output(net.quantised(net.node("Add", [scaled, offsets]), Codes("", x.shape, 0.07, 11)))
+
+
 def tables(net: Net, machine: Machine) -> None:
     """Functions of a code."""
     x = net.input((1, 7, 3, 5), scale=0.06, zero=-10)
@@ -179,6 +210,11 @@ def pools(net: Net, machine: Machine) -> None:
         inputs = [*net.operand(x), *net.params(y)]
         average = net.node("QLinearAveragePool", inputs, MICROSOFT, **args)
         net.output(Codes(average, shape, y.scale, y.zero))
+    # Rows of exactly one strip of the vector unit.
+    strips = net.input((1, machine.cols + 1, 5, machine.vector_strip + 1), zero=7)
+    shape = (*strips.shape[:2], 4, machine.vector_strip)
+    largest = net.node("MaxPool", [strips.name], kernel_shape=[2, 2], strides=[1, 1])
+    net.output(Codes(largest, shape, strips.scale, strips.zero))
     y = Codes("", (*x.shape[:2], 1, 1), 0.01, -3)
     inputs = [*net.operand(x), *net.params(y)]
     mean = net.node("QLinearGlobalAveragePool", inputs, MICROSOFT, channels_last=0)
@@ -214,6 +250,8 @@ CASES: tuple[Case, ...] = (
     merged_columns,
     batch,
     depthwise,
+    short_filters,
+    wrapped_rings,
     groups,
     long_reductions,
     two_activations,
@@ -221,6 +259,7 @@ CASES: tuple[Case, ...] = (
     large_accumulators,
     sums_and_products,
     floats_between_codes,
+    numbers_of_points,
     tables,
     pools,
     moves,

@@ -119,7 +119,8 @@ class Net:
 
         Args:
             per_channel: a scale for each output channel.
-            zeros: weights are uint8 with a zero point of their own (x is then unsigned too).
+            zeros: weights are uint8 with zero points of their own, one for each channel with
+                ``per_channel`` (x is then unsigned too).
             zero: of the result.
             power_of_two: all scales are powers of two, so that ties occur.
             bias: its spread; 0 for none.
@@ -131,6 +132,7 @@ class Net:
         if per_channel:
             power = self.rng.integers(-2, 2, channels)
             scales = scales * (2.0**power if power_of_two else self.rng.uniform(0.5, 2, channels))
+        zero_points = self.rng.integers(100, 156, scales.shape if per_channel else ())
         real = x.scale / 64 * SPREAD * SPREAD * reduction**0.5 / 50
         scale = 2.0 ** round(np.log2(real)) if power_of_two else float(np.float32(real))
         strides = attributes.setdefault("strides", [1] * rank)
@@ -146,7 +148,7 @@ class Net:
             *self.operand(x),
             self.constant(weights, kind),
             self.constant(scales if per_channel else scales[0], np.float32),
-            self.constant(self.rng.integers(100, 156) if zeros else 0, kind),
+            self.constant(zero_points if zeros else np.zeros(()), kind),
             *self.params(y),
         ]
         if bias:

@@ -108,14 +108,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the campaign; see the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.run")
     parser.add_argument("set", choices=("rtl", "python"))
-    parser.add_argument("--only", default="", help="mutants whose name holds this text")
+    parser.add_argument("--only", nargs="*", help="mutants whose name holds one of these texts")
     parser.add_argument("--arch", default="edge8", help="machine of the RTL mutants")
     chosen = parser.parse_args(arguments)
     mutants = load(chosen.set)
     judged = rtl_judge(mutants, chosen.arch) if chosen.set == "rtl" else python_verdict
     killed = equivalent = survived = 0
     for mutant in mutants:
-        if chosen.only not in mutant.name:
+        if chosen.only and not any(text in mutant.name for text in chosen.only):
             continue
         if mutant.equivalent:
             equivalent += 1
