@@ -114,14 +114,19 @@ def _flat(tiled: TiledLayer) -> list[str]:
 
 def _array(tiled: TiledLayer) -> list[str]:
     layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
-    reasons = _groups(tiled)
-    if tiling.feed == "fir":
-        reasons += _fir(tiled)
+    several = tiled.tile("g") > 1
+    reasons = []
+    if several and ("n" in tiling.order or "k" in tiling.order):
+        reasons.append("several groups a tile need n and k untiled")
+    depthwise = layer.groups > 1 and layer.c == layer.n == 1
+    down, across = layer.window("p"), layer.window("q")
+    array = (machine.rows, machine.cols)
+    reasons += tiled.feed.obstacles(depthwise, down, across, layer.n, several, array)
     if not 1 <= tiling.ports <= machine.feed_ports:
         reasons.append(f"ports is not in 1..{machine.feed_ports}")
     stationary = layer.stationary
     assert stationary is not None
-    if stationary.view is not None and (tiling.feed == "fir" or tiling.ports != 1):
+    if stationary.view is not None and (tiled.feed.per_channel or tiling.ports != 1):
         reasons.append("a stationary activation is fed flat, by one port")
     if reasons:
         return reasons
@@ -137,37 +142,6 @@ def _array(tiled: TiledLayer) -> list[str]:
     lines = param_block_lines(tiled)
     if lines > machine.param_lines:
         reasons.append(f"a block of {lines} parameter lines, {machine.param_lines} in the ring")
-    return reasons
-
-
-def _groups(tiled: TiledLayer) -> list[str]:
-    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
-    several = tiled.tile("g") > 1
-    reasons = []
-    if several and ("n" in tiling.order or "k" in tiling.order):
-        reasons.append("several groups a tile need n and k untiled")
-    if tiling.feed == "fir" or not several:
-        return reasons
-    if tiling.group_pack < 1 or tiling.group_pack * layer.n > machine.cols:
-        reasons.append(f"{tiling.group_pack} groups of {layer.n} columns on {machine.cols} columns")
-    return reasons
-
-
-def _fir(tiled: TiledLayer) -> list[str]:
-    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
-    reasons = []
-    if layer.n != 1 or layer.c != 1 or layer.groups == 1:
-        reasons.append("the fir feed is for depthwise layers")
-    if tiling.fir_taps < 1 or tiling.ports * tiling.fir_taps > machine.rows:
-        reasons.append(f"{tiling.ports} ports of {tiling.fir_taps} taps on {machine.rows} rows")
-    stride, dilation = (
-        (layer.stride_p, layer.dilation_r) if tiling.swap else (layer.stride_q, layer.dilation_s)
-    )
-    taps = layer.taps_r if tiling.swap else layer.taps_s
-    if tiling.fir_taps > taps:
-        reasons.append(f"{tiling.fir_taps} taps of {taps}")
-    if tiling.fir_taps > 1 and stride % dilation:
-        reasons.append(f"stride {stride} is no multiple of dilation {dilation}")
     return reasons
 
 
@@ -236,7 +210,7 @@ def ports_conflict_free(
     grid = gcd(line, layer.stride_p * y_step, layer.stride_q * x_step, *moves)
     if tiled.tile("g") > 1:
         grid = gcd(grid, shape.pack * layer.c)
-    if tiling.feed == "fir" and tiling.fir_taps > 1:
+    if tiled.feed.by_tap:
         grid = gcd(grid, taps[inner])
     residues = range(base % grid, line, grid)
     for k in {tiled.ragged("k")[0], tiled.ragged("k")[1]}:

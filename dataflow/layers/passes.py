@@ -22,31 +22,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from dataflow.layers.axis import Ints
+from dataflow.layers.feed import Feed
 
 Points = TypeVar("Points", int, Ints)
 """A number of output points, or an array of them."""
-
-
-@dataclass(frozen=True)
-class Feed:
-    """How the array is fed: the spatial choice of a tiling.
-
-    Attributes:
-        feed: ``flat``, or ``fir`` for depthwise layers.
-        ports: source reads of one cycle.
-        fir_taps: taps that each port feeds (fir).
-        swap: the inner feed loop walks rows (p) instead of columns (q).
-        group_pack: groups side by side on the array's columns.
-    """
-
-    feed: Literal["flat", "fir"] = "flat"
-    ports: int = 1
-    fir_taps: int = 1
-    swap: bool = False
-    group_pack: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +60,12 @@ class Pass:
     lanes: int
     taps: tuple[tuple[int, int, int, int], ...]
 
+    def lanes_of(self, feed: Feed) -> list[tuple[int, int, int]]:
+        """(a, b, byte of the tap) that each lane multiplies."""
+        if feed.per_channel:
+            return [(a, b + i, 0) for a, b, _, count in self.taps for i in range(count)]
+        return [(a, b, offset + i) for a, b, offset, count in self.taps for i in range(count)]
+
 
 @dataclass(frozen=True)
 class PassKind:
@@ -99,7 +87,7 @@ class PassKind:
 @lru_cache(maxsize=4096)
 def enumerate_passes(reduction: Reduction, feed: Feed, rows: int) -> tuple[Pass, ...]:
     """All passes of a column block, in the order in which the array runs them."""
-    return _fir(reduction, feed) if feed.feed == "fir" else _flat(reduction, feed.ports, rows)
+    return _fir(reduction, feed) if feed.per_channel else _flat(reduction, feed.ports, rows)
 
 
 def _flat(reduction: Reduction, ports: int, rows: int) -> tuple[Pass, ...]:
@@ -135,7 +123,7 @@ def _fir(reduction: Reduction, feed: Feed) -> tuple[Pass, ...]:
 def pass_kinds(reduction: Reduction, feed: Feed, rows: int) -> tuple[PassKind, ...]:
     """The passes of a column block, equal ones together, most lines first."""
     count: Counter[tuple[int, int, int]] = Counter()
-    if feed.feed == "flat" and (feed.ports == 1 or reduction.segment % rows == 0):
+    if not feed.per_channel and (feed.ports == 1 or reduction.segment % rows == 0):
         # Each tap has passes of its own: no need to list them.
         taps = reduction.taps_a * reduction.taps_b
         whole, rest = divmod(reduction.segment, rows)
@@ -143,7 +131,7 @@ def pass_kinds(reduction: Reduction, feed: Feed, rows: int) -> tuple[PassKind, .
         count[rest, 1, 1] += taps if rest else 0
     else:
         for one in enumerate_passes(reduction, feed, rows):
-            count[one.lanes, len(one.taps), one.taps[0][3] if feed.feed == "fir" else 1] += 1
+            count[one.lanes, len(one.taps), one.taps[0][3] if feed.per_channel else 1] += 1
     return tuple(
         PassKind(times, *kind) for kind, times in sorted(count.items(), reverse=True) if times
     )
@@ -156,7 +144,7 @@ def feed_steps(feed: Feed, taps: int, stride: int, outer: Points, inner: Points)
         taps: FIR taps of each port in this pass (flat: unused).
         stride: feed steps from point to point, `fir_stride`.
     """
-    return outer * inner if feed.feed == "flat" else outer * ((inner - 1) * stride + taps)
+    return outer * inner if not feed.per_channel else outer * ((inner - 1) * stride + taps)
 
 
 def port_reads(one: Pass, feed: Feed, a_step: int, b_step: int) -> list[int]:
@@ -164,7 +152,7 @@ def port_reads(one: Pass, feed: Feed, a_step: int, b_step: int) -> list[int]:
     lane, reads = 0, []
     for a, b, offset, count in one.taps:
         # Bytes are not rotated: a port reads so that its first byte comes to its lane.
-        shift = 0 if feed.feed == "fir" else offset - lane
+        shift = 0 if feed.per_channel else offset - lane
         reads.append(a * a_step + b * b_step + shift)
         lane += count
     return reads
@@ -193,7 +181,7 @@ def reduction_of(
         merged_columns: `merges_columns` holds and the channels are not split.
     """
     a, b = (taps_s, taps_r) if feed.swap else (taps_r, taps_s)
-    if feed.feed == "fir":
+    if feed.per_channel:
         return Reduction(a, b, 1)
     if merged_columns:
         return Reduction(taps_r, 1, taps_s * channels, merged=True)
@@ -203,10 +191,3 @@ def reduction_of(
 def merges_columns(groups: int, taps_s: int, dilation_s: int, x_bytes: int, channels: int) -> bool:
     """Whether kernel columns and channels form one contiguous run of bytes in the source."""
     return groups == 1 and taps_s > 1 and dilation_s == 1 and x_bytes == channels
-
-
-def fir_stride(feed: Feed, stride_p: int, dilation_r: int, stride_q: int, dilation_s: int) -> int:
-    """Feed steps from output point to output point; with several FIR taps a step is one tap."""
-    if feed.feed == "flat" or feed.fir_taps == 1:
-        return 1
-    return stride_p // dilation_r if feed.swap else stride_q // dilation_s

@@ -23,14 +23,13 @@ from functools import cached_property
 from math import prod
 
 from dataflow.layers.axis import ceil_div
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim, Layer
 from dataflow.layers.passes import (
-    Feed,
     Pass,
     Reduction,
     enumerate_passes,
     feed_steps,
-    fir_stride,
     merges_columns,
     reduction_of,
 )
@@ -119,7 +118,7 @@ class TiledLayer:
             sizes, at = self.ragged("n"), self.level("n")
             pack, width = 1, cols
         else:
-            pack = cols if self.tiling.feed == "fir" else self.tiling.group_pack
+            pack = self.feed.packed(cols)
             groups, at = self.ragged("g"), self.level("g")
             width = pack * layer.n
             sizes = (groups[0] * layer.n, groups[1] * layer.n)
@@ -127,11 +126,10 @@ class TiledLayer:
         last = (sizes[0] - (blocks[0] - 1) * width, sizes[1] - (blocks[1] - 1) * width)
         return Columns(pack, min(width, max(sizes)), blocks, last, at)
 
-    @cached_property
+    @property
     def feed(self) -> Feed:
         """How the array is fed."""
-        tiling = self.tiling
-        return Feed(tiling.feed, tiling.ports, tiling.fir_taps, tiling.swap, tiling.group_pack)
+        return self.tiling.array_feed
 
     def reduction(self, k: int) -> Reduction:
         """The reduction of a column block over ``k`` channels of each group.
@@ -142,7 +140,7 @@ class TiledLayer:
         merged = self.level("k") == NO_LEVEL and merges_columns(
             layer.groups, layer.taps_s, layer.dilation_s, layer.source.x_bytes, layer.c
         )
-        pack = self.columns.pack if self.tile("g") > 1 and self.tiling.feed == "flat" else 1
+        pack = self.columns.pack if self.tile("g") > 1 and not self.feed.per_channel else 1
         return reduction_of(self.feed, layer.taps_r, layer.taps_s, pack * k, merged)
 
     def passes(self, k: int) -> tuple[Pass, ...]:
@@ -150,17 +148,14 @@ class TiledLayer:
         return enumerate_passes(self.reduction(k), self.feed, self.machine.rows)
 
     @property
-    def fir_stride(self) -> int:
+    def point_stride(self) -> int:
         """Feed steps from output point to output point."""
-        layer = self.layer
-        return fir_stride(
-            self.feed, layer.stride_p, layer.dilation_r, layer.stride_q, layer.dilation_s
-        )
+        return self.feed.point_stride(self.layer.window("p"), self.layer.window("q"))
 
     def steps(self, one: Pass, p: int, q: int) -> int:
         """Feed steps of a pass over a tile of p x q points."""
         outer, inner = (q, p) if self.tiling.swap else (p, q)
-        return feed_steps(self.feed, one.taps[0][3], self.fir_stride, outer, inner)
+        return feed_steps(self.feed, one.taps[0][3], self.point_stride, outer, inner)
 
     @property
     def zero_lines(self) -> bool:

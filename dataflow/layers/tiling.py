@@ -6,6 +6,7 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from typing import Literal
 
+from dataflow.layers.feed import Feed, FeedKind
 from dataflow.layers.layer import Dim
 
 
@@ -34,10 +35,15 @@ class Tiling:
     sink_slots: int
     weight_depth: int
     param_depth: int
-    feed: Literal["flat", "fir"] = "flat"
+    feed: FeedKind = "flat"
     ports: int = 1
     fir_taps: int = 1
     swap: bool = False  # feed: inner loop walks p (rows) instead of q
     group_pack: int = 1  # groups side by side on the array (block-diagonal or depthwise channels)
     cycles: int = 0  # predicted for the layer alone
     bound: int = 0  # no tiling of this mapspace is faster
+
+    @property
+    def array_feed(self) -> Feed:
+        """How the array is fed."""
+        return Feed(self.feed, self.ports, self.fir_taps, self.swap, self.group_pack)

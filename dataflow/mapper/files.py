@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dataflow.arch.messages import schema_error
 from dataflow.errors import DataflowError
+from dataflow.layers.feed import FeedKind
 from dataflow.layers.layer import DIMS, Dim
 from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
 from dataflow.layers.tiling import Tiling
@@ -34,7 +35,7 @@ class _Operand(_Strict):
 
 
 class _Feed(_Strict):
-    kind: Literal["flat", "fir"] = "flat"
+    kind: FeedKind = "flat"
     ports: Ports = 1
     fir_taps: Size = 1
     swap: bool = False

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dataflow.errors import DataflowError
 from dataflow.layers.boxes import TileBox, second_box, sink_box, slot_bytes, source_box
 from dataflow.layers.layer import LayerGraph
-from dataflow.layers.passes import Feed
 from dataflow.layers.plan import MemoryMap, Placement
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
@@ -112,11 +111,10 @@ def layer_regions(
 
     if tiling.source == "stream":
         box = source_box(tiled)
-        feed = Feed(tiling.feed, tiling.ports, tiling.fir_taps, tiling.swap, tiling.group_pack)
         k = tiling.tile["k"] if "k" in tiling.order else shape.c
         pitch = 0
         if not layer.flat:
-            pitch = tile_pitch(shape, feed, k, box.cols, box.chan, machine)
+            pitch = tile_pitch(shape, tiled.feed, k, box.cols, box.chan, machine)
         add("source", box, pitch or whole_lines(box), tiling.source_slots)
     if tiling.second == "stream":
         box = second_box(tiled)

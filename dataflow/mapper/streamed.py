@@ -23,12 +23,13 @@ SMALLEST = 48
 
 
 def streamed_mapping(
-    graph: LayerGraph, machine: Machine, seed: int | None = None
+    graph: LayerGraph, machine: Machine, seed: int | None = None, *, whole: bool = False
 ) -> NetworkMapping | None:
     """Each layer with its smallest buffers; None where a layer cannot be streamed.
 
     Args:
         seed: draws among the smallest candidates of every layer instead of the very smallest.
+        whole: the fewest tiles instead.
     """
     rng = None if seed is None else Random(seed)
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
@@ -43,7 +44,10 @@ def streamed_mapping(
         ]
         if not options:
             return None
-        options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
+        if whole:
+            options.sort(key=lambda o: (o.candidate["tiles"], o.candidate["buffer"]))
+        else:
+            options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
         chosen.append(options[0] if rng is None else _drawn(options, rng))
     cycles = sum(option.candidate["serial"] for option in chosen)
     choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0)

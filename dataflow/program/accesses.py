@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 
-from dataflow.layers.passes import Feed, PassKind, Reduction, pass_kinds
+from dataflow.layers.passes import Reduction, feed_steps, pass_kinds
 from dataflow.layers.tiled import NO_LEVEL
 from dataflow.machine import Machine
 from dataflow.machine.isa import MICRO_OP, Field, Operand, Unit, Value
 from dataflow.machine.program import Instruction, LayerCounts, Program
+from dataflow.program.fields import feed_of
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,11 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
     total = Accesses()
     levels = ("p_level", "q_level", "n_level", "k_level")
     first_k = _first_share(f)
+    feed, stride = feed_of(f)
     for times, (ip, iq, ib, ik) in _corners(f, levels):
-        for kind in _pass_kinds(f, segment[ik], machine.rows):
-            steps = p[ip] * ((q[iq] - 1) * _number(f["fir_stride"]) + kind.taps)
-            if not _number(f["fir"]):
-                steps = p[ip] * q[iq]
+        reduction = Reduction(_number(f["taps_a"]), _number(f["taps_b"]), segment[ik])
+        for kind in pass_kinds(reduction, feed, machine.rows):
+            steps = feed_steps(feed, kind.taps, stride, p[ip], q[iq])
             each = times * blocks[ib] * kind.times
             points = each * p[ip] * q[iq]
             weights = each * (kind.lines + zero)
@@ -131,13 +132,6 @@ def _first_share(f: Mapping[str, Value]) -> int:
     """Trips of k: one of so many iterations overwrites the accumulators."""
     level = _number(f["k_level"])
     return _numbers(f["trips"])[level] if level < NO_LEVEL else 1
-
-
-def _pass_kinds(f: Mapping[str, Value], segment: int, rows: int) -> tuple[PassKind, ...]:
-    """The passes of a column block, equal ones together."""
-    fir = bool(_number(f["fir"]))
-    feed = Feed("fir" if fir else "flat", _number(f["ports"]), _number(f["fir_taps"]))
-    return pass_kinds(Reduction(_number(f["taps_a"]), _number(f["taps_b"]), segment), feed, rows)
 
 
 def _vector(instruction: Instruction) -> Accesses:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dataflow.layers.axis import ceil_div
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim, Layer, MicroOp
 from dataflow.layers.tiled import NO_LEVEL, Columns, TiledLayer
 from dataflow.layers.tiling import Tiling
@@ -109,8 +110,7 @@ def array_fields(
     outer, inner = ("q", "p") if tiling.swap else ("p", "q")
     tap_outer, tap_inner = ("p", "q") if full.merged else (outer, inner)
     # In the fir feed a step moves by one tap, unless a port feeds only one.
-    by_tap = tiling.feed == "fir" and tiling.fir_taps > 1
-    inner_step = taps[inner] if by_tap else points[inner]
+    inner_step = taps[inner] if tiled.feed.by_tap else points[inner]
     moves: dict[Dim, int] = {d: u for d, u in source.local_units.items() if d not in local.moving}
     x_units: dict[Dim, int] = {d: u for d, u in moves.items() if d in ("g", "k")}
     x_units["q"] = layer.stride_q * local.x_step
@@ -124,14 +124,14 @@ def array_fields(
         "blocks": shape.blocks,
         "columns": shape.width,
         "columns_last": shape.last,
-        "mac_columns": layer.n if packed and shape.pack > 1 and tiling.feed == "flat" else 0,
+        "mac_columns": layer.n if packed and shape.pack > 1 and not tiled.feed.per_channel else 0,
         "taps_a": full.taps_a,
         "taps_b": full.taps_b,
         "segment": (full.segment, last.segment),
         "ports": tiling.ports,
-        "fir": int(tiling.feed == "fir"),
+        "fir": int(tiled.feed.per_channel),
         "fir_taps": tiling.fir_taps,
-        "fir_stride": tiled.fir_stride,
+        "fir_stride": tiled.point_stride,
         "tile": tile_fields(
             source_base(layer, source), source.strides(tiled), source.depth, local, ready
         ),
@@ -160,6 +160,13 @@ def array_fields(
         assert second is not None
         result |= _stationary_fields(tiled, second, second_ready)
     return result
+
+
+def feed_of(fields: Mapping[str, Value]) -> tuple[Feed, int]:
+    """How an ARRAY instruction feeds the array, and its feed steps from point to point."""
+    ports, taps, stride = (fields[name] for name in ("ports", "fir_taps", "fir_stride"))
+    assert isinstance(ports, int) and isinstance(taps, int) and isinstance(stride, int)
+    return Feed("fir" if fields["fir"] else "flat", ports, taps), stride
 
 
 def _stationary_fields(tiled: TiledLayer, second: Operand, ready: Value | None) -> dict[str, Value]:

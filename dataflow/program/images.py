@@ -160,31 +160,24 @@ def _lane_taps(
     low: int,
 ) -> Array:
     """(lanes of all passes, columns)."""
-    layer, tiling = tiled.layer, tiled.tiling
+    layer = tiled.layer
     width = matrix.shape[-1]
-    if tiling.feed == "fir":
-        # (taps_r, taps_s, channels): the diagonal of the block-diagonal matrix.
-        diagonal = matrix[:, :, np.arange(width), 0, np.arange(width)]
-        if tiling.swap:
-            diagonal = diagonal.swapaxes(0, 1)
-        lanes = []
-        for step in walk:
-            for a, b, _, count in step.taps:
-                lanes += [diagonal[a, s] for s in range(b, b + count)]
-        return np.stack(lanes)
     shape = tiled.reduction(k)
-    if shape.merged:
+    if tiled.feed.per_channel:
+        # (taps_r, taps_s, 1, channels): the diagonal of the block-diagonal matrix.
+        flat = matrix[:, :, np.arange(width), 0, np.arange(width)][:, :, None]
+    elif shape.merged:
         flat = matrix.reshape(shape.taps_a, 1, -1, width)
     else:
         flat = matrix.reshape(layer.taps_r, layer.taps_s, -1, width)
-        if tiling.swap:
-            flat = flat.swapaxes(0, 1)
+    if tiled.feed.swap and not shape.merged:
+        flat = flat.swapaxes(0, 1)
     if flat.shape[2] < shape.segment:  # a last, smaller pack: the lanes beyond multiply by zero
         tail = np.broadcast_to(zero, (*flat.shape[:2], shape.segment - flat.shape[2], width))
         flat = np.concatenate([flat, tail], axis=2)
-    return np.concatenate(
-        [flat[a, b, at : at + count] for step in walk for a, b, at, count in step.taps]
-    )
+    a, b, at = np.array([lane for one in walk for lane in one.lanes_of(tiled.feed)]).T
+    lanes: Array = flat[a, b, at]
+    return lanes
 
 
 def _with_zero_lines(block: Array, walk: tuple[Pass, ...], zero: Array, line_bytes: int) -> Array:

@@ -43,10 +43,11 @@ VALUES: dict[str, str] = {
     # half-way between two floats but for an addend, or a product, far below the last place
     "tie_broken_by_addend": _low(f"fma({X}, 262145.0, {Z} * 1e-12)", 1),
     "tie_broken_by_product": (
-        f"clip(rint((fma({X} + 8388608.0, 8388609.0, ({Z} + 8388736.0) * {2.0**47})"
+        # 8392705 * 8384513 = 2^46 + 1, half the last place of the addend and one more
+        f"clip(rint((fma({X} * 0.0 + 8392705.0, 8384513.0, ({Z} + 8388736.0) * {2.0**47})"
         f" - ({Z} + 8388736.0) * {2.0**47}) * {100 * 2.0**-47}), -128, 127)"
     ),
-    "zero_times_huge": f"clip(rint(fma({X}, 1e30, {Z} * 0.75)), -128, 127)",
+    "zero_times_huge": f"clip(rint(fma({X}, 1e38, {Z} * 1e-30) * 7.5e29), -128, 127)",
     # numbers below 2^-126 on the way
     "subnormal": _low(f"{X} * 1e-43 * 1.6777216e7 * 8.507059e37", 1),
     "subnormal_sum": (

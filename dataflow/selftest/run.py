@@ -130,11 +130,17 @@ def _prepared(
     before = before_machine(cascade, inputs)
     golden = run_machine_part(cascade, {one: before[one] for one in cascade.inputs})
     yield Prepared(graph.name, program, golden, STALLS[0])
-    for seed, stall in enumerate(STALLS):
-        mapping = streamed_mapping(graph, machine, seed)
+    streamed = {
+        "whole tiles": (streamed_mapping(graph, machine, whole=True), STALLS[0]),
+        **{
+            f"streamed {seed}": (streamed_mapping(graph, machine, seed), stall)
+            for seed, stall in enumerate(STALLS)
+        },
+    }
+    for name, (mapping, stall) in streamed.items():
         if mapping is not None:
             tiled = build(graph, mapping, machine)
-            yield Prepared(f"{graph.name}, streamed {seed}", tiled, golden, stall)
+            yield Prepared(f"{graph.name}, {name}", tiled, golden, stall)
 
 
 def judge(

@@ -353,10 +353,6 @@ def _tiling(walk: _Walk, name: int, mode: Mode, costs: Ints) -> Tiling:
         sink_slots=0 if mode.keep else slots[2],
         weight_depth=depth(walk.weights[weights]),
         param_depth=depth(int(walk.params[row])),
-        feed=plane.feed.feed,
-        ports=plane.feed.ports,
-        fir_taps=plane.feed.fir_taps,
-        swap=plane.feed.swap,
-        group_pack=plane.feed.group_pack,
+        **vars(plane.feed),
         cycles=int(costs[COLUMN["serial"]]),
     )

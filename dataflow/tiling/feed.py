@@ -9,8 +9,8 @@ from functools import lru_cache
 from math import gcd
 
 from dataflow.layers import passes
+from dataflow.layers.feed import Feed
 from dataflow.layers.passes import (
-    Feed,
     PassKind,
     Reduction,
     banks_disjoint,
@@ -36,13 +36,6 @@ def reduction(shape: LayerShape, feed: Feed, k: int) -> Reduction:
 def pass_kinds(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[PassKind, ...]:
     """The passes of a column block over `k` channels of each group, equal ones together."""
     return passes.pass_kinds(reduction(shape, feed, k), feed, rows)
-
-
-def fir_stride(shape: LayerShape, feed: Feed) -> int:
-    """Feed steps from output point to output point."""
-    return passes.fir_stride(
-        feed, shape.stride_p, shape.dilation_r, shape.stride_q, shape.dilation_s
-    )
 
 
 def feeds_of(shape: LayerShape, rows: int, cols: int, ports: int) -> tuple[Feed, ...]:
@@ -105,7 +98,7 @@ def conflict_free(
     if k != shape.c:
         grid = gcd(grid, k)
     a_step, b_step = (col, row) if feed.swap else (row, col)
-    if feed.feed == "fir":
+    if feed.per_channel:
         grid = gcd(grid, b_step)
     residues = [(origin + i * grid) % line_bytes for i in range(line_bytes // grid)]
     return all(

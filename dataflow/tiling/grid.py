@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from dataflow.layers.axis import Ints, tile_sizes
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim
-from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
 from dataflow.tiling.feed import feeds_of
@@ -96,7 +96,7 @@ def planes(shape: LayerShape, machine: Machine, lat: Latencies) -> Iterator[Plan
 
 
 def _k_domain(shape: LayerShape, feed: Feed, machine: Machine) -> tuple[int, ...]:
-    if shape.kind == "vector" or feed.group_pack > 1 or feed.feed == "fir":
+    if shape.kind == "vector" or feed.whole_reduction:
         return (shape.c,)
     if shape.groups > 1 and not wide_groups(shape, machine.cols):
         return (shape.c,)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.layers.axis import Ints, ceil_div
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim
-from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.tiling.dma import cycles_of, segment_ticks, store_beats
 from dataflow.tiling.feed import conflict_free_pitch

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.layers.axis import Ints, ceil_div
-from dataflow.layers.passes import Feed, feed_steps
+from dataflow.layers.feed import Feed
+from dataflow.layers.passes import feed_steps
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
-from dataflow.tiling.feed import fir_stride, pass_kinds
+from dataflow.tiling.feed import pass_kinds
 from dataflow.tiling.shape import LayerShape
 
 
@@ -82,7 +83,7 @@ def _intervals(
 ) -> Ints:
     """Cycles of all passes of a column block."""
     total = np.zeros_like(p)
-    stride = fir_stride(shape, feed)
+    stride = feed.point_stride(shape.window("p"), shape.window("q"))
     outer, inner = (q, p) if feed.swap else (p, q)
     for kind in pass_kinds(shape, feed, k, machine.rows):
         least = max(kind.lines + shape.zero_lines + lat.array_lines, lat.array_pass)

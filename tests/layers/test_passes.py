@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.arch import load_architecture
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Layer, MicroProgram, Stationary, View
-from dataflow.layers.passes import Feed, Reduction, enumerate_passes, pass_kinds
+from dataflow.layers.passes import Reduction, enumerate_passes, pass_kinds
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of

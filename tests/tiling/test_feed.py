@@ -8,9 +8,9 @@ from collections import Counter
 import pytest
 
 from dataflow.arch import load_architecture
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Layer
 from dataflow.layers.legality import ports_conflict_free
-from dataflow.layers.passes import Feed
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, machine_of

@@ -7,8 +7,8 @@ import random
 import numpy as np
 
 from dataflow.arch import load_architecture
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim, Layer
-from dataflow.layers.passes import Feed
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of

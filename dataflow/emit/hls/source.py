@@ -58,7 +58,7 @@ class Source:
     @property
     def depthwise(self) -> bool:
         """Channels stand on columns."""
-        return self.walk.layer.kind == "array" and self.walk.tiling.feed == "fir"
+        return self.walk.layer.kind == "array" and self.walk.tiling.array_feed.per_channel
 
     @property
     def lanes(self) -> int:

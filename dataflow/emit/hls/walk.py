@@ -155,7 +155,7 @@ class Walk:
         """Groups side by side on the array; all groups of a tile when channels are columns."""
         if self.layer.kind == "vector" or self.tile("g") == 1:
             return 1
-        if self.tiling.feed == "fir":
+        if self.tiling.array_feed.per_channel:
             return self.tile("g")
         return min(self.tiling.group_pack, self.tile("g"))
 
