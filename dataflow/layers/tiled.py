@@ -12,7 +12,7 @@ printer and the cycle model. Conventions:
 - Array with groups: an iteration handles ``tile["g"]`` groups. With ``feed == "flat"`` they
   are ``ceil(tile["g"] / group_pack)`` column blocks of ``group_pack * n`` columns
   (block-diagonal weights); ``tile["g"] > 1`` needs n untiled and group_pack * n <= columns, and
-  ``group_pack > 1`` needs k untiled. With ``feed == "fir"`` (c = n = 1) channels stand on
+  ``group_pack > 1`` needs k untiled. With the fir feed (c = n = 1) channels stand on
   columns: ``ceil(tile["g"] / cols)`` blocks.
 """
 
