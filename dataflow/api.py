@@ -14,6 +14,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dataflow import arguments
+from dataflow.arguments import guarded
 from dataflow.errors import DataflowError
 from dataflow.progress import Progress, silent
 
@@ -33,20 +35,24 @@ Inputs = Mapping[str, "Array"]
 
 OBJECTIVES = ("latency", "energy", "edp")
 TARGETS = ("rtl", "hls")
+FORMATS = ("qoperator", "qdq")
 
 
+@guarded
 def export(spec: str, out: StrPath, opset: int = 20) -> Path:
     """Writes the torch module of ``FILE.py:FACTORY`` as ONNX to ``out``; returns its path.
 
     The factory returns ``(module, example_inputs)``.
     """
-    path = _new_file(out)
+    path, spec = _new_file(out), arguments.text(spec, "spec")
+    opset = arguments.whole(opset, "opset")
     from dataflow import frontend
 
     frontend.export(spec, path, opset)
     return path
 
 
+@guarded
 def quantize(
     model: StrPath,
     calibrate: StrPath,
@@ -57,6 +63,7 @@ def quantize(
     return quantize_report(model, calibrate, out, format).path
 
 
+@guarded
 def quantize_report(
     model: StrPath,
     calibrate: StrPath,
@@ -64,12 +71,15 @@ def quantize_report(
     format: Literal["qoperator", "qdq"] = "qoperator",
 ) -> Quantized:
     """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
+    path, source = _new_file(out), _model_file(model)
+    samples = arguments.path(calibrate, "calibrate")
+    _choices((arguments.text(format, "format"),), FORMATS, "--format")
     from dataflow import quantise
 
-    path, source = _new_file(out), _model_file(model)
-    return quantise.quantize_report(source, Path(calibrate), path, format=format)
+    return quantise.quantize_report(source, samples, path, format=format)
 
 
+@guarded
 def check(
     model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None
 ) -> tuple[CheckRow, ...]:
@@ -77,13 +87,13 @@ def check(
 
     Unsupported operators are no errors: a model that has some gives a row for each of them only.
     """
-    source = _source(model)
+    source, sizes = _source(model), arguments.sizes(dims, "--dim")
     from dataflow import frontend
 
     if is_text(source):
-        return frontend.check_cascade(load(source, dims))
+        return frontend.check_cascade(load(source, sizes))
 
-    return tuple(frontend.check(source, dims or {}))
+    return tuple(frontend.check(source, sizes))
 
 
 def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
@@ -98,37 +108,46 @@ def is_text(model: StrPath | onnx.ModelProto) -> bool:
     return isinstance(model, (str, PathLike)) and Path(model).suffix in (".yaml", ".yml")
 
 
+@guarded
 def load(model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None) -> Cascade:
     """The Cascade of an ONNX model, or of a text cascade (``.yaml``)."""
-    source = _source(model)
+    source, sizes = _source(model), arguments.sizes(dims, "--dim")
     if isinstance(source, Path) and is_text(source):
         from dataflow.ir import text
 
-        if dims:
+        if sizes:
             raise DataflowError(
-                f"--dim {next(iter(dims))}",
+                f"--dim {next(iter(sizes))}",
                 "a text cascade has no dynamic dimensions",
                 "change the size in its 'shapes'",
             )
         return text.load(source)
     from dataflow import frontend
 
-    return frontend.load_model(source, dims or {})
+    return frontend.load_model(source, sizes)
 
 
+@guarded
 def evaluate(
     model: StrPath | onnx.ModelProto,
-    inputs: Inputs,
+    inputs: StrPath | Inputs,
     dims: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
-    """Outputs by name of ``model`` in the reference evaluator, for ``inputs`` by name."""
+    """Outputs by name of ``model`` in the reference evaluator.
+
+    ``inputs`` are arrays by name, or an .npz file of them, whose shapes are compared before it is
+    unpacked.
+    """
+    source = arguments.arrays(inputs, "input")
     cascade = load(model, dims)
     from dataflow.evaluate.run import evaluate as run
-    from dataflow.npz import check_arrays
+    from dataflow.npz import arrays_or_file, check_arrays
 
-    return run(cascade, check_arrays(inputs, input_specs(cascade), finite=False))
+    specs = input_specs(cascade)
+    return run(cascade, arrays_or_file(source, lambda a: check_arrays(a, specs, finite=False)))
 
 
+@guarded
 def passes(
     model: StrPath | onnx.ModelProto | Cascade,
     tensor: str,
@@ -146,12 +165,16 @@ def passes(
         outer: tile size by rank of outer loops, for the traffic.
         attention: queries, keys, depth and buffer elements, for the lower bound on traffic.
     """
+    fibre = tuple(rank.upper() for rank in arguments.texts(ranks, "--rank"))
+    name, tiles = arguments.text(tensor, "--tensor"), arguments.sizes(outer, "--outer")
+    sizes = arguments.four(attention, "--attention")
     cascade = _cascade(model)
     from dataflow.analysis import summarise
 
-    return summarise(cascade, tensor, tuple(r.upper() for r in ranks), outer, attention)
+    return summarise(cascade, name, fibre, tiles or None, sizes)
 
 
+@guarded
 def rewrite(
     model: StrPath | onnx.ModelProto | Cascade,
     to: Sequence[str],
@@ -174,8 +197,9 @@ def rewrite(
     from dataflow.ir import text
     from dataflow.rewrite import Applied, Outcome, find_rewrite
 
-    steps = [find_rewrite(name) for name in to]
+    steps = [find_rewrite(name) for name in arguments.texts(to, "--to")]
     path = None if out is None else _new_file(out)
+    tile = None if tile is None else arguments.whole(tile, "--tile")
     if tile is not None and not any(s.tiled for s in steps):
         raise DataflowError("--tile", "is used by none of the rewrites", "leave it out")
     cascade = _cascade(model, dims)
@@ -208,6 +232,7 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
     return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
 
 
+@guarded
 def compile_model(
     model: StrPath,
     out: StrPath,
@@ -218,6 +243,7 @@ def compile_model(
     calibrate: StrPath | None = None,
     dims: Mapping[str, int] | None = None,
     torch_spec: str | None = None,
+    part: str | None = None,
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -231,13 +257,19 @@ def compile_model(
         calibrate: .npz file with calibration samples for a float model.
         dims: sizes of named dynamic dimensions.
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
+        part: device of the HLS project, as AMD's tools name it; None: a ZCU104's.
         progress: told where the work stands.
     """
-    _choices(targets, TARGETS, "--target")
-    _choices(objective, OBJECTIVES, "--objective")
+    targets = _choices(arguments.texts(targets, "--target"), TARGETS, "--target")
+    objective = _choices(arguments.texts(objective, "--objective"), OBJECTIVES, "--objective")
+    machine = str(arguments.path(arch, "--arch"))
+    samples = None if calibrate is None else arguments.path(calibrate, "--calibrate")
+    sizes, spec = arguments.sizes(dims, "--dim"), _spec(torch_spec)
+    if part is not None:
+        _check_part(part, targets)
     from dataflow.outdir import require_replaceable
 
-    folder, source = Path(out), _model_file(model)
+    folder, source = arguments.path(out, "out"), _model_file(model)
     require_replaceable(folder)  # before minutes of work
     from dataflow import flow
     from dataflow.report import load_summary
@@ -245,17 +277,19 @@ def compile_model(
     flow.compile_model(
         model=source,
         out=folder,
-        arch=str(arch),
-        targets=tuple(targets),
-        objective=tuple(objective),
-        calibrate=None if calibrate is None else Path(calibrate),
-        dims=dict(dims or {}),
-        torch_spec=torch_spec,
-        progress=progress,
+        arch=machine,
+        targets=targets,
+        objective=objective,
+        calibrate=samples,
+        dims=sizes,
+        torch_spec=spec,
+        part=part,
+        progress=arguments.called(progress, "progress"),
     )
     return load_summary(folder)
 
 
+@guarded
 def simulate(
     out: StrPath,
     *,
@@ -275,69 +309,88 @@ def simulate(
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
         progress: told where the work stands.
     """
-    from dataflow.outdir import require_ours
+    from dataflow.outdir import used
 
-    if not 0 <= stall <= 0.9:
+    if not 0 <= arguments.number(stall, "--stall") <= 0.9:
         raise DataflowError("--stall", f"{stall} is not a probability", "use 0 to 0.9")
-    folder = Path(out)
-    require_ours(folder)
+    folder, arrays, spec = _ours(out), _given(input), _spec(torch_spec)
+    arguments.called(progress, "progress")
     from dataflow.cosim.simulate import simulate as run
     from dataflow.report import load_simulation
+    from dataflow.selftest import findings
 
-    result = run(
-        folder,
-        input=_arrays(input),
-        stall=stall,
-        waves=waves,
-        torch_spec=torch_spec,
-        progress=progress,
-    )
-    _write_result(folder, "simulation.json", result)
-    simulation = load_simulation(folder)
+    with used(folder):
+        result = run(
+            folder,
+            input=arrays,
+            stall=stall,
+            waves=bool(waves),
+            torch_spec=spec,
+            self_test=findings,
+            progress=progress,
+        )
+        _write_result(folder, "simulation.json", result)
+        simulation = load_simulation(folder)
     assert simulation is not None
     return simulation
 
 
+@guarded
 def csim(
     out: StrPath, *, input: StrPath | Inputs | None = None, progress: Progress = silent
 ) -> Csim:
     """Builds and runs the HLS project of ``out``; writes ``OUT/report/csim.json``."""
-    from dataflow.outdir import require_ours
+    from dataflow.outdir import used
 
-    folder = Path(out)
-    require_ours(folder)
+    folder, arrays = _ours(out), _given(input)
+    arguments.called(progress, "progress")
     from dataflow.cosim.csim import csim as run
     from dataflow.report import load_csim
 
-    result = run(folder, input=_arrays(input), progress=progress)
-    _write_result(folder, "csim.json", result)
-    loaded = load_csim(folder)
+    with used(folder):
+        result = run(folder, input=arrays, progress=progress)
+        _write_result(folder, "csim.json", result)
+        loaded = load_csim(folder)
     assert loaded is not None
     return loaded
 
 
+@guarded
 def report(out: StrPath) -> Report:
     """Writes ``OUT/report/index.html`` from what compile, simulate and csim have found."""
-    from dataflow.outdir import require_ours
     from dataflow.report import write_report
 
-    folder = Path(out)
+    return write_report(_ours(out))
+
+
+def _ours(out: StrPath) -> Path:
+    from dataflow.outdir import require_ours
+
+    folder = arguments.path(out, "out")
     require_ours(folder)
-    return write_report(folder)
+    return folder
 
 
-def _arrays(source: StrPath | Inputs | None) -> Inputs | None:
-    from dataflow.npz import load_npz
+def _given(inputs: StrPath | Inputs | None) -> Path | dict[str, Array] | None:
+    return None if inputs is None else arguments.arrays(inputs, "input")
 
-    return load_npz(Path(source)) if isinstance(source, (str, PathLike)) else source
+
+def _spec(torch_spec: str | None) -> str | None:
+    return None if torch_spec is None else arguments.text(torch_spec, "--torch")
 
 
 def _source(model: StrPath | onnx.ModelProto) -> Path | onnx.ModelProto:
-    return _model_file(model) if isinstance(model, (str, PathLike)) else model
+    if isinstance(model, (str, PathLike)):
+        return _model_file(model)
+    import onnx
+
+    if not isinstance(model, onnx.ModelProto):
+        raise arguments.wrong("model", model, "a path or an onnx.ModelProto")
+    return model
 
 
 def _model_file(model: StrPath) -> Path:
-    path = Path(model)
+    path = arguments.path(model, "model")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such file"
         raise DataflowError(str(path), what, "give the path of a model")
@@ -345,7 +398,7 @@ def _model_file(model: StrPath) -> Path:
 
 
 def _new_file(out: StrPath) -> Path:
-    path = Path(out)
+    path = arguments.path(out, "out")
     if path.is_dir():
         raise DataflowError(str(path), "is a folder", "name a file")
     if not path.absolute().parent.is_dir():
@@ -355,17 +408,28 @@ def _new_file(out: StrPath) -> Path:
     return path
 
 
-def _choices(given: Sequence[str], known: Sequence[str], where: str) -> None:
+def _check_part(part: str, targets: Sequence[str]) -> None:
+    from dataflow.emit.hls.part import check_part
+
+    check_part(part)
+    if "hls" not in targets:
+        raise DataflowError(
+            "--part", "is the HLS project's, which is not made", "add hls to --target"
+        )
+
+
+def _choices(given: tuple[str, ...], known: Sequence[str], where: str) -> tuple[str, ...]:
     for item in given:
         if item not in known:
             raise DataflowError(where, f"{item!r} is not known", f"use {', '.join(known)}")
     if not given or len(set(given)) != len(given):
         what = "names nothing" if not given else "names one twice"
         raise DataflowError(where, what, f"use some of {', '.join(known)}, each once")
+    return given
 
 
 def _write_result(out: Path, name: str, result: Mapping[str, object]) -> None:
-    from dataflow.outdir import write_atomic
+    from dataflow.files import write_atomic
     from dataflow.report import report_dir
 
     report_dir(out).mkdir(exist_ok=True)

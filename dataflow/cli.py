@@ -21,7 +21,7 @@ import click
 
 from dataflow import __version__, api
 from dataflow.errors import DataflowError
-from dataflow.report import terminal
+from dataflow.report import results, terminal
 from dataflow.report.rows import printable
 
 CHECK_FAILED = 1
@@ -159,9 +159,9 @@ def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
 @_output("Y.npz", "File for the outputs by name.")
 def _evaluate(model: str, input_file: str, dims: Sequence[str], out: str) -> None:
     """Run a model in the reference evaluator."""
-    from dataflow.npz import load_npz, save_npz
+    from dataflow.npz import save_npz
 
-    outputs = api.evaluate(model, load_npz(Path(input_file)), _parse_dims(dims))
+    outputs = api.evaluate(model, input_file, _parse_dims(dims))
     save_npz(Path(out), outputs)
     click.echo(f"wrote {out}: " + ", ".join(f"{n} {v.shape}" for n, v in outputs.items()))
 
@@ -243,6 +243,7 @@ def _rewrite(
 )
 @click.option("--calibrate", metavar="X.npz", help="Calibration samples for a float model.")
 @_dims
+@click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")
 @_torch
 @_output("OUT", "Folder of the project; replaced whole when it is ours.")
 @_json
@@ -253,6 +254,7 @@ def _compile(
     objective: str,
     calibrate: str | None,
     dims: Sequence[str],
+    part: str | None,
     torch_spec: str | None,
     out: str,
     as_json: bool,
@@ -268,6 +270,7 @@ def _compile(
             calibrate=calibrate,
             dims=_parse_dims(dims),
             torch_spec=torch_spec,
+            part=part,
             progress=progress,
         )
     if as_json:
@@ -316,6 +319,7 @@ def _simulate(
         _print_tables(out)
         if waves:
             click.echo(f"wrote {Path(out, 'sim', 'run', 'dump.vcd')}")
+    _exit_for_self_test(result.self_test)
     _exit_for(result.mismatches)
 
 
@@ -427,6 +431,17 @@ def _print_tables(out: str) -> None:
     )
 
 
+def _exit_for_self_test(found: results.SelfTestResult | None) -> None:
+    if found is not None and (found.mismatches or found.cycle_errors):
+        click.echo(
+            f"the self-test of this hardware fails: {found.mismatches} bytes of its micro-networks "
+            f"differ from evaluate(), {found.cycle_errors} runs miss their predicted cycles"
+            + "".join(f"\n  {name}" for name in found.wrong[:10]),
+            err=True,
+        )
+        raise click.exceptions.Exit(CHECK_FAILED)
+
+
 def _exit_for(mismatches: int) -> None:
     if mismatches:
         click.echo(f"{mismatches} mismatches with evaluate()", err=True)
@@ -443,6 +458,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             obj=state,
         )
+        sys.stdout.flush()  # now, while a full disk behind it can still be told
         return code if isinstance(code, int) else 0
     except DataflowError as error:
         return _fail(state, str(error))
@@ -457,6 +473,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # nobody reads: no second failure at exit
         return 0
+    except OSError as error:  # files are the business of the commands: only printing is left
+        sys.stdout = None
+        reason = error.strerror or type(error).__name__
+        return _fail(state, f"standard output: cannot be written ({reason}); free some space")
     except Exception as error:  # our own bug: still one message, the traceback on request
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         return _fail(state, f"internal error: {text}; run again with --debug and report it")

@@ -18,7 +18,7 @@ from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
-from dataflow.emit.hls.write import emit_hls
+from dataflow.emit.hls import DEFAULT_PART, emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
@@ -68,6 +68,7 @@ def compile_model(
     calibrate: Path | None,
     dims: Mapping[str, int],
     torch_spec: str | None,
+    part: str | None = None,
     progress: Progress = silent,
 ) -> None:
     """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
@@ -75,6 +76,7 @@ def compile_model(
     architecture = load_architecture(arch)
     machine = machine_of(architecture)
     spec = None if torch_spec is None else resolved_spec(torch_spec)
+    device = part or DEFAULT_PART
     compiled = run(model, machine, objective, calibrate, dims, clock)
     clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
@@ -86,11 +88,12 @@ def compile_model(
             "calibrate": None if calibrate is None else calibrate.name,
             "dims": dict(dims),
             "torch": spec,
+            "part": device if "hls" in targets else None,
         }
         (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
         (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
         write_ir(folder, compiled)
-        write_mapping(folder, compiled)
+        write_mapping(folder, compiled, timed="rtl" in targets)
         on_chip = residents(compiled.graph, compiled.mapping)
         layout.write_program(folder, compiled.program, on_chip, spec)
         inputs = stored_inputs(compiled.cascade)
@@ -104,15 +107,17 @@ def compile_model(
             emit_rtl(machine, folder / "rtl")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
-            emit_hls(compiled.graph, compiled.mapping, machine, folder / "hls", compiled.graph.name)
+            graph, to = compiled.graph, folder / "hls"
+            emit_hls(graph, compiled.mapping, machine, to, graph.name, values, device)
         clock("write", STEPS.index("write"), len(STEPS))
         report = folder / "report"
         report.mkdir(exist_ok=True)
-        result = summary(model.name, compiled)
+        result = summary(model.name, compiled, timed="rtl" in targets)
         result["compile_seconds"] = clock.total
         (report / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
         log = [f"{key}: {value}" for key, value in config.items()]
-        (folder / "compile.log").write_text("\n".join([*log, *_log(compiled, clock)]) + "\n")
+        log += _log(compiled, clock, timed="rtl" in targets)
+        (folder / "compile.log").write_text("\n".join(log) + "\n")
 
 
 def resolved_spec(spec: str) -> str:
@@ -126,9 +131,12 @@ def resolved_spec(spec: str) -> str:
     return f"{Path(file).resolve()}:{factory}"
 
 
-def _log(compiled: Compiled, clock: StepClock) -> list[str]:
-    """What compile found, for `compile.log`."""
+def _log(compiled: Compiled, clock: StepClock, *, timed: bool) -> list[str]:
+    """What compile found, for `compile.log`; ``timed``: see :func:`summary`."""
     mapping, prediction = compiled.mapping, compiled.prediction
+    steps = [f"step {name}: {seconds:.2f} s" for name, seconds in clock.steps()]
+    if not timed:
+        return ["no cycles are predicted: they are the RTL's", *steps]
     lines = [
         f"mapper: objective {mapping.objective} cycles, bound {mapping.bound}, "
         f"gap {mapping.gap:.4f}{', optimal in its model' if mapping.optimal else ''}",
@@ -137,7 +145,7 @@ def _log(compiled: Compiled, clock: StepClock) -> list[str]:
     ]
     for layer, cycles in zip(compiled.graph.layers, prediction.layers, strict=True):
         lines.append(f"layer {layer.name} ({layer.kind}): {cycles} cycles predicted")
-    return lines + [f"step {name}: {seconds:.2f} s" for name, seconds in clock.steps()]
+    return lines + steps
 
 
 def run(
@@ -158,6 +166,7 @@ def run(
     imported = frontend.load_model(proto, dims or {})
     step("legalise")
     cascade = rewrite.legalise(imported)
+    require_elements(cascade)
     step("lower")
     graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
     require_legal(cascade)
@@ -170,6 +179,19 @@ def run(
     return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
 
 
+def require_elements(cascade: Cascade) -> None:
+    """Raises DataflowError for the first tensor without elements: the machine has none to move."""
+    for einsum in cascade.einsums:
+        for name in (einsum.output.tensor, *(access.tensor for access in einsum.inputs)):
+            if not cascade.tensors[name].elements:
+                raise DataflowError(
+                    f"{einsum.operator} {einsum.source!r}",
+                    f"works on a tensor of shape {list(cascade.tensors[name].shape)}, "
+                    "which has no elements",
+                    "remove it from the model",
+                )
+
+
 def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
 
@@ -178,8 +200,7 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
             of which are listed.
     """
     proto = frontend.load_proto(model)
-    on_codes = any(frontend.works_on_codes(node.op_type) for node in proto.graph.node)
-    if on_codes or _takes_codes(proto):
+    if frontend.is_quantised(proto) or _takes_codes(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
@@ -240,8 +261,8 @@ def write_ir(folder: Path, compiled: Compiled) -> None:
     text.save(compiled.cascade, folder / layout.CASCADE)
 
 
-def write_mapping(folder: Path, compiled: Compiled) -> None:
-    """The mapping, the memory map and the schedule."""
+def write_mapping(folder: Path, compiled: Compiled, *, timed: bool) -> None:
+    """The mapping, the memory map and the schedule; ``timed``: see :func:`summary`."""
     target = folder / "mapping"
     target.mkdir()
     save_mapping(compiled.mapping, target / "mapping.yaml")
@@ -256,7 +277,8 @@ def write_mapping(folder: Path, compiled: Compiled) -> None:
     }
     (target / "memory_map.json").write_text(json.dumps(document, indent=1) + "\n")
     schedule = [
-        {"layer": layer.name, "kind": layer.kind, "einsums": list(layer.einsums), "cycles": cycles}
+        {"layer": layer.name, "kind": layer.kind, "einsums": list(layer.einsums)}
+        | ({"cycles": cycles} if timed else {})
         for layer, cycles in zip(compiled.graph.layers, compiled.prediction.layers, strict=True)
     ]
     (target / "schedule.json").write_text(json.dumps(schedule, indent=1) + "\n")
@@ -274,8 +296,15 @@ def write_simulation(folder: Path, compiled: Compiled, values: Mapping[str, Arra
     write_job(sim / "job", compiled.program, compiled.machine, values, cycles)
 
 
-def summary(model: str, compiled: Compiled) -> dict[str, Any]:
-    """`report/summary.json` without the time."""
+def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, Any]:
+    """`report/summary.json` without the time.
+
+    Args:
+        model: its file name.
+        compiled: what was made of it.
+        timed: the RTL is emitted. What is predicted holds for it alone; without it the values are
+            null.
+    """
     graph, machine, prediction = compiled.graph, compiled.machine, compiled.prediction
     macs = sum(layer.macs for layer in graph.layers)
     units = machine.mac_units
@@ -295,7 +324,7 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
                 "dram_write_bytes": counts.store_bytes,
             }
         )
-    return {
+    result: dict[str, Any] = {
         "model": model,
         "arch": machine.name,
         "macs": macs,
@@ -318,6 +347,11 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
         "host": [f"{op.op} {op.source}".strip() for op in compiled.cascade.host] + ["packing"],
         "layers": layers,
     }
+    if not timed:
+        kept = ("name", "operator", "einsums", "macs")
+        for part in (*(result[key] for key in ("predicted", "bound", "mapper")), *layers):
+            part.update(dict.fromkeys(part.keys() - kept))
+    return result
 
 
 def operators(model: onnx.ModelProto) -> dict[str, int]:

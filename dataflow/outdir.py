@@ -6,6 +6,8 @@ takes the place of the old one only when it is complete: a failed run leaves the
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -14,9 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dataflow.errors import DataflowError
+from dataflow.files import PART, leftovers, locked, not_written, short_name
 
 MARKER = ".dataflow-output"
 """File that marks a folder as written by this package."""
+
+_LOCK = "lock"
 
 
 def require_ours(out: Path) -> None:
@@ -28,6 +33,13 @@ def require_ours(out: Path) -> None:
 
 def require_replaceable(out: Path) -> None:
     """Raises DataflowError when writing to ``out`` would destroy what is not ours."""
+    try:
+        _require_replaceable(out)
+    except OSError as error:
+        raise not_written(out, error) from error
+
+
+def _require_replaceable(out: Path) -> None:
     if out.is_symlink():
         raise DataflowError(str(out), "is a symbolic link", "name the folder itself")
     if out.exists():
@@ -52,46 +64,78 @@ def require_replaceable(out: Path) -> None:
 def replacing(out: Path) -> Iterator[Path]:
     """A fresh folder that becomes ``out`` when the block ends without an exception.
 
-    Raises DataflowError (:func:`require_replaceable`) before anything is written. On any exception
-    in the block the new folder is removed and ``out`` is as it was.
+    On any exception in the block the new folder is removed and ``out`` is as it was. What runs
+    that were killed have left beside ``out`` is removed; who uses ``out`` meanwhile (:func:`used`)
+    is waited for.
+
+    Raises:
+        DataflowError: :func:`require_replaceable`, before anything is written; or the disk is full
+            or the name too long.
     """
     require_replaceable(out)
     target = out.absolute()
-    workspace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    fresh, old = workspace / "new", workspace / "old"
     try:
-        fresh.mkdir()
-        (fresh / MARKER).write_text("written by dataflow; replaced whole by the next compile\n")
-        yield fresh
-        require_replaceable(out)  # the block may have taken minutes
-        if target.exists():
-            target.rename(old)
+        for stale in leftovers(target):
+            _remove_stale(stale, target)
+        with _workspace(target) as workspace:
+            fresh = workspace / "new"
+            fresh.mkdir()
+            (fresh / MARKER).write_text("written by dataflow; replaced whole by the next compile\n")
+            yield fresh
+            require_replaceable(out)  # the block may have taken minutes
+            with used(target) if (target / MARKER).is_file() else contextlib.nullcontext():
+                _swap(fresh, target, workspace / "old")
+    except OSError as error:
+        raise not_written(out, error) from error
+
+
+@contextmanager
+def used(out: Path) -> Iterator[None]:
+    """Keeps other processes of this package from writing into ``out`` or replacing it."""
+    with locked(out / MARKER):
+        yield
+
+
+def _swap(fresh: Path, target: Path, old: Path) -> None:
+    if target.exists():
+        target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+
+
+@contextmanager
+def _workspace(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target``, locked as long as this process lives, then removed."""
+    while True:
+        name = tempfile.mkdtemp(prefix=f".{short_name(target)}.", suffix=PART, dir=target.parent)
+        workspace = Path(name)
         try:
-            fresh.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+            lock = (workspace / _LOCK).open("w")
+        except FileNotFoundError:
+            continue  # another process took it for a leftover, before it was locked
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (workspace / _LOCK).exists():
+                continue
+            try:
+                yield workspace
+            finally:
+                shutil.rmtree(workspace, ignore_errors=True)
+            return
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes ``path`` whole or not at all. Raises DataflowError when it cannot be written."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
-    except OSError as error:
-        raise DataflowError(
-            str(path), f"cannot be written ({error.strerror})", "name a file in a writable folder"
-        ) from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        temporary.chmod(0o644)  # mkstemp gives 0600
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataflowError(
-            str(path), f"cannot be written ({error.strerror})", "name another file"
-        ) from error
+def _remove_stale(workspace: Path, target: Path) -> None:
+    """Removes the workspace of a process that is gone; what it took of ``target`` returns."""
+    with contextlib.suppress(OSError):
+        if not (workspace / _LOCK).exists():
+            workspace.rmdir()  # only when it is empty: then the process was killed at its start
+            return
+        with (workspace / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if (workspace / "old").exists() and not target.exists():
+                (workspace / "old").rename(target)
+            shutil.rmtree(workspace, ignore_errors=True)

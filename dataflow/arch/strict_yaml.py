@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dataflow.errors import DataflowError
+from dataflow.yaml_events import bounded_events
 
 MAX_BYTES = 1 << 20
 """An architecture file is a few KiB; anything beyond this is not one."""
@@ -60,6 +61,8 @@ def read_yaml(path: Path) -> object:
 def parse_yaml(text: str, where: str) -> object:
     """The data of YAML ``text``; ``where`` names it in messages. Raises DataflowError."""
     try:
+        for _ in bounded_events(text, where):
+            pass
         # A subclass of SafeLoader: it builds plain data only.
         return yaml.load(text, Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflow.cosim.compare import compare_outputs
-from dataflow.cosim.project import load_project
+from dataflow.cosim.project import load_project, reading
 from dataflow.emit.hls.data import TensorRow
 from dataflow.emit.hls.write import read_tensor_rows, tensor_bytes
 from dataflow.errors import DataflowError
@@ -43,13 +43,16 @@ class CsimRun:
 
 
 def csim(
-    out: Path, *, input: Mapping[str, Array] | None = None, progress: Progress = silent
+    out: Path,
+    *,
+    input: Path | Mapping[str, Array] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Runs the HLS project of ``out`` on one input; returns the contract's csim result.
 
     Args:
         out: output folder of compile.
-        input: arrays by the model's input names; None: the stored seeded ones.
+        input: arrays by the model's input names, or an .npz file; None: the stored seeded ones.
         progress: told where the work stands.
 
     Raises:
@@ -66,7 +69,8 @@ def csim(
         project.cascade, {name: before[name] for name in project.cascade.inputs}
     )
     progress("build and run", 1, 3)
-    run = run_csim(hls, values)
+    with reading(out):
+        run = run_csim(hls, values)
     progress("compare", 2, 3)
     outputs = after_machine(project.cascade, {**values, **run.outputs})
     result = {
@@ -91,7 +95,8 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
         values: codes of every tensor of the machine part by name: inputs, and expected ones.
 
     Raises:
-        DataflowError: no compiler or make, a failed build or run (their messages are given).
+        DataflowError: no compiler or make, a failed build or run (their messages are given), an
+            output that could not be compared.
     """
     rows = read_tensor_rows(hls)
     begin = time.monotonic()
@@ -111,19 +116,27 @@ def run_csim(hls: Path, values: Mapping[str, Array]) -> CsimRun:
     if done.returncode not in (0, 1):
         message = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         raise DataflowError(str(hls / BINARY), f"fails: {message[0]}", "compile again")
-    return _result(rows, run, json.loads(done.stdout), build_seconds, run_seconds)
+    printed = json.loads(done.stdout)
+    if done.returncode == 1 and printed["mismatches"] == 0:
+        said = "; ".join(done.stderr.strip().splitlines()) or "the check failed"
+        raise DataflowError(str(hls), said, "compile again")
+    return _result(rows, run, printed, build_seconds, run_seconds)
 
 
 def _make(hls: Path) -> None:
     missing = [name for name in ("make",) if shutil.which(name) is None]
-    compiler = os.environ.get("CXX", "g++").split()[0]
+    compiler = next(iter(os.environ.get("CXX", "").split()), "g++")
     if shutil.which(compiler) is None:
         missing.append(compiler)
     if missing:
         raise DataflowError(
             "C simulation", f"missing: {', '.join(missing)}", "`apt-get install g++ make`"
         )
-    done = subprocess.run(["make", "-s", BINARY], cwd=hls, capture_output=True, text=True)
+    # An empty CXX would reach the Makefile too, whose default stands for an absent one only.
+    environment = {k: v for k, v in os.environ.items() if k != "CXX" or v.strip()}
+    done = subprocess.run(
+        ["make", "-s", BINARY], cwd=hls, env=environment, capture_output=True, text=True
+    )
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if "rror" in line][:3]
         raise DataflowError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from dataflow.arch import load_architecture
 from dataflow.cosim.taps import Resident
@@ -16,7 +18,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir import Cascade, text
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import LayerCounts, Program, TensorPlace
-from dataflow.npz import Array, ArraySpec, check_arrays, load_npz
+from dataflow.npz import Array, ArraySpec, arrays_or_file, check_arrays, load_npz
 
 CASCADE = "ir/cascade.yaml"
 MODEL = "ir/model.onnx"
@@ -47,14 +49,15 @@ class Project:
     stored: Mapping[str, Array]
     residents: tuple[Resident, ...]
 
-    def check_inputs(self, inputs: Mapping[str, Array] | None) -> Mapping[str, Array]:
-        """The given inputs, checked against the network, or the stored ones."""
+    def check_inputs(self, inputs: Path | Mapping[str, Array] | None) -> Mapping[str, Array]:
+        """The given inputs or those of an .npz file, checked against the network, or the stored
+        ones."""
         if inputs is None:
             return self.stored
         names = self.cascade.graph_inputs or self.cascade.inputs
         tensors = [self.cascade.tensors[name] for name in names]
         specs = [ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors]
-        return check_arrays(inputs, specs)
+        return arrays_or_file(inputs, lambda arrays: check_arrays(arrays, specs))
 
 
 def load_project(out: Path) -> Project:
@@ -62,21 +65,55 @@ def load_project(out: Path) -> Project:
     for name in (CASCADE, MODEL, ARCHITECTURE, PROGRAM, INPUTS, "report/summary.json"):
         if not (out / name).is_file():
             raise DataflowError(str(out / name), "is missing", "compile again")
-    program = read_program(out)
-    document = json.loads((out / PROGRAM).read_text(encoding="utf-8"))
-    return Project(
-        cascade=text.load(out / CASCADE),
-        model=onnx.load(out / MODEL),
-        machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
-        program=program,
-        summary=json.loads((out / "report" / "summary.json").read_text(encoding="utf-8")),
-        torch_spec=document["torch"],
-        stored=load_npz(out / INPUTS),
-        residents=tuple(
-            Resident(**{**e, "shape": tuple(e["shape"]), "layout": tuple(e["layout"])})
-            for e in document["residents"]
-        ),
-    )
+    with reading(out):
+        document = json.loads((out / PROGRAM).read_text(encoding="utf-8"))
+        summary = json.loads((out / "report" / "summary.json").read_text(encoding="utf-8"))
+        _require_numbers(summary)
+        cascade = text.load(out / CASCADE)
+        stored = load_npz(out / INPUTS)
+        names = [cascade.tensors[n].label or n for n in cascade.graph_inputs or cascade.inputs]
+        return Project(
+            cascade=cascade,
+            model=onnx.load(out / MODEL),
+            machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
+            program=read_program(out),
+            summary=summary,
+            torch_spec=document["torch"],
+            stored={name: stored[name] for name in names},
+            residents=tuple(
+                Resident(**{**e, "shape": tuple(e["shape"]), "layout": tuple(e["layout"])})
+                for e in document["residents"]
+            ),
+        )
+
+
+@contextmanager
+def reading(out: Path) -> Iterator[None]:
+    """Turns what reading a damaged output folder raises into a DataflowError."""
+    try:
+        yield
+    except (*DAMAGED, OSError) as error:
+        detail = (str(error).strip().splitlines() or [""])[0]
+        raise DataflowError(
+            str(out), f"is damaged ({type(error).__name__}: {detail})", "compile again"
+        ) from error
+
+
+DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, DecodeError)
+"""What files of an output folder raise when they are cut or changed; text is not UTF-8 then, JSON
+lacks keys or has values of another type."""
+
+
+def _require_numbers(summary: Mapping[str, Any]) -> None:
+    """Raises a member of `DAMAGED` unless the summary has what a result is computed from."""
+    keys = ("cycles", "dram_read_bytes", "dram_write_bytes")
+    numbers = [summary["macs"], *(summary["predicted"][key] for key in keys)]
+    for layer in summary["layers"]:
+        numbers += [layer["macs"], layer["predicted_cycles"]]
+        if not isinstance(layer["name"], str):
+            raise TypeError("a layer's name is no text")
+    if not isinstance(summary["host"], list) or any(type(n) is not int for n in numbers):
+        raise TypeError("summary.json has values of other types")
 
 
 def write_program(

@@ -82,7 +82,14 @@ def build(model: Model) -> float:
     """
     start = time.monotonic()
     done = model.build_dir / "complete"
-    model.build_dir.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        model.build_dir.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataflowError(
+            str(model.build_dir.parent),
+            f"cannot be made ({error.strerror})",
+            "set XDG_CACHE_HOME to a folder that can be written",
+        ) from error
     with model.build_dir.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():

@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataflow.errors import DataflowError
+
 # Switches in the generated makefiles on which the run-time objects depend.
 _SWITCH = re.compile(r"^VM_(?:TIMING|COVERAGE|TRACE\w*|SC|PROFC)\s*=.*$", re.MULTILINE)
 _USER_FLAGS = re.compile(r"^VM_USER_CFLAGS = (?:\\\n[^\n]*)*$", re.MULTILINE)
@@ -25,9 +27,14 @@ _GLOBAL_LIST = re.compile(r"^VM_GLOBAL_(?:FAST|SLOW) \+= \\\n((?:  \w+ \\\n)*)",
 
 
 def cache_root() -> Path:
-    """The folder of the cache; it need not exist."""
+    """The folder of the cache; it need not exist. Raises DataflowError when there is no home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    try:
+        folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    except RuntimeError as error:
+        raise DataflowError(
+            "the cache", "has no place: there is no home folder", "set XDG_CACHE_HOME to a folder"
+        ) from error
     return folder / "dataflow" / "verilator-runtime"
 
 

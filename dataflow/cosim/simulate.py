@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dataflow.cosim.compare import compare_outputs
 from dataflow.cosim.job import unpack_tensor, write_job
-from dataflow.cosim.project import Project, load_project
+from dataflow.cosim.project import Project, load_project, reading
 from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
 from dataflow.cosim.taps import read_taps, remove_taps, tap_mismatches
+from dataflow.cosim.toolchain import Model
 from dataflow.cosim.trace import trace
 from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.files import write_atomic
+from dataflow.machine import Machine
 from dataflow.machine.isa import Unit
 from dataflow.npz import Array
-from dataflow.outdir import write_atomic
 from dataflow.progress import Progress, silent
 
 SEED = 1
@@ -34,22 +36,25 @@ STALLS = {
 def simulate(
     out: Path,
     *,
-    input: Mapping[str, Array] | None = None,
+    input: Path | Mapping[str, Array] | None = None,
     stall: float = 0.0,
     waves: bool = False,
     torch_spec: str | None = None,
     seed: int = SEED,
+    self_test: Callable[[Model, Machine], Mapping[str, Any]] | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """Simulates the RTL of ``out`` on one input; returns the contract's simulation result.
 
     Args:
         out: output folder of compile.
-        input: arrays by the model's input names; None: the stored seeded ones.
+        input: arrays by the model's input names, or an .npz file; None: the stored seeded ones.
         stall: probability in each cycle that a handshake of an AXI channel is refused.
         waves: write `sim/run/dump.vcd`.
         torch_spec: `FILE.py:FACTORY` of the float module; None: the one given to compile, if any.
         seed: of the stalls.
+        self_test: what is asked of a simulator before it is believed; its findings become
+            ``self_test`` of the result.
     """
     progress("evaluate", 0, 3)
     project = load_project(out)
@@ -62,9 +67,11 @@ def simulate(
     folder = out / "sim" / "run"
     shutil.rmtree(folder, ignore_errors=True)
     predicted = project.summary["predicted"]["cycles"]
-    job = write_job(folder, project.program, project.machine, values, predicted)
+    with reading(out):  # program and cascade may belong to different networks
+        job = write_job(folder, project.program, project.machine, values, predicted)
     progress("build and simulate", 1, 3)
     model = model_of(sources, project.machine, job["mem_bytes_log2"], waves)
+    tested = None if self_test is None else self_test(model, project.machine)
     run = run_job(folder, job, model, stall=stall, seed=seed, waves=waves)
     progress("compare", 2, 3)
     tensors = dict(values)
@@ -81,6 +88,8 @@ def simulate(
     result["outputs"] = compare_outputs(
         project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
     )
+    if tested is not None:
+        result["self_test"] = tested
     progress("done", 3, 3)
     return result
 

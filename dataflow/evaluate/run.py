@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.evaluate import contraction, general, host, scan
+from dataflow.evaluate import contraction, general, host, limits, scan
 from dataflow.evaluate.space import Space
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import variables
@@ -77,6 +77,9 @@ def run_machine_part(
         inputs: arrays by name in the cascade (codes, where the network is quantised).
         fast: use matrix multiplication where it gives the same bits (integers).
         keep: keep every tensor; otherwise an intermediate one goes after its last use.
+
+    Raises:
+        DataflowError: an input is wrong, a weight has no data, or it takes too much memory or time.
     """
     values: dict[str, Array] = dict(cascade.constants)
     for name in cascade.inputs:
@@ -87,10 +90,10 @@ def run_machine_part(
             raise DataflowError(
                 f"weight {name!r}", "has no data", "keep the .npz beside the cascade"
             )
-    blocks = [tuple(group) for _, group in groupby(cascade.einsums, lambda e: e.iterates[:1])]
-    # Einsums outside of loops are blocks of their own.
-    blocks = [part for b in blocks for part in ([b] if b[0].iterates else [(e,) for e in b])]
-    gone = {} if keep else _last_uses(cascade, blocks)
+    held = sum(value.nbytes for value in values.values())
+    limits.require_bounded(cascade, keep=keep, held=held)
+    blocks = limits.blocks(cascade)
+    gone = {} if keep else limits.last_uses(cascade, blocks)
     for position, block in enumerate(blocks):
         for name in dict.fromkeys(e.output.tensor for e in block):
             if name not in values:
@@ -100,21 +103,6 @@ def run_machine_part(
         for name in gone.get(position, ()):
             del values[name]
     return values
-
-
-def _last_uses(cascade: Cascade, blocks: list[tuple[Einsum, ...]]) -> dict[int, list[str]]:
-    """The intermediate tensors that nothing uses after a block, by its position."""
-    last: dict[str, int] = {}
-    for position, block in enumerate(blocks):
-        for einsum in block:
-            names = (einsum.output.tensor, *(a.tensor for a in einsum.inputs))
-            last.update(dict.fromkeys(names, position))
-    leave = {*cascade.outputs, *cascade.graph_outputs, *(op.input for op in cascade.host)}
-    gone: dict[int, list[str]] = {}
-    for name, position in last.items():
-        if cascade.tensors[name].role == "intermediate" and name not in leave:
-            gone.setdefault(position, []).append(name)
-    return gone
 
 
 class _Prepared:

@@ -1,7 +1,7 @@
 """The ONNX front end: export, import, check."""
 
 from dataflow.frontend.check import CheckRow, check, check_cascade, stayed_float
-from dataflow.frontend.codes.qonnx_codes import works_on_codes
+from dataflow.frontend.coded import is_quantised, works_on_codes
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.onnx.export import export, load_module
 from dataflow.frontend.onnx.load import load_proto
@@ -14,6 +14,7 @@ __all__ = [
     "check_cascade",
     "export",
     "import_model",
+    "is_quantised",
     "load_model",
     "load_module",
     "load_proto",

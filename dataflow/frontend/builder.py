@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.onnx.graph import MAX_ELEMENTS
+from dataflow.frontend.onnx.graph import MAX_BYTES
 from dataflow.frontend.value import Dims, QParams, Value, stored_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Einsum, HostOp, Iteration, Quant, Reduction, Role, Tensor
@@ -209,9 +209,12 @@ class Builder:
         """A new tensor over the ranks; returns its name."""
         name = self.name(label)
         shape = tuple(self.rank_sizes[r] for r in ranks)
-        if prod(shape) > MAX_ELEMENTS:
+        size = prod(shape) * dtype.numpy.itemsize
+        if size > MAX_BYTES:
             raise DataflowError(
-                f"value {label!r}", f"has {prod(shape)} elements", "use a smaller model or batch"
+                f"value {label!r}",
+                f"has shape {list(shape)}, which is {size} bytes of {dtype}",
+                f"use a smaller model or batch: at most {MAX_BYTES} bytes",
             )
         self.tensors[name] = Tensor(name, tuple(ranks), shape, dtype, role, record(quant), label)
         return name

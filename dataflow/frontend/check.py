@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from dataflow.frontend.codes.qonnx_codes import QUANTS, works_on_codes
+from dataflow.frontend.coded import QUANTS, works_on_codes
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model
 from dataflow.frontend.onnx.graph import Node
 from dataflow.ir.cascade import Cascade, Einsum

@@ -1,4 +1,4 @@
-"""What the lowering functions share: values by name, constants, look-ahead, refusal."""
+"""What the lowering functions share: values by name, constants, refusal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import numpy as np
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.builder import Builder
-from dataflow.frontend.codes import lookahead
-from dataflow.frontend.codes.lookahead import Tail
-from dataflow.frontend.codes.qonnx_codes import works_on_codes
-from dataflow.frontend.functions import Unary
-from dataflow.frontend.onnx.graph import MAX_DEPTH, Graph, Node, renumbered
+from dataflow.frontend.coded import works_on_codes
+from dataflow.frontend.onnx.graph import MAX_DEPTH, MAX_RANK, Graph, Node, renumbered
 from dataflow.frontend.refusal import PoisonedError as PoisonedError
 from dataflow.frontend.refusal import UnsupportedError as UnsupportedError
 from dataflow.frontend.value import (
@@ -99,7 +96,14 @@ class Context:
         return found.real_constant()
 
     def define(self, node: Node, value: Value, output: int = 0) -> None:
-        """Sets an output of a node; without elements it is a constant."""
+        """Sets an output of a node; without elements it is a constant.
+
+        Raises UnsupportedError when it has more dimensions than NumPy can hold.
+        """
+        if len(value.shape) > MAX_RANK:
+            raise UnsupportedError(
+                f"its result has {len(value.shape)} dimensions", f"use at most {MAX_RANK}"
+            )
         self.values[node.outputs[output]] = without_elements(value) or value
 
     def origin(self, name: str) -> str:
@@ -187,22 +191,6 @@ class Context:
         flat = np.broadcast_to(data.reshape(-1), (like.shape[dim],))
         weight = self.builder.weight(label, flat.reshape(like.dims[dim]), ranks)
         return Access(weight, tuple(Affine.of(n) for n in names))
-
-    # Look-ahead
-
-    def tail(self, node: Node) -> Tail | None:
-        """The single-use chain of Relu/Clip from a node's output to a quantisation."""
-        return lookahead.tail(self, node)
-
-    def clamp(self, node: Node) -> Unary | None:
-        """The Relu or Clip that a node is, with constant bounds, or None."""
-        return lookahead.clamp(self, node)
-
-    def absorb(self, tail: Tail, value: Value) -> None:
-        """Ends an integer region: defines the quantised value and skips the nodes inside."""
-        self.absorbed.update(tail.nodes)
-        decoded = replace(value, quant=tail.quant)
-        self.values[tail.output] = decoded if tail.decodes else value
 
     # Storing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dataflow.errors import DataflowError
 from dataflow.frontend.context import Context
 from dataflow.frontend.value import QParams, Value, constant_value
 from dataflow.ir.cascade import Cascade, HostOp, Role
@@ -26,6 +27,33 @@ def finish(ctx: Context) -> Cascade:
             outputs.append(tensor)
         graph_outputs.append(_host_side(ctx, name, tensor, value, quant))
     return _frozen(ctx, outputs, graph_outputs)
+
+
+def require_declared(ctx: Context, where: str) -> None:
+    """Raises DataflowError when an output is not what the model says of it."""
+    for name, declared in ctx.graph.declared.items():
+        value = _value(ctx, name)
+        dtype = value.dtype if value.quant is None else value.quant.real
+        place = f"{where}: output {name!r}"
+        if declared.dtype is not None and declared.dtype != dtype.interface:
+            raise DataflowError(
+                place,
+                f"is declared {declared.dtype.name}, but its operators make {dtype}",
+                "declare what they make",
+            )
+        wanted = declared.shape
+        if wanted is None or name in ctx.softmax:
+            continue
+        fits = len(wanted) == len(value.shape) and all(
+            size in (None, own) for size, own in zip(wanted, value.shape, strict=True)
+        )
+        if not fits:
+            raise DataflowError(
+                place,
+                f"is declared {[s or '?' for s in wanted]}, but its operators make "
+                f"{list(value.shape)}",
+                "declare what they make",
+            )
 
 
 def _value(ctx: Context, name: str) -> Value:

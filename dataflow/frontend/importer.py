@@ -14,7 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.frontend import views
 from dataflow.frontend.codes import conv, linear, matmul, pointwise, pool, softmax
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
-from dataflow.frontend.finish import finish
+from dataflow.frontend.finish import finish, require_declared
 from dataflow.frontend.fold import fold, foldable
 from dataflow.frontend.functions import CONTRIBUTED
 from dataflow.frontend.onnx.functions import check_functions, expand, has_body
@@ -65,7 +65,15 @@ LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "Softmax"): softmax.softmax,
 }
 
-MALFORMED = (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError)
+MALFORMED = (
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    ZeroDivisionError,
+    RuntimeError,  # NumPy's, of shapes with too many dimensions
+)
 """What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
 NEAREST: dict[str, str] = {
@@ -152,21 +160,27 @@ def import_model(
     check_functions(proto)
     graph = quantise_before_views(read_graph(proto, dims or {}))
     ctx = Context(graph, lower_node)
+    refusals: list[Refusal] = []
     for port in graph.inputs:
+        refusal = _refused_port(port)
+        if refusal is not None:
+            refusals.append(refusal)
+            ctx.poisoned.add(port.name)
+            continue
         letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))
         ranks = [
             ctx.builder.rank(letter, size) for letter, size in zip(letters, port.shape, strict=True)
         ]
-        dtype = _port_type(port)
+        dtype = DType.of_numpy(port.dtype)
         name = ctx.builder.tensor(port.name, ranks, dtype, "input")
         whole = stored_value(name, tuple((s,) for s in port.shape), dtype)
         ctx.values[port.name] = without_elements(whole) or whole
-    refusals: list[Refusal] = []
     for node in graph.nodes:
         if node.index not in ctx.absorbed:
             _lower(ctx, node, refusals)
     if refusals:
         raise UnsupportedModelError(where, refusals, graph)
+    require_declared(ctx, where)
     cascade = finish(ctx)
     return Imported(
         cascade,
@@ -179,13 +193,15 @@ def import_model(
     )
 
 
-def _port_type(port: Port) -> DType:
+def _refused_port(port: Port) -> Refusal | None:
+    """Why an input cannot be read, listed with the nodes that cannot."""
     try:
-        return DType.of_numpy(port.dtype)
-    except DataflowError as error:
-        raise DataflowError(
-            f"input {port.name!r}", f"has type {port.dtype.name}", "export the model in float32"
-        ) from error
+        DType.of_numpy(port.dtype)
+    except DataflowError:
+        node = Node(-1, port.name, "", "Input", (), (port.name,), {})
+        fix = "export the model in float32"
+        return Refusal(node, str(list(port.shape)), f"it has type {port.dtype.name}", fix)
+    return None
 
 
 def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:

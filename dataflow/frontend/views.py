@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from dataflow.frontend.builder import spread
+from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import raw, with_params
 from dataflow.frontend.codes.quant import (
     activation_params,
@@ -135,10 +136,10 @@ def concat(ctx: Context, node: Node) -> None:
     """
     values = [ctx.value(node, k) for k in range(len(node.inputs))]
     quants = [v.quant for v in values]
-    tail = ctx.tail(node) if all(quants) and quants else None
+    tail = lookahead.tail(ctx, node) if all(quants) and quants else None
     if tail is not None:
         y = _joined(ctx, node, tail.output, values, tail.quant, frozenset(tail.nodes), tail.chain)
-        ctx.absorb(tail, raw(y))
+        lookahead.absorb(ctx, tail, raw(y))
         return
     first = quants[0]
     same = first is not None and all(q is not None and q.same(first) for q in quants)

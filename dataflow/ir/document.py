@@ -8,6 +8,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from dataflow.errors import DataflowError
+from dataflow.yaml_events import bounded_events
 
 
 class Document:
@@ -15,11 +16,11 @@ class Document:
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
-        self.lines = text.splitlines()
         try:
             # Anchors would let a short file stand for a huge one.
-            if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, yaml.SafeLoader)):
+            if any(isinstance(event, yaml.AliasEvent) for event in bounded_events(text, where)):
                 raise DataflowError(where, "uses a YAML alias", "write the value out")
+            self.lines = text.splitlines()
             root = yaml.compose(text, yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark

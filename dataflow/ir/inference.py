@@ -28,9 +28,8 @@ def extents(statements: Sequence[Statement], sizes: Mapping[str, int]) -> dict[s
     return found
 
 
-def ranks_of(tensor: str, statements: Sequence[Statement]) -> list[str] | None:
+def ranks_of(writers: Sequence[Access]) -> list[str] | None:
     """Ranks of an undeclared tensor: the single variables of its output accesses, or None."""
-    writers = [s.output for s in statements if s.output.tensor == tensor]
     best: list[str | None] = []
     for output in writers:
         names = [_single(i) for i in output.indices]

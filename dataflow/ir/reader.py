@@ -212,12 +212,16 @@ class _Reader:
         labels = self._map("labels")
         quants = self._map("quantisation")
         roles = self._roles(names)
+        writers: dict[str, list[_Line]] = {}
+        for line in self.lines:
+            writers.setdefault(line.statement.output.tensor, []).append(line)
         tensors: dict[str, Tensor] = {}
         for name in names:
             if not NAME.fullmatch(name) or name in RESERVED:
                 raise DataflowError(self.document.where, f"{name!r} is not a name", "rename it")
             ranks = self.declared.get(name)
-            ranks = ranks_of(name, self.statements) if ranks is None else ranks
+            own = writers.get(name, [])
+            ranks = ranks_of([line.statement.output for line in own]) if ranks is None else ranks
             if ranks is None:
                 raise DataflowError(
                     self.document.where,
@@ -228,7 +232,7 @@ class _Reader:
             if name in dims:
                 items = self.document.sequence(dims[name], f"dims of {name}")
                 explicit = [self.document.integer(n, f"dims of {name}") for n in items]
-            shape = self._shape(name, ranks, found.get(name), explicit)
+            shape = self._shape(name, ranks, found.get(name), explicit, own)
             kind = F32
             if name in types:
                 kind = self._at(types[name], DType.parse)
@@ -244,7 +248,12 @@ class _Reader:
         return tensors
 
     def _shape(
-        self, name: str, ranks: list[str], seen: list[int] | None, explicit: list[int] | None
+        self,
+        name: str,
+        ranks: list[str],
+        seen: list[int] | None,
+        explicit: list[int] | None,
+        writers: list[_Line],
     ) -> tuple[int, ...]:
         if explicit is not None:
             return tuple(explicit)
@@ -264,15 +273,15 @@ class _Reader:
                     )
                 self.sizes[rank] = extent
             # A tensor that is generated along an iterative rank has one slice more.
-            shape.append(max(self.sizes[rank], self._generated(name, k)))
+            shape.append(max(self.sizes[rank], self._generated(writers, k)))
         return tuple(shape)
 
-    def _generated(self, name: str, dim: int) -> int:
+    def _generated(self, writers: list[_Line], dim: int) -> int:
         """Slices of a dimension that loops write, over the loops' own ranges."""
         reach = 0
-        for line in self.lines:
+        for line in writers:
             output = line.statement.output
-            if output.tensor == name and line.iterates and dim < len(output.indices):
+            if line.iterates and dim < len(output.indices):
                 counts = {r.lower(): size for r, size in self.sizes.items()}
                 counts |= {v: self.iterations[v].stop for v in line.iterates}
                 reach = max(reach, output.indices[dim].bounds(counts)[1] + 1)

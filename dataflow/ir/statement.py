@@ -35,6 +35,8 @@ TOKEN = re.compile(
     r"|(?P<symbol>::|->|>=|[-+*/=()\[\]{},:]))"
 )
 DEPTH = 64
+CHAIN = 100
+DIGITS = 40
 """Deepest nesting of an expression."""
 
 
@@ -212,7 +214,7 @@ class _Parser:
             return inner
         if self.now.kind == "number":
             token = self.next()
-            if not token.text.isdigit():
+            if not token.text.isdigit() or len(token.text) > DIGITS:
                 raise StatementError(token.column, "the index is no integer", "use an integer")
             return Affine.of(int(token.text))
         token = self.now
@@ -232,14 +234,18 @@ class _Parser:
     def expression(self, depth: int) -> Expr:
         self.shallow(depth)
         left = self.term(depth)
+        count = 0
         while self.at("+") or self.at("-"):
+            count = self.counted(count)
             op = INFIX[self.next().text]
             left = Call(op, (left, self.term(depth)))
         return left
 
     def term(self, depth: int) -> Expr:
         left = self.factor(depth)
+        count = 0
         while self.at("*") or self.at("/"):
+            count = self.counted(count)
             op = INFIX[self.next().text]
             left = Call(op, (left, self.factor(depth)))
         return left
@@ -256,6 +262,8 @@ class _Parser:
             self.expect(")")
             return inner
         if self.now.kind == "number":
+            if len(self.now.text) > DIGITS:
+                raise self.error(f"a number of {len(self.now.text)} digits", "write a shorter one")
             return _number(self.next().text)
         following = self.tokens[min(self.position + 1, len(self.tokens) - 1)].text
         if self.now.kind == "name" and self.now.text in ("inf", "nan") and following != "[":
@@ -314,6 +322,12 @@ class _Parser:
             self.next()
             base = self.name()
         return Reduction(op, tuple(variables), order, base, into)
+
+    def counted(self, count: int) -> int:
+        """One operator of a chain more: a chain of n nests n deep."""
+        if count == CHAIN:
+            raise self.error(f"a chain of more than {CHAIN} operators", "split the statement")
+        return count + 1
 
     def shallow(self, depth: int) -> None:
         if depth > DEPTH:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,14 +13,19 @@ import numpy as np
 import yaml
 
 from dataflow.errors import DataflowError
+from dataflow.files import write_together
 from dataflow.ir.cascade import Cascade, Tensor
 from dataflow.ir.dtype import F32
 from dataflow.ir.names import default_name
 from dataflow.ir.printing import format_einsum
 from dataflow.ir.reader import read_cascade
 from dataflow.ir.sections import format_sections
+from dataflow.npz import comment_of, load_npz, npz_bytes
 
 Array = np.ndarray
+
+WEIGHTS = b"weights of a dataflow cascade"
+"""Comment of the .npz files that belong to a text cascade, and may be replaced with it."""
 
 
 def loads(text: str, where: str = "cascade", data: dict[str, Array] | None = None) -> Cascade:
@@ -45,32 +49,36 @@ def load(path: str | Path) -> Cascade:
     except UnicodeDecodeError as error:
         raise DataflowError(str(path), "is not UTF-8 text", "give a text cascade") from error
     beside = path.with_suffix(".npz")
-    data: dict[str, Array] = {}
-    if beside.is_file():
-        try:
-            with np.load(beside, allow_pickle=False) as archive:
-                data = {k: archive[k] for k in archive.files}
-        except Exception as error:  # numpy and zipfile raise many types on malformed archives
-            raise DataflowError(
-                str(beside), "is not an .npz file of arrays", "save the cascade again"
-            ) from error
-    return loads(text, str(path), data)
+    if not beside.is_file():
+        return loads(text, str(path))
+
+    def wanted(heads: Mapping[str, Array]) -> None:
+        # Our own files are not compressed; what unpacks to more may be far too much.
+        if sum(head.nbytes for head in heads.values()) > beside.stat().st_size:
+            loads(text, str(path), dict(heads))
+
+    return loads(text, str(path), load_npz(beside, check=wanted))
 
 
 def save(cascade: Cascade, path: str | Path) -> None:
-    """Writes ``path`` and, when there are weights, the ``.npz`` beside it."""
+    """Writes ``path`` and, when there are weights, the ``.npz`` beside it: both or neither.
+
+    Raises:
+        DataflowError: one cannot be written, or the ``.npz`` is there and holds other data.
+    """
     path = Path(path)
-    path.write_text(dumps(cascade), encoding="utf-8")
+    parts = {path: dumps(cascade).encode()}
+    beside = path.with_suffix(".npz")
     if cascade.constants:
-        _savez(path.with_suffix(".npz"), cascade.constants)
-
-
-def _savez(path: Path, arrays: Mapping[str, Array]) -> None:
-    """An .npz file with the same bytes for the same arrays (its entries carry no time)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(arrays.items()):
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asarray(data, order="C"), allow_pickle=False)
+        if beside.exists() and comment_of(beside) != WEIGHTS:
+            raise DataflowError(
+                str(beside),
+                "is in the way: the weights belong there, and it holds other data",
+                f"name another file than {path.name}, or move it away",
+            )
+        arrays = {name: cascade.constants[name] for name in sorted(cascade.constants)}
+        parts[beside] = npz_bytes(arrays, WEIGHTS)
+    write_together(parts)
 
 
 def dumps(cascade: Cascade) -> str:

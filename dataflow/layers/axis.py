@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,19 +31,31 @@ def tile_sizes(extent: int) -> tuple[int, ...]:
     return tuple(sorted(sizes))
 
 
-def clipped_runs(
-    size: int, points: int, tile: int, stride: int, taps: int, dilation: int, pad: int
-) -> Ints:
-    """Source positions inside [0, size) that each tile of an output axis reads, in order."""
-    start = np.arange(0, points, tile, dtype=np.int64)
-    count = np.minimum(tile, points - start)
-    low = start * stride - pad
-    high = low + (count - 1) * stride + (taps - 1) * dilation + 1
-    runs: Ints = np.maximum(0, np.minimum(high, size) - np.maximum(low, 0))
-    return runs
+@dataclass(frozen=True)
+class Window:
+    """How output points of one axis reach source positions.
 
+    Output point i reads positions ``i*stride + t*dilation - pad`` for t in 0..taps-1.
+    """
 
-def prefix_need(size: int, tile: int, stride: int, taps: int, dilation: int, pad: int) -> int:
-    """Source positions, counted from 0, that must exist before the first tile can be read."""
-    high = (tile - 1) * stride + (taps - 1) * dilation + 1 - pad
-    return max(0, min(size, high))
+    taps: int = 1
+    stride: int = 1
+    dilation: int = 1
+    pad: int = 0
+
+    def span(self, count: int) -> int:
+        """Source positions under ``count`` neighbouring output points, halo included."""
+        return (count - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+
+    def clipped_runs(self, size: int, points: int, tile: int) -> Ints:
+        """Source positions inside [0, size) that each tile of ``points`` points reads, in order."""
+        start = np.arange(0, points, tile, dtype=np.int64)
+        count = np.minimum(tile, points - start)
+        low = start * self.stride - self.pad
+        high = low + (count - 1) * self.stride + (self.taps - 1) * self.dilation + 1
+        runs: Ints = np.maximum(0, np.minimum(high, size) - np.maximum(low, 0))
+        return runs
+
+    def prefix_need(self, size: int, tile: int) -> int:
+        """Source positions, counted from 0, that must exist before the first tile can be read."""
+        return max(0, min(size, self.span(tile) - self.pad))

@@ -11,6 +11,7 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dataflow.layers.axis import Window
 from dataflow.machine.isa import Op, Operand
 
 Dim = Literal["b", "g", "p", "q", "n", "k"]
@@ -135,6 +136,24 @@ class Layer:
     # Vector: elementwise over dense tensors, seen as rows of lanes. Then batch = groups = p =
     # n = 1, q counts bytes and each view has shape (1, 1, q, 1) (or splat with strides 0).
     flat: bool = False
+
+    def extent(self, dim: Dim) -> int:
+        """Size of a dim (k: reduction channels per group)."""
+        sizes: dict[Dim, int] = {
+            "b": self.batch,
+            "g": self.groups,
+            "p": self.p,
+            "q": self.q,
+            "n": self.n,
+            "k": self.c,
+        }
+        return sizes[dim]
+
+    def window(self, dim: Dim) -> Window:
+        """How output rows (dim p) or columns (q) reach source rows or columns."""
+        if dim == "p":
+            return Window(self.taps_r, self.stride_p, self.dilation_r, self.pad_p)
+        return Window(self.taps_s, self.stride_q, self.dilation_s, self.pad_q)
 
     @property
     def reduction(self) -> int:

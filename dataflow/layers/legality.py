@@ -5,54 +5,48 @@ from __future__ import annotations
 from math import gcd
 
 from dataflow.layers.layer import Dim, Layer, View
-from dataflow.layers.passes import feed, passes
-from dataflow.layers.tiles import (
-    columns,
-    extent,
-    level,
-    ragged,
-    tile_of,
-    trips,
-)
-from dataflow.layers.tiling import Tiling
-from dataflow.machine import Machine
+from dataflow.layers.passes import banks_disjoint, port_reads
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine.isa import LEVELS
 
 
-def verify_tiling(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+def verify_tiling(tiled: TiledLayer) -> list[str]:
     """Reasons why the machine cannot run ``layer`` so; empty when it can.
 
     Addresses (whether buffers fit, bank conflicts) are checked by `verify_program`.
     """
-    reasons = _order(layer, tiling)
+    layer = tiled.layer
+    reasons = _order(tiled)
     if reasons:
         return reasons
-    reasons += _depths(layer, tiling)
-    reasons += _flat(layer, tiling, machine) if layer.flat else []
-    reasons += _array(layer, tiling, machine) if layer.kind == "array" else []
+    reasons += _depths(tiled)
+    reasons += _flat(tiled) if layer.flat else []
+    reasons += _array(tiled) if layer.kind == "array" else []
     return reasons
 
 
-def _order(layer: Layer, tiling: Tiling) -> list[str]:
+def _order(tiled: TiledLayer) -> list[str]:
+    layer, tiling = tiled.layer, tiled.tiling
     reasons = []
     if len(set(tiling.order)) != len(tiling.order) or len(tiling.order) > LEVELS:
         reasons.append(f"order {tiling.order} repeats a dim")
     for dim in tiling.order:
         tile = tiling.tile.get(dim, 0)
-        if not 1 <= tile <= extent(layer, dim):
-            reasons.append(f"tile {dim}={tile} is not in 1..{extent(layer, dim)}")
+        if not 1 <= tile <= tiled.extent(dim):
+            reasons.append(f"tile {dim}={tile} is not in 1..{tiled.extent(dim)}")
     if "k" in tiling.order and tiling.order[-1] != "k":
         reasons.append("k must be the innermost tiled dim")
-    if layer.batch > 1 and tile_of(layer, tiling, "b") != 1:
+    if layer.batch > 1 and tiled.tile("b") != 1:
         reasons.append("b must be tiled by 1")
     if layer.kind == "vector" and ("k" in tiling.order or "g" in tiling.order):
         reasons.append("a vector layer has no k and no g")
-    if any(n > 65535 for n in trips(layer, tiling)) if not reasons else False:
+    if any(n > 65535 for n in tiled.level_trips) if not reasons else False:
         reasons.append("more than 65535 tiles of a dim")
     return reasons
 
 
-def _depths(layer: Layer, tiling: Tiling) -> list[str]:
+def _depths(tiled: TiledLayer) -> list[str]:
+    layer, tiling = tiled.layer, tiled.tiling
     reasons = []
     count = len(tiling.order)
     names = ("source_depth", "second_depth", "weight_depth", "param_depth")
@@ -106,21 +100,23 @@ def _second_view(layer: Layer) -> View | None:
     return layer.second
 
 
-def _flat(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+def _flat(tiled: TiledLayer) -> list[str]:
+    tiling, machine = tiled.tiling, tiled.machine
     reasons = []
     if any(dim != "q" for dim in tiling.order):
         reasons.append("a flat layer tiles only q")
     if "q" in tiling.order and tiling.tile["q"] % machine.cols:
         reasons.append(f"a flat tile must be a multiple of {machine.cols} bytes")
-    if -(-tile_of(layer, tiling, "q") // machine.cols) > 65535:
+    if -(-tiled.tile("q") // machine.cols) > 65535:
         reasons.append("a flat tile has more than 65535 rows")
     return reasons
 
 
-def _array(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
-    reasons = _groups(layer, tiling, machine)
+def _array(tiled: TiledLayer) -> list[str]:
+    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
+    reasons = _groups(tiled)
     if tiling.feed == "fir":
-        reasons += _fir(layer, tiling, machine)
+        reasons += _fir(tiled)
     if not 1 <= tiling.ports <= machine.feed_ports:
         reasons.append(f"ports is not in 1..{machine.feed_ports}")
     stationary = layer.stationary
@@ -129,23 +125,24 @@ def _array(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
         reasons.append("a stationary activation is fed flat, by one port")
     if reasons:
         return reasons
-    shape = columns(layer, tiling, machine.cols)
-    points = tile_of(layer, tiling, "p") * tile_of(layer, tiling, "q")
+    shape = tiled.columns
+    points = tiled.tile("p") * tiled.tile("q")
     lines = points * max(shape.blocks)
     if lines > machine.acc_lines:
         reasons.append(f"{lines} accumulator lines, {machine.acc_lines} in a half")
     if stationary.view is None:
-        lines = weight_block_lines(layer, tiling, machine)
+        lines = weight_block_lines(tiled)
         if lines > machine.wbuf_lines:
             reasons.append(f"a block of {lines} weight lines, {machine.wbuf_lines} in the ring")
-    lines = param_block_lines(layer, tiling, machine)
+    lines = param_block_lines(tiled)
     if lines > machine.param_lines:
         reasons.append(f"a block of {lines} parameter lines, {machine.param_lines} in the ring")
     return reasons
 
 
-def _groups(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
-    several = tile_of(layer, tiling, "g") > 1
+def _groups(tiled: TiledLayer) -> list[str]:
+    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
+    several = tiled.tile("g") > 1
     reasons = []
     if several and ("n" in tiling.order or "k" in tiling.order):
         reasons.append("several groups a tile need n and k untiled")
@@ -156,7 +153,8 @@ def _groups(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
     return reasons
 
 
-def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
+def _fir(tiled: TiledLayer) -> list[str]:
+    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
     reasons = []
     if layer.n != 1 or layer.c != 1 or layer.groups == 1:
         reasons.append("the fir feed is for depthwise layers")
@@ -173,30 +171,33 @@ def _fir(layer: Layer, tiling: Tiling, machine: Machine) -> list[str]:
     return reasons
 
 
-def weight_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
+def weight_block_lines(tiled: TiledLayer) -> int:
     """Lines of a full block of the weight ring: what order[weight_depth:] needs."""
-    k = ragged(layer, tiling, "k")
+    layer, tiling = tiled.layer, tiled.tiling
+    k = tiled.ragged("k")
     zero = int(layer.stationary is not None and len(set(layer.stationary.zero)) > 1)
     inner = tiling.order[tiling.weight_depth :]
-    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+    count = dict(zip(tiling.order, tiled.level_trips, strict=True))
 
     def lines(size: int) -> int:
-        walk = passes(layer, tiling, machine.rows, machine.cols, size)
+        walk = tiled.passes(size)
         return sum(p.lanes + zero for p in walk)
 
     own = lines(k[0]) * (count["k"] - 1) + lines(k[1]) if "k" in inner else lines(k[0])
-    return own * _blocks(layer, tiling, machine, inner)
+    return own * _blocks(tiled, inner)
 
 
-def param_block_lines(layer: Layer, tiling: Tiling, machine: Machine) -> int:
+def param_block_lines(tiled: TiledLayer) -> int:
     """Lines of a full block of the parameter ring."""
-    return len(layer.params) * _blocks(layer, tiling, machine, tiling.order[tiling.param_depth :])
+    layer, tiling = tiled.layer, tiled.tiling
+    return len(layer.params) * _blocks(tiled, tiling.order[tiling.param_depth :])
 
 
-def _blocks(layer: Layer, tiling: Tiling, machine: Machine, inner: tuple[Dim, ...]) -> int:
+def _blocks(tiled: TiledLayer, inner: tuple[Dim, ...]) -> int:
     """Column blocks that the loops ``inner`` walk over."""
-    shape = columns(layer, tiling, machine.cols)
-    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+    tiling = tiled.tiling
+    shape = tiled.columns
+    count = dict(zip(tiling.order, tiled.level_trips, strict=True))
     blocks, repeats = max(shape.blocks), 1
     cut = tiling.order[shape.level] if shape.level < len(tiling.order) else None
     for dim in inner:
@@ -209,9 +210,7 @@ def _blocks(layer: Layer, tiling: Tiling, machine: Machine, inner: tuple[Dim, ..
 
 
 def ports_conflict_free(
-    layer: Layer,
-    tiling: Tiling,
-    machine: Machine,
+    tiled: TiledLayer,
     base: int,
     y_step: int,
     x_step: int,
@@ -227,48 +226,25 @@ def ports_conflict_free(
         y_step, x_step: bytes from row to row and from column to column on chip.
         moves: other byte steps by which the base moves (tile strides, slots).
     """
+    layer, tiling, machine = tiled.layer, tiled.tiling, tiled.machine
     if tiling.ports == 1:
         return True
-    shape = columns(layer, tiling, machine.cols)
+    shape = tiled.columns
     taps = {"p": layer.dilation_r * y_step, "q": layer.dilation_s * x_step}
     outer, inner = ("q", "p") if tiling.swap else ("p", "q")
     line, banks = machine.line_bytes, machine.act_banks
     grid = gcd(line, layer.stride_p * y_step, layer.stride_q * x_step, *moves)
-    if tile_of(layer, tiling, "g") > 1:
+    if tiled.tile("g") > 1:
         grid = gcd(grid, shape.pack * layer.c)
     if tiling.feed == "fir" and tiling.fir_taps > 1:
         grid = gcd(grid, taps[inner])
     residues = range(base % grid, line, grid)
-    for k in {ragged(layer, tiling, "k")[0], ragged(layer, tiling, "k")[1]}:
-        merged = feed(layer, tiling, machine.cols, k).merged
+    for k in {tiled.ragged("k")[0], tiled.ragged("k")[1]}:
+        merged = tiled.reduction(k).merged
         a_step = taps["p"] if merged else taps[outer]
         b_step = taps[inner]
-        for one in passes(layer, tiling, machine.rows, machine.cols, k):
-            lane = 0
-            reads = []
-            for a, b, offset, count in one.taps:
-                shift = 0 if tiling.feed == "fir" else offset - lane
-                reads.append(a * a_step + b * b_step + shift)
-                lane += count
-            if any(_clash([r + at for at in reads], line, banks) for r in residues):
+        for one in tiled.passes(k):
+            reads = port_reads(one, tiled.feed, a_step, b_step)
+            if not all(banks_disjoint([r + at for at in reads], line, banks) for r in residues):
                 return False
     return True
-
-
-def _clash(addresses: list[int], line: int, banks: int) -> bool:
-    seen: set[int] = set()
-    for address in addresses:
-        touched = {address // line % banks, (address + line - 1) // line % banks}
-        if touched & seen:
-            return True
-        seen |= touched
-    return False
-
-
-__all__ = [
-    "level",
-    "param_block_lines",
-    "ports_conflict_free",
-    "verify_tiling",
-    "weight_block_lines",
-]

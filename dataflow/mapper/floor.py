@@ -8,14 +8,14 @@ from functools import lru_cache
 
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
-from dataflow.mapper.solve import Option
+from dataflow.mapper.problem import Front
 from dataflow.tiling.grid import planes
 from dataflow.tiling.shape import LayerShape
 
 
 def floor_cycles(
     shapes: Iterable[LayerShape],
-    options: Iterable[tuple[Option, ...]],
+    fronts: Iterable[tuple[Front, ...]],
     machine: Machine,
     latencies: Latencies,
 ) -> int:
@@ -26,7 +26,7 @@ def floor_cycles(
     least = [_least_work(shape, machine, replace(latencies, array_tile=0)) for shape in shapes]
     array = sum(work[0] for work in least)
     vector = sum(work[1] for work in least)
-    bus = sum(min(option.candidate["bus"] for option in found) for found in options)
+    bus = sum(min(one["bus"] for _, rows in found for one in rows) for found in fronts)
     return machine.dram_read_latency + max(array, vector, bus)
 
 

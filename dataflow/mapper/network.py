@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dataflow.errors import DataflowError
 from dataflow.layers.layer import Layer, LayerGraph
-from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.plan import MemoryMap, NetworkMapping
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, isa
 from dataflow.machine.latencies import DEFAULT, Latencies
 from dataflow.mapper.floor import floor_cycles
-from dataflow.mapper.modes import LayerMode, layer_modes
+from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.place import place, require_dram
-from dataflow.mapper.solve import Choice, Option, Problem, solve
+from dataflow.mapper.problem import Choice, Front, Problem
+from dataflow.mapper.solve import solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
-from dataflow.tiling.candidates import Candidate, candidates
+from dataflow.tiling.candidates import Candidate, candidates, fronts
 from dataflow.tiling.columns import Mode
 from dataflow.tiling.shape import LayerShape, shape_of
-from dataflow.tiling.thin import ideals, representatives
 
-SEARCH_GAP = 3e-4
-"""Relative gap at which the choice of residency stops; the tilings are refined after it."""
+STEPS = 32
+"""Parts of the activation memory: when the chosen buffers cannot be packed, one less is used."""
 
-RETRIES = 6
-"""Smaller capacities tried when the chosen buffers cannot be packed."""
+TIES = {"latency": (), "energy": ("energy",), "edp": ("energy",)}
+"""Columns that an objective behind the first one compares; with equal cycles least energy has the
+least product of energy and delay too."""
 
 
 def map_network(
@@ -45,22 +46,32 @@ def map_network(
             message says which and why.
     """
     started = time.perf_counter()
-    names = (objective,) if isinstance(objective, str) else tuple(objective)
-    if names[:1] != ("latency",):
-        raise DataflowError(
-            "objective",
-            f"{', '.join(names) or 'nothing'} cannot come first when hardware is generated",
-            "use latency; ties are broken by DRAM bytes, then energy",
-        )
+    ties = tie_columns(objective)
     if not graph.layers:
         raise DataflowError(f"network {graph.name}", "has no layer to map", "give it an operator")
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
     plans = tensor_plans(graph, shapes, machine)
     require_dram(graph, plans, machine)
-    mapping = _resident(graph, shapes, plans, machine, latencies)
-    if mapping is None:
-        mapping = _mixed(graph, shapes, plans, machine, latencies)
-    return replace(mapping, search_seconds=time.perf_counter() - started)
+    search = _Search(graph, shapes, plans, machine, latencies, ties)
+    return replace(search.best(), search_seconds=time.perf_counter() - started)
+
+
+def tie_columns(objective: Sequence[str]) -> tuple[str, ...]:
+    """The columns that break ties of cycles.
+
+    Raises:
+        DataflowError: the first objective is not latency.
+    """
+    names = (objective,) if isinstance(objective, str) else tuple(objective)
+    if names[:1] != ("latency",):
+        raise DataflowError(
+            "objective",
+            f"{', '.join(names) or 'nothing'} cannot come first when hardware is generated: the "
+            "machine's mapper searches for the fewest cycles",
+            "put latency first; the others then decide between mappings of equal cycles",
+        )
+    wanted = [column for name in names for column in TIES[name]]
+    return tuple(dict.fromkeys([*wanted, "dram", "energy"]))
 
 
 def map_layer(
@@ -70,145 +81,125 @@ def map_layer(
     return candidates(shape_of(layer, machine.cols), machine, latencies, mode)
 
 
-def _options(
-    graph: LayerGraph,
-    shapes: tuple[LayerShape, ...],
-    plans: dict[str, TensorPlan],
-    machine: Machine,
-    latencies: Latencies,
-    *,
-    stream: bool,
-) -> tuple[tuple[Option, ...], ...]:
-    found: list[tuple[Option, ...]] = []
-    for i, shape in enumerate(shapes):
-        options: list[Option] = []
-        for mode in layer_modes(graph, i, plans, shape, stream=stream):
-            for one in candidates(shape, machine, latencies, mode.mode):
-                options.append(Option(mode, one))
-        found.append(tuple(options))
-    return tuple(found)
+@dataclass(frozen=True)
+class _Search:
+    """One network's search: what it is asked for, and its steps."""
 
+    graph: LayerGraph
+    shapes: tuple[LayerShape, ...]
+    plans: dict[str, TensorPlan]
+    machine: Machine
+    latencies: Latencies
+    ties: tuple[str, ...]
 
-def _resident(
-    graph: LayerGraph,
-    shapes: tuple[LayerShape, ...],
-    plans: dict[str, TensorPlan],
-    machine: Machine,
-    latencies: Latencies,
-) -> NetworkMapping | None:
-    """The mapping that keeps every intermediate on chip, if it fits; then nothing beats it."""
-    live = max(
-        sum(
-            plan.resident_bytes(machine.line_bytes)
-            for plan in plans.values()
-            if not plan.external and _alive(plan, i)
+    def best(self) -> NetworkMapping:
+        """The better of everything on chip and of residency and streams chosen together.
+
+        The first is a part of the second, but it is quickly found and easily packed.
+        """
+        fronts = self._fronts()
+        for layer, found in zip(self.graph.layers, fronts, strict=True):
+            if not any(rows for _, rows in found):
+                raise _no_tiling(layer, self.machine)
+        size = self.machine.act_bytes
+        known = self._placed(solve(self._problem(self._on_chip(fronts), size), self.ties))
+        bound: int | None = None
+        for part in range(STEPS, 0, -1):
+            problem = self._problem(fronts, size * part // STEPS)
+            choice = solve(problem, self.ties, known[0] if known else None)
+            bound = choice.bound if bound is None and choice is not None else bound
+            if choice is None or (known is not None and choice.cycles == known[0].cycles):
+                break
+            found_place = self._placed(choice)
+            if found_place is not None:
+                known = found_place
+                break
+        if known is None or bound is None:
+            raise DataflowError(
+                f"network {self.graph.name}",
+                f"its tensors and buffers do not fit into {size} bytes of activation memory",
+                "use an architecture with a larger activations memory",
+            )
+        return self._finish(fronts, *known, bound)
+
+    def _fronts(self) -> tuple[tuple[Front, ...], ...]:
+        """The candidates of every mode of every layer; equal layers are costed once."""
+        modes = [
+            layer_modes(self.graph, i, self.plans, shape, stream=True)
+            for i, shape in enumerate(self.shapes)
+        ]
+        wanted: dict[LayerShape, list[Mode]] = {}
+        for shape, own in zip(self.shapes, modes, strict=True):
+            wanted.setdefault(shape, []).extend(mode.mode for mode in own)
+        found = {
+            shape: fronts(shape, self.machine, self.latencies, own) for shape, own in wanted.items()
+        }
+        return tuple(
+            tuple((mode, found[shape][mode.mode]) for mode in own)
+            for shape, own in zip(self.shapes, modes, strict=True)
         )
-        for i in range(len(shapes))
-    )
-    if live > machine.act_bytes:
-        return None
-    options = _options(graph, shapes, plans, machine, latencies, stream=False)
-    if not all(options):
-        return None
-    choice = solve(_problem(graph, options, plans, machine, latencies, machine.act_bytes), machine)
-    if choice is None:
-        return None
-    return _finish(graph, shapes, plans, options, choice, machine, latencies)
 
+    def _on_chip(self, fronts: tuple[tuple[Front, ...], ...]) -> tuple[tuple[Front, ...], ...]:
+        """The fronts of the modes that keep on chip whatever a later layer reads."""
+        kept = []
+        for i, (shape, found) in enumerate(zip(self.shapes, fronts, strict=True)):
+            modes = set(layer_modes(self.graph, i, self.plans, shape, stream=False))
+            kept.append(tuple(front for front in found if front[0] in modes))
+        return tuple(kept)
 
-def _alive(plan: TensorPlan, layer: int) -> bool:
-    if not plan.readers:
-        return False
-    return min(plan.writers) <= layer <= plan.readers[-1].layer
+    def _problem(self, fronts: tuple[tuple[Front, ...], ...], capacity: int) -> Problem:
+        waits = []
+        for i, layer in enumerate(self.graph.layers):
+            size = 0
+            if i + 1 < len(self.graph.layers):
+                output = root_of(self.graph, layer.output.tensor)
+                if root_of(self.graph, self.graph.layers[i + 1].source.tensor) == output:
+                    size = max(1, self.plans[output].bytes)
+            waits.append(size)
+        machine, latencies, line = self.machine, self.latencies, self.machine.line_bytes
+        overhead = latencies.fetch_start + machine.dram_read_latency + beats_of(isa.LOAD, line)
+        overhead += latencies.dispatch + latencies.done
+        return Problem(
+            fronts,
+            self.plans,
+            tuple(waits),
+            capacity,
+            machine.wbuf_lines,
+            line,
+            overhead,
+            tuple(code_beats(layer, line) for layer in self.graph.layers),
+        )
 
-
-def _mixed(
-    graph: LayerGraph,
-    shapes: tuple[LayerShape, ...],
-    plans: dict[str, TensorPlan],
-    machine: Machine,
-    latencies: Latencies,
-) -> NetworkMapping:
-    """Residency and streams chosen together; packed, with less capacity if need be."""
-    options = _options(graph, shapes, plans, machine, latencies, stream=True)
-    for layer, found in zip(graph.layers, options, strict=True):
-        if not found:
-            raise _no_tiling(layer, machine)
-    size = machine.act_bytes
-    ideal = _thinned(options, lambda front: ideals(front, size))
-    relaxed = solve(_problem(graph, ideal, plans, machine, latencies, size), machine, ranks=1)
-    bound = relaxed.bound if relaxed is not None else 0
-    thin = _thinned(options, lambda front: representatives(front, size))
-    capacity = size
-    for _ in range(RETRIES + 1):
-        problem = _problem(graph, thin, plans, machine, latencies, capacity)
-        choice = solve(problem, machine, ranks=1, gap=SEARCH_GAP, known_bound=bound)
+    def _placed(self, choice: Choice | None) -> tuple[Choice, MemoryMap] | None:
         if choice is None:
-            break
-        # Residency is decided; now every candidate of the chosen modes.
-        full = tuple(
-            tuple(o for o in found if o.mode == chosen.mode)
-            for found, chosen in zip(options, choice.options, strict=True)
+            return None
+        memory = place(self.graph, self.shapes, self.plans, choice, self.machine)
+        return None if memory is None else (choice, memory)
+
+    def _finish(
+        self,
+        fronts: tuple[tuple[Front, ...], ...],
+        choice: Choice,
+        memory: MemoryMap,
+        bound: int,
+    ) -> NetworkMapping:
+        tilings: dict[str, Tiling] = {}
+        for layer, found, option in zip(self.graph.layers, fronts, choice.options, strict=True):
+            least = min(one["cycles"] for _, rows in found for one in rows)
+            tilings[layer.name] = replace(option.candidate.tiling, bound=least)
+        if len(tilings) != len(self.graph.layers):
+            raise DataflowError(
+                f"network {self.graph.name}", "has two layers of one name", "rename one"
+            )
+        return NetworkMapping(
+            arch=self.machine.name,
+            tilings=tilings,
+            memory=memory,
+            objective=choice.cycles,
+            bound=min(bound, choice.cycles),
+            optimal=choice.cycles <= bound,
+            floor=floor_cycles(self.shapes, fronts, self.machine, self.latencies),
         )
-        problem = _problem(graph, full, plans, machine, latencies, capacity)
-        choice = solve(problem, machine, gap=SEARCH_GAP, known_bound=bound, start=choice)
-        assert choice is not None, "the representatives are among the candidates"
-        mapping = _finish(graph, shapes, plans, options, choice, machine, latencies)
-        if mapping is not None:
-            return replace(mapping, bound=bound, optimal=mapping.objective == bound)
-        capacity -= size // 16
-    raise DataflowError(
-        f"network {graph.name}",
-        f"its tensors and buffers do not fit into {machine.act_bytes} bytes of activation memory",
-        "use an architecture with a larger activations memory",
-    )
-
-
-def _thinned(
-    options: tuple[tuple[Option, ...], ...],
-    thin: Callable[[tuple[Candidate, ...]], tuple[Candidate, ...]],
-) -> tuple[tuple[Option, ...], ...]:
-    """The options with each front, one mode of one layer, passed through `thin`."""
-    result: list[tuple[Option, ...]] = []
-    for found in options:
-        by_mode: dict[LayerMode, list[Candidate]] = {}
-        for option in found:
-            by_mode.setdefault(option.mode, []).append(option.candidate)
-        row: list[Option] = []
-        for mode, members in by_mode.items():
-            front = tuple(members)
-            row += [Option(mode, one) for one in thin(front)]
-        result.append(tuple(row))
-    return tuple(result)
-
-
-def _problem(
-    graph: LayerGraph,
-    options: tuple[tuple[Option, ...], ...],
-    plans: dict[str, TensorPlan],
-    machine: Machine,
-    latencies: Latencies,
-    capacity: int,
-) -> Problem:
-    waits = []
-    for i, layer in enumerate(graph.layers):
-        size = 0
-        if i + 1 < len(graph.layers):
-            output = root_of(graph, layer.output.tensor)
-            if root_of(graph, graph.layers[i + 1].source.tensor) == output:
-                size = max(1, plans[output].bytes)
-        waits.append(size)
-    line = machine.line_bytes
-    overhead = latencies.fetch_start + machine.dram_read_latency + beats_of(isa.LOAD, line)
-    overhead += latencies.dispatch + latencies.done
-    return Problem(
-        options,
-        plans,
-        tuple(waits),
-        capacity,
-        overhead,
-        tuple(code_beats(layer, line) for layer in graph.layers),
-    )
 
 
 def beats_of(struct: isa.Struct, line_bytes: int) -> int:
@@ -234,33 +225,4 @@ def _no_tiling(layer: Layer, machine: Machine) -> DataflowError:
         f"up to {row} weight lines of {machine.wbuf_lines}, and its source, second and output "
         f"tiles must fit into {machine.act_bytes} bytes",
         "use an architecture with larger weights and activations memories",
-    )
-
-
-def _finish(
-    graph: LayerGraph,
-    shapes: tuple[LayerShape, ...],
-    plans: dict[str, TensorPlan],
-    options: tuple[tuple[Option, ...], ...],
-    choice: Choice,
-    machine: Machine,
-    latencies: Latencies,
-) -> NetworkMapping | None:
-    memory = place(graph, shapes, plans, choice, machine)
-    if memory is None:
-        return None
-    tilings: dict[str, Tiling] = {}
-    for layer, found, option in zip(graph.layers, options, choice.options, strict=True):
-        bound = min(other.candidate["cycles"] for other in found)
-        tilings[layer.name] = replace(option.candidate.tiling, bound=bound)
-    if len(tilings) != len(graph.layers):
-        raise DataflowError(f"network {graph.name}", "has two layers of one name", "rename one")
-    return NetworkMapping(
-        arch=machine.name,
-        tilings=tilings,
-        memory=memory,
-        objective=choice.cycles,
-        bound=choice.bound,
-        optimal=choice.optimal,
-        floor=floor_cycles(shapes, options, machine, latencies),
     )

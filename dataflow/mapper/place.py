@@ -5,21 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataflow.errors import DataflowError
+from dataflow.layers.boxes import TileBox, second_box, sink_box, slot_bytes, source_box
 from dataflow.layers.layer import LayerGraph
+from dataflow.layers.passes import Feed
 from dataflow.layers.plan import MemoryMap, Placement
-from dataflow.layers.tiles import (
-    TileBox,
-    second_box,
-    sink_box,
-    slot_bytes,
-    source_box,
-)
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine
-from dataflow.mapper.solve import Choice
+from dataflow.mapper.problem import Choice
 from dataflow.mapper.tensors import TensorPlan, row_bytes
 from dataflow.memory import Buffer, pack, validate
-from dataflow.tiling.feed import Feed
 from dataflow.tiling.options import tile_pitch
 from dataflow.tiling.shape import LayerShape
 
@@ -105,6 +100,7 @@ def layer_regions(
 ) -> list[Region]:
     """The stream buffers of a layer under a tiling."""
     layer = graph.layers[index]
+    tiled = TiledLayer(layer, tiling, machine)
     line = machine.line_bytes
     found: list[Region] = []
 
@@ -115,7 +111,7 @@ def layer_regions(
         return -(-box.row_bytes // line) * line
 
     if tiling.source == "stream":
-        box = source_box(layer, tiling)
+        box = source_box(tiled)
         feed = Feed(tiling.feed, tiling.ports, tiling.fir_taps, tiling.swap, tiling.group_pack)
         k = tiling.tile["k"] if "k" in tiling.order else shape.c
         pitch = 0
@@ -123,10 +119,10 @@ def layer_regions(
             pitch = tile_pitch(shape, feed, k, box.cols, box.chan, machine)
         add("source", box, pitch or whole_lines(box), tiling.source_slots)
     if tiling.second == "stream":
-        box = second_box(layer, tiling)
+        box = second_box(tiled)
         add("second", box, whole_lines(box), tiling.second_slots)
     if tiling.sink == "stream":
-        box = sink_box(layer, tiling)
+        box = sink_box(tiled)
         add("sink", box, whole_lines(box), tiling.sink_slots)
     return found
 

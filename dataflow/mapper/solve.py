@@ -1,285 +1,203 @@
-"""The coupled choice for a whole network with CP-SAT: residency of tensors and tilings of layers.
+"""The coupled choice for a whole network: residency of tensors and tilings of layers, exactly.
 
-Minimises predicted cycles, then DRAM bytes, then energy. The model: a layer lasts as long as its
-candidate says, longer when its successor waits for its last tile; reads of DRAM are served in
-order and at most a weight ring ahead of the layer that uses them; what is on chip at a layer
-fits into the activation memory.
+A search by labels over the states of residency (`states`): layer after layer, the undominated
+labels of each state, those left out that cannot come below the best choice known. What is known
+of the rest is a shortest path over the same steps without the waits between layers. Where a state
+has more labels than the limit the most promising are kept, and the bound says what that may cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from ortools.sat.python import cp_model
+import numpy as np
 
-from dataflow.machine import Machine
-from dataflow.mapper.modes import LayerMode
-from dataflow.mapper.tensors import TensorPlan
+from dataflow.layers.axis import Ints
+from dataflow.mapper import labels
+from dataflow.mapper.problem import Choice, Option, Problem
+from dataflow.mapper.states import Step, Walk, walk
 from dataflow.tiling.candidates import Candidate
+from dataflow.tiling.columns import COLUMN
+from dataflow.tiling.pareto import clean, empty_front, pareto_rows
 
-DETERMINISTIC_TIME = (20.0, 4.0, 4.0)
-"""CP-SAT's own measure of work for cycles, DRAM bytes and energy."""
+LABELS = (8, 512)
+"""Labels kept of a state: in the dive that finds a first choice, and in the search."""
 
-GAP_LIMITS = (0.0, 1e-3, 1e-2)
-"""Relative gaps at which the tie-breaking objectives stop."""
+TIE_LABELS = 64
+"""Labels kept of a state in the search among choices of equal cycles."""
 
-
-@dataclass(frozen=True)
-class Option:
-    """A candidate of a layer in one of its modes."""
-
-    mode: LayerMode
-    candidate: Candidate
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The solver's answer.
-
-    Attributes:
-        options: one for each layer.
-        resident_reads: how many leading reads of each tensor are resident.
-        cycles: of the model; `bound`: no choice has fewer.
-        optimal: `cycles` is proved.
-    """
-
-    options: tuple[Option, ...]
-    resident_reads: dict[str, int]
-    cycles: int
-    bound: int
-    optimal: bool
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What the solver chooses from.
-
-    Attributes:
-        options: for each layer, all its options.
-        waits: for each layer but the last: the next layer reads its output (its size in bytes),
-            else 0; the last layer's tail always counts.
-        capacity: bytes of the activation memory.
-        overhead: cycles before the first layer's first load and behind its last one.
-        code: beats of each layer's instructions.
-    """
-
-    options: tuple[tuple[Option, ...], ...]
-    plans: dict[str, TensorPlan]
-    waits: tuple[int, ...]
-    capacity: int
-    overhead: int
-    code: tuple[int, ...]
-
-
-WRITTEN_OUT = 64
-"""Networks of at most so many layers have their bus cycles written out term by term, which the
-solver propagates best; longer ones share running sums."""
-
-
-class _Model:
-    def __init__(self, problem: Problem, machine: Machine) -> None:
-        self.problem, self.machine = problem, machine
-        self.model = cp_model.CpModel()
-        self.resident = {
-            (root, i): self.model.new_bool_var(f"r{t}_{i}")
-            for t, (root, plan) in enumerate(problem.plans.items())
-            for i in range(len(plan.readers))
-        }
-        for root, plan in problem.plans.items():
-            for i in range(1, len(plan.readers)):
-                self.model.add_implication(self.resident[root, i], self.resident[root, i - 1])
-        self.chosen = [
-            [self.model.new_bool_var(f"x{i}_{j}") for j in range(len(options))]
-            for i, options in enumerate(problem.options)
-        ]
-        for i, options in enumerate(problem.options):
-            self._choose(i, options)
-        self.columns: dict[tuple[int, str], cp_model.LinearExpr] = {}
-        self.cycles = self._times()
-        self._capacity()
-
-    def _choose(self, i: int, options: Sequence[Option]) -> None:
-        self.model.add_exactly_one(self.chosen[i])
-        by_mode: dict[LayerMode, list[int]] = {}
-        for j, option in enumerate(options):
-            by_mode.setdefault(option.mode, []).append(j)
-        for mode, members in by_mode.items():
-            for root, number, value in mode.needs:
-                literal = self.resident[root, number]
-                # At most one option is chosen, so the sum is a 0/1 value.
-                ones = [self.chosen[i][j] for j in members]
-                total = cp_model.LinearExpr.sum(ones if value else [*ones, literal])
-                self.model.add(total <= (literal if value else 1))
-
-    def _column(self, i: int, name: str) -> cp_model.LinearExpr:
-        # Asked for again by every later layer: built once.
-        if (i, name) not in self.columns:
-            options = self.problem.options[i]
-            self.columns[i, name] = cp_model.LinearExpr.weighted_sum(
-                self.chosen[i], [option.candidate[name] for option in options]
-            )
-        return self.columns[i, name]
-
-    def _times(self) -> cp_model.LinearExpr:
-        model, problem = self.model, self.problem
-        count = len(problem.options)
-        most = sum(max(o.candidate["serial"] for o in options) for options in problem.options)
-        bus_most = sum(max(o.candidate["paced"] for o in options) for options in problem.options)
-        most = 2 * (most + bus_most) + problem.overhead
-        ends = [model.new_int_var(0, most, f"end{i}") for i in range(count)]
-        zero = model.new_constant(0)
-        total = cp_model.LinearExpr.sum
-        buses = self._buses(bus_most)
-        for i in range(count):
-            begin = ends[i - 1] if i else zero
-            model.add(ends[i] >= sum(problem.code[: i + 1]))
-            model.add(ends[i] >= total([begin, self._column(i, "cycles")]))
-            waits = model.new_bool_var(f"wait{i}")
-            serial = total([begin, self._column(i, "serial")])
-            model.add(ends[i] >= serial).only_enforce_if(waits)
-            if i + 1 == count:
-                model.add(waits == 1)
-            elif problem.waits[i]:
-                size = problem.waits[i]
-                late = total([self._column(i + 1, "need"), self._column(i, "withheld")])
-                model.add(late <= size).only_enforce_if(waits.negated())
-            for j in range(i, -1, -1):
-                # Everything read by layers j to i comes after the end of j - 1, but for what the
-                # weight ring can hold ahead.
-                before = ends[j - 1] if j else zero
-                ahead = self.machine.wbuf_lines if j else 0
-                paced = self._column(i, "paced")
-                model.add(ends[i] >= total([before, *buses(j, i), paced, -ahead]))
-        return total([ends[-1], problem.overhead])
-
-    def _buses(self, most: int) -> Callable[[int, int], list[cp_model.LinearExprT]]:
-        """Terms that add up to the bus cycles of layers j to i - 1."""
-        count = len(self.problem.options)
-        if count <= WRITTEN_OUT:
-            return lambda j, i: [self._column(u, "bus") for u in range(j, i)]
-        # Sums from the first layer on, so that the model grows with the square of the layers.
-        before = [self.model.new_int_var(0, most, f"bus{i}") for i in range(count)]
-        self.model.add(before[0] == 0)
-        for i in range(1, count):
-            self.model.add(before[i] == before[i - 1] + self._column(i - 1, "bus"))
-        return lambda j, i: [before[i], -before[j]]
-
-    def _capacity(self) -> None:
-        problem = self.problem
-        for i in range(len(problem.options)):
-            used = [self._column(i, "buffer")]
-            for root, plan in problem.plans.items():
-                read = alive_read(plan, i)
-                if read is not None:
-                    size = plan.resident_bytes(self.machine.line_bytes)
-                    used.append(cp_model.LinearExpr.term(self.resident[root, read], size))
-            self.model.add(cp_model.LinearExpr.sum(used) <= problem.capacity)
-
-    def total(self, name: str, unit: int) -> cp_model.LinearExpr:
-        """Sum of a column over the network in units of `unit`, each part rounded."""
-        return cp_model.LinearExpr.sum(
-            [
-                cp_model.LinearExpr.weighted_sum(
-                    self.chosen[i], [o.candidate[name] // unit for o in options]
-                )
-                for i, options in enumerate(self.problem.options)
-            ]
-        )
-
-
-def alive_read(plan: TensorPlan, layer: int) -> int | None:
-    """The first read at or after `layer`, if the tensor, kept for it, is on chip at `layer`."""
-    begin = (
-        plan.readers[0].layer
-        if plan.external and plan.readers
-        else min(plan.writers, default=len(plan.readers))
-    )
-    if not plan.readers or layer < begin:
-        return None
-    return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
+FAR = 1 << 60
 
 
 def solve(
-    problem: Problem,
-    machine: Machine,
-    ranks: int = 3,
-    gap: float = 0.0,
-    known_bound: int = 0,
-    start: Choice | None = None,
+    problem: Problem, ties: Sequence[str] = ("dram", "energy"), start: Choice | None = None
 ) -> Choice | None:
-    """The best choice by the first `ranks` objectives, or None when none fits into the memory.
+    """The choice with the fewest cycles, ties broken by the columns `ties`; None: nothing fits.
 
-    The search for fewest cycles stops at the relative `gap`. It starts from the options of
-    `start`, which must be among the problem's, and need not prove what `known_bound` says.
+    Args:
+        start: a choice that is known, so that only better ones are looked for. It must be one of
+            the problem's.
     """
-    built = _Model(problem, machine)
-    model = built.model
-    objectives = (built.cycles, built.total("dram", 64), built.total("energy", 1 << 20))
-    if known_bound:
-        model.add(built.cycles >= known_bound)
-    if start is not None:
-        chosen = [
-            int(option == wanted)
-            for options, wanted in zip(problem.options, start.options, strict=True)
-            for option in options
+    steps = walk(problem)
+    if steps is None:
+        return start
+    search = _Search(problem, steps, tuple(ties))
+    best = start
+    bound = FAR
+    for most in LABELS:
+        found, lost = search.run(FAR if best is None else best.cycles - 1, most, tied=False)
+        best = found or best
+        bound = lost
+    if best is None:
+        return None
+    bound = min(bound, best.cycles)
+    tied, _ = search.run(best.cycles, TIE_LABELS, tied=True)
+    best = tied or best
+    return Choice(best.options, best.resident_reads, best.cycles, bound)
+
+
+@dataclass
+class _Search:
+    problem: Problem
+    steps: Walk
+    ties: tuple[str, ...]
+    tables: dict[tuple[object, ...], tuple[Ints, Ints]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.problem.fronts)
+        self.feeds = [bool(self.problem.waits[i]) and i + 1 < count for i in range(count)]
+        seen: dict[int, tuple[Ints, Ints]] = {}  # equal layers share their fronts
+        self.columns: list[list[tuple[Ints, Ints]]] = []
+        for fronts in self.problem.fronts:
+            for _, rows in fronts:
+                if id(rows) not in seen:
+                    seen[id(rows)] = _columns(rows, self.ties)
+            self.columns.append([seen[id(rows)] for _, rows in fronts])
+        self.rest = self._rest()
+
+    def _options(self, layer: int, step: Step, tied: bool) -> tuple[Ints, Ints]:
+        """The options of a step that no other one beats, and their positions in the front."""
+        table, buffers = self.columns[layer][step.mode]
+        fits = buffers <= step.free
+        key = (layer, step.mode, int(fits.sum()), tied)
+        if key not in self.tables:
+            at = np.flatnonzero(fits)
+            seen = table[at].copy()
+            if not layer or not self.problem.waits[layer - 1]:
+                seen[:, labels.OPTION.index("need")] = 0
+            if layer + 1 < len(self.columns) and not self.feeds[layer]:
+                seen[:, labels.OPTION.index("withheld")] = 0
+                seen[:, labels.OPTION.index("serial")] = 0
+            criteria = len(labels.OPTION) + tied
+            kept = pareto_rows(seen[:, :criteria], seen[:, criteria:])
+            self.tables[key] = np.ascontiguousarray(seen[kept]), at[kept]
+        return self.tables[key]
+
+    def _rest(self) -> list[list[tuple[int, int]]]:
+        """For each state behind each layer: least cycles of all that follows, from the end of the
+        layer and from the moment at which the bus is free."""
+        cycles, serial, bus, paced = (labels.OPTION.index(n) for n in labels.OPTION[:4])
+        count = len(self.columns)
+        found = [[(FAR, FAR)] * len(states) for states in self.steps.states]
+        found[-1] = [(0, -FAR)] * len(self.steps.states[-1])
+        for i in range(count - 1, 0, -1):
+            column = serial if i == count - 1 else cycles
+            for step in self.steps.steps[i]:
+                table, _ = self._options(i, step, False)
+                if not len(table):
+                    continue
+                rest, bus_rest = found[i][step.after]
+                own = int(table[:, column].min()) + rest
+                free = max(int(table[:, paced].min()) + rest, int(table[:, bus].min()) + bus_rest)
+                old = found[i - 1][step.before]
+                found[i - 1][step.before] = min(old[0], own), min(old[1], free)
+        return found
+
+    def run(self, most: int, limit: int, tied: bool) -> tuple[Choice | None, int]:
+        """The best choice of at most `most` cycles, and the cycles below which none was lost."""
+        problem, overhead = self.problem, self.problem.overhead
+        lost = FAR if self.steps.dropped is None else self.steps.dropped + overhead
+        now = [np.zeros((1, labels.LABEL), dtype=np.int64)]
+        trail: list[list[Ints]] = []
+        code = 0
+        for i, steps in enumerate(self.steps.steps):
+            code += problem.code[i]
+            fronts = [empty_front(labels.LABEL) + (0,) for _ in self.steps.states[i]]
+            for n, step in enumerate(steps):
+                if not len(now[step.before]):
+                    continue
+                rest, bus_rest = self.rest[i][step.after]
+                layer = labels.Layer(
+                    first=int(i == 0),
+                    last=int(i + 1 == len(self.columns)),
+                    waits=problem.waits[i - 1] if i else 0,
+                    feeds=int(self.feeds[i]),
+                    ring=problem.ring,
+                    code=code,
+                    rest=rest,
+                    bus_rest=bus_rest,
+                    most=most - overhead,
+                    criteria=labels.CRITERIA + tied,
+                )
+                options, _ = self._options(i, step, tied)
+                fronts[step.after] = labels.extend(
+                    layer, now[step.before], options, n, *fronts[step.after]
+                )
+            now, names = [], []
+            for (rows, name, recent, size), (rest, bus_rest) in zip(
+                fronts, self.rest[i], strict=True
+            ):
+                size = clean(rows, name, recent, size, labels.CRITERIA + tied)
+                rows, name = rows[:size], name[:size]
+                if size > limit:
+                    total = np.maximum(rows[:, labels.END] + rest, rows[:, labels.BUS] + bus_rest)
+                    by = (total, rows[:, labels.FIRST]) if tied else (rows[:, labels.END], total)
+                    order = np.lexsort(by)
+                    lost = min(lost, int(total[order[limit:]].min()) + overhead)
+                    rows, name = rows[order[:limit]], name[order[:limit]]
+                now.append(np.ascontiguousarray(rows))
+                names.append(name)
+            trail.append(names)
+        return self._read(now, trail, tied), lost
+
+    def _read(self, now: list[Ints], trail: list[list[Ints]], tied: bool) -> Choice | None:
+        """The best label behind the last layer, followed back to the first."""
+        ends = [
+            (*(int(v) for v in row[[labels.END, labels.FIRST, labels.SECOND]]), state, n)
+            for state, rows in enumerate(now)
+            for n, row in enumerate(rows)
         ]
-        _hint(model, built, chosen)
-    bound, cycles, optimal = 0, 0, False
-    for rank, objective in enumerate(objectives[:ranks]):
-        model.minimize(objective)
-        solver = _solver(DETERMINISTIC_TIME[rank], GAP_LIMITS[rank] if rank else gap)
-        status = solver.solve(model)
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            if rank == 0:
-                return None
-            break
-        values = [solver.value(var) for row in built.chosen for var in row]
-        reads = {key: bool(solver.value(var)) for key, var in built.resident.items()}
-        best = round(solver.objective_value)
-        if rank == 0:
-            cycles, bound = best, round(solver.best_objective_bound)
-            optimal = bound == cycles
-        model.add(objective <= best)
-        _hint(model, built, values)
-    return _read(problem, values, reads, cycles, bound, optimal)
+        if not ends:
+            return None
+        cycles, _, _, state, n = min(ends)
+        options: list[Option] = []
+        for i in range(len(trail) - 1, -1, -1):
+            before, name = (int(v) for v in trail[i][state][n][:2])
+            step = self.steps.steps[i][name >> 32]
+            mode, rows = self.problem.fronts[i][step.mode]
+            _, at = self._options(i, step, tied)
+            options.append(Option(mode, rows[int(at[name & 0xFFFFFFFF])]))
+            state, n = step.before, before
+        options.reverse()
+        cycles += self.problem.overhead
+        return Choice(tuple(options), _resident(self.problem, options), cycles, cycles)
 
 
-def _solver(effort: float, gap: float) -> cp_model.CpSolver:
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 0
-    solver.parameters.max_deterministic_time = effort
-    solver.parameters.relative_gap_limit = gap
-    return solver
+def _columns(rows: Sequence[Candidate], ties: tuple[str, ...]) -> tuple[Ints, Ints]:
+    """The labels' columns of a front, and its buffers' bytes."""
+    names = (*labels.OPTION, *ties)
+    at = [COLUMN[name] for name in (*names, "buffer")]
+    table = np.array([[c.costs[i] for i in at] for c in rows], dtype=np.int64)
+    table = table.reshape(len(rows), len(at))
+    return table[:, :-1], table[:, -1]
 
 
-def _hint(model: cp_model.CpModel, built: _Model, values: list[int]) -> None:
-    model.clear_hints()  # type: ignore[no-untyped-call]
-    flat = [var for row in built.chosen for var in row]
-    for var, value in zip(flat, values, strict=True):
-        model.add_hint(var, value)
-
-
-def _read(
-    problem: Problem,
-    values: list[int],
-    reads: dict[tuple[str, int], bool],
-    cycles: int,
-    bound: int,
-    optimal: bool,
-) -> Choice:
-    options: list[Option] = []
-    at = 0
-    for row in problem.options:
-        chosen = values[at : at + len(row)]
-        at += len(row)
-        options.append(row[chosen.index(1)])
-    needed: dict[str, int] = dict.fromkeys(problem.plans, 0)
-    # A read is resident when its layer's mode says so: the solver may leave others set.
+def _resident(problem: Problem, options: Sequence[Option]) -> dict[str, int]:
+    """Leading resident reads of each tensor: as many as the chosen modes ask for."""
+    needed = dict.fromkeys(problem.plans, 0)
     for option in options:
         for root, number, value in option.mode.needs:
             if value:
                 needed[root] = max(needed[root], number + 1)
-    assert all(reads[root, count - 1] for root, count in needed.items() if count)
-    return Choice(tuple(options), needed, cycles, bound, optimal)
+    return needed

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from math import prod
 
+from dataflow.layers.passes import Feed, PassKind, Reduction, pass_kinds
+from dataflow.layers.tiled import NO_LEVEL
 from dataflow.machine import Machine
 from dataflow.machine.isa import MICRO_OP, Field, Operand, Unit, Value
 from dataflow.machine.program import Instruction, LayerCounts, Program
-from dataflow.tiling.feed import flat_passes
-
-NO_LEVEL = 7
 
 
 @dataclass(frozen=True)
@@ -108,15 +107,15 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
     levels = ("p_level", "q_level", "n_level", "k_level")
     first_k = _first_share(f)
     for times, (ip, iq, ib, ik) in _corners(f, levels):
-        for lines, ports, taps in _passes(f, segment[ik], machine.rows):
-            steps = p[ip] * ((q[iq] - 1) * _number(f["fir_stride"]) + taps)
+        for kind in _pass_kinds(f, segment[ik], machine.rows):
+            steps = p[ip] * ((q[iq] - 1) * _number(f["fir_stride"]) + kind.taps)
             if not _number(f["fir"]):
                 steps = p[ip] * q[iq]
-            each = times * blocks[ib]
+            each = times * blocks[ib] * kind.times
             points = each * p[ip] * q[iq]
-            weights = each * (lines + zero)
+            weights = each * (kind.lines + zero)
             total += Accesses(
-                act_reads=each * steps * ports + (0 if ring else weights),
+                act_reads=each * steps * kind.ports + (0 if ring else weights),
                 wbuf_reads=weights if ring else 0,
                 acc_reads=points,
                 acc_writes=points,
@@ -134,18 +133,11 @@ def _first_share(f: Mapping[str, Value]) -> int:
     return _numbers(f["trips"])[level] if level < NO_LEVEL else 1
 
 
-def _passes(f: Mapping[str, Value], segment: int, rows: int) -> Iterator[tuple[int, int, int]]:
-    """(weight lines, ports, taps) of each pass."""
-    taps_a, taps_b = _number(f["taps_a"]), _number(f["taps_b"])
-    ports, run = _number(f["ports"]), _number(f["fir_taps"])
-    if _number(f["fir"]):
-        for b in range(0, taps_b, run):
-            for a in range(0, taps_a, ports):
-                used, taps = min(ports, taps_a - a), min(run, taps_b - b)
-                yield used * taps, used, taps
-        return
-    for one in flat_passes(taps_a * taps_b, segment, ports, rows):
-        yield sum(size for _, _, size in one), len(one), 1
+def _pass_kinds(f: Mapping[str, Value], segment: int, rows: int) -> tuple[PassKind, ...]:
+    """The passes of a column block, equal ones together."""
+    fir = bool(_number(f["fir"]))
+    feed = Feed("fir" if fir else "flat", _number(f["ports"]), _number(f["fir_taps"]))
+    return pass_kinds(Reduction(_number(f["taps_a"]), _number(f["taps_b"]), segment), feed, rows)
 
 
 def _vector(instruction: Instruction) -> Accesses:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 from dataflow.errors import DataflowError
-from dataflow.layers.layer import Dim, Layer, Storage, View
+from dataflow.layers.boxes import TileBox, slot_bytes
+from dataflow.layers.layer import Dim, Storage, View
 from dataflow.layers.plan import Placement
-from dataflow.layers.tiles import TileBox, slot_bytes, tile_of
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine.isa import LEVELS
 
 ADDRESS_MASK = (1 << 24) - 1
@@ -50,12 +50,13 @@ class Local:
     region: tuple[int, int]
     tensor: str | None
 
-    def strides(self, layer: Layer, tiling: Tiling, unit_bytes: Mapping[Dim, int]) -> list[int]:
+    def strides(self, tiled: TiledLayer, unit_bytes: Mapping[Dim, int]) -> list[int]:
         """Address step of each level; ``unit_bytes``: bytes per unit of a dim (absent: 0)."""
+        tiling = tiled.tiling
         result = [0] * LEVELS
         for at, dim in enumerate(tiling.order):
             if dim not in self.moving:
-                step = tile_of(layer, tiling, dim) * unit_bytes.get(dim, 0)
+                step = tiled.tile(dim) * unit_bytes.get(dim, 0)
                 result[at] = step & ADDRESS_MASK
         return result
 

@@ -6,10 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from dataflow.errors import DataflowError
-from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
-from dataflow.layers.tiles import NO_LEVEL, blocks_iterations, columns, fires
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.tiled import NO_LEVEL, TiledLayer
 from dataflow.machine import Machine
 from dataflow.machine.decode import STRUCT_OF, fixed_beats
 from dataflow.machine.isa import LEVELS, VERSION, Event, Unit, Value, pack
@@ -44,7 +43,7 @@ def build(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) -> Progr
     verify_program(graph, mapping, machine)
     builder = _Builder(graph, mapping, machine)
     for index, layer in enumerate(graph.layers):
-        builder.layer(index, layer, mapping.tilings[layer.name])
+        builder.layer(index, TiledLayer(layer, mapping.tilings[layer.name], machine))
     return builder.finish()
 
 
@@ -86,42 +85,42 @@ class _Builder:
         self.dram = Dram(self.graph, self.mapping, self.line_bytes)
         self.residency = Residency(self.mapping.memory.resident)
 
-    def layer(self, index: int, layer: Layer, tiling: Tiling) -> None:
+    def layer(self, index: int, tiled: TiledLayer) -> None:
         """Appends the instructions of a layer: load, array, vector, store."""
+        layer, tiling = tiled.layer, tiled.tiling
         lb, moved = self.line_bytes, _Moved()
         before = Counter(self.hazards.events)
         on_array = layer.kind == "array"
         stationary = layer.stationary is not None and layer.stationary.view is not None
-        operand = source_operand(self.graph, self.mapping, layer, tiling, lb)
+        operand = source_operand(self.graph, self.mapping, tiled, lb)
         released = Event.ARRAY_I if on_array else Event.VECTOR_I
-        source = self._feed(index, layer, tiling, operand, "source", released)
+        source = self._feed(index, tiled, operand, "source", released)
         second: _Feed | None = None
-        extra = second_operand(self.graph, self.mapping, layer, tiling, lb)
+        extra = second_operand(self.graph, self.mapping, tiled, lb)
         if extra is not None:
             released = Event.ARRAY_R if stationary else Event.VECTOR_R
-            second = self._feed(index, layer, tiling, extra, "second", released)
+            second = self._feed(index, tiled, extra, "second", released)
             moved.second = second.bytes
         moved.source = source.bytes
-        sink = sink_operand(self.graph, self.mapping, layer, tiling, lb)
-        self._load(index, layer, tiling, source, second, moved)
+        sink = sink_operand(self.graph, self.mapping, tiled, lb)
+        self._load(index, tiled, source, second, moved)
         if on_array:
-            self._array(index, layer, tiling, source, second if stationary else None)
-        self._vector(index, layer, tiling, source, None if stationary else second, sink, before)
+            self._array(index, tiled, source, second if stationary else None)
+        self._vector(index, tiled, source, None if stationary else second, sink, before)
         if tiling.sink == "stream":
             self.residency.overwrite(sink.local.region)
         else:
-            self.residency.written(layer, tiling, sink, before[Event.VECTOR_OUT])
+            self.residency.written(tiled, sink, before[Event.VECTOR_OUT])
         if tiling.sink != "resident":
-            moved.store = self._store(index, layer, tiling, sink, before)
-        self._count(layer, tiling, moved, before)
+            moved.store = self._store(index, tiled, sink, before)
+        self._count(tiled, moved, before)
 
     # Operands
 
     def _feed(
         self,
         index: int,
-        layer: Layer,
-        tiling: Tiling,
+        tiled: TiledLayer,
         operand: Operand,
         role: Role,
         released: Event,
@@ -130,35 +129,35 @@ class _Builder:
         events, name = self.hazards.events, operand.view.tensor
         loaded = Event.LOAD_I if role == "source" else Event.LOAD_R
         if operand.local.slots:
-            count = fires(layer, tiling, operand.depth)
-            transfer = operand.transfer(layer, tiling, self.dram.offset(name))
+            count = tiled.fires(operand.depth)
+            transfer = operand.transfer(tiled, self.dram.offset(name))
             slots = free_slot(released, events[released], count, operand.local.slots)
-            block = self._block(index, tiling, operand, transfer, slots)
+            block = self._block(index, tiled, operand, transfer, slots)
             ready: Value = each_tile(loaded, events[loaded], count)
             events[loaded] += count
             self.residency.overwrite(operand.local.region)
-            return _Feed(operand, ready, block, transfer.bytes_moved(layer, tiling, operand.depth))
+            return _Feed(operand, ready, block, transfer.bytes_moved(tiled, operand.depth))
         filled: Fields | None = None
         if not self.residency.holds(name):
-            filled = self._fill(index, tiling, operand)
+            filled = self._fill(index, tiled, operand)
             events[loaded] += 1
             self.residency.loaded(operand, loaded, events[loaded])
-        ready = self.residency.ready(layer, tiling, operand, role)
+        ready = self.residency.ready(tiled, operand, role)
         return _Feed(operand, ready, filled, operand.storage.bytes if filled else 0)
 
-    def _fill(self, index: int, tiling: Tiling, operand: Operand) -> Fields:
+    def _fill(self, index: int, tiled: TiledLayer, operand: Operand) -> Fields:
         """Loads a whole resident tensor in one fire."""
         name, storage = operand.view.tensor, operand.storage
         place = self.mapping.memory.resident[name]
         row = storage_row_bytes(storage)
         transfer = whole(storage.bytes, row, place.pitch, self.dram.offset(name))
         start = replace(operand.local, base=place.offset)
-        return self._block(index, tiling, replace(operand, local=start, depth=0), transfer, None)
+        return self._block(index, tiled, replace(operand, local=start, depth=0), transfer, None)
 
     def _block(
         self,
         index: int,
-        tiling: Tiling,
+        tiled: TiledLayer,
         operand: Operand,
         transfer: Transfer,
         slots: Value | None,
@@ -171,12 +170,12 @@ class _Builder:
         )
         strides = [0] * LEVELS
         if slots is not None:
-            strides = operand.strides(self.graph.layers[index], tiling)
+            strides = operand.strides(tiled)
         return {
             "tile": tile_fields(operand.local.base, strides, operand.depth, operand.local, slots),
             "retired": need,
-            **transfer.fields(tiling),
-            **transfer.clip_fields(tiling),
+            **transfer.fields(),
+            **transfer.clip_fields(tiled.tiling),
         }
 
     # Engines
@@ -191,20 +190,20 @@ class _Builder:
     def _load(
         self,
         index: int,
-        layer: Layer,
-        tiling: Tiling,
+        tiled: TiledLayer,
         source: _Feed,
         second: _Feed | None,
         moved: _Moved,
     ) -> None:
-        machine, lb = self.machine, self.line_bytes
+        layer, tiling = tiled.layer, tiled.tiling
+        lb = self.line_bytes
         loads: Fields = {}
         if layer.stationary is not None and layer.stationary.view is None:
-            ring = weight_ring(self.graph, layer, tiling, machine.rows, machine.cols, lb)
+            ring = weight_ring(self.graph, tiled, lb)
             loads["weights"] = self._ring(ring, tiling.weight_depth)
             moved.weights = ring.read_lines * lb
         if layer.params:
-            ring = param_ring(self.graph, layer, tiling, machine.cols, lb)
+            ring = param_ring(self.graph, tiled, lb)
             loads["params"] = self._ring(ring, tiling.param_depth)
             moved.params = ring.read_lines * 4 * lb
         feeds = [f for f in (source, second) if f is not None and f.block is not None]
@@ -214,8 +213,8 @@ class _Builder:
         if not loads:
             return
         fields: Fields = {
-            "trips": level_trips(layer, tiling),
-            "n_level": columns(layer, tiling, machine.cols).level,
+            "trips": level_trips(tiled),
+            "n_level": tiled.columns.level,
             "k_level": tiling.order.index("k") if "k" in tiling.order else NO_LEVEL,
         }
         self._issue(Unit.LOAD, index, fields | loads)
@@ -233,14 +232,10 @@ class _Builder:
             "lines": ring.lines,
         }
 
-    def _array(
-        self, index: int, layer: Layer, tiling: Tiling, source: _Feed, second: _Feed | None
-    ) -> None:
+    def _array(self, index: int, tiled: TiledLayer, source: _Feed, second: _Feed | None) -> None:
         events = self.hazards.events
         fields = array_fields(
-            layer,
-            tiling,
-            self.machine.cols,
+            tiled,
             source.operand,
             second.operand if second else None,
             events[Event.ARRAY_ACC],
@@ -248,32 +243,30 @@ class _Builder:
             second.ready if second else None,
         )
         self._issue(Unit.ARRAY, index, {**fields, "retired": retired()})
-        events[Event.ARRAY_ACC] += blocks_iterations(layer, tiling)
+        events[Event.ARRAY_ACC] += tiled.output_tiles
         for feed, event in ((source, Event.ARRAY_I), (second, Event.ARRAY_R)):
             if feed is not None:
                 local = feed.operand.local
                 self.hazards.touch(Unit.ARRAY, index, "act", local.region, write=False)
-                events[event] += fires(layer, tiling, feed.operand.depth)
+                events[event] += tiled.fires(feed.operand.depth)
 
     def _vector(
         self,
         index: int,
-        layer: Layer,
-        tiling: Tiling,
+        tiled: TiledLayer,
         source: _Feed,
         second: _Feed | None,
         sink: Operand,
         before: Counter[Event],
     ) -> None:
-        events, tiles = self.hazards.events, blocks_iterations(layer, tiling)
+        layer, tiling = tiled.layer, tiled.tiling
+        events, tiles = self.hazards.events, tiled.output_tiles
         first = source if layer.kind == "vector" else None
         slot: Value | None = None
         if tiling.sink == "stream":
             slot = free_slot(Event.STORE_FREE, events[Event.STORE_FREE], tiles, tiling.sink_slots)
         fields = vector_fields(
-            layer,
-            tiling,
-            self.machine.cols,
+            tiled,
             source.operand,
             second.operand if second else None,
             sink,
@@ -289,38 +282,38 @@ class _Builder:
             if feed is not None:
                 local = feed.operand.local
                 self.hazards.touch(Unit.VECTOR, index, "act", local.region, write=False)
-                events[event] += fires(layer, tiling, feed.operand.depth)
+                events[event] += tiled.fires(feed.operand.depth)
         self.hazards.touch(Unit.VECTOR, index, "act", sink.local.region, write=True)
         events[Event.VECTOR_ACC] += tiles if first is None else 0
         events[Event.VECTOR_OUT] += tiles
 
-    def _store(
-        self, index: int, layer: Layer, tiling: Tiling, sink: Operand, before: Counter[Event]
-    ) -> int:
+    def _store(self, index: int, tiled: TiledLayer, sink: Operand, before: Counter[Event]) -> int:
         """Stores each output tile; the bytes written."""
-        name, tiles = sink.view.tensor, blocks_iterations(layer, tiling)
+        tiling = tiled.tiling
+        name, tiles = sink.view.tensor, tiled.output_tiles
         far = self.dram.region(name)
-        transfer = sink.transfer(layer, tiling, far[0])
+        transfer = sink.transfer(tiled, far[0])
         ready = each_tile(Event.VECTOR_OUT, before[Event.VECTOR_OUT], tiles)
-        strides = sink.strides(layer, tiling)
+        strides = sink.strides(tiled)
         need = self.hazards.conflicts(Unit.STORE, index, "dram", far, write=True)
         fields: Fields = {
             "retired": retired(need),
-            "trips": level_trips(layer, tiling, skip_k=True),
+            "trips": level_trips(tiled, skip_k=True),
             "tile": tile_fields(sink.local.base, strides, LEVELS, sink.local, ready),
-            **transfer.fields(tiling),
+            **transfer.fields(),
         }
         self._issue(Unit.STORE, index, fields)
         self.hazards.touch(Unit.STORE, index, "act", sink.local.region, write=False)
         self.hazards.touch(Unit.STORE, index, "dram", far, write=True)
         self.hazards.events[Event.STORE_FREE] += tiles
         self.written.add(name)
-        return transfer.bytes_moved(layer, tiling, len(tiling.order) - ("k" in tiling.order))
+        return transfer.bytes_moved(tiled, len(tiling.order) - ("k" in tiling.order))
 
     # Results
 
-    def _count(self, layer: Layer, tiling: Tiling, moved: _Moved, before: Counter[Event]) -> None:
-        work = array_counts(layer, tiling, self.machine)
+    def _count(self, tiled: TiledLayer, moved: _Moved, before: Counter[Event]) -> None:
+        layer = tiled.layer
+        work = array_counts(tiled)
         after = sorted(self.hazards.events.items())
         self.counts.append(
             LayerCounts(

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from dataflow.layers.layer import Layer
-from dataflow.layers.passes import passes, steps
-from dataflow.layers.tiles import NO_LEVEL, columns, ragged, tile_of, trips
-from dataflow.layers.tiling import Tiling
-from dataflow.machine import Machine
+from dataflow.layers.tiled import NO_LEVEL, TiledLayer
 
 
 @dataclass(frozen=True)
@@ -27,16 +23,17 @@ class ArrayCounts:
     steps: int = 0
 
 
-def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> ArrayCounts:
+def array_counts(tiled: TiledLayer) -> ArrayCounts:
     """Counts summed over all tiles, ragged ones included."""
+    layer, tiling = tiled.layer, tiled.tiling
     if layer.kind != "array":
         return ArrayCounts()
-    shape = columns(layer, tiling, machine.cols)
-    rows_p, rows_q, rows_k = (ragged(layer, tiling, d) for d in ("p", "q", "k"))
+    shape = tiled.columns
+    rows_p, rows_q, rows_k = (tiled.ragged(d) for d in ("p", "q", "k"))
     count: dict[str, int] = {
-        str(d): n for d, n in zip(tiling.order, trips(layer, tiling), strict=True)
+        str(d): n for d, n in zip(tiling.order, tiled.level_trips, strict=True)
     }
-    packed = tile_of(layer, tiling, "g") > 1 and shape.pack > 1 and tiling.feed == "flat"
+    packed = tiled.tile("g") > 1 and shape.pack > 1 and tiling.feed == "flat"
 
     def variants(dim: str) -> tuple[tuple[int, int], ...]:
         """(0 full or 1 last, how often) of a dim's tiles."""
@@ -46,12 +43,12 @@ def array_counts(layer: Layer, tiling: Tiling, machine: Machine) -> ArrayCounts:
     others = prod(n for d, n in count.items() if d not in ("p", "q", "k", cut))
     macs = total = walked = 0
     for k, k_times in variants("k"):
-        walk = passes(layer, tiling, machine.rows, machine.cols, rows_k[k])
+        walk = tiled.passes(rows_k[k])
         lanes = sum(one.lanes for one in walk)
         for p, p_times in variants("p"):
             for q, q_times in variants("q"):
                 points = rows_p[p] * rows_q[q]
-                feed = sum(steps(layer, tiling, one, rows_p[p], rows_q[q]) for one in walk)
+                feed = sum(tiled.steps(one, rows_p[p], rows_q[q]) for one in walk)
                 for c, c_times in variants(cut):
                     times = others * c_times * k_times * p_times * q_times
                     width = (shape.blocks[c] - 1) * shape.width + shape.last[c]

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import Dim, Layer, MicroOp
-from dataflow.layers.passes import feed, fir_stride
-from dataflow.layers.tiles import (
-    NO_LEVEL,
-    Columns,
-    ceil_div,
-    columns,
-    extent,
-    level,
-    ragged,
-    tile_of,
-    trips,
-)
+from dataflow.layers.tiled import NO_LEVEL, Columns, TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine.isa import LEVELS, MICRO_OP, Value, pack
 from dataflow.program.addressing import ADDRESS_MASK, Local
-from dataflow.program.images import zero_lines
 from dataflow.program.operands import Operand
 
 
@@ -43,11 +32,12 @@ def tile_fields(
     }
 
 
-def level_trips(layer: Layer, tiling: Tiling, *, skip_k: bool = False) -> list[int]:
+def level_trips(tiled: TiledLayer, *, skip_k: bool = False) -> list[int]:
     """Trips of all hardware levels; the vector and store engines run once per output tile."""
+    tiling = tiled.tiling
     counts = [
         1 if skip_k and dim == "k" else n
-        for dim, n in zip(tiling.order, trips(layer, tiling), strict=True)
+        for dim, n in zip(tiling.order, tiled.level_trips, strict=True)
     ]
     return counts + [1] * (LEVELS - len(counts))
 
@@ -57,11 +47,12 @@ def step(addr: int = 0, y: int = 0, x: int = 0) -> dict[str, Value]:
     return {"addr": addr & ADDRESS_MASK, "y": y, "x": x}
 
 
-def per_level(layer: Layer, tiling: Tiling, units: dict[Dim, int]) -> list[int]:
+def per_level(tiled: TiledLayer, units: dict[Dim, int]) -> list[int]:
     """Signed step of each level: tile size times units per element of the dim."""
+    tiling = tiled.tiling
     result = [0] * LEVELS
     for at, dim in enumerate(tiling.order):
-        result[at] = tile_of(layer, tiling, dim) * units.get(dim, 0)
+        result[at] = tiled.tile(dim) * units.get(dim, 0)
     return result
 
 
@@ -70,15 +61,16 @@ def level_mask(tiling: Tiling, depth: int, dims: str) -> int:
     return sum(1 << at for at, d in enumerate(tiling.order) if at >= depth and d in dims)
 
 
-def spatial(layer: Layer, tiling: Tiling) -> dict[str, Value]:
+def spatial(tiled: TiledLayer) -> dict[str, Value]:
     """p and q counts and levels: the outer and inner feed loop, exchanged by ``swap``."""
+    tiling = tiled.tiling
     outer: Dim = "q" if tiling.swap else "p"
     inner: Dim = "p" if tiling.swap else "q"
     return {
-        "p_level": level(tiling, outer),
-        "q_level": level(tiling, inner),
-        "p_count": ragged(layer, tiling, outer),
-        "q_count": ragged(layer, tiling, inner),
+        "p_level": tiled.level(outer),
+        "q_level": tiled.level(inner),
+        "p_count": tiled.ragged(outer),
+        "q_count": tiled.ragged(inner),
     }
 
 
@@ -93,9 +85,7 @@ def source_base(layer: Layer, source: Operand) -> int:
 
 
 def array_fields(
-    layer: Layer,
-    tiling: Tiling,
-    cols: int,
+    tiled: TiledLayer,
     source: Operand,
     second: Operand | None,
     acc_base: int,
@@ -103,10 +93,11 @@ def array_fields(
     second_ready: Value | None,
 ) -> dict[str, Value]:
     """All fields of ARRAY but header and retired."""
+    layer, tiling = tiled.layer, tiled.tiling
     assert layer.stationary is not None
-    local, shape = source.local, columns(layer, tiling, cols)
-    size = ragged(layer, tiling, "k")
-    full, last = feed(layer, tiling, cols, size[0]), feed(layer, tiling, cols, size[1])
+    local, shape = source.local, tiled.columns
+    size = tiled.ragged("k")
+    full, last = tiled.reduction(size[0]), tiled.reduction(size[1])
     taps = {
         "p": (layer.dilation_r * local.y_step, layer.dilation_r, 0),
         "q": (layer.dilation_s * local.x_step, 0, layer.dilation_s * local.x_step),
@@ -123,13 +114,13 @@ def array_fields(
     moves: dict[Dim, int] = {d: u for d, u in source.local_units.items() if d not in local.moving}
     x_units: dict[Dim, int] = {d: u for d, u in moves.items() if d in ("g", "k")}
     x_units["q"] = layer.stride_q * local.x_step
-    packed = tile_of(layer, tiling, "g") > 1
+    packed = tiled.tile("g") > 1
     stationary = second is not None and layer.stationary.view is not None
     result: dict[str, Value] = {
-        "trips": level_trips(layer, tiling),
-        **spatial(layer, tiling),
+        "trips": level_trips(tiled),
+        **spatial(tiled),
         "n_level": shape.level,
-        "k_level": level(tiling, "k"),
+        "k_level": tiled.level("k"),
         "blocks": shape.blocks,
         "columns": shape.width,
         "columns_last": shape.last,
@@ -140,14 +131,14 @@ def array_fields(
         "ports": tiling.ports,
         "fir": int(tiling.feed == "fir"),
         "fir_taps": tiling.fir_taps,
-        "fir_stride": fir_stride(layer, tiling),
+        "fir_stride": tiled.fir_stride,
         "tile": tile_fields(
-            source_base(layer, source), source.strides(layer, tiling), source.depth, local, ready
+            source_base(layer, source), source.strides(tiled), source.depth, local, ready
         ),
         "y": -layer.pad_p,
-        "y_strides": per_level(layer, tiling, {"p": layer.stride_p}),
+        "y_strides": per_level(tiled, {"p": layer.stride_p}),
         "x": -layer.pad_q * local.x_step,
-        "x_strides": per_level(layer, tiling, x_units),
+        "x_strides": per_level(tiled, x_units),
         "y_size": layer.source.shape[1],
         "x_size": layer.source.shape[2] * local.x_step,
         "p_step": step(*points[outer]),
@@ -157,9 +148,9 @@ def array_fields(
         "block_step": shape.pack * layer.c if packed else 0,
         "x_zero": layer.source_zero,
         "x_signed": int(layer.source_signed),
-        "w_zero": layer.stationary.zero[0] if not zero_lines(layer) else 0,
+        "w_zero": layer.stationary.zero[0] if not tiled.zero_lines else 0,
         "w_signed": int(layer.stationary.signed),
-        "w_zero_lines": int(zero_lines(layer)),
+        "w_zero_lines": int(tiled.zero_lines),
         "w_source": 0,
         "w_depth": tiling.weight_depth,
         "w_irrelevant": level_mask(tiling, tiling.weight_depth, "bpq"),
@@ -167,20 +158,19 @@ def array_fields(
     }
     if stationary:
         assert second is not None
-        result |= _stationary_fields(layer, tiling, second, second_ready)
+        result |= _stationary_fields(tiled, second, second_ready)
     return result
 
 
-def _stationary_fields(
-    layer: Layer, tiling: Tiling, second: Operand, ready: Value | None
-) -> dict[str, Value]:
+def _stationary_fields(tiled: TiledLayer, second: Operand, ready: Value | None) -> dict[str, Value]:
+    layer = tiled.layer
     assert layer.stationary is not None
     return {
         "w_source": 2 if layer.stationary.transposed else 1,
         "w_depth": 0,
         "w_irrelevant": 0,
         "second": tile_fields(
-            second.local.base, second.strides(layer, tiling), second.depth, second.local, ready
+            second.local.base, second.strides(tiled), second.depth, second.local, ready
         ),
         "second_k": second.local_units["k"],
         "second_n": second.local_units["n"],
@@ -188,9 +178,7 @@ def _stationary_fields(
 
 
 def vector_fields(
-    layer: Layer,
-    tiling: Tiling,
-    cols: int,
+    tiled: TiledLayer,
     source: Operand,
     second: Operand | None,
     sink: Operand,
@@ -200,12 +188,13 @@ def vector_fields(
     sink_ready: Value | None,
 ) -> dict[str, Value]:
     """All fields of VECTOR but header and retired."""
-    shape = columns(layer, tiling, cols)
+    layer, tiling, cols = tiled.layer, tiled.tiling, tiled.machine.cols
+    shape = tiled.columns
     from_acc = layer.kind == "array"
     micro = layer.micro
     result: dict[str, Value] = {
-        "trips": level_trips(layer, tiling, skip_k=True),
-        **spatial(layer, tiling),
+        "trips": level_trips(tiled, skip_k=True),
+        **spatial(tiled),
         "n_level": shape.level,
         "blocks": shape.blocks,
         "lanes": shape.width,
@@ -222,28 +211,25 @@ def vector_fields(
         "params": len(layer.params),
         "params_depth": tiling.param_depth,
         "params_irrelevant": level_mask(tiling, tiling.param_depth, "bpq"),
-        "sink": tile_fields(
-            sink.local.base, sink.strides(layer, tiling), LEVELS, sink.local, sink_ready
-        ),
+        "sink": tile_fields(sink.local.base, sink.strides(tiled), LEVELS, sink.local, sink_ready),
         "ops_init": len(micro.init),
         "ops_body": len(micro.body),
         "ops_final": len(micro.final),
         "table": int(micro.table is not None),
         "constants": list(micro.constants) + [0] * (8 - len(micro.constants)),
     }
-    result |= _sink_steps(layer, tiling, sink, shape, cols)
+    result |= _sink_steps(tiled, sink, shape, cols)
     if not from_acc:
-        result |= _first_fields(layer, tiling, cols, source, shape, ready)
+        result |= _first_fields(tiled, source, shape, ready)
     if second is not None and layer.second is not None:
-        result["second"] = _second_fields(layer, tiling, cols, second, shape, second_ready)
+        result["second"] = _second_fields(tiled, second, shape, second_ready)
     if layer.flat:
-        result |= _flat_fields(layer, tiling, cols)
+        result |= _flat_fields(tiled)
     return result
 
 
-def _sink_steps(
-    layer: Layer, tiling: Tiling, sink: Operand, shape: Columns, cols: int
-) -> dict[str, Value]:
+def _sink_steps(tiled: TiledLayer, sink: Operand, shape: Columns, cols: int) -> dict[str, Value]:
+    layer, tiling = tiled.layer, tiled.tiling
     rows, columns_ = sink.local.y_step, sink.local.x_step
     if layer.flat:
         rows, columns_ = 0, cols
@@ -257,13 +243,14 @@ def _sink_steps(
 
 
 def _first_fields(
-    layer: Layer, tiling: Tiling, cols: int, source: Operand, shape: Columns, ready: Value | None
+    tiled: TiledLayer, source: Operand, shape: Columns, ready: Value | None
 ) -> dict[str, Value]:
+    layer, cols = tiled.layer, tiled.machine.cols
     local = source.local
     column = layer.stride_q * local.x_step
     first: dict[str, Value] = {
         "tile": tile_fields(
-            source_base(layer, source), source.strides(layer, tiling), source.depth, local, ready
+            source_base(layer, source), source.strides(tiled), source.depth, local, ready
         ),
         "p_step": step(layer.stride_p * local.y_step, layer.stride_p, 0),
         "q_step": step(cols * local.x_step if layer.flat else column, 0, layer.stride_q),
@@ -275,17 +262,18 @@ def _first_fields(
     return {
         "first": first,
         "y": -layer.pad_p,
-        "y_strides": per_level(layer, tiling, {"p": layer.stride_p}),
+        "y_strides": per_level(tiled, {"p": layer.stride_p}),
         "x": -layer.pad_q,
-        "x_strides": per_level(layer, tiling, {"q": layer.stride_q}),
+        "x_strides": per_level(tiled, {"q": layer.stride_q}),
         "r_step": step(layer.dilation_r * local.y_step, layer.dilation_r, 0),
         "s_step": step(layer.dilation_s * local.x_step, 0, layer.dilation_s),
     }
 
 
 def _second_fields(
-    layer: Layer, tiling: Tiling, cols: int, second: Operand, shape: Columns, ready: Value | None
+    tiled: TiledLayer, second: Operand, shape: Columns, ready: Value | None
 ) -> dict[str, Value]:
+    layer, tiling, cols = tiled.layer, tiled.tiling, tiled.machine.cols
     assert layer.second is not None
     local = second.local
     rows, columns_ = step(local.y_step), step(local.x_step * (cols if layer.flat else 1))
@@ -293,7 +281,7 @@ def _second_fields(
         rows, columns_ = columns_, rows
     single = layer.second.splat or layer.second_words
     return {
-        "tile": tile_fields(local.base, second.strides(layer, tiling), second.depth, local, ready),
+        "tile": tile_fields(local.base, second.strides(tiled), second.depth, local, ready),
         "p_step": rows,
         "q_step": columns_,
         "block_step": 0 if single else shape.width,
@@ -303,12 +291,13 @@ def _second_fields(
     }
 
 
-def _flat_fields(layer: Layer, tiling: Tiling, cols: int) -> dict[str, Value]:
+def _flat_fields(tiled: TiledLayer) -> dict[str, Value]:
     """Bytes as rows of ``cols`` lanes, the last row cut by the lane limit."""
-    size = ragged(layer, tiling, "q")
+    cols = tiled.machine.cols
+    size = tiled.ragged("q")
     return {
         "q_count": (ceil_div(size[0], cols), ceil_div(size[1], cols)),
-        "x_size": ceil_div(extent(layer, "q"), cols) * cols,
+        "x_size": ceil_div(tiled.extent("q"), cols) * cols,
         "x_strides": [0] * LEVELS,
         "limit_enable": 1,
         "limit_step": cols,

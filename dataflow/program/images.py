@@ -10,9 +10,8 @@ from math import prod
 import numpy as np
 
 from dataflow.layers.layer import Dim, Layer, LayerGraph
-from dataflow.layers.passes import Pass, feed, passes
-from dataflow.layers.tiles import columns, ragged, tile_of, trips
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.passes import Pass
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine.isa import LEVELS
 
 Array = np.ndarray
@@ -43,18 +42,17 @@ def zero_lines(layer: Layer) -> bool:
     return layer.stationary is not None and len(set(layer.stationary.zero)) > 1
 
 
-def tile_lines(layer: Layer, tiling: Tiling, rows: int, cols: int, last: Sequence[bool]) -> int:
+def tile_lines(tiled: TiledLayer, last: Sequence[bool]) -> int:
     """Weight lines of one array tile; ``last`` = (n or g at its last index, k at its last)."""
-    blocks = columns(layer, tiling, cols).blocks[last[0]]
-    k = ragged(layer, tiling, "k")[last[1]]
-    walk = passes(layer, tiling, rows, cols, k)
-    return blocks * sum(p.lanes + zero_lines(layer) for p in walk)
+    blocks = tiled.columns.blocks[last[0]]
+    k = tiled.ragged("k")[last[1]]
+    walk = tiled.passes(k)
+    return blocks * sum(p.lanes + tiled.zero_lines for p in walk)
 
 
-def weight_ring(
-    graph: LayerGraph, layer: Layer, tiling: Tiling, rows: int, cols: int, line_bytes: int
-) -> Ring:
+def weight_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
     """The weights of an array layer with a constant stationary operand."""
+    layer, tiling, rows, cols = tiled.layer, tiled.tiling, tiled.machine.rows, tiled.machine.cols
     assert layer.stationary is not None
     data = np.asarray(graph.weights[layer.stationary.tensor])
     expected = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
@@ -64,17 +62,18 @@ def weight_ring(
     zero = np.broadcast_to(np.asarray(zeros, dtype=np.int64), (channels,))
 
     def tile(index: dict[Dim, int]) -> Array:
-        return _weight_tile(layer, tiling, data, zero, rows, cols, line_bytes, index)
+        return _weight_tile(tiled, data, zero, rows, cols, line_bytes, index)
 
-    return _ring(layer, tiling, tiling.weight_depth, WEIGHT_DIMS, tile, line_bytes)
+    return _ring(tiled, tiling.weight_depth, WEIGHT_DIMS, tile, line_bytes)
 
 
-def param_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_bytes: int) -> Ring:
+def param_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
     """The parameters of each column block, one line for each: 32-bit patterns."""
+    layer, tiling = tiled.layer, tiled.tiling
     arrays = [_bits(graph.params[name]) for name in layer.params]
 
     def tile(index: dict[Dim, int]) -> Array:
-        first, width, count = _channels(layer, tiling, cols, index)
+        first, width, count = _channels(tiled, index)
         blocks = -(-count // width)
         lines = np.zeros((blocks, len(arrays), line_bytes), dtype="<u4")
         for kind, values in enumerate(arrays):
@@ -84,7 +83,7 @@ def param_ring(graph: LayerGraph, layer: Layer, tiling: Tiling, cols: int, line_
                 lines[block, kind, : len(part)] = part
         return lines.view(np.uint8).reshape(-1, 4 * line_bytes)
 
-    return _ring(layer, tiling, tiling.param_depth, PARAM_DIMS, tile, 4 * line_bytes)
+    return _ring(tiled, tiling.param_depth, PARAM_DIMS, tile, 4 * line_bytes)
 
 
 def _bits(vector: object) -> Array:
@@ -94,12 +93,11 @@ def _bits(vector: object) -> Array:
     return data.view(np.uint32)
 
 
-def _channels(
-    layer: Layer, tiling: Tiling, cols: int, index: dict[Dim, int]
-) -> tuple[int, int, int]:
+def _channels(tiled: TiledLayer, index: dict[Dim, int]) -> tuple[int, int, int]:
     """(first output channel, channels of a block, channels) of a tile."""
-    shape = columns(layer, tiling, cols)
-    groups, n = tile_of(layer, tiling, "g"), tile_of(layer, tiling, "n")
+    layer = tiled.layer
+    shape = tiled.columns
+    groups, n = tiled.tile("g"), tiled.tile("n")
     g0, n0 = index.get("g", 0) * groups, index.get("n", 0) * n
     if groups == 1:
         return g0 * layer.n + n0, shape.width, min(n, layer.n - n0)
@@ -107,8 +105,7 @@ def _channels(
 
 
 def _weight_tile(
-    layer: Layer,
-    tiling: Tiling,
+    tiled: TiledLayer,
     data: Array,
     zero: Array,
     rows: int,
@@ -117,20 +114,21 @@ def _weight_tile(
     index: dict[Dim, int],
 ) -> Array:
     """Lines (lines, line_bytes) of one array tile: column block, pass, lanes."""
-    first, width, count = _channels(layer, tiling, cols, index)
-    size = ragged(layer, tiling, "k")
+    layer = tiled.layer
+    first, width, count = _channels(tiled, index)
+    size = tiled.ragged("k")
     k0 = index.get("k", 0) * size[0]
     k = min(size[0], layer.c - k0)
-    walk = passes(layer, tiling, rows, cols, k)
+    walk = tiled.passes(k)
     lines: list[Array] = []
     for low in range(first, first + count, width):
         high = min(low + width, first + count)
         own_zero = zero[low:high]
         matrix = _block_matrix(layer, data, own_zero, low, high, k0, k)
-        taps = _lane_taps(layer, tiling, matrix, walk, cols, k, own_zero, low)
+        taps = _lane_taps(tiled, matrix, walk, cols, k, own_zero, low)
         block = np.full((len(taps), line_bytes), own_zero[0], dtype=np.int64)
         block[:, : high - low] = taps
-        if zero_lines(layer):
+        if tiled.zero_lines:
             block = _with_zero_lines(block, walk, own_zero, line_bytes)
         lines.append(block)
     return (np.concatenate(lines) & 255).astype(np.uint8)
@@ -153,8 +151,7 @@ def _block_matrix(
 
 
 def _lane_taps(
-    layer: Layer,
-    tiling: Tiling,
+    tiled: TiledLayer,
     matrix: Array,
     walk: tuple[Pass, ...],
     cols: int,
@@ -163,6 +160,7 @@ def _lane_taps(
     low: int,
 ) -> Array:
     """(lanes of all passes, columns)."""
+    layer, tiling = tiled.layer, tiled.tiling
     width = matrix.shape[-1]
     if tiling.feed == "fir":
         # (taps_r, taps_s, channels): the diagonal of the block-diagonal matrix.
@@ -174,7 +172,7 @@ def _lane_taps(
             for a, b, _, count in step.taps:
                 lanes += [diagonal[a, s] for s in range(b, b + count)]
         return np.stack(lanes)
-    shape = feed(layer, tiling, cols, k)
+    shape = tiled.reduction(k)
     if shape.merged:
         flat = matrix.reshape(shape.taps_a, 1, -1, width)
     else:
@@ -200,16 +198,16 @@ def _with_zero_lines(block: Array, walk: tuple[Pass, ...], zero: Array, line_byt
 
 
 def _ring(
-    layer: Layer,
-    tiling: Tiling,
+    tiled: TiledLayer,
     depth: int,
     relevant: frozenset[Dim],
     tile: object,
     line_bytes: int,
 ) -> Ring:
     """Blocks of one scope each, at regular strides of a full block."""
+    tiling = tiled.tiling
     assert callable(tile)
-    count = dict(zip(tiling.order, trips(layer, tiling), strict=True))
+    count = dict(zip(tiling.order, tiled.level_trips, strict=True))
     outer = [d for d in tiling.order[:depth] if d in relevant]
     inner = [d for d in tiling.order[depth:] if d in relevant]
     blocks: dict[tuple[int, ...], bytes] = {}

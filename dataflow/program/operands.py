@@ -8,23 +8,12 @@ from itertools import product
 from typing import Literal
 
 from dataflow.errors import DataflowError
+from dataflow.layers.boxes import TileBox, second_box, sink_box, source_box
 from dataflow.layers.layer import Dim, Layer, LayerGraph, Storage, View
 from dataflow.layers.plan import NetworkMapping
-from dataflow.layers.tiles import (
-    TileBox,
-    extent,
-    ragged,
-    relevant_depth,
-    second_box,
-    sink_box,
-    source_box,
-    tile_of,
-    trips,
-    window,
-)
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.tiled import TiledLayer
 from dataflow.program.addressing import Local, resident, streamed
-from dataflow.program.transfer import Loop, Transfer, channel_loop, tiled
+from dataflow.program.transfer import Loop, Transfer, channel_loop, tile_transfer
 
 Role = Literal["source", "second", "sink"]
 
@@ -54,15 +43,14 @@ class Operand:
     windowed: bool
     row_dim: Dim = "p"
 
-    def strides(self, layer: Layer, tiling: Tiling) -> list[int]:
+    def strides(self, tiled: TiledLayer) -> list[int]:
         """On-chip address step of each level."""
-        return self.local.strides(layer, tiling, self.local_units)
+        return self.local.strides(tiled, self.local_units)
 
-    def transfer(self, layer: Layer, tiling: Tiling, dram: int) -> Transfer:
+    def transfer(self, tiled: TiledLayer, dram: int) -> Transfer:
         """The DRAM transfer of its tiles."""
-        return tiled(
-            layer,
-            tiling,
+        return tile_transfer(
+            tiled,
             self.view,
             self.box,
             self.local,
@@ -100,14 +88,15 @@ def _place(
 
 
 def source_operand(
-    graph: LayerGraph, mapping: NetworkMapping, layer: Layer, tiling: Tiling, line_bytes: int
+    graph: LayerGraph, mapping: NetworkMapping, tiled: TiledLayer, line_bytes: int
 ) -> Operand:
     """The array's feed, or S0 of a vector layer."""
+    layer, tiling = tiled.layer, tiled.tiling
     view = layer.source
     streaming = tiling.source == "stream"
     dims = "bgpqk" if layer.kind == "array" else "bpqn"
-    depth = tiling.source_depth if streaming else relevant_depth(tiling, dims)
-    box = source_box(layer, tiling, depth)
+    depth = tiling.source_depth if streaming else tiled.relevant_depth(dims)
+    box = source_box(tiled, depth)
     local, storage = _place(
         graph, mapping, layer, "source", view, box, tiling.source, tiling.source_slots, line_bytes
     )
@@ -115,10 +104,10 @@ def source_operand(
     if layer.kind == "array":
         unit = {"g": layer.c, "k": 1}
         cut: Dim | None = "k" if "k" in box.tiled else "g"
-        chan = channel_loop(layer, tiling, box, cut, 1 if cut == "k" else layer.c)
+        chan = channel_loop(tiled, box, cut, 1 if cut == "k" else layer.c)
     else:
         unit = {} if view.splat else {"n": 1}
-        chan = channel_loop(layer, tiling, box, None if view.splat else "n", 1)
+        chan = channel_loop(tiled, box, None if view.splat else "n", 1)
     own: dict[Dim, int] = {
         "b": local.b_step,
         "p": layer.stride_p * local.y_step,
@@ -133,35 +122,35 @@ def source_operand(
 
 
 def second_operand(
-    graph: LayerGraph, mapping: NetworkMapping, layer: Layer, tiling: Tiling, line_bytes: int
+    graph: LayerGraph, mapping: NetworkMapping, tiled: TiledLayer, line_bytes: int
 ) -> Operand | None:
     """The stationary activation, or S1 of the vector unit; None when the layer has neither."""
+    layer, tiling = tiled.layer, tiled.tiling
     stationary = layer.stationary.view if layer.stationary is not None else None
     view = stationary or layer.second
     if view is None:
         return None
     streaming = tiling.second == "stream"
     dims = "bnk" if stationary is not None else "bgpqn"
-    depth = tiling.second_depth if streaming else relevant_depth(tiling, dims)
-    box = second_box(layer, tiling, depth)
+    depth = tiling.second_depth if streaming else tiled.relevant_depth(dims)
+    box = second_box(tiled, depth)
     local, storage = _place(
         graph, mapping, layer, "second", view, box, tiling.second, tiling.second_slots, line_bytes
     )
     if stationary is not None:
-        return _stationary_operand(layer, tiling, stationary, storage, box, local, depth)
+        return _stationary_operand(tiled, stationary, storage, box, local, depth)
     unit: dict[Dim, int] = {}
     cut: Dim | None = None
     if not view.splat and not layer.second_words:
         unit, cut = {"g": layer.n, "n": 1}, "n" if "n" in box.tiled else "g"
-    chan = channel_loop(layer, tiling, box, cut, 1 if cut == "n" else layer.n)
+    chan = channel_loop(tiled, box, cut, 1 if cut == "n" else layer.n)
     own: dict[Dim, int] = {"b": local.b_step, "p": local.y_step, "q": local.x_step}
     far: dict[Dim, int] = {"b": view.b_bytes, "p": view.y_bytes, "q": view.x_bytes}
     return Operand(view, storage, box, local, depth, own | unit, far | unit, chan, False)
 
 
 def _stationary_operand(
-    layer: Layer,
-    tiling: Tiling,
+    tiled: TiledLayer,
     view: View,
     storage: Storage,
     box: TileBox,
@@ -169,12 +158,13 @@ def _stationary_operand(
     depth: int,
 ) -> Operand:
     """Rows are the strided dim (k, or n when transposed), chan the contiguous one."""
+    layer = tiled.layer
     assert layer.stationary is not None
     row_dim: Dim
     chan_dim: Dim
     row_dim, chan_dim = ("n", "k") if layer.stationary.transposed else ("k", "n")
     row_bytes = view.x_bytes if layer.stationary.transposed else view.y_bytes
-    chan = channel_loop(layer, tiling, box, chan_dim, 1)
+    chan = channel_loop(tiled, box, chan_dim, 1)
     # On chip the rows of a slot follow each other; a resident tensor keeps its own steps.
     across = local.tensor is not None and layer.stationary.transposed
     row_local = local.x_step if across else local.y_step
@@ -200,17 +190,18 @@ def _stationary_operand(
 
 
 def sink_operand(
-    graph: LayerGraph, mapping: NetworkMapping, layer: Layer, tiling: Tiling, line_bytes: int
+    graph: LayerGraph, mapping: NetworkMapping, tiled: TiledLayer, line_bytes: int
 ) -> Operand:
     """The output of the vector unit."""
+    layer, tiling = tiled.layer, tiled.tiling
     view = layer.output
-    box = sink_box(layer, tiling)
+    box = sink_box(tiled)
     how = "stream" if tiling.sink == "stream" else "resident"
     local, storage = _place(
         graph, mapping, layer, "sink", view, box, how, tiling.sink_slots, line_bytes
     )
     cut: Dim = "n" if "n" in box.tiled else "g"
-    chan = channel_loop(layer, tiling, box, cut, 1 if cut == "n" else layer.n)
+    chan = channel_loop(tiled, box, cut, 1 if cut == "n" else layer.n)
     unit: dict[Dim, int] = {"g": layer.n, "n": 1}
     own: dict[Dim, int] = {"b": local.b_step, "p": local.y_step, "q": local.x_step}
     far: dict[Dim, int] = {"b": view.b_bytes, "p": view.y_bytes, "q": view.x_bytes}
@@ -231,23 +222,20 @@ class Touched:
     c: Range
 
 
-def regions(
-    layer: Layer, tiling: Tiling, role: Role, depth: int, view: View
-) -> Iterator[tuple[Touched, ...]]:
+def regions(tiled: TiledLayer, role: Role, depth: int, view: View) -> Iterator[tuple[Touched, ...]]:
     """The elements that each fire of depth ``depth`` covers, in order; padding left out."""
-    counts = trips(layer, tiling)[:depth]
+    layer, tiling = tiled.layer, tiled.tiling
+    counts = tiled.level_trips[:depth]
     for index in product(*(range(n) for n in counts)):
         at = dict(zip(tiling.order, index, strict=False))
-        yield tuple(
-            Touched(b, *_axes(layer, tiling, role, at, view)) for b in _items(layer, at, view)
-        )
+        yield tuple(Touched(b, *_axes(tiled, role, at, view)) for b in _items(layer, at, view))
 
 
-def _span(layer: Layer, tiling: Tiling, dim: Dim, at: dict[Dim, int]) -> Range:
+def _span(tiled: TiledLayer, dim: Dim, at: dict[Dim, int]) -> Range:
     if dim not in at:
-        return 0, extent(layer, dim)
-    low = at[dim] * tile_of(layer, tiling, dim)
-    return low, min(low + ragged(layer, tiling, dim)[0], extent(layer, dim))
+        return 0, tiled.extent(dim)
+    low = at[dim] * tiled.tile(dim)
+    return low, min(low + tiled.ragged(dim)[0], tiled.extent(dim))
 
 
 def _items(layer: Layer, at: dict[Dim, int], view: View) -> range:
@@ -257,10 +245,11 @@ def _items(layer: Layer, at: dict[Dim, int], view: View) -> range:
 
 
 def _axes(
-    layer: Layer, tiling: Tiling, role: Role, at: dict[Dim, int], view: View
+    tiled: TiledLayer, role: Role, at: dict[Dim, int], view: View
 ) -> tuple[Range, Range, Range]:
-    p, q = _span(layer, tiling, "p", at), _span(layer, tiling, "q", at)
-    n, k, g = (_span(layer, tiling, d, at) for d in ("n", "k", "g"))
+    layer = tiled.layer
+    p, q = _span(tiled, "p", at), _span(tiled, "q", at)
+    n, k, g = (_span(tiled, d, at) for d in ("n", "k", "g"))
     if role == "source":
         y = _reach(layer, "p", p, view.shape[1])
         x = _reach(layer, "q", q, view.shape[2])
@@ -283,9 +272,9 @@ def _axes(
 
 def _reach(layer: Layer, dim: Dim, span: Range, size: int) -> Range:
     """Input rows (columns) under output rows ``span``, inside the tensor; maybe empty."""
-    stride, pad = (layer.stride_p, layer.pad_p) if dim == "p" else (layer.stride_q, layer.pad_q)
-    low = span[0] * stride - pad
-    high = low + window(layer, dim, span[1] - span[0])
+    window = layer.window(dim)
+    low = span[0] * window.stride - window.pad
+    high = low + window.span(span[1] - span[0])
     low = max(0, min(low, size))
     return low, max(low, min(high, size))
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dataflow.layers.layer import Layer
 from dataflow.layers.plan import Placement
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine.isa import Event, Value
 from dataflow.program.operands import Operand, Role, regions
 from dataflow.program.waits import Stamps, fitted
@@ -45,8 +44,9 @@ class Residency:
         counts = np.full(operand.storage.bytes, count, dtype=np.int64)
         self.stamps[operand.view.tensor] = Stamps(event, counts)
 
-    def written(self, layer: Layer, tiling: Tiling, sink: Operand, before: int) -> None:
+    def written(self, tiled: TiledLayer, sink: Operand, before: int) -> None:
         """Tile t of the vector unit's result is there with event ``before`` + t + 1."""
+        tiling = tiled.tiling
         name = sink.view.tensor
         self.overwrite(sink.local.region, keep=name)
         stamps = self.stamps.get(name)
@@ -54,15 +54,15 @@ class Residency:
             stamps = Stamps(Event.VECTOR_OUT, np.zeros(sink.storage.bytes, dtype=np.int64))
             self.stamps[name] = stamps
         depth = len(tiling.order) - ("k" in tiling.order)
-        for number, fire in enumerate(regions(layer, tiling, "sink", depth, sink.view)):
+        for number, fire in enumerate(regions(tiled, "sink", depth, sink.view)):
             for t in fire:
                 stamps.box(sink.view, t.y, t.x, t.c, t.b)[...] = before + number + 1
 
-    def ready(self, layer: Layer, tiling: Tiling, operand: Operand, role: Role) -> Value:
+    def ready(self, tiled: TiledLayer, operand: Operand, role: Role) -> Value:
         """Wait of a resident operand for the tiles that each of its fires reads."""
         stamps = self.stamps[operand.view.tensor]
         needs: list[int] = []
-        for fire in regions(layer, tiling, role, operand.depth, operand.view):
+        for fire in regions(tiled, role, operand.depth, operand.view):
             boxes = [stamps.box(operand.view, t.y, t.x, t.c, t.b) for t in fire]
             needs.append(max((int(box.max()) for box in boxes if box.size), default=0))
         return fitted(stamps.event, needs)

@@ -7,16 +7,9 @@ from dataclasses import dataclass, field
 from math import prod
 
 from dataflow.errors import DataflowError
-from dataflow.layers.layer import Dim, Layer, View
-from dataflow.layers.tiles import (
-    NO_LEVEL,
-    TileBox,
-    level,
-    ragged,
-    tile_of,
-    trips,
-    window,
-)
+from dataflow.layers.boxes import TileBox
+from dataflow.layers.layer import Dim, View
+from dataflow.layers.tiled import NO_LEVEL, TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine.isa import LEVELS, Value
 from dataflow.program.addressing import DRAM_MASK, Local
@@ -46,13 +39,14 @@ class Loop:
     steps: dict[Dim, int] = field(default_factory=dict)
     size: int = UNBOUNDED
 
-    def moved(self, layer: Layer, tiling: Tiling) -> int:
+    def moved(self, tiled: TiledLayer) -> int:
         """Elements moved, summed over the iterations of the levels that this loop depends on."""
-        dims = [d for d in tiling.order if d in self.steps or level(tiling, d) == self.level]
+        tiling = tiled.tiling
+        dims = [d for d in tiling.order if d in self.steps or tiled.level(d) == self.level]
         assert len(dims) <= 1, "a transfer loop follows one tiled dim"
         if not dims:
             return self._clipped(self.origin, self.count[0])
-        last = trips(layer, tiling)[tiling.order.index(dims[0])] - 1
+        last = tiled.level_trips[tiling.order.index(dims[0])] - 1
         return sum(
             self._clipped(
                 self.origin + i * self.steps.get(dims[0], 0),
@@ -64,9 +58,9 @@ class Loop:
     def _clipped(self, low: int, count: int) -> int:
         return max(0, min(low + count, self.size) - max(low, 0))
 
-    def follows(self, tiling: Tiling) -> set[Dim]:
+    def follows(self, tiled: TiledLayer) -> set[Dim]:
         """Dims over which `moved` has summed."""
-        return {d for d in tiling.order if d in self.steps or level(tiling, d) == self.level}
+        return {d for d in tiled.tiling.order if d in self.steps or tiled.level(d) == self.level}
 
 
 @dataclass(frozen=True)
@@ -79,15 +73,16 @@ class Transfer:
     dram: int
     dram_strides: list[int]
 
-    def bytes_moved(self, layer: Layer, tiling: Tiling, depth: int) -> int:
+    def bytes_moved(self, tiled: TiledLayer, depth: int) -> int:
         """Bytes over the whole instruction, clipping included."""
+        tiling = tiled.tiling
         loops = (self.y, self.x, self.z)
-        summed = set().union(*(loop.follows(tiling) for loop in loops))
-        others = zip(tiling.order[:depth], trips(layer, tiling), strict=False)
+        summed = set().union(*(loop.follows(tiled) for loop in loops))
+        others = zip(tiling.order[:depth], tiled.level_trips, strict=False)
         repeats = prod(count for dim, count in others if dim not in summed)
-        return repeats * prod(loop.moved(layer, tiling) for loop in loops)
+        return repeats * prod(loop.moved(tiled) for loop in loops)
 
-    def fields(self, tiling: Tiling) -> dict[str, Value]:
+    def fields(self) -> dict[str, Value]:
         """The fields that BLOCK and STORE share."""
         y, x, z = self.y, self.x, self.z
         return {
@@ -135,9 +130,8 @@ def whole(tensor_bytes: int, row: int, pitch: int, dram: int) -> Transfer:
     )
 
 
-def tiled(
-    layer: Layer,
-    tiling: Tiling,
+def tile_transfer(
+    tiled: TiledLayer,
     view: View,
     box: TileBox,
     local: Local,
@@ -153,8 +147,9 @@ def tiled(
     ``windowed``: rows and columns are input rows and columns of p and q (stride, halo, padding).
     Raises DataflowError when the tile needs more than three loops.
     """
-    rows = _axis_loop(layer, tiling, box, row_dim, view.y_bytes, local.y_step, windowed)
-    cols = _axis_loop(layer, tiling, box, "q", view.x_bytes, local.x_step, windowed)
+    layer, tiling = tiled.layer, tiled.tiling
+    rows = _axis_loop(tiled, box, row_dim, view.y_bytes, local.y_step, windowed)
+    cols = _axis_loop(tiled, box, "q", view.x_bytes, local.x_step, windowed)
     batch = Loop((box.batch,) * 2, NO_LEVEL, view.b_bytes, local.b_step)
     loops = [batch, rows, cols, chan]
     for at in (2, 1, 0):
@@ -170,24 +165,25 @@ def tiled(
     loops = [Loop((1, 1), NO_LEVEL, 0, 0)] * (3 - len(loops)) + loops
     strides = [0] * LEVELS
     for dim in box.tiled:
-        strides[tiling.order.index(dim)] = tile_of(layer, tiling, dim) * units.get(dim, 0)
+        strides[tiling.order.index(dim)] = tiled.tile(dim) * units.get(dim, 0)
     base = dram + view.offset + box.y0 * view.y_bytes + box.x0 * view.x_bytes
     return Transfer(loops[0], loops[1], loops[2], base, strides)
 
 
 def _axis_loop(
-    layer: Layer, tiling: Tiling, box: TileBox, dim: Dim, dram: int, local: int, windowed: bool
+    tiled: TiledLayer, box: TileBox, dim: Dim, dram: int, local: int, windowed: bool
 ) -> Loop:
+    layer = tiled.layer
     count = box.cols if dim == "q" else box.rows
     if dim not in box.tiled or dram == 0:
         return Loop((count, count), NO_LEVEL, dram, local)
-    size = ragged(layer, tiling, dim)
+    size = tiled.ragged(dim)
     if not windowed:
-        return Loop(size, level(tiling, dim), dram, local)
+        return Loop(size, tiled.level(dim), dram, local)
     stride = layer.stride_p if dim == "p" else layer.stride_q
     return Loop(
-        (window(layer, dim, size[0]), window(layer, dim, size[1])),
-        level(tiling, dim),
+        (layer.window(dim).span(size[0]), layer.window(dim).span(size[1])),
+        tiled.level(dim),
         dram,
         local,
         box.y0 if dim == "p" else box.x0,
@@ -196,12 +192,12 @@ def _axis_loop(
     )
 
 
-def channel_loop(layer: Layer, tiling: Tiling, box: TileBox, dim: Dim | None, unit: int) -> Loop:
+def channel_loop(tiled: TiledLayer, box: TileBox, dim: Dim | None, unit: int) -> Loop:
     """The bytes of one column; ``dim``, when tiled, cuts them into tiles of ``unit`` bytes each."""
     if dim is None or dim not in box.tiled:
         return Loop((box.chan,) * 2, NO_LEVEL, 1, 1)
-    tile, last = ragged(layer, tiling, dim)
-    return Loop((tile * unit, last * unit), level(tiling, dim), 1, 1)
+    tile, last = tiled.ragged(dim)
+    return Loop((tile * unit, last * unit), tiled.level(dim), 1, 1)
 
 
 def _joins(outer: Loop, inner: Loop) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataflow.errors import DataflowError
-from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.layer import LayerGraph
 from dataflow.layers.legality import ports_conflict_free, verify_tiling
 from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import Machine
 from dataflow.program.fields import source_base
 from dataflow.program.operands import Operand, second_operand, sink_operand, source_operand
@@ -18,9 +19,10 @@ def verify_program(graph: LayerGraph, mapping: NetworkMapping, machine: Machine)
         if layer.name not in mapping.tilings:
             reasons.append(f"{layer.name}: has no tiling")
             continue
-        own = verify_tiling(layer, mapping.tilings[layer.name], machine)
+        tiled = TiledLayer(layer, mapping.tilings[layer.name], machine)
+        own = verify_tiling(tiled)
         try:
-            own = own or _places(graph, mapping, layer, machine)
+            own = own or _places(graph, mapping, tiled)
         except DataflowError as error:
             own = [f"{error.what}"]
         reasons += [f"{layer.name}: {reason}" for reason in own]
@@ -33,15 +35,14 @@ def verify_program(graph: LayerGraph, mapping: NetworkMapping, machine: Machine)
         )
 
 
-def _places(
-    graph: LayerGraph, mapping: NetworkMapping, layer: Layer, machine: Machine
-) -> list[str]:
-    tiling, lb = mapping.tilings[layer.name], machine.line_bytes
+def _places(graph: LayerGraph, mapping: NetworkMapping, tiled: TiledLayer) -> list[str]:
+    machine = tiled.machine
+    lb = machine.line_bytes
     reasons = []
     found: list[tuple[str, Operand | None]] = [
-        ("source", source_operand(graph, mapping, layer, tiling, lb)),
-        ("second", second_operand(graph, mapping, layer, tiling, lb)),
-        ("sink", sink_operand(graph, mapping, layer, tiling, lb)),
+        ("source", source_operand(graph, mapping, tiled, lb)),
+        ("second", second_operand(graph, mapping, tiled, lb)),
+        ("sink", sink_operand(graph, mapping, tiled, lb)),
     ]
     for role, operand in found:
         if operand is None:
@@ -55,27 +56,22 @@ def _places(
                 f"{local.slots} slots of {local.slot_bytes} bytes for its {role} need more than "
                 f"{high - low} bytes"
             )
-    if feed_conflicts(graph, mapping, layer, machine):
-        reasons.append(f"{tiling.ports} feed reads of one cycle hit the same bank")
+    if feed_conflicts(graph, mapping, tiled):
+        reasons.append(f"{tiled.tiling.ports} feed reads of one cycle hit the same bank")
     return reasons
 
 
-def feed_conflicts(
-    graph: LayerGraph, mapping: NetworkMapping, layer: Layer, machine: Machine
-) -> bool:
+def feed_conflicts(graph: LayerGraph, mapping: NetworkMapping, tiled: TiledLayer) -> bool:
     """Whether the ports of an array layer can hit the same bank in one cycle."""
-    if layer.kind != "array":
+    if tiled.layer.kind != "array":
         return False
-    tiling = mapping.tilings[layer.name]
-    source = source_operand(graph, mapping, layer, tiling, machine.line_bytes)
-    moves = [s for s in source.strides(layer, tiling) if s]
+    source = source_operand(graph, mapping, tiled, tiled.machine.line_bytes)
+    moves = [s for s in source.strides(tiled) if s]
     if source.local.slots:
         moves.append(source.local.slot_bytes)
     return not ports_conflict_free(
-        layer,
-        tiling,
-        machine,
-        source_base(layer, source),
+        tiled,
+        source_base(tiled.layer, source),
         source.local.y_step,
         source.local.x_step,
         tuple(moves),

@@ -9,12 +9,16 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
-from dataflow.frontend.codes.qonnx_codes import works_on_codes
+from dataflow.evaluate.limits import require_bounded
+from dataflow.frontend.coded import is_quantised
+from dataflow.frontend.importer import load_model
 from dataflow.frontend.onnx.export import save
-from dataflow.frontend.onnx.load import load_proto
+from dataflow.frontend.onnx.load import load_proto, modernise
 from dataflow.quantise import rules
+from dataflow.quantise.calibration import calibration
+from dataflow.quantise.constants import store_constants
 from dataflow.quantise.search import Search, require_made
-from dataflow.quantise.tool import Format, Settings, first_line
+from dataflow.quantise.tool import Feed, Format, Settings, first_line
 
 __all__ = ["Format", "Quantized", "quantize", "quantize_report"]
 
@@ -91,11 +95,14 @@ def quantize_report(
     """:func:`quantize`, and what it chose and measured."""
     proto = load_proto(model)
     where = "model" if isinstance(model, onnx.ModelProto) else str(model)
-    if any(works_on_codes(n.op_type) for n in proto.graph.node):
+    if is_quantised(proto):
         raise DataflowError(where, "is quantised already", "give the float model")
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
-    samples = _samples(proto, _arrays(calibrate))
+    modernise(proto, where)
+    store_constants(proto)
+    samples = calibration(proto, calibrate)
+    _require_bounded(proto, samples[0], where)
     rules.name_nodes(proto)
     operators = rules.operators(proto)
     # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
@@ -122,57 +129,21 @@ def quantize_report(
     )
 
 
-def _arrays(calibrate: str | Path | dict[str, Array]) -> dict[str, Array]:
-    if isinstance(calibrate, dict):
-        return calibrate
+def _require_bounded(proto: onnx.ModelProto, feed: Feed, where: str) -> None:
+    """Refuses a model that compile would refuse, or that takes onnxruntime too much memory or time.
+
+    A loop that never ends would never return from there.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    for port in fixed.graph.input:
+        if port.name in feed:
+            shape = port.type.tensor_type.shape
+            del shape.dim[:]
+            for size in feed[port.name].shape:
+                shape.dim.add(dim_value=size)
     try:
-        with np.load(calibrate, allow_pickle=False) as data:
-            return {k: data[k] for k in data.files}
-    except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
-        raise DataflowError(
-            str(calibrate), "is not an .npz file of arrays", "write it with numpy.savez"
-        ) from error
-
-
-def _samples(proto: onnx.ModelProto, arrays: dict[str, Array]) -> list[dict[str, Array]]:
-    """Feeds of one batch each; checks names, shapes and values."""
-    constants = {t.name for t in proto.graph.initializer}
-    ports = {v.name: v for v in proto.graph.input if v.name not in constants}
-    for name in arrays:
-        if name not in ports:
-            raise DataflowError(
-                f"calibration {name!r}", "is no input of the model", f"use {', '.join(ports)}"
-            )
-    parts: dict[str, list[Array]] = {}
-    for name, port in ports.items():
-        if name not in arrays:
-            raise DataflowError(f"calibration {name!r}", "is missing", "add it to the .npz file")
-        parts[name] = _batches(name, arrays[name], port)
-    counts = {n: len(p) for n, p in parts.items()}
-    if len(set(counts.values())) != 1:
-        given = ", ".join(f"{n}: {c}" for n, c in counts.items())
-        raise DataflowError("calibration", f"has unequal sample counts ({given})", "equalise them")
-    count = next(iter(counts.values()))
-    return [{n: p[k] for n, p in parts.items()} for k in range(count)]
-
-
-def _batches(name: str, data: Array, port: onnx.ValueInfoProto) -> list[Array]:
-    where = f"calibration {name!r}"
-    dims = [d.dim_value for d in port.type.tensor_type.shape.dim]
-    wanted = onnx.helper.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
-    if data.dtype != wanted:
-        raise DataflowError(where, f"has type {data.dtype.name}", f"convert it to {wanted.name}")
-    if data.dtype.kind == "f" and not np.isfinite(data).all():
-        raise DataflowError(where, "holds NaN or infinity", "use finite samples")
-    fits = data.ndim == len(dims) and all(
-        not d or d == s for d, s in zip(dims[1:], data.shape[1:], strict=False)
-    )
-    batch = (dims[0] or 1) if dims else 1
-    if not fits or data.shape[0] == 0 or data.shape[0] % batch:
-        shape = [d or "?" for d in dims]
-        raise DataflowError(
-            where,
-            f"has shape {list(data.shape)}",
-            f"use [samples * {batch}, ...] of the model's {shape}",
-        )
-    return [data[k : k + batch] for k in range(0, data.shape[0], batch)]
+        require_bounded(load_model(fixed), keep=True)
+    except DataflowError as error:
+        error.where = where if error.where == "model" else error.where
+        raise

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
-from dataflow.quantise.order import sort_nodes
+from dataflow.frontend.onnx.order import sort_nodes
 
 Array = np.ndarray
 Feed = Mapping[str, Array]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow.outdir import write_atomic
+from dataflow.files import write_atomic
 from dataflow.report import rows as r
 from dataflow.report.figure import figure
 from dataflow.report.html import render_html
@@ -90,7 +90,7 @@ def _cards(summary: Summary, simulation: Simulation | None, csim: Csim | None) -
         cards.append(
             Card("array utilisation", r.percent_text(simulation.mac_utilization), "simulated", "")
         )
-    else:
+    elif predicted.cycles is not None:
         gap = predicted.cycles / summary.bound.cycles - 1 if summary.bound.cycles else 0.0
         note = f"{100 * gap:.1f} % above the bound"
         cards.append(Card("cycles, predicted", r.count_text(predicted.cycles), note, ""))
@@ -101,10 +101,28 @@ def _cards(summary: Summary, simulation: Simulation | None, csim: Csim | None) -
         if result is not None:
             style = "good" if result.mismatches == 0 else "bad"
             cards.append(Card(label, r.count_text(result.mismatches), "vs evaluate()", style))
-    milliseconds = f"{1e3 * predicted.seconds:.3f} ms"
-    cards.append(Card("latency, modelled", milliseconds, "predicted cycles / clock", ""))
-    cards.append(Card("energy, modelled", f"{predicted.energy_pj / 1e6:.1f} µJ", "predicted", ""))
+    if predicted.seconds is not None and predicted.energy_pj is not None:
+        milliseconds, energy = f"{1e3 * predicted.seconds:.3f} ms", predicted.energy_pj / 1e6
+        cards.append(Card("latency, modelled", milliseconds, "predicted cycles / clock", ""))
+        cards.append(Card("energy, modelled", f"{energy:.1f} µJ", "predicted", ""))
     return cards
+
+
+def _figure_text(summary: Summary, simulation: Simulation | None) -> str:
+    if simulation is not None:
+        return "Simulated cycles of each layer by cause; the bar's mark is the prediction."
+    return (
+        f"{r.NO_CYCLES}." if summary.predicted.cycles is None else "Predicted cycles of each layer."
+    )
+
+
+def _limits(summary: Summary, simulation: Simulation | None) -> str:
+    """What is known beside the counts of the model."""
+    if summary.predicted.cycles is None:
+        return r.NO_CYCLES
+    program = r.NOTHING if simulation is None else r.bytes_text(simulation.program_bytes)
+    bound = r.count_text(summary.bound.cycles)
+    return f"no mapping can need fewer than {bound} cycles; program {program}"
 
 
 def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None) -> str:
@@ -123,16 +141,16 @@ def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None
         model=r.printable(summary.model),
         arch=r.printable(summary.arch),
         macs=r.count_text(summary.macs),
-        bound=r.count_text(summary.bound.cycles),
+        limits=_limits(summary, simulation),
         cards=_cards(summary, simulation, csim),
         comparisons=r.comparisons(summary, simulation),
         layers=[_layer_view(row) for row in rows],
         causes=r.cause_rows(simulation),
         figure=figure(rows),
+        figure_text=_figure_text(summary, simulation),
         simulated=simulation is not None,
         outputs=r.output_rows(simulation, csim),
         host=[] if simulation is None else [r.printable(n) for n in simulation.host_names()],
-        program=r.NOTHING if simulation is None else r.bytes_text(simulation.program_bytes),
         verdicts=verdicts(simulation, csim),
         seconds=[(what, f"{value:.1f} s") for what, value in seconds],
     )

@@ -29,11 +29,12 @@ def picture_text(summary: Summary, simulation: Simulation | None) -> str:
             f"{r.count_text(simulation.mismatches)} mismatches with evaluate()"
         )
     kind = "predicted" if simulation is None else "simulated"
+    counted = r.NO_CYCLES if cycles is None else f"{r.count_text(cycles)} cycles {kind}"
+    share = "" if cycles is None else f"; {r.percent_text(busy)} of the multipliers busy"
     return render_html(
         "report/layers.svg.j2",
         title=f"{r.printable(summary.model)} on {r.printable(summary.arch)}",
-        subtitle=f"{r.count_text(cycles)} cycles {kind}{verdict}; "
-        f"{r.percent_text(busy)} of the multipliers busy",
+        subtitle=f"{counted}{verdict}{share}",
         width=WIDTH,
         height=TOP + drawn.height + BOTTOM,
         top=TOP,

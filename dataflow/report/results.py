@@ -20,20 +20,23 @@ class _Result(BaseModel):
 
 
 class Predicted(_Result):
-    """What the cycle model says of the whole program. ``seconds`` at the modelled clock."""
+    """What the cycle model says of the whole program. ``seconds`` at the modelled clock.
 
-    cycles: int
-    seconds: float
-    mac_utilization: float
-    dram_read_bytes: int
-    dram_write_bytes: int
-    energy_pj: float
+    It is a model of the RTL: None when only the HLS project was made.
+    """
+
+    cycles: int | None
+    seconds: float | None
+    mac_utilization: float | None
+    dram_read_bytes: int | None
+    dram_write_bytes: int | None
+    energy_pj: float | None
 
 
 class Bound(_Result):
-    """What no mapping can beat."""
+    """What no mapping can beat on the RTL; None when only the HLS project was made."""
 
-    cycles: int
+    cycles: int | None
 
 
 class LayerPrediction(_Result):
@@ -81,6 +84,16 @@ class SimulatedLayer(_Result):
     stalls: dict[str, int] = {}
 
 
+class SelfTestResult(_Result):
+    """``self_test`` of ``report/simulation.json``: the micro-networks on the same simulator."""
+
+    cases: int
+    values: int
+    mismatches: int
+    cycle_errors: int
+    wrong: tuple[str, ...] = ()
+
+
 class Simulation(_Result):
     """``report/simulation.json``, written by simulate."""
 
@@ -96,6 +109,7 @@ class Simulation(_Result):
     predicted_dram_write_bytes: int
     layers: tuple[SimulatedLayer, ...]
     cycles_by_cause: dict[str, int] = {}
+    self_test: SelfTestResult | None = None
     program_bytes: int
     host: tuple[str | dict[str, object], ...]
     build_seconds: float
@@ -125,7 +139,7 @@ def _load(path: Path, model: type[_ResultT], command: str) -> _ResultT:
     fix = f"run dataflow {command} again"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataflowError(str(path), "cannot be read as JSON", fix) from error
     try:
         return model.model_validate(data)

@@ -9,6 +9,7 @@ from dataflow.report.results import Csim, OutputError, Simulation, Summary
 from dataflow.units import format_bytes
 
 NOTHING = "-"
+NO_CYCLES = "no cycles are predicted: the HLS project has no model of its own"
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,13 @@ def _ratio(predicted: int | None, simulated: int | None) -> float | None:
 
 
 def comparisons(summary: Summary, simulation: Simulation | None) -> tuple[Comparison, ...]:
-    """Cycles, utilisation and DRAM bytes: predicted, counted in simulation, and their ratio."""
+    """Cycles, utilisation and DRAM bytes: predicted, counted in simulation, and their ratio.
+
+    Nothing when neither was done: only the HLS project was made.
+    """
     predicted = summary.predicted
     if simulation is None:
-        pairs: list[tuple[str, float, float | None]] = [
+        pairs: list[tuple[str, float | None, float | None]] = [
             ("cycles", predicted.cycles, None),
             ("array utilisation", predicted.mac_utilization, None),
             ("DRAM bytes read", predicted.dram_read_bytes, None),
@@ -153,10 +157,11 @@ def comparisons(summary: Summary, simulation: Simulation | None) -> tuple[Compar
             quantity=quantity,
             predicted=_number(quantity, expected),
             simulated=_number(quantity, counted),
-            ratio=ratio_text(expected / counted if counted else None),
+            ratio=ratio_text(expected / counted if counted and expected is not None else None),
             equal=counted is None or _number(quantity, expected) == _number(quantity, counted),
         )
         for quantity, expected, counted in pairs
+        if expected is not None or counted is not None
     )
 
 

@@ -71,7 +71,10 @@ def print_report(
     )
     for item in r.comparisons(summary, simulation):
         totals.add_row(item.quantity, item.predicted, item.simulated, item.ratio)
-    console.print(totals)
+    if totals.row_count:
+        console.print(totals)
+    else:
+        console.print(_cell(r.NO_CYCLES))
     causes = r.cause_rows(simulation)
     if causes:
         table = _table(

@@ -1,138 +1,48 @@
-"""How the array's feed takes the flattened reduction: passes, weight lines, bank conflicts.
+"""Which feeds a layer can have on the array, and whether their reads hit different banks.
 
-A pass gives each used row of the array one weight line and streams all points of a tile once. In
-the flat feed lanes are filled from tap after tap, at most `ports` taps and `rows` lanes a pass;
-in the FIR feed (depthwise) the ports take consecutive taps of the outer kernel axis and each
-port's line goes to `fir_taps` rows. `docs/design/machine.md` has the same words.
+The passes themselves are enumerated in `dataflow.layers.passes`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
-from typing import Literal
 
+from dataflow.layers import passes
+from dataflow.layers.passes import (
+    Feed,
+    PassKind,
+    Reduction,
+    banks_disjoint,
+    enumerate_passes,
+    merges_columns,
+    port_reads,
+    reduction_of,
+)
 from dataflow.tiling.shape import LayerShape
 
 
-@dataclass(frozen=True)
-class Feed:
-    """A spatial choice for a layer; fields as in `Tiling`."""
-
-    feed: Literal["flat", "fir"] = "flat"
-    ports: int = 1
-    fir_taps: int = 1
-    swap: bool = False
-    group_pack: int = 1
-
-
-@dataclass(frozen=True)
-class Taps:
-    """The reduction as the feed walks it: `a` taps of `b` taps of `segment` contiguous bytes."""
-
-    a: int
-    b: int
-    segment: int
-    merged: bool
-
-
-Chunk = tuple[int, int, int]  # tap (b fastest), byte offset in its segment, bytes
-"""What one port feeds in one pass."""
-
-
-def mergeable(shape: LayerShape) -> bool:
-    """Kernel columns and channels form one contiguous run of bytes in the source."""
-    return (
-        shape.kind == "array"
-        and shape.groups == 1
-        and shape.taps_s > 1
-        and shape.dilation_s == 1
-        and shape.x_bytes == shape.c
-    )
-
-
-def taps_of(shape: LayerShape, feed: Feed, k: int) -> Taps:
-    """Taps of a pass sequence over `k` reduction channels of a group.
+def reduction(shape: LayerShape, feed: Feed, k: int) -> Reduction:
+    """The reduction of a column block over `k` channels of each of its groups.
 
     Kernel columns are merged into the segment when that run is contiguous and k is not split.
     """
-    if feed.feed == "fir":
-        a, b = (shape.taps_s, shape.taps_r) if feed.swap else (shape.taps_r, shape.taps_s)
-        return Taps(a, b, feed.group_pack, False)
-    if k == shape.c and mergeable(shape):
-        return Taps(shape.taps_r, 1, shape.taps_s * shape.c, True)
-    return Taps(shape.taps_r, shape.taps_s, k * feed.group_pack, False)
-
-
-def flat_passes(taps: int, segment: int, ports: int, rows: int) -> tuple[tuple[Chunk, ...], ...]:
-    """Passes of the flat feed: for each the chunks that its ports feed."""
-    passes: list[tuple[Chunk, ...]] = []
-    current: list[Chunk] = []
-    free = rows
-    for tap in range(taps):
-        offset = 0
-        while offset < segment:
-            if not free or len(current) == ports:
-                passes.append(tuple(current))
-                current, free = [], rows
-            size = min(free, segment - offset)
-            current.append((tap, offset, size))
-            free -= size
-            offset += size
-    passes.append(tuple(current))
-    return tuple(passes)
-
-
-@dataclass(frozen=True)
-class PassKind:
-    """Passes of a column block that cost the same.
-
-    Attributes:
-        times: how many.
-        lines: weight lines of each, zero-point line not counted.
-        ports: feed reads a step.
-        taps: FIR taps of each port (flat: 1).
-    """
-
-    times: int
-    lines: int
-    ports: int
-    taps: int
-
-
-@lru_cache(maxsize=65536)
-def pass_kinds(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[PassKind, ...]:
-    """The passes of a column block over `k` reduction channels, equal ones together."""
-    taps = taps_of(shape, feed, k)
-    count: Counter[tuple[int, int, int]] = Counter()
-    if feed.feed == "fir":
-        for b in range(0, taps.b, feed.fir_taps):
-            run = min(feed.fir_taps, taps.b - b)
-            for a in range(0, taps.a, feed.ports):
-                ports = min(feed.ports, taps.a - a)
-                count[ports * run, ports, run] += 1
-    elif taps.segment % rows == 0 or feed.ports == 1:
-        whole, rest = divmod(taps.segment, rows)
-        count[rows, 1, 1] = whole * taps.a * taps.b
-        if rest:
-            count[rest, 1, 1] += taps.a * taps.b
-    else:
-        for one in flat_passes(taps.a * taps.b, taps.segment, feed.ports, rows):
-            count[sum(size for _, _, size in one), len(one), 1] += 1
-    return tuple(
-        PassKind(times, *kind) for kind, times in sorted(count.items(), reverse=True) if times
+    merged = k == shape.c and merges_columns(
+        shape.groups, shape.taps_s, shape.dilation_s, shape.x_bytes, shape.c
     )
+    return reduction_of(feed, shape.taps_r, shape.taps_s, k * feed.group_pack, merged)
+
+
+def pass_kinds(shape: LayerShape, feed: Feed, k: int, rows: int) -> tuple[PassKind, ...]:
+    """The passes of a column block over `k` channels of each group, equal ones together."""
+    return passes.pass_kinds(reduction(shape, feed, k), feed, rows)
 
 
 def fir_stride(shape: LayerShape, feed: Feed) -> int:
-    """Feed steps from output point to output point; with several FIR taps a step is one tap."""
-    if feed.feed == "flat" or feed.fir_taps == 1:
-        return 1
-    if feed.swap:
-        return shape.stride_p // shape.dilation_r
-    return shape.stride_q // shape.dilation_s
+    """Feed steps from output point to output point."""
+    return passes.fir_stride(
+        feed, shape.stride_p, shape.dilation_r, shape.stride_q, shape.dilation_s
+    )
 
 
 def feeds_of(shape: LayerShape, rows: int, cols: int, ports: int) -> tuple[Feed, ...]:
@@ -158,12 +68,14 @@ def feeds_of(shape: LayerShape, rows: int, cols: int, ports: int) -> tuple[Feed,
 
 
 def _packs(shape: LayerShape, cols: int) -> tuple[int, ...]:
+    """Groups side by side: every number that fits.
+
+    None can be left out: 9 groups of 2 columns on 16 need two blocks from 5 groups up, but 5 leave
+    the lanes of a row to another tap where 8 do not.
+    """
     if shape.groups == 1 or shape.n > cols:
         return (1,)
-    most = min(cols // shape.n, shape.groups)
-    # More groups side by side never need more passes or blocks for the same segment rounding;
-    # powers of two and the largest cover the roundings that differ.
-    return tuple(sorted({1 << i for i in range(most.bit_length())} - {0} | {most}))
+    return tuple(range(1, min(cols // shape.n, shape.groups) + 1))
 
 
 def conflict_free(
@@ -192,46 +104,29 @@ def conflict_free(
     grid = gcd(grid, shape.c * feed.group_pack if shape.groups > 1 else 0)
     if k != shape.c:
         grid = gcd(grid, k)
-    groups: list[list[int]] = []
+    a_step, b_step = (col, row) if feed.swap else (row, col)
     if feed.feed == "fir":
-        taps = taps_of(shape, feed, k)
-        a_step, b_step = (col, row) if feed.swap else (row, col)
         grid = gcd(grid, b_step)
-        for start in range(0, taps.a, feed.ports):
-            groups.append([a * a_step for a in range(start, min(taps.a, start + feed.ports))])
-    else:
-        for extent in {k, shape.c % k or k}:
-            groups += _flat_reads(taps_of(shape, feed, extent), feed.ports, rows, row, col)
-    residues = {(origin + i * grid) % line_bytes for i in range(line_bytes // grid)}
+    residues = [(origin + i * grid) % line_bytes for i in range(line_bytes // grid)]
     return all(
-        _disjoint([r + address for address in group], line_bytes, banks)
-        for group in groups
-        if len(group) > 1
-        for r in residues
+        banks_disjoint([at + read for read in reads], line_bytes, banks)
+        for reads in _reads(shape, feed, k, rows, a_step, b_step)
+        for at in residues
     )
 
 
-def _flat_reads(taps: Taps, ports: int, rows: int, row: int, col: int) -> list[list[int]]:
-    """Addresses that the ports read in each pass, from the first tap of the point."""
-    found: list[list[int]] = []
-    for one in flat_passes(taps.a * taps.b, taps.segment, ports, rows):
-        lane, reads = 0, []
-        for tap, offset, size in one:
-            # Bytes are not rotated: a port reads so that its first byte comes to its lane.
-            reads.append((tap // taps.b) * row + (tap % taps.b) * col + offset - lane)
-            lane += size
-        found.append(reads)
-    return found
-
-
-def _disjoint(addresses: list[int], line_bytes: int, banks: int) -> bool:
-    seen: set[int] = set()
-    for address in addresses:
-        touched = {address // line_bytes % banks, (address + line_bytes - 1) // line_bytes % banks}
-        if touched & seen:
-            return False
-        seen |= touched
-    return True
+@lru_cache(maxsize=65536)
+def _reads(
+    shape: LayerShape, feed: Feed, k: int, rows: int, a_step: int, b_step: int
+) -> tuple[tuple[int, ...], ...]:
+    """The distinct sets of addresses that several ports read in one cycle."""
+    found = {
+        tuple(port_reads(one, feed, a_step, b_step))
+        for size in {k, shape.c % k or k}
+        for one in enumerate_passes(reduction(shape, feed, size), feed, rows)
+        if len(one.taps) > 1
+    }
+    return tuple(sorted(found))
 
 
 def conflict_free_pitch(

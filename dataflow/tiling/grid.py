@@ -9,16 +9,18 @@ wide groups outermost, k innermost.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from dataflow.layers.axis import Ints, tile_sizes
 from dataflow.layers.layer import Dim
+from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
-from dataflow.tiling.feed import Feed, feeds_of
+from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import LayerShape
 from dataflow.tiling.weights import k_sizes
 from dataflow.tiling.work import Grid, Work, total_blocks, wide_groups, work
@@ -32,6 +34,7 @@ class Plane:
         p_sizes, q_sizes, block_sizes: the domains; `ip`, `iq`, `ib` index them, one row per tile.
         block_dim: the dim that the column blocks walk.
         blocks: column blocks in all; `channels` output channels of a block.
+        memo: tables that several loop orders and hold depths share, kept by whoever makes them.
     """
 
     shape: LayerShape
@@ -47,6 +50,7 @@ class Plane:
     blocks: int
     channels: int
     work: Work
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def p(self) -> Ints:

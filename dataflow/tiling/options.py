@@ -9,11 +9,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.layers.axis import Ints, ceil_div, clipped_runs
+from dataflow.layers.axis import Ints, ceil_div
 from dataflow.layers.layer import Dim
+from dataflow.layers.passes import Feed
 from dataflow.machine import Machine
 from dataflow.tiling.dma import cycles_of, segment_ticks, store_beats
-from dataflow.tiling.feed import Feed, conflict_free_pitch
+from dataflow.tiling.feed import conflict_free_pitch
 from dataflow.tiling.grid import Plane
 from dataflow.tiling.shape import LayerShape
 
@@ -42,12 +43,12 @@ class Traffic:
     valid: Mask
 
 
-def undominated(options: list[tuple[int, Traffic]], slots: int) -> list[tuple[int, Traffic | None]]:
+def undominated(options: list[tuple[int, Traffic]], slots: int) -> list[tuple[int, Traffic]]:
     """The depths with, at each tile, those ruled out that another depth beats in every respect.
 
     Another depth with fewer fires must still have `slots` of them, or as many as this one.
     """
-    kept: list[tuple[int, Traffic | None]] = []
+    kept: list[tuple[int, Traffic]] = []
     for i, (depth, one) in enumerate(options):
         valid = one.valid.copy()
         for j, (_, other) in enumerate(options):
@@ -135,6 +136,22 @@ def channel_tiles(
     return np.minimum(np.array(plane.block_sizes, dtype=np.int64) * unit, whole), []
 
 
+@dataclass(frozen=True)
+class _SourceTiles:
+    """What source tiles cost by the dims that cut them, one value for each tile of the plane.
+
+    Attributes:
+        row_ticks: bus ticks of one source row; `first` of one row of the first tile.
+        columns: columns loaded of a row in all; `pitch` bytes between rows of a tile, 0 where
+            banks would conflict.
+    """
+
+    row_ticks: Ints
+    first: Ints
+    columns: Ints
+    pitch: Ints
+
+
 def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> Traffic:
     """The first source, streamed: its tile is loaded again whenever one of order[:depth] steps."""
     shape = plane.shape
@@ -148,9 +165,8 @@ def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     if plane.k < shape.c and "k" in seen and wide:
         must.add("g")
     valid = _mask(plane, frozenset(must), seen)
-    sizes, splits = channel_tiles(plane, by_block, by_group, "k" in seen)
-    rows = _rows(shape, "p" in seen, plane.p_sizes)
-    row_ticks, cols, col_sum = _row_tables(plane, sizes, splits, "q" in seen, machine)
+    total_rows, tile_rows = _row_counts(plane, "p" in seen)
+    tiles = _source_tiles(plane, "q" in seen, by_block, by_group, "k" in seen, machine)
     repeat = np.ones_like(plane.ip)
     for dim in seen:
         if dim == "b":
@@ -161,20 +177,46 @@ def source_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
             and not (dim == "g" and by_group)
         ):
             repeat = repeat * trips[dim]
-    total_rows, tile_rows = rows[0][plane.ip], rows[1][plane.ip]
-    pitch = _pitch_table(plane, sizes, cols, machine)[plane.iq, plane.ib]
-    valid = valid & (pitch > 0)
-    tile_bytes = tile_rows * pitch
-    tile_bytes = -(-tile_bytes // machine.line_bytes) * machine.line_bytes
-    first = tile_rows * _first_row(plane, sizes, cols, machine)[plane.iq, plane.ib]
+    loaded = repeat * total_rows
+    line = machine.line_bytes
     return Traffic(
-        cycles=cycles_of(machine, repeat * total_rows * row_ticks[plane.iq, plane.ib]),
-        bytes=repeat * total_rows * col_sum[plane.iq] * shape.source_channels,
-        tile_bytes=tile_bytes,
-        tile_cycles=cycles_of(machine, first),
+        cycles=cycles_of(machine, loaded * tiles.row_ticks),
+        bytes=loaded * tiles.columns * shape.source_channels,
+        tile_bytes=-(-tile_rows * tiles.pitch // line) * line,
+        tile_cycles=cycles_of(machine, tile_rows * tiles.first),
         fires=fires(order, depth, trips),
-        valid=valid,
+        valid=valid & (tiles.pitch > 0),
     )
+
+
+def _row_counts(plane: Plane, tiled: bool) -> tuple[Ints, Ints]:
+    """Rows loaded in all and rows of a tile, one for each tile of the plane."""
+    key = ("rows", tiled)
+    if key not in plane.memo:
+        total, tile = _rows(plane.shape, tiled, plane.p_sizes)
+        plane.memo[key] = total[plane.ip], tile[plane.ip]
+    found: tuple[Ints, Ints] = plane.memo[key]
+    return found
+
+
+def _source_tiles(
+    plane: Plane, tiled: bool, by_block: bool, by_group: bool, by_k: bool, machine: Machine
+) -> _SourceTiles:
+    """The tables of a choice of cutting dims: columns (`tiled`), blocks, wide groups, k."""
+    by_k = by_k and plane.k < plane.shape.c
+    key = ("source", tiled, by_block, by_group, by_k)
+    if key not in plane.memo:
+        sizes, splits = channel_tiles(plane, by_block, by_group, by_k)
+        row_ticks, cols, col_sum = _row_tables(plane, sizes, splits, tiled, machine)
+        iq, ib = plane.iq, plane.ib
+        plane.memo[key] = _SourceTiles(
+            row_ticks[iq, ib],
+            _first_row(plane, sizes, cols, machine)[iq, ib],
+            col_sum[iq],
+            _pitch_table(plane, sizes, cols, machine)[iq, ib],
+        )
+    found: _SourceTiles = plane.memo[key]
+    return found
 
 
 def _rows(shape: LayerShape, tiled: bool, sizes: tuple[int, ...]) -> tuple[Ints, Ints]:
@@ -182,36 +224,21 @@ def _rows(shape: LayerShape, tiled: bool, sizes: tuple[int, ...]) -> tuple[Ints,
     if not tiled:
         whole = np.full(len(sizes), shape.source_y, dtype=np.int64)
         return whole, whole
+    window = shape.window("p")
     total = _table(
         sizes,
-        lambda tile: int(
-            clipped_runs(
-                shape.source_y,
-                shape.p,
-                tile,
-                shape.stride_p,
-                shape.taps_r,
-                shape.dilation_r,
-                shape.pad_p,
-            ).sum()
-        ),
+        lambda tile: int(window.clipped_runs(shape.source_y, shape.p, tile).sum()),
     )
     extent = _table(
         sizes,
-        lambda tile: (
-            shape.source_y
-            if tile >= shape.p
-            else (tile - 1) * shape.stride_p + (shape.taps_r - 1) * shape.dilation_r + 1
-        ),
+        lambda tile: shape.source_y if tile >= shape.p else window.span(tile),
     )
     return total, extent
 
 
 @lru_cache(maxsize=4096)
 def _column_runs(shape: LayerShape, tile: int) -> tuple[tuple[int, int], ...]:
-    runs = clipped_runs(
-        shape.source_x, shape.q, tile, shape.stride_q, shape.taps_s, shape.dilation_s, shape.pad_q
-    )
+    runs = shape.window("q").clipped_runs(shape.source_x, shape.q, tile)
     values, counts = np.unique(runs, return_counts=True)
     return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
 
@@ -227,11 +254,7 @@ def _row_tables(
     for i, tile in enumerate(plane.q_sizes):
         runs = _column_runs(shape, tile) if tiled else ((shape.source_x, 1),)
         whole = not tiled or tile >= shape.q
-        cols[i] = (
-            shape.source_x
-            if whole
-            else (tile - 1) * shape.stride_q + (shape.taps_s - 1) * shape.dilation_s + 1
-        )
+        cols[i] = shape.source_x if whole else shape.window("q").span(tile)
         loaded[i] = sum(run * times for run, times in runs)
         for j, size in enumerate(sizes):
             parts = splits or _block_splits(shape.source_channels, int(size))
@@ -264,12 +287,23 @@ def row_segment_ticks(
 
 def _pitch_table(plane: Plane, sizes: Ints, cols: Ints, machine: Machine) -> Ints:
     """Row pitch of a streamed source tile [q, block]; 0 where banks would conflict."""
-    found = np.zeros((len(cols), len(sizes)), dtype=np.int64)
-    for i, columns in enumerate(cols):
-        for j, channels in enumerate(sizes):
-            found[i, j] = tile_pitch(
-                plane.shape, plane.feed, plane.k, int(columns), int(channels), machine
-            )
+    if plane.shape.kind == "vector" or plane.feed.ports == 1:
+        return -(-np.outer(cols, sizes) // machine.line_bytes) * machine.line_bytes
+    return _outer(
+        cols,
+        sizes,
+        lambda columns, channels: tile_pitch(
+            plane.shape, plane.feed, plane.k, columns, channels, machine
+        ),
+    )
+
+
+def _outer(rows: Ints, columns: Ints, value: Callable[[int, int], int]) -> Ints:
+    """The table of `value`, asked once for each pair of equal arguments."""
+    left, at_left = np.unique(rows, return_inverse=True)
+    right, at_right = np.unique(columns, return_inverse=True)
+    table = np.array([[value(int(a), int(b)) for b in right] for a in left], dtype=np.int64)
+    found: Ints = table[np.ix_(at_left, at_right)]
     return found
 
 
@@ -296,19 +330,26 @@ def tile_pitch(
 def _first_row(plane: Plane, sizes: Ints, cols: Ints, machine: Machine) -> Ints:
     """Bus ticks of one row of the first tile [q, block]."""
     shape = plane.shape
-    found = np.zeros((len(cols), len(sizes)), dtype=np.int64)
-    for i, columns in enumerate(cols):
-        for j, channels in enumerate(sizes):
-            found[i, j] = row_segment_ticks(
-                shape, int(columns), int(channels), bool(columns >= shape.source_x), machine
-            )
-    return found
+    return _outer(
+        cols,
+        sizes,
+        lambda columns, channels: row_segment_ticks(
+            shape, columns, channels, columns >= shape.source_x, machine
+        ),
+    )
 
 
 def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
     """The output, stored tile by tile."""
+    if "sink" not in plane.memo:
+        plane.memo["sink"] = _output_traffic(plane, machine)
+    found: Traffic = plane.memo["sink"]
+    return replace(found, fires=fires(order, len(order) - 1, plane.trips))
+
+
+def _output_traffic(plane: Plane, machine: Machine) -> Traffic:
+    """`output_traffic` without its fires, which alone depend on the loop order."""
     shape = plane.shape
-    trips = plane.trips
     whole = shape.n * shape.groups
     sizes = np.minimum(np.array(plane.block_sizes, dtype=np.int64) * plane.channels, whole)
     if shape.groups > 1 and plane.block_dim == "n":
@@ -332,7 +373,7 @@ def output_traffic(plane: Plane, order: Order, machine: Machine) -> Traffic:
         bytes=np.full_like(plane.ip, shape.batch * shape.p * shape.q * whole),
         tile_bytes=plane.p * pitch,
         tile_cycles=plane.p * first[plane.iq, plane.ib],
-        fires=fires(order, len(order) - 1, trips),
+        fires=np.zeros_like(plane.ip),
         valid=np.ones(len(plane.ip), dtype=bool),
     )
 

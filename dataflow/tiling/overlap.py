@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.layers.axis import Ints, prefix_need
+from dataflow.layers.axis import Ints
 from dataflow.layers.layer import Dim
 from dataflow.machine import Machine
 from dataflow.tiling.feed import pass_kinds
@@ -68,14 +68,8 @@ def _overlap(plane: Plane, order: Order) -> tuple[Ints, Ints]:
 
 
 def _need_rows(size: int, sizes: tuple[int, ...], shape: LayerShape, dim: Dim) -> Ints:
-    stride, taps, dilation, pad = (
-        (shape.stride_p, shape.taps_r, shape.dilation_r, shape.pad_p)
-        if dim == "p"
-        else (shape.stride_q, shape.taps_s, shape.dilation_s, shape.pad_q)
-    )
-    return np.array(
-        [prefix_need(size, tile, stride, taps, dilation, pad) for tile in sizes], dtype=np.int64
-    )
+    window = shape.window(dim)
+    return np.array([window.prefix_need(size, tile) for tile in sizes], dtype=np.int64)
 
 
 def _energy(plane: Plane, machine: Machine) -> Ints:

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from dataflow.layers.axis import Ints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
-    compiled: Callable[[Callable[..., NDArray[np.int64]]], Callable[..., NDArray[np.int64]]]
+    Function = TypeVar("Function", bound=Callable[..., Any])
+
+    def compiled(function: Function) -> Function:
+        """Compiles a function to machine code at its first call."""
+        ...
+
 else:
     compiled = njit(cache=True)
 
@@ -52,33 +57,121 @@ def _undominated(rows: Ints) -> Ints:
 
 
 @compiled
-def _survivors(rows: Ints, front: Ints) -> Ints:
-    """Positions of the rows that no row of `front` beats (equal rows survive)."""
-    count, criteria = rows.shape
-    kept = np.empty(count, dtype=np.int64)
-    recent = np.arange(front.shape[0])
-    size = 0
-    for i in range(count):
-        beaten = False
-        for at in range(len(recent)):
-            other = recent[at]
+def hopeless(rows: Ints, recent: Ints, size: int, least: Ints, criteria: int) -> bool:
+    """Whether a row of the front beats whatever costs at least `least` in every criterion.
+
+    What beat a row last is tried first: neighbours tend to be beaten by the same one.
+    """
+    for at in range(size):
+        other = recent[at]
+        worse, equal = True, True
+        for c in range(criteria):
+            if rows[other, c] > least[c]:
+                worse = False
+                break
+            if rows[other, c] < least[c]:
+                equal = False
+        if worse and not equal:
+            half = at // 2
+            recent[at], recent[half] = recent[half], recent[at]
+            return True
+    return False
+
+
+@compiled
+def insert(
+    rows: Ints,
+    names: Ints,
+    recent: Ints,
+    size: int,
+    row: Ints,
+    name: tuple[int, int],
+    criteria: int,
+) -> int:
+    """Adds a row to the front unless one that is there beats it; the new number of rows.
+
+    Of rows with equal criteria the one with the least columns behind them stays, then the first.
+    Rows that later ones beat stay until `clean`.
+
+    Args:
+        rows: criteria first, then ties; `names` two integers that say what a row is, and one for
+            `clean`; `recent` the order in which rows are compared.
+    """
+    for at in range(size):
+        other = recent[at]
+        worse, equal = True, True
+        for c in range(criteria):
+            if rows[other, c] > row[c]:
+                worse = False
+                break
+            if rows[other, c] < row[c]:
+                equal = False
+        if worse:
+            half = at // 2
+            recent[at], recent[half] = recent[half], recent[at]
+            if equal:
+                for c in range(criteria, len(row)):
+                    if row[c] != rows[other, c]:
+                        if row[c] < rows[other, c]:
+                            rows[other] = row
+                            names[other, 0], names[other, 1] = name
+                        break
+            return size
+    rows[size] = row
+    names[size, 0], names[size, 1] = name
+    recent[size] = size
+    return size + 1
+
+
+@compiled
+def clean(rows: Ints, names: Ints, recent: Ints, size: int, criteria: int) -> int:
+    """Drops the dominated rows of a front; the number of those kept, in their order."""
+    for i in range(size):
+        names[i, 2] = 0
+        for j in range(size):
             worse, equal = True, True
             for c in range(criteria):
-                if front[other, c] > rows[i, c]:
+                if rows[j, c] > rows[i, c]:
                     worse = False
                     break
-                if front[other, c] < rows[i, c]:
+                if rows[j, c] < rows[i, c]:
                     equal = False
             if worse and not equal:
-                beaten = True
-                for back in range(at, 0, -1):
-                    recent[back] = recent[back - 1]
-                recent[0] = other
+                names[i, 2] = 1
                 break
-        if not beaten:
-            kept[size] = i
-            size += 1
-    return kept[:size].copy()
+    kept = 0
+    for i in range(size):
+        if names[i, 2] == 0:
+            rows[kept] = rows[i]
+            names[kept] = names[i]
+            recent[kept] = kept
+            kept += 1
+    return kept
+
+
+@compiled
+def room(
+    rows: Ints, names: Ints, recent: Ints, size: int, criteria: int
+) -> tuple[Ints, Ints, Ints, int]:
+    """The front with a place for one more row: cleaned, and larger when that does not help."""
+    if size < len(rows):
+        return rows, names, recent, size
+    size = clean(rows, names, recent, size, criteria)
+    if 2 * size > len(rows):
+        rows = np.concatenate((rows, np.empty_like(rows)))
+        names = np.concatenate((names, np.empty_like(names)))
+        recent = np.concatenate((recent, np.empty_like(recent)))
+    return rows, names, recent, size
+
+
+START = 128
+"""Rows of a front before it grows."""
+
+
+def empty_front(width: int) -> tuple[Ints, Ints, Ints]:
+    """rows, names and recent of an empty front with `width` columns."""
+    rows = np.empty((START, width), dtype=np.int64)
+    return rows, np.empty((START, 3), dtype=np.int64), np.empty(START, dtype=np.int64)
 
 
 def pareto_rows(costs: Ints, ties: Ints) -> Ints:
@@ -91,44 +184,3 @@ def pareto_rows(costs: Ints, ties: Ints) -> Ints:
     order = np.lexsort((*ties.T[::-1], *costs.T[::-1]))
     kept: Ints = order[_undominated(np.ascontiguousarray(costs[order]))]
     return kept
-
-
-class Front:
-    """Collects rows in portions and keeps those that no other one dominates."""
-
-    _PENDING = 8192
-
-    def __init__(self, criteria: int) -> None:
-        self._criteria = criteria
-        self._costs: list[Ints] = []
-        self._owners: list[Ints] = []
-        self._pending = 0
-        self._front: Ints | None = None
-
-    def add(self, costs: Ints, rows: Ints, owner: int) -> None:
-        """Adds rows of costs (criteria first, then ties); `rows` name them."""
-        if self._front is not None:
-            alive = _survivors(np.ascontiguousarray(costs[:, : self._criteria]), self._front)
-            costs, rows = costs[alive], rows[alive]
-            if not len(rows):
-                return
-        self._costs.append(costs)
-        self._owners.append(np.stack([np.full(len(rows), owner, dtype=np.int64), rows], axis=1))
-        self._pending += len(rows)
-        if self._pending > self._PENDING:
-            self._reduce()
-
-    def _reduce(self) -> None:
-        if not self._costs:
-            return
-        costs, owners = np.concatenate(self._costs), np.concatenate(self._owners)
-        kept = pareto_rows(costs[:, : self._criteria], costs[:, self._criteria :])
-        self._costs, self._owners, self._pending = [costs[kept]], [owners[kept]], 0
-        self._front = np.ascontiguousarray(costs[kept][:, : self._criteria])
-
-    def rows(self) -> tuple[Ints, Ints]:
-        """The front: costs, and (owner, row) of each."""
-        self._reduce()
-        if not self._costs:
-            return np.empty((0, self._criteria + 1), dtype=np.int64), np.empty((0, 2), np.int64)
-        return self._costs[0], self._owners[0]

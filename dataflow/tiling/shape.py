@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dataflow.layers.layer import Layer, View
+from dataflow.layers.axis import Window
+from dataflow.layers.layer import Dim, Layer, View
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class LayerShape:
     stationary_view: bool
     output_contiguous: bool
     q_unit: int = 1
+
+    def window(self, dim: Dim) -> Window:
+        """How output rows (dim p) or columns (q) reach source rows or columns."""
+        if dim == "p":
+            return Window(self.taps_r, self.stride_p, self.dilation_r, self.pad_p)
+        return Window(self.taps_s, self.stride_q, self.dilation_s, self.pad_q)
 
     @property
     def depthwise(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataflow.layers.axis import ceil_div
-from dataflow.tiling.feed import Feed, pass_kinds
+from dataflow.layers.passes import Feed
+from dataflow.tiling.feed import pass_kinds
 from dataflow.tiling.shape import LayerShape
 
 

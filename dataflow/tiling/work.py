@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.layers.axis import Ints, ceil_div
+from dataflow.layers.passes import Feed, feed_steps
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
-from dataflow.tiling.feed import Feed, fir_stride, pass_kinds
+from dataflow.tiling.feed import fir_stride, pass_kinds
 from dataflow.tiling.shape import LayerShape
 
 
@@ -76,24 +77,17 @@ def vector_block(shape: LayerShape, machine: Machine, lat: Latencies, points: In
     return points * shape.lines + bubbles * shape.depends + fixed
 
 
-def feed_steps(shape: LayerShape, feed: Feed, taps: int, p: Ints, q: Ints) -> Ints:
-    """Steps of a pass of `taps` FIR taps over a tile of p x q points."""
-    if feed.feed == "flat":
-        return p * q
-    stride = fir_stride(shape, feed)
-    if feed.swap:
-        return q * ((p - 1) * stride + taps)
-    return p * ((q - 1) * stride + taps)
-
-
 def _intervals(
     shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, k: int, p: Ints, q: Ints
 ) -> Ints:
     """Cycles of all passes of a column block."""
     total = np.zeros_like(p)
+    stride = fir_stride(shape, feed)
+    outer, inner = (q, p) if feed.swap else (p, q)
     for kind in pass_kinds(shape, feed, k, machine.rows):
         least = max(kind.lines + shape.zero_lines + lat.array_lines, lat.array_pass)
-        steps = feed_steps(shape, feed, kind.taps, np.maximum(p, 1), np.maximum(q, 1))
+        # A corner that does not occur has no points; its cost is multiplied by 0.
+        steps = feed_steps(feed, kind.taps, stride, np.maximum(outer, 1), np.maximum(inner, 1))
         total = total + kind.times * np.maximum(steps, least)
     return total
 

@@ -4,6 +4,7 @@
 
 #include "df_arith.h"
 #include "df_array.h"
+#include "df_memory.h"
 #include "df_move.h"
 #include "df_types.h"
 #include "df_weights.h"

@@ -1,7 +1,8 @@
 // Types of the generated accelerator, and the macros that differ between C simulation and synthesis.
 //
 // df_config.h (generated) holds every size: array rows and columns, lanes of a buffer line, feed
-// ports, lines of each buffer. This library holds no number that depends on the architecture.
+// ports, bytes of a memory word, lines of each buffer. This library holds no number that depends on
+// the architecture.
 #ifndef DF_TYPES_H_
 #define DF_TYPES_H_
 
@@ -16,18 +17,15 @@
 #define DF_NOINLINE __attribute__((noinline))
 #endif
 
-// The testbench looks at tensors after the layer that completes them; hardware has no such tap.
-#ifdef DF_CSIM
-void df_tap(int tensor, bool on_chip, const uint8_t *data);
-#define DF_TAP(tensor, on_chip, data) df_tap(tensor, on_chip, data)
-#else
-#define DF_TAP(tensor, on_chip, data)
-#endif
-
 namespace df {
 
-typedef int64_t addr_t;  // byte address in a memory
-typedef int16_t diff_t;  // code minus zero point, 9 bits used
+typedef uint32_t addr_t;  // byte address in a memory: at most 4 GiB, sums wrap
+typedef int16_t diff_t;   // code minus zero point, 9 bits used
+
+// What one AXI beat and one address of the on-chip memory hold.
+struct word_t {
+  uint8_t byte[kWord];
+};
 
 // Buffers: a line is read or written in one cycle, so its lanes are partitioned completely.
 typedef diff_t x_line_t[kLine];   // first source: channels of one point
@@ -42,11 +40,24 @@ inline int least(int a, int b) {
   return a < b ? a : b;
 }
 
+inline int most(int a, int b) {
+#pragma HLS INLINE
+  return a > b ? a : b;
+}
+
 inline int ceil_div(int a, int b) {
 #pragma HLS INLINE
   return (a + b - 1) / b;
 }
 
 }  // namespace df
+
+// The testbench looks at tensors after the layer that completes them; hardware has no such tap.
+#if defined(DF_CSIM) && !defined(__SYNTHESIS__)
+void df_tap(int tensor, bool on_chip, const df::word_t *memory, df::addr_t offset);
+#define DF_TAP(tensor, on_chip, memory, offset) df_tap(tensor, on_chip, memory, offset)
+#else
+#define DF_TAP(tensor, on_chip, memory, offset)
+#endif
 
 #endif  // DF_TYPES_H_

@@ -9,90 +9,95 @@
 
 namespace df {
 
-// Weights of one tile: `groups` groups side by side, each `rows` x `columns`, for every tap.
+// Weights of one tile: `groups` groups side by side.
 struct WeightBlock {
-  addr_t base;         // first tap, row and column of the first group
-  addr_t group_bytes;  // address steps
-  addr_t tap_bytes;
-  addr_t row_bytes;
-  addr_t column_bytes;
-  int groups, taps, rows, columns;
-  int line;            // first line of the buffer
+  Block group;         // of the first group: rows are taps, points are rows of the operand
+  int groups;
+  addr_t group_bytes;  // steps from group to group: address, lines, lanes
+  int group_lines;
+  int group_lanes;
+  int columns;         // of all groups
   bool is_signed;
-  int zero;            // zero point of all columns, or
-  addr_t zeros;        // address of one int32 for each column, -1 for none
-  int group_zeros;     // columns of a group in that table
+  int zero;            // zero point of all columns, or, with
+  bool own_zeros;      // one for each column,
+  addr_t zeros;        // the address of the first: int32 numbers in the image of the weights
 };
 
-inline int32_t zero_point(const uint8_t *table, const WeightBlock &block, int group, int column) {
+inline void load_zeros(const word_t *table, const WeightBlock &block, w_line_t zeros[kZLines]) {
 #pragma HLS INLINE
-  return block.zeros < 0
-             ? block.zero
-             : word(table, block.zeros + 4 * (addr_t(group) * block.group_zeros + column));
-}
-
-// Groups that share the array stand on the diagonal; the rest of their lines is 0.
-inline DF_NOINLINE void load_weights(const uint8_t *from, const uint8_t *table,
-                                     const WeightBlock block, w_line_t w_tile[kWLines]) {
-#pragma HLS INLINE off
-  const int blocks = ceil_div(block.groups * block.columns, kCols);
-  const int segment = block.groups * block.rows;
-  for (int n = 0; n < blocks; ++n) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=8
-    for (int group = 0; group < block.groups; ++group) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=4
-      int32_t zeros[kCols];
-#pragma HLS ARRAY_PARTITION variable=zeros dim=1 type=complete
-      for (int lane = 0; lane < kCols; ++lane) {
-#pragma HLS PIPELINE II=4
-        const int column = n * kCols + lane - group * block.columns;
-        const bool inside = column >= 0 && column < block.columns;
-        zeros[lane] = inside ? zero_point(table, block, group, column) : 0;
-      }
-      for (int tap = 0; tap < block.taps; ++tap) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=9
-        for (int row = 0; row < block.rows; ++row) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=64
+  if (block.own_zeros) {
+    load_table(table, block.zeros, block.columns, 0, zeros);
+  } else {
+    int line = 0;
+    for (int c = 0; c < block.columns; c += kCols) {
 #pragma HLS PIPELINE II=1
-          const addr_t address = block.base + group * block.group_bytes + tap * block.tap_bytes +
-                                 row * block.row_bytes;
-          const int line =
-              block.line + (n * block.taps + tap) * segment + group * block.rows + row;
-          for (int lane = 0; lane < kCols; ++lane) {
+      for (int lane = 0; lane < kCols; ++lane) {
 #pragma HLS UNROLL
-            const int column = n * kCols + lane - group * block.columns;
-            diff_t value = 0;
-            if (column >= 0 && column < block.columns) {
-              const uint8_t code = from[address + column * block.column_bytes];
-              value = difference(code, block.is_signed, zeros[lane]);
-            }
-            w_tile[line][lane] = value;
-          }
-        }
+        zeros[line][lane] = static_cast<diff_t>(block.zero);
       }
+      ++line;
     }
   }
 }
 
-// Depthwise: each column is a group of its own, a line holds one tap.
-inline DF_NOINLINE void load_depthwise_weights(const uint8_t *from, const uint8_t *table,
-                                               const WeightBlock block, w_line_t w_tile[kWLines]) {
+// Columns are contiguous. Groups that share the array stand on the diagonal; the rest of their lines
+// is 0.
+inline DF_NOINLINE void load_weights(const word_t *from, const word_t *table,
+                                     const WeightBlock block, w_line_t w_tile[kWLines]) {
 #pragma HLS INLINE off
-  const int blocks = ceil_div(block.groups, kCols);
-  for (int n = 0; n < blocks; ++n) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=8
-    for (int tap = 0; tap < block.taps; ++tap) {
-#pragma HLS LOOP_TRIPCOUNT min=1 max=9
-      for (int lane = 0; lane < kCols; ++lane) {
-#pragma HLS PIPELINE II=4
-        const int group = n * kCols + lane;
-        diff_t value = 0;
-        if (group < block.groups) {
-          const uint8_t code = from[block.base + group * block.group_bytes + tap * block.tap_bytes];
-          value = difference(code, block.is_signed, zero_point(table, block, group, 0));
-        }
-        w_tile[block.line + n * block.taps + tap][lane] = value;
+  w_line_t zeros[kZLines];
+#pragma HLS ARRAY_PARTITION variable=zeros dim=2 type=complete
+  load_zeros(table, block, zeros);
+  Block group = block.group;
+  for (int i = 0; i < block.groups; ++i) {
+    load(from, group, block.is_signed, static_cast<const w_line_t *>(zeros), w_tile);
+    group.base += block.group_bytes;
+    group.line += block.group_lines;
+    group.lane += block.group_lanes;
+  }
+}
+
+// Reduction indices are contiguous: points are columns of the operand, channels its rows. A byte a
+// cycle, since the bytes of a word belong to different lines.
+inline DF_NOINLINE void load_transposed_weights(const word_t *from, const word_t *table,
+                                                const WeightBlock block,
+                                                w_line_t w_tile[kWLines]) {
+#pragma HLS INLINE off
+  w_line_t zeros[kZLines];
+#pragma HLS ARRAY_PARTITION variable=zeros dim=2 type=complete
+  load_zeros(table, block, zeros);
+  word_t row[kRowWords];
+#pragma HLS AGGREGATE variable=row compact=bit
+#pragma HLS BIND_STORAGE variable=row type=ram_2p
+  const Block &group = block.group;
+  addr_t column_base = group.base;
+  int block_line = group.line;
+  int zero_line = 0, lane = 0;
+  const int columns = ceil_div(group.x_count, kCols) * kCols;  // the last block's rest becomes 0
+  for (int column = 0; column < columns; ++column) {
+    const bool inside = column < group.x_count;
+    for (int k = 0; k < group.channels; k += kRowBytes) {
+      const int rows = least(kRowBytes, group.channels - k);
+      const addr_t address = column_base + k;
+      if (inside) {
+        fetch(from, address, rows, row);
       }
+      addr_t position = kWord + address % kWord;
+      for (int i = 0; i < rows; ++i) {
+#pragma HLS PIPELINE II=1
+        const uint8_t code = row[position / kWord].byte[position % kWord];
+        const int number =
+            block.is_signed ? static_cast<int>(static_cast<int8_t>(code)) : static_cast<int>(code);
+        w_tile[block_line + k + i][lane] =
+            inside ? static_cast<diff_t>(number - zeros[zero_line][lane]) : diff_t(0);
+        ++position;
+      }
+    }
+    column_base += group.x_bytes;
+    if (++lane == kCols) {
+      lane = 0;
+      ++zero_line;
+      block_line += group.c_lines;
     }
   }
 }

@@ -68,6 +68,15 @@ USAGE: list[tuple[list[str], str]] = [
         "--target: 'verilog' is not known; use rtl, hls",
     ),
     (
+        ["compile", "m.onnx", "-o", "o", "--part", "zcu104"],
+        "--part: 'zcu104' is no part of AMD's; give device, package and speed grade, such as "
+        "xczu7ev-ffvc1156-2-e or xc7z020clg400-1",
+    ),
+    (
+        ["compile", "m.onnx", "-o", "o", "--target", "rtl", "--part", "xc7z020clg400-1"],
+        "--part: is the HLS project's, which is not made; add hls to --target",
+    ),
+    (
         ["compile", "m.onnx", "-o", "o", "--target", ","],
         "--target: names nothing; use some of rtl, hls, each once",
     ),

@@ -46,7 +46,7 @@ class Rule:
 _NUMBER, _COUNT, _NAME = r"\d+", r"[1-9]\d*", r"[A-Za-z_]\w*"
 _SIZE = rf"({_COUNT}|[A-Za-z_][\w:]*)"
 RULES: Mapping[str, Rule] = {
-    "PIPELINE": Rule("loop", {"II": _COUNT}),
+    "PIPELINE": Rule("loop", {}, {"II": _COUNT}),
     "UNROLL": Rule("loop", {}, {"factor": _COUNT}),
     "LOOP_TRIPCOUNT": Rule("loop", {"min": _NUMBER, "max": _COUNT}, {"avg": _NUMBER}),
     "DEPENDENCE": Rule(
@@ -57,7 +57,7 @@ RULES: Mapping[str, Rule] = {
         "function",
         {"port": _NAME, "bundle": _NAME},
         {
-            "offset": "slave|direct|off",
+            "offset": "slave|direct|off|0x[0-9a-f]+",
             "depth": _COUNT,
             "latency": _NUMBER,
             "max_widen_bitwidth": _COUNT,
@@ -67,6 +67,7 @@ RULES: Mapping[str, Rule] = {
         ("m_axi", "s_axilite"),
     ),
     "ALLOCATION": Rule("function", {"instances": r"[\w:]+", "limit": _COUNT}, {}, ("function",)),
+    "AGGREGATE": Rule("any", {"variable": _NAME, "compact": "bit|byte|none|auto"}),
     "ARRAY_PARTITION": Rule(
         "any",
         {"variable": _NAME, "dim": _NUMBER, "type": "complete|cyclic|block"},
@@ -188,6 +189,8 @@ class _Scanner:
                 parameters |= self._declared(parameter)
             self.scopes.append(_Scope("function", parameters))
         else:
+            if head.endswith("="):  # a table: declared where it stands, its numbers are no scope
+                self.scopes[-1].declared |= self._declared(head)
             self.scopes.append(_Scope("block", {}))
 
     def _statement(self, text: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dataflow.evaluate.primitives import fma32, rint32
 from dataflow.resources import hls_dir
@@ -18,7 +19,7 @@ int main() {
   while (std::fread(in, 4, 3, stdin) == 3) {
     const float a = df::as_f32(in[0]), b = df::as_f32(in[1]), c = df::as_f32(in[2]);
     const int32_t out[8] = {
-        df::as_i32(df::fma_f32(a, b, c)), df::as_i32(df::fma_odd(a, b, c)),
+        df::as_i32(df::fma_f32(a, b, c)), df::as_i32(df::fma_int(a, b, c)),
         df::as_i32(df::max_f32(a, b)),    df::as_i32(df::min_f32(a, b)),
         df::add_i32(in[0], in[1]),        df::to_int(a, 5, -128, 127),
         df::to_int(a, 0, -2000000000, 2000000000), df::as_i32(df::to_f32(in[0]))};
@@ -47,16 +48,47 @@ def patterns() -> np.ndarray:
     return everything[finite]
 
 
-def test_arithmetic_is_that_of_the_reference(tmp_path: Path) -> None:
-    (tmp_path / "main.cpp").write_text(PROGRAM)
-    binary = tmp_path / "main"
-    flags = ["-std=c++14", "-O2", "-ffp-contract=off", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
-    subprocess.run(
-        ["g++", *flags, f"-I{hls_dir()}", str(tmp_path / "main.cpp"), "-o", str(binary)], check=True
-    )
-    bits = patterns()
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, built."""
+    folder = tmp_path_factory.mktemp("arith")
+    (folder / "main.cpp").write_text(PROGRAM)
+    flags = ["-std=c++14", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+    flags += ["-Wno-unknown-pragmas", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    command = [
+        "g++",
+        *flags,
+        f"-I{hls_dir()}",
+        str(folder / "main.cpp"),
+        "-o",
+        str(folder / "main"),
+    ]
+    subprocess.run(command, check=True)
+    return folder / "main"
+
+
+def results(binary: Path, bits: np.ndarray) -> np.ndarray:
+    """(operations, triples) of results."""
     done = subprocess.run([str(binary)], input=bits.tobytes(), capture_output=True, check=True)
-    out = np.frombuffer(done.stdout, dtype=np.int32).reshape(-1, 8).T
+    return np.frombuffer(done.stdout, dtype=np.int32).reshape(-1, 8).T
+
+
+def test_fused_multiply_add_of_infinities_and_of_no_numbers(binary: Path) -> None:
+    values = np.array([0, -0.0, 1.5, -3e38, np.inf, -np.inf, np.nan, 1e-45], np.float32)
+    grid = np.stack(np.meshgrid(values, values, values), axis=-1).reshape(-1, 3)
+    out = results(binary, np.ascontiguousarray(grid))[1]
+    x, y, z = (np.ascontiguousarray(column) for column in grid.T)
+    with np.errstate(all="ignore"):
+        fused = fma32(x, y, z)
+    none = np.isnan(fused)
+    assert none.sum() > 100
+    np.testing.assert_array_equal(out[none], 0x7FC00000)
+    np.testing.assert_array_equal(out[~none], fused.view(np.int32)[~none])
+
+
+def test_arithmetic_is_that_of_the_reference(binary: Path) -> None:
+    bits = patterns()
+    out = results(binary, bits)
     a, b, c = (np.ascontiguousarray(column) for column in bits.T)
     x, y, z = (column.view(np.float32) for column in (a, b, c))
     with np.errstate(all="ignore"):

@@ -11,6 +11,7 @@ import pytest
 
 from dataflow import frontend, quantise, rewrite
 from dataflow.cosim.csim import run_csim
+from dataflow.emit.hls.project import TOP
 from dataflow.emit.hls.write import emit_hls
 from dataflow.evaluate import run_machine_part
 from dataflow.layers.layer import Layer, LayerGraph
@@ -18,6 +19,7 @@ from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
 from dataflow.layers.tiling import Tiling
 from dataflow.lower import lower
 from tests.emit.hls_build import machine
+from tests.emit.hls_calls import hosts
 from tests.emit.layer_cases import Case
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -73,6 +75,7 @@ def check(name: str, arch: str, folder: Path) -> None:
         inputs[tensor.name] = codes.astype(tensor.dtype.numpy)
     values = run_machine_part(cascade, inputs)
     emit_hls(graph, anywhere(graph, case), machine(arch), folder / "hls", name, values)
+    assert hosts(folder / "hls", "array_tile") == {TOP}
     run = run_csim(folder / "hls", values)
     assert set(run.mismatches) == {layer.output.tensor for layer in graph.layers}
     assert {n: count for n, count in run.mismatches.items() if count} == {}

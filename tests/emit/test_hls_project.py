@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 
 from dataflow.cosim.csim import run_csim
-from dataflow.emit.hls.micro import element
+from dataflow.emit.hls.micro import element, repeats_each_cycle
+from dataflow.emit.hls.part import check_part
 from dataflow.emit.hls.tree import lines
+from dataflow.emit.hls.write import emit_hls
 from dataflow.errors import DataflowError
 from dataflow.layers.layer import Layer, MicroOp, MicroProgram, Stationary, View
 from dataflow.layers.tiling import Tiling
 from dataflow.machine.isa import Op, Operand
-from tests.emit.hls_build import emit_case, make, values_of
-from tests.emit.layer_cases import MAX_POOL, REQUANTISE, Case, random_case, residual
+from tests.emit.hls_build import emit_case, machine, make, values_of
+from tests.emit.layer_cases import AVERAGE_POOL, MAX_POOL, REQUANTISE, Case, random_case, residual
 
 
 def chain() -> Case:
@@ -70,6 +73,107 @@ def test_a_wrong_expectation_is_counted_and_located(tmp_path: Path) -> None:
     assert result["mismatches"] == 1
     entry = result["tensors"][1]
     assert (entry["index"], entry["first"], entry["found"]) == (2, 1, right[1])
+
+
+def without_layers(folder: Path) -> None:
+    """The top function does nothing."""
+    path = folder / "network.cpp"
+    text = path.read_text()
+    path.write_text(text[: text.index('extern "C"')] + EMPTY)
+
+
+EMPTY = """extern "C" void dataflow_top(const df::word_t *, uint32_t, df::word_t *) {}
+"""
+NO_TAPS = "STRICT=-std=c++14 -ffp-contract=off -fwrapv"
+
+
+@pytest.mark.parametrize("arguments", [(), (NO_TAPS,)])
+def test_an_empty_top_function_fails(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    emit_case(chain(), tmp_path)
+    without_layers(tmp_path)
+    done = make(tmp_path, "csim", *arguments)
+    assert done.returncode != 0
+    result = json.loads(done.stdout)
+    assert [entry["index"] for entry in result["tensors"]] == [2]
+    assert result["mismatches"] == result["compared"] == 3
+
+
+def test_an_empty_top_function_fails_when_the_output_is_the_pattern(tmp_path: Path) -> None:
+    case = chain()
+    case.memory["t2"][:] = 0xA5
+    emit_case(case, tmp_path)
+    without_layers(tmp_path)
+    done = make(tmp_path, "csim")
+    assert done.returncode != 0
+    assert json.loads(done.stdout)["mismatches"] == 3
+
+
+def test_outputs_are_compared_where_the_library_has_no_taps(tmp_path: Path) -> None:
+    emit_case(chain(), tmp_path)
+    flags = "-std=c++14 -ffp-contract=off -fwrapv"
+    script = (
+        f"g++ {flags} -c network.cpp && g++ {flags} -DDF_CSIM tb.cpp network.o -o tb && ./tb data"
+    )
+    done = subprocess.run(script, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["mismatches"], result["compared"]) == (0, 3)
+
+
+def test_an_output_without_expected_bytes_fails(tmp_path: Path) -> None:
+    emit_case(chain(), tmp_path)
+    (tmp_path / "data" / "tensor_002.bin").unlink()
+    done = make(tmp_path, "csim")
+    assert done.returncode != 0
+    assert "tensor_002.bin: no expected bytes of an output" in done.stderr
+    (tmp_path / "data" / "tensor_001.bin").unlink()
+    assert "nothing was compared" in make(tmp_path, "csim").stderr
+
+
+def test_csim_refuses_a_check_that_compared_nothing(tmp_path: Path) -> None:
+    case = chain()
+    inputs = {"t0": values_of(case)["t0"]}
+    case.memory = {"t0": case.memory["t0"]}
+    emit_case(case, tmp_path)
+    with pytest.raises(DataflowError, match="no expected bytes of an output; nothing was compared"):
+        run_csim(tmp_path, inputs)
+
+
+def test_an_image_of_another_length_runs_nothing(tmp_path: Path) -> None:
+    emit_case(chain(), tmp_path)
+    image = tmp_path / "data" / "weights.bin"
+    image.write_bytes(image.read_bytes() + bytes(64))
+    done = make(tmp_path, "csim")
+    assert done.returncode != 0
+    assert json.loads(done.stdout)["mismatches"] == 3
+
+
+def test_the_tool_simulates_with_the_taps_and_the_part(tmp_path: Path) -> None:
+    case = chain()
+    emit_hls(case.graph(), case.mapping(), machine("edge8"), tmp_path, "x", part="xc7z020clg400-1")
+    lines = (tmp_path / "hls_config.cfg").read_text().splitlines()
+    assert lines[0] == "part=xc7z020clg400-1"
+    flags = "-std=c++14 -ffp-contract=off -fwrapv"
+    assert f"syn.cflags={flags}" in lines
+    assert f"syn.csimflags={flags} -DDF_CSIM" in lines
+    assert f"tb.cflags={flags} -DDF_CSIM" in lines
+
+
+@pytest.mark.parametrize(
+    "part", ["xc7z020clg400-1", "xczu7ev-ffvc1156-2-e", "xcvc1902-vsva2197-2MP-e-S"]
+)
+def test_parts_of_every_family_are_taken(part: str) -> None:
+    assert check_part(part) == part
+
+
+@pytest.mark.parametrize(
+    "part", ["", "zcu104", "xczu7ev", "x-1", "xc7z020\nsyn.top=f-1", "xc7z020 -1"]
+)
+def test_a_part_that_is_none_is_refused(part: str) -> None:
+    with pytest.raises(
+        DataflowError, match=r"--part: .* is no part of AMD's; give device, package"
+    ):
+        check_part(part)
 
 
 def test_another_input_leaves_the_stored_one(tmp_path: Path) -> None:
@@ -161,6 +265,11 @@ def test_residual_keeps_its_operand_order_and_signs() -> None:
         "const int32_t v2 ="
         " df::to_int(df::fma_f32(df::to_f32(v0), 0.730000019f, -(v1)), 0, -128, 127);"
     ) in text
+
+
+def test_a_float_recurrence_promises_no_interval() -> None:
+    assert repeats_each_cycle(MAX_POOL)
+    assert not repeats_each_cycle(AVERAGE_POOL)
 
 
 def test_a_window_starts_from_its_first_value() -> None:

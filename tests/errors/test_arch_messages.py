@@ -225,7 +225,7 @@ TEXTS: list[tuple[str, str]] = [
         "a.yaml, line 1, column 4: could not determine a constructor for the tag "
         "'tag:yaml.org,2002:python/object:os.system'; correct the YAML there",
     ),
-    ("[" * 5000, "a.yaml: is nested too deeply; give an architecture file"),
+    ("[" * 5000, "a.yaml: is nested more than 64 deep; write it flat"),
 ]
 
 

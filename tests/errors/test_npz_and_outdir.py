@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dataflow.errors import DataflowError
+from dataflow.files import write_atomic
 from dataflow.npz import Array, ArraySpec, check_arrays, load_npz, save_npz
-from dataflow.outdir import MARKER, replacing, require_ours, write_atomic
+from dataflow.outdir import MARKER, replacing, require_ours
 
 SPECS = (ArraySpec("x", (1, 3), "float32"), ArraySpec("mask", (2,), "int8"))
 GOOD: dict[str, Array] = {"mask": np.zeros(2, np.int8), "x": np.ones((1, 3), np.float32)}
@@ -78,6 +79,13 @@ def test_save_then_load_gives_the_same_arrays_and_bytes(tmp_path: Path) -> None:
     for name, array in arrays.items():
         assert loaded[name].dtype == array.dtype
         np.testing.assert_array_equal(loaded[name], array)
+
+
+def test_numbers_keep_their_shape(tmp_path: Path) -> None:
+    save_npz(tmp_path / "x.npz", {"y": np.float32(2.5), "z": np.zeros((0, 3), np.int8)})
+    found = load_npz(tmp_path / "x.npz")
+    assert found["y"].shape == ()
+    assert found["z"].shape == (0, 3)
 
 
 def test_compressed_file_is_read(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
-from dataflow.frontend import load_model
+from dataflow.frontend import load_model, load_proto
+from tests.frontend import models
 
 Array = np.ndarray
 
@@ -121,3 +122,59 @@ def test_models_without_operators_of_the_standard_are_read() -> None:
     np.testing.assert_array_equal(result(given), (X > 0.5).astype(np.float32))
     with pytest.raises(DataflowError, match="not valid ONNX"):
         load_model(model("Relu", 0))
+
+
+OLD: dict[str, tuple[Any, ...]] = {
+    "Pad": ("Pad", 10, {}, 1, {"pads": [0, 1, 0, 0, 0, 2], "value": 7.0}),
+    "Slice": ("Slice", 9, {}, 1, {"starts": [1, -3], "ends": [9, -1], "axes": [1, 2]}),
+    "TopK": ("TopK", 9, {}, 2, {"k": 2, "axis": 1}),
+    "Upsample 7": ("Upsample", 7, {}, 1, {"scales": [1.0, 2.0, 3.0]}),
+    "Upsample": ("Upsample", 9, {"s": np.array([1, 2, 3], np.float32)}, 1, {}),
+    "Resize": ("Resize", 10, {"s": np.array([1, 2, 2], np.float32)}, 1, {"mode": "nearest"}),
+    "Clip": ("Clip", 10, {}, 1, {"min": -2.0, "max": 3.0}),
+    "Clip above": ("Clip", 7, {}, 1, {"max": 3.0}),
+    "Squeeze": ("Unsqueeze", 9, {}, 1, {"axes": [0, 2]}),
+    "ReduceSum": ("ReduceSum", 8, {}, 1, {"axes": [1], "keepdims": 0}),
+    "Split": ("Split", 9, {}, 2, {"axis": 2, "split": [1, 3]}),
+    "Softmax": ("Softmax", 9, {}, 1, {"axis": 1}),
+    "Softmax of one": ("Softmax", 9, {}, 1, {"axis": 2}),
+    "LogSoftmax": ("LogSoftmax", 9, {}, 1, {}),
+    "Dropout": ("Dropout", 9, {}, 1, {"ratio": 0.3}),
+    "ReduceMean": ("ReduceMean", 9, {}, 1, {"axes": [2]}),
+}
+
+
+@pytest.mark.parametrize("case", OLD)
+def test_what_is_read_of_an_old_opset_is_valid_and_means_the_same(case: str) -> None:
+    op, opset, constants, outputs, attributes = OLD[case]
+    given = model(op, opset, constants, outputs, **attributes)
+    if op == "TopK":
+        given.graph.output[1].type.tensor_type.elem_type = TensorProto.INT64
+    wanted = models.run(given, {"x": X})
+    read = load_proto(given)
+    for port in read.graph.output:
+        port.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(read)
+    for found in (models.run(read, {"x": X}), evaluate(load_model(read), {"x": X})):
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_bodies_of_old_models_are_rewritten_too() -> None:
+    def branch(start: int) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(f"o{start}", TensorProto.FLOAT, None)
+        attributes: dict[str, Any] = {"starts": [start], "ends": [start + 1], "axes": [1]}
+        cut = helper.make_node("Slice", ["x"], [f"o{start}"], **attributes)
+        return helper.make_graph([cut], f"b{start}", [], [out])
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch(0), else_branch=branch(2))
+    ports = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, X.shape),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+    ]
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", ports, [made])
+    imports = [helper.make_opsetid("", 9)]
+    given = helper.make_model(graph, opset_imports=imports, ir_version=4)
+    found = evaluate(load_model(given), {"x": X, "c": np.array(False)})
+    np.testing.assert_array_equal(found["y"], X[:, 2:3])

@@ -175,7 +175,7 @@ def changed(old: str, new: str, source: str = THREE_PASS) -> str:
         ("", "is empty"),
         ("einsum: [", "c.yaml:1:10: is not YAML"),
         ("einsum: {shapes: {}}", "has no 'expressions'"),
-        ("[" * 3000, "not YAML"),
+        ("[" * 3000, "is nested more than 64 deep"),
         (changed("QK[m, p] = Q", "QK[m, p] = " + "(" * 99 + "Q"), "nested deeper than 64"),
         (changed("until: m1 >= M1", "until: m1 > M1", ONE_PASS), "write m1 >= M1"),
     ],
@@ -220,3 +220,31 @@ def test_expressions_survive_printing(expr: Expr) -> None:
 
     parsed = parse_statement(f"Y = {format_expr(expr)}", SIZES).expr
     assert typed(parsed, {"X": F32}, F32) == expr
+
+
+SMALL = """
+einsum:
+  name: small
+  shapes: {M: 4}
+  declaration: {X: [M]}
+  expressions: |
+    Y[m] = EXPRESSION
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("[" * 40_000, "is nested more than 64 deep"),
+        ("{a: " * 40_000, "is nested more than 64 deep"),
+        ("- " * 40_000, "is nested more than 64 deep"),
+        ("a: [" + "1," * 200_000 + "]", "has more than 131072 values"),
+        (SMALL.replace("EXPRESSION", "+".join(["X[m]"] * 20_000)), "a chain of more than 100"),
+        (SMALL.replace("EXPRESSION", "*".join(["X[m]"] * 2_000)), "a chain of more than 100"),
+        (SMALL.replace("EXPRESSION", "X[m] * " + "9" * 9_999), "a number of 9999 digits"),
+        (SMALL.replace("EXPRESSION", "(" * 9_999 + "X[m]" + ")" * 9_999), "nested deeper than 64"),
+    ],
+)
+def test_what_is_small_but_slow_to_read_is_refused(source: str, message: str) -> None:
+    with pytest.raises(DataflowError, match=message):
+        text.loads(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow.layers.axis import clipped_runs, prefix_need, tile_sizes
+from dataflow.layers.axis import Window, tile_sizes
 
 
 def test_tile_sizes_of_ten() -> None:
@@ -19,7 +19,7 @@ def test_tile_sizes_are_all_ceil_quotients(extent: int) -> None:
 
 def test_halo_of_a_3x3_window_with_padding_is_clipped_at_both_ends() -> None:
     # outputs 0..3 in tiles of 2 read rows -1..2 and 1..4 of a tensor of 4 rows
-    assert clipped_runs(4, 4, 2, 1, 3, 1, 1).tolist() == [3, 3]
+    assert Window(taps=3, pad=1).clipped_runs(4, 4, 2).tolist() == [3, 3]
 
 
 @given(
@@ -34,7 +34,8 @@ def test_halo_of_a_3x3_window_with_padding_is_clipped_at_both_ends() -> None:
 def test_clipped_runs_are_the_spans_of_the_positions_read(
     size: int, points: int, tile: int, stride: int, taps: int, dilation: int, pad: int
 ) -> None:
-    runs = clipped_runs(size, points, tile, stride, taps, dilation, pad)
+    axis = Window(taps, stride, dilation, pad)
+    runs = axis.clipped_runs(size, points, tile)
     expected = []
     for start in range(0, points, tile):
         last = min(start + tile, points) - 1
@@ -44,4 +45,4 @@ def test_clipped_runs_are_the_spans_of_the_positions_read(
     first = [p * stride - pad + r * dilation for p in range(min(tile, points)) for r in range(taps)]
     inside = [at for at in first if 0 <= at < size]
     if tile <= points:
-        assert prefix_need(size, tile, stride, taps, dilation, pad) >= max(inside, default=-1) + 1
+        assert axis.prefix_need(size, tile) >= max(inside, default=-1) + 1

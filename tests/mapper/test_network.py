@@ -10,10 +10,11 @@ import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
+from dataflow.layers.boxes import second_box, sink_box, slot_bytes, source_box
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import NetworkMapping
-from dataflow.layers.tiles import second_box, sink_box, slot_bytes, source_box
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import Machine, machine_of
 from dataflow.mapper import Mode, map_layer, map_network, solve
 from dataflow.mapper.modes import layer_modes
@@ -33,7 +34,7 @@ def check_legal(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) ->
     """Every tiling is one that the machine runs, and every buffer holds its slots."""
     for layer in graph.layers:
         tiling = mapping.tilings[layer.name]
-        assert not verify_tiling(layer, tiling, machine)
+        assert not verify_tiling(TiledLayer(layer, tiling, machine))
         for role, how, slots, box in (
             ("source", tiling.source, tiling.source_slots, source_box),
             ("second", tiling.second, tiling.second_slots, second_box),
@@ -41,7 +42,9 @@ def check_legal(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) ->
         ):
             if how == "stream":
                 place = mapping.memory.buffers[layer.name, role]
-                size = slot_bytes(box(layer, tiling), place.pitch, machine.line_bytes)
+                size = slot_bytes(
+                    box(TiledLayer(layer, tiling, machine)), place.pitch, machine.line_bytes
+                )
                 assert slots * size <= place.bytes
                 assert place.offset + place.bytes <= machine.act_bytes
 
@@ -135,7 +138,7 @@ def test_every_candidate_of_random_layers_is_legal(source: str) -> None:
             pitch=layer.source.y_bytes,
         )
         for candidate in map_layer(layer, EDGE8, mode):
-            assert not verify_tiling(layer, candidate.tiling, EDGE8)
+            assert not verify_tiling(TiledLayer(layer, candidate.tiling, EDGE8))
             assert candidate["serial"] >= candidate["cycles"] > 0
             seen += 1
     assert seen > 50
@@ -148,7 +151,8 @@ def test_buffers_are_as_large_as_the_search_assumed() -> None:
         layer = replace(random_array_layer(rng), second=None)
         for candidate in map_layer(layer, EDGE8, Mode("stream", "none", False, True))[:40]:
             tiling = candidate.tiling
-            source, sink = source_box(layer, tiling), sink_box(layer, tiling)
+            tiled = TiledLayer(layer, tiling, EDGE8)
+            source, sink = source_box(tiled), sink_box(tiled)
             least = tiling.source_slots * slot_bytes(source, 0, line)
             least += tiling.sink_slots * slot_bytes(sink, 0, line)
             assert candidate["buffer"] >= least

@@ -6,20 +6,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from dataflow.layers.axis import ceil_div
+from dataflow.layers.boxes import second_box, sink_box, slot_bytes, source_box
 from dataflow.layers.layer import Dim, Layer, LayerGraph
 from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
-from dataflow.layers.tiles import (
-    ceil_div,
-    columns,
-    extent,
-    relevant_depth,
-    second_box,
-    sink_box,
-    slot_bytes,
-    source_box,
-    tile_of,
-)
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine
 from dataflow.program.verify import feed_conflicts
@@ -54,11 +46,11 @@ def default_tiling(layer: Layer, machine: Machine) -> Tiling:
     if layer.groups > 1 and layer.n * layer.c > 1:
         tiling = _with_tile(layer, tiling, "g", 1)
     for _ in range(64):
-        reasons = verify_tiling(layer, tiling, machine)
+        reasons = verify_tiling(TiledLayer(layer, tiling, machine))
         if not reasons:
             return tiling
         for dim in dims:
-            size = tile_of(layer, tiling, dim)
+            size = TiledLayer(layer, tiling, machine).tile(dim)
             limit = machine.cols if dim in ("g", "n") else 1
             if layer.flat and dim == "q":
                 limit = machine.cols
@@ -119,14 +111,14 @@ def place(
                 first[name] = min(first.get(name, at), at)
                 last[name] = max(last.get(name, at), at)
         for role, how, box, slots in (
-            ("source", t.source, source_box(layer, t), t.source_slots),
+            ("source", t.source, source_box(TiledLayer(layer, t, machine)), t.source_slots),
             (
                 "second",
                 t.second,
-                second_box(layer, t) if view is not None else None,
+                second_box(TiledLayer(layer, t, machine)) if view is not None else None,
                 t.second_slots,
             ),
-            ("sink", t.sink, sink_box(layer, t), t.sink_slots),
+            ("sink", t.sink, sink_box(TiledLayer(layer, t, machine)), t.sink_slots),
         ):
             if how == "stream" and box is not None:
                 size = slots * slot_bytes(box, 0, lb)
@@ -177,11 +169,8 @@ def with_sinks(graph: LayerGraph, tilings: dict[str, Tiling]) -> dict[str, Tilin
 
 __all__ = [
     "base_tiling",
-    "columns",
     "default_tiling",
-    "extent",
     "place",
-    "relevant_depth",
     "with_sinks",
 ]
 
@@ -190,7 +179,7 @@ def random_tiling(layer: Layer, machine: Machine, rng: random.Random) -> Tiling:
     """Any legal tiling: sizes, orders, depths, streams, slots, feeds."""
     for _ in range(200):
         tiling = _draw(layer, machine, rng)
-        if not verify_tiling(layer, tiling, machine):
+        if not verify_tiling(TiledLayer(layer, tiling, machine)):
             return tiling
     return default_tiling(layer, machine)
 
@@ -202,7 +191,7 @@ def _draw(layer: Layer, machine: Machine, rng: random.Random) -> Tiling:
     order: list[Dim] = ["b"] if layer.batch > 1 else []
     tile: dict[Dim, int] = {"b": 1} if order else {}
     for dim in dims:
-        size = extent(layer, dim)
+        size = layer.extent(dim)
         if size > 1 and rng.random() < 0.5:
             tile[dim] = rng.randint(1, size)
             if layer.flat:
@@ -257,7 +246,7 @@ def _draw_feed(
     if depthwise and rng.random() < 0.6:
         taps = layer.taps_r if chosen["swap"] else layer.taps_s
         chosen |= {"feed": "fir", "fir_taps": rng.randint(1, taps)}
-    elif tile_of(layer, tiling, "g") > 1:
+    elif TiledLayer(layer, tiling, machine).tile("g") > 1:
         chosen["group_pack"] = rng.randint(1, max(1, machine.cols // layer.n))
     return chosen
 
@@ -287,6 +276,6 @@ def without_conflicts(
     """One port where several would hit the same bank."""
     tilings = dict(mapping.tilings)
     for layer in graph.layers:
-        if feed_conflicts(graph, mapping, layer, machine):
+        if feed_conflicts(graph, mapping, TiledLayer(layer, mapping.tilings[layer.name], machine)):
             tilings[layer.name] = replace(tilings[layer.name], ports=1)
     return replace(mapping, tilings=tilings)

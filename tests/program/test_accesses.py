@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataflow.arch import load_architecture
-from dataflow.layers.layer import Layer
-from dataflow.layers.passes import passes, steps
-from dataflow.layers.tiles import columns, ragged, trips
-from dataflow.layers.tiling import Tiling
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import machine_of
 from dataflow.program.accesses import Accesses, network_accesses
 from dataflow.program.energy import energy_pj, layer_energy_pj
@@ -18,23 +15,24 @@ from tests.cosim.random_networks import random_network
 EDGE16 = machine_of(load_architecture("edge16"))
 
 
-def walked(layer: Layer, tiling: Tiling, rows: int, cols: int) -> dict[str, int]:
+def walked(tiled: TiledLayer) -> dict[str, int]:
     """Array accesses by visiting every iteration of the tile loops."""
-    counts = trips(layer, tiling)
+    layer, tiling = tiled.layer, tiled.tiling
+    counts = tiled.level_trips
     total = dict.fromkeys(("feed", "weights", "acc_writes", "acc_reads"), 0)
     zero = layer.stationary is not None and len(set(layer.stationary.zero)) > 1
     stationary = layer.stationary is not None and layer.stationary.view is not None
-    block = columns(layer, tiling, cols)
+    block = tiled.columns
     index = [0] * len(counts)
     while True:
         at = dict(zip(tiling.order, index, strict=True))
         last = {d: at[d] == n - 1 for d, n in zip(tiling.order, counts, strict=True)}
-        size = {d: ragged(layer, tiling, d)[last.get(d, False)] for d in ("p", "q", "k")}
+        size = {d: tiled.ragged(d)[last.get(d, False)] for d in ("p", "q", "k")}
         cut = tiling.order[block.level : block.level + 1]
         blocks = block.blocks[any(last[d] for d in cut)]
         points = size["p"] * size["q"]
-        for number, one in enumerate(passes(layer, tiling, rows, cols, size["k"])):
-            walk = steps(layer, tiling, one, size["p"], size["q"])
+        for number, one in enumerate(tiled.passes(size["k"])):
+            walk = tiled.steps(one, size["p"], size["q"])
             total["feed"] += blocks * walk * len(one.taps)
             total["weights"] += blocks * (one.lanes + (zero and not stationary))
             total["acc_writes"] += blocks * points
@@ -57,7 +55,7 @@ def test_array_accesses_are_those_of_a_walk(seed: int) -> None:
     for i in arrays:
         layer = compiled.graph.layers[i]
         tiling = compiled.mapping.tilings[layer.name]
-        walk = walked(layer, tiling, compiled.machine.rows, compiled.machine.cols)
+        walk = walked(TiledLayer(layer, tiling, compiled.machine))
         one = found[i]
         ring = layer.stationary is not None and layer.stationary.view is None
         assert one.acc_writes == walk["acc_writes"]

@@ -13,6 +13,7 @@ from dataflow.errors import DataflowError
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.legality import ports_conflict_free, verify_tiling
 from dataflow.layers.plan import NetworkMapping, Placement
+from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import machine_of
 from dataflow.program.verify import verify_program
 from tests.frontend import models
@@ -48,7 +49,7 @@ def mapped(graph: LayerGraph, **changes: Any) -> NetworkMapping:
 
 def reasons(graph: LayerGraph, **changes: Any) -> list[str]:
     tiling = replace(default_tiling(graph.layers[0], MACHINE), **changes)
-    return verify_tiling(graph.layers[0], tiling, MACHINE)
+    return verify_tiling(TiledLayer(graph.layers[0], tiling, MACHINE))
 
 
 def test_legal_tilings_have_no_reasons() -> None:
@@ -82,7 +83,7 @@ def test_accumulators_and_rings_bound_the_tile() -> None:
     untiled = replace(
         default_tiling(graph.layers[0], MACHINE), order=(), tile={}, weight_depth=0, param_depth=0
     )
-    found = verify_tiling(graph.layers[0], untiled, MACHINE)
+    found = verify_tiling(TiledLayer(graph.layers[0], untiled, MACHINE))
     assert "4096 accumulator lines, 256 in a half" in found
     assert any("weight lines, 3072 in the ring" in r for r in found)
 
@@ -150,6 +151,7 @@ def test_ports_conflict_when_rows_start_in_the_same_bank() -> None:
     tiling = replace(default_tiling(layer, MACHINE), ports=2)
     line = MACHINE.line_bytes
     # Rows 8 lines apart start in the same bank, rows 12 lines apart half the banks further.
-    assert not ports_conflict_free(layer, tiling, MACHINE, 0, 8 * line, 3)
-    assert ports_conflict_free(layer, tiling, MACHINE, 0, 12 * line, 3)
-    assert ports_conflict_free(layer, replace(tiling, ports=1), MACHINE, 0, 8 * line, 3)
+    assert not ports_conflict_free(TiledLayer(layer, tiling, MACHINE), 0, 8 * line, 3)
+    assert ports_conflict_free(TiledLayer(layer, tiling, MACHINE), 0, 12 * line, 3)
+    single = TiledLayer(layer, replace(tiling, ports=1), MACHINE)
+    assert ports_conflict_free(single, 0, 8 * line, 3)

@@ -10,10 +10,11 @@ import pytest
 from dataflow.arch import load_architecture
 from dataflow.layers.layer import Layer
 from dataflow.layers.legality import ports_conflict_free
-from dataflow.layers.passes import passes, steps
+from dataflow.layers.passes import Feed
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, machine_of
-from dataflow.tiling.feed import Feed, conflict_free, feeds_of, pass_kinds, taps_of
+from dataflow.tiling.feed import conflict_free, feeds_of, pass_kinds, reduction
 from dataflow.tiling.shape import shape_of
 from dataflow.tiling.weights import block_lines
 from tests.mapper.graphs import resnet8
@@ -48,7 +49,7 @@ def tiling_of(layer: Layer, feed: Feed) -> Tiling:
 
 def test_first_layer_of_resnet8_takes_two_passes_with_two_ports() -> None:
     shape = shape_of(resnet8().layers[0], EDGE16.cols)
-    assert taps_of(shape, Feed(), 3).merged
+    assert reduction(shape, Feed(), 3).merged
     assert [k.lines for k in pass_kinds(shape, Feed(ports=2), 3, 16) for _ in range(k.times)] == [
         16,
         11,
@@ -64,7 +65,7 @@ def test_passes_are_those_of_the_builder(machine: Machine) -> None:
         shape = shape_of(layer, machine.cols)
         for feed in feeds_of(shape, machine.rows, machine.cols, machine.feed_ports):
             tiling = tiling_of(layer, feed)
-            walk = passes(layer, tiling, machine.rows, machine.cols, layer.c)
+            walk = TiledLayer(layer, tiling, machine).passes(layer.c)
             expected = Counter((one.lanes, len(one.taps)) for one in walk)
             found: Counter[tuple[int, int]] = Counter()
             for kind in pass_kinds(shape, feed, layer.c, machine.rows):
@@ -78,29 +79,6 @@ def test_passes_are_those_of_the_builder(machine: Machine) -> None:
             zero = len(set(layer.stationary.zero)) > 1 if layer.stationary else False
             lines = sum(one.lanes + zero for one in walk)
             assert block_lines(shape, feed, layer.c, machine.rows) == lines
-
-
-def test_feed_steps_are_those_of_the_builder() -> None:
-    import numpy as np
-
-    from dataflow.tiling.work import feed_steps
-
-    rng = random.Random(2)
-    for _ in range(60):
-        layer = random_array_layer(rng)
-        shape = shape_of(layer, EDGE8.cols)
-        for feed in feeds_of(shape, EDGE8.rows, EDGE8.cols, EDGE8.feed_ports):
-            tiling = tiling_of(layer, feed)
-            p, q = rng.randrange(1, 5), rng.randrange(1, 5)
-            expected = Counter(
-                steps(layer, tiling, one, p, q)
-                for one in passes(layer, tiling, EDGE8.rows, EDGE8.cols, layer.c)
-            )
-            found: Counter[int] = Counter()
-            for kind in pass_kinds(shape, feed, layer.c, EDGE8.rows):
-                one = feed_steps(shape, feed, kind.taps, np.array([p]), np.array([q]))
-                found[int(one[0])] += kind.times
-            assert found == expected
 
 
 def test_conflict_check_never_passes_what_the_builder_refuses() -> None:
@@ -117,7 +95,11 @@ def test_conflict_check_never_passes_what_the_builder_refuses() -> None:
             moves = (shape.c * feed.group_pack,) if shape.groups > 1 else ()
             ok = conflict_free(shape, feed, shape.c, pitch, shape.x_bytes, origin, 8, 8, EDGE8.rows)
             fine = ports_conflict_free(
-                layer, tiling_of(layer, feed), EDGE8, origin, pitch, shape.x_bytes, moves
+                TiledLayer(layer, tiling_of(layer, feed), EDGE8),
+                origin,
+                pitch,
+                shape.x_bytes,
+                moves,
             )
             assert fine or not ok
             passed, refused = passed + ok, refused + (not fine)

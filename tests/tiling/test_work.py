@@ -8,11 +8,12 @@ import numpy as np
 
 from dataflow.arch import load_architecture
 from dataflow.layers.layer import Dim, Layer
-from dataflow.layers.passes import passes, steps
+from dataflow.layers.passes import Feed
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of
 from dataflow.machine.latencies import DEFAULT
-from dataflow.tiling.feed import Feed, feeds_of
+from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import shape_of
 from dataflow.tiling.work import Grid, total_blocks, wide_groups, work
 from tests.mapper.layers import random_array_layer
@@ -43,6 +44,7 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
         feed.swap,
         feed.group_pack,
     )
+    tiled = TiledLayer(layer, tiling, EDGE8)
     zero = shape.zero_lines
     outer = layer.batch * (layer.groups if wide_groups(shape, EDGE8.cols) else 1)
     array = vector = 0
@@ -56,9 +58,9 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
                     for k0 in range(0, layer.c, k):
                         array += DEFAULT.array_tile
                         extent = min(k, layer.c - k0)
-                        for one in passes(layer, tiling, EDGE8.rows, EDGE8.cols, extent):
+                        for one in tiled.passes(extent):
                             least = max(DEFAULT.array_pass, one.lanes + zero + DEFAULT.array_lines)
-                            array += count * max(steps(layer, tiling, one, rows, cols), least)
+                            array += count * max(tiled.steps(one, rows, cols), least)
                     points = rows * cols
                     for start in range(0, points, EDGE8.vector_strip):
                         lines = min(EDGE8.vector_strip, points - start)

@@ -19,7 +19,8 @@ class LayerConstants:
     """Byte offsets in the weight image of a layer's constants; -1 where it has none.
 
     Attributes:
-        codes: stationary operand, (groups, taps_r, taps_s, c, n) bytes.
+        codes: stationary operand, (taps_r, taps_s, groups) bytes where :func:`by_taps`, else for
+            each group and tile of n columns (taps_r, taps_s, c, columns): a tile's lie together.
         zeros: its zero points, one int32 for each output channel.
         params: per-channel 32-bit vectors, in the order of `Layer.params`.
     """
@@ -37,7 +38,22 @@ class Image:
     layers: tuple[LayerConstants, ...]
 
 
-def weight_image(graph: LayerGraph) -> Image:
+def by_taps(layer: Layer) -> bool:
+    """Groups of one channel (depthwise): those of a tap stand together, as array columns do."""
+    return layer.groups > 1 and layer.c == layer.n == 1
+
+
+def _by_tiles(weights: np.ndarray, columns: int) -> np.ndarray:
+    """(groups, taps_r, taps_s, c, n) as bytes, tile after tile of ``columns`` columns."""
+    n = weights.shape[4]
+    groups = [
+        [group[..., first : first + columns].ravel() for first in range(0, n, columns)]
+        for group in weights
+    ]
+    return np.concatenate([tile for tiles in groups for tile in tiles])
+
+
+def weight_image(graph: LayerGraph, mapping: NetworkMapping) -> Image:
     """All constants of all layers, in order."""
     data = bytearray()
 
@@ -55,6 +71,10 @@ def weight_image(graph: LayerGraph) -> Image:
             weights = np.asarray(graph.weights[stationary.tensor])
             shape = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
             assert weights.shape == shape, f"{layer.name}: weights {weights.shape}, not {shape}"
+            columns = min(layer.n, mapping.tilings[layer.name].tile.get("n", layer.n))
+            weights = (
+                weights.transpose(1, 2, 0, 3, 4) if by_taps(layer) else _by_tiles(weights, columns)
+            )
             codes = append((weights.astype(np.int64) & 255).astype(np.uint8))
         if stationary is not None and len(set(stationary.zero)) > 1:
             assert len(stationary.zero) == layer.groups * layer.n, f"{layer.name}: zero points"

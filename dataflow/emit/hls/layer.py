@@ -12,7 +12,9 @@ from dataflow.emit.hls.tree import Scope, lines, plus, times
 from dataflow.emit.hls.walk import Item, Walk, block_count, normalised
 from dataflow.emit.hls.weights import Weights
 from dataflow.layers.layer import Dim, Layer
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine
 from dataflow.machine.isa import Operand
 
 _BUFFERS = {  # argument of a layer function: its declaration, and the size that it needs
@@ -64,36 +66,28 @@ class LayerCode:
     fir: int
 
 
-@dataclass(frozen=True)
-class Array:
-    """Shape of the accelerator that the mapping was made for: array, lanes, feed ports."""
-
-    rows: int
-    cols: int
-    ports: int
-
-
-def layer_code(name: str, layer: Layer, tiling: Tiling, places: Places, array: Array) -> LayerCode:
+def layer_code(
+    name: str, layer: Layer, tiling: Tiling, places: Places, machine: Machine
+) -> LayerCode:
     """Prints a layer.
 
     Args:
         name: a C++ identifier, unique in the project.
         layer, tiling: what and how.
         places: where everything is.
-        array: the accelerator's shape.
+        machine: array and lanes.
     """
-    return _LayerPrinter(name, *normalised(layer, tiling), places, array).print()
+    tiled = TiledLayer(*normalised(layer, tiling), machine)
+    return _LayerPrinter(name, Walk(tiled), places).print()
 
 
 class _LayerPrinter:
-    def __init__(
-        self, name: str, layer: Layer, tiling: Tiling, places: Places, array: Array
-    ) -> None:
+    def __init__(self, name: str, walk: Walk, places: Places) -> None:
         self.name = name
-        self.layer = layer
         self.places = places
-        self.array = array
-        self.walk = walk = Walk(layer, tiling, array.cols)
+        self.walk = walk
+        self.layer = layer = walk.layer
+        tiling = walk.tiling
         loops = len(tiling.order)
 
         def depth(streamed: bool, stated: int, dims: str) -> int:
@@ -105,7 +99,6 @@ class _LayerPrinter:
             walk,
             places.source,
             depth(tiling.source == "stream", tiling.source_depth, "bgpq" + channels),
-            array.rows,
         )
         used = hls_micro.sources(layer.micro)
         self.second: Second | None = None
@@ -133,19 +126,24 @@ class _LayerPrinter:
 
     def print(self) -> LayerCode:
         """The functions of the layer."""
-        body = Scope(pragmas=("INLINE off",))
+        # The top function takes the layers in, so that their calls share the engines' instances.
+        body = Scope(pragmas=("INLINE",))
         self._nest(body)
         text = list(lines(body))
-        used = [name for name in ("mem", "act") if any(_mentions(line, name) for line in text)]
+        used = [
+            name
+            for name in ("weights", "mem", "act")
+            if any(_mentions(line, name) for line in text)
+        ]
         buffers = [name for name in _BUFFERS if any(_mentions(line, name) for line in text)]
-        arguments = ["const uint8_t *weights", *(f"uint8_t *{name}" for name in used)]
+        arguments = [f"{'const ' * (n == 'weights')}df::word_t *{n}" for n in used]
         arguments += [_BUFFERS[name] for name in buffers]
         code: list[str] = []
         for scope in self.element.code:
             code += [*lines(scope), ""]
-        head = f"inline DF_NOINLINE void {self.name}({', '.join(arguments)})"
+        head = f"inline void {self.name}({', '.join(arguments)})"
         function = Scope(head, body.pragmas, body.body)
-        call = f"{self.name}({', '.join(['weights', *used, *buffers])});"
+        call = f"{self.name}({', '.join([*used, *buffers])});"
         return LayerCode(self.name, (*code, *lines(function)), call, self._sizes(), self._fir())
 
     def _sizes(self) -> dict[str, int]:
@@ -156,6 +154,7 @@ class _LayerPrinter:
         return {
             "x_tile": self.source.lines,
             "w_tile": self.weights.lines if self.weights else 0,
+            "zeros": walk.blocks,
             "s_tile": second.lines if second and not words else 0,
             "s_words": second.lines if second and words else 0,
             "p_tile": self.params.lines if self.places.params else 0,
@@ -225,11 +224,18 @@ class _LayerPrinter:
         if depthwise and tiling.swap:
             outer, inner, taps, fine = inner, outer, fine, taps
             stride, step = layer.stride_p, source.y_lines
-        fed = min(self.array.ports, max(1, self.array.rows // self._segment()))
+        machine = walk.tiled.machine
+        fed = min(machine.feed_ports, max(1, machine.rows // self._segment()))
+        if depthwise:
+            fed, taps_fed = min(tiling.ports, machine.feed_ports), self._fir()
+            assert fed * taps_fed <= machine.rows, f"{layer.name}: more taps than array rows"
+            if taps_fed == 1:  # nothing is fed twice: a step is a point
+                stride, step = 1, stride * step
         item.scope.assign(
             "df::Feed",
             "feed",
             (
+                ("depthwise", "true" if depthwise else "0"),
                 ("outer_count", outer[0]),
                 ("inner_count", inner[0]),
                 ("x_line", source.first_line(item)),
@@ -243,7 +249,7 @@ class _LayerPrinter:
                 ("w_a", str(taps[2] if depthwise else 0)),
                 ("w_b", str(fine[2] if depthwise else 0)),
                 ("segment", source.segment(item)),
-                ("fed_taps", str(min(tiling.ports, self.array.ports) if depthwise else fed)),
+                ("fed_taps", str(fed)),
                 ("blocks", block_count(item.of_groups(walk.count("n")), walk.cols)),
                 ("acc_line", self._item_output(item)),
                 ("acc_outer", str(outer[2])),
@@ -254,8 +260,7 @@ class _LayerPrinter:
                 ("fir_stride", str(stride if depthwise else 0)),
             ),
         )
-        function = "depthwise_tile" if depthwise else "array_tile"
-        item.scope.add(f"df::{function}(x_tile, w_tile, feed, acc);")
+        item.scope.add("df::array_tile(x_tile, w_tile, feed, acc);")
 
     def _segment(self) -> int:
         """Reduction indices of a tap in the largest tile."""
@@ -302,7 +307,9 @@ class _LayerPrinter:
 
     def _epilogue(self, scope: Scope) -> None:
         """Vector operations on each output point; array layers read the accumulators."""
-        item, inner, block = self._points(scope, "PIPELINE II=1")
+        words = self.second.uses if self.second is not None else 0
+        interval = max(1, -(-words // 2))  # a memory gives two words in a cycle
+        item, inner, block = self._points(scope, f"PIPELINE II={interval}")
         line = self._output_line(item, block)
         if self.layer.kind == "array":
             first = "acc[line][lane]"
@@ -366,10 +373,10 @@ class _LayerPrinter:
         declared, outside = self._arguments(item, block, "0")
         inner.add(*declared, f"const int line = {self._output_line(item, block)};")
         inner.lanes("lane", "df::kCols", self._state_call(element, "init", [], outside))
+        # A chain of float operations from repetition to repetition takes what it takes.
+        pipeline = "PIPELINE II=1" if hls_micro.repeats_each_cycle(layer.micro) else "PIPELINE"
         window = inner.loop("r", "0", str(layer.taps_r), 1, (layer.taps_r, layer.taps_r))
-        window = window.loop(
-            "s", "0", str(layer.taps_s), 1, (layer.taps_s, layer.taps_s), "PIPELINE II=1"
-        )
+        window = window.loop("s", "0", str(layer.taps_s), 1, (layer.taps_s, layer.taps_s), pipeline)
         first = self._position(window, item, block, "r", "s")
         _, arguments = self._arguments(item, block, first)
         window.lanes(

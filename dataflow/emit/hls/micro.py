@@ -9,7 +9,7 @@ repetitions: ``init``, ``body`` for each window position, ``final``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,11 @@ def sources(micro: MicroProgram) -> frozenset[Operand]:
 def second_uses(micro: MicroProgram) -> int:
     """Micro-operations that read S1."""
     return sum(Operand.S1 in _operands(op) for op in _ops(micro))
+
+
+def repeats_each_cycle(micro: MicroProgram) -> bool:
+    """Whether the body's registers are ready for the next repetition after a cycle: integers."""
+    return all(op.op in (Op.IADD, Op.IMAX, Op.IMIN, Op.MOVE) for op in micro.body)
 
 
 def _ops(micro: MicroProgram) -> tuple[MicroOp, ...]:
@@ -113,19 +118,17 @@ class _Printer:
         for kind, name, text in reversed(values):
             if any(re.search(rf"\b{name}\b", later) for later in code):  # else nobody reads it
                 code.insert(0, f"const {kind} {name} = {text};")
-        head = f"inline uint8_t {self.prefix}_element({_parameters(arguments)})"
-        return (*self._table(), Scope(head, ("INLINE",), list(code)))
+        scope = Scope(None, ("INLINE",), list(code))
+        scope.head = f"inline uint8_t {self.prefix}_element({_parameters(arguments, scope)})"
+        return (*self._table(), scope)
 
     def windowed(self, arguments: list[str]) -> tuple[Scope, ...]:
         """Functions over a register structure."""
         entry = self._entry_kinds()
-        state = f"{self.prefix}_state &state"
+        state = f"{self.prefix}_state &"
         parts = []
         for part, ops in (("init", self.micro.init), ("body", self.micro.body)):
-            extra = [state] if part == "init" else [state, "bool first"]
-            scope = Scope(
-                f"inline void {self.prefix}_{part}({_parameters(arguments, extra)})", ("INLINE",)
-            )
+            scope = Scope(None, ("INLINE",))
             self._mutate(scope, ops)
             for register, kind in entry.items():
                 # The next repetition reads the register as what it held before the first.
@@ -133,12 +136,15 @@ class _Printer:
                 if now != kind:
                     scope.add(f"state.{_register(register, kind)} = {_as(kind, (value, now))};")
                 self.registers[register] = (f"state.{_register(register, kind)}", kind)
+            extra = {"state": state} | ({} if part == "init" else {"first": "bool "})
+            parameters = _parameters(arguments, scope, extra)
+            scope.head = f"inline void {self.prefix}_{part}({parameters})"
             parts.append(scope)
-        final = Scope(
-            f"inline uint8_t {self.prefix}_final({_parameters(arguments, [state])})", ("INLINE",)
-        )
+        final = Scope(None, ("INLINE",))
         self._mutate(final, self.micro.final)
         final.add("return state.out;")
+        parameters = _parameters(arguments, final, {"state": state})
+        final.head = f"inline uint8_t {self.prefix}_final({parameters})"
         return (*self._table(), self._state([*parts, final]), *parts, final)
 
     def _state(self, functions: list[Scope]) -> Scope:
@@ -200,7 +206,7 @@ class _Printer:
             name = {Op.IADD: "add_i32", Op.IMAX: "max_i32", Op.IMIN: "min_i32"}[op.op]
             return f"df::{name}({_as('int32_t', a)}, {_as('int32_t', b)})", "int32_t"
         if op.op is Op.LOOKUP:
-            return f"{self.prefix}_table[{_as('int32_t', a)} & 255]", "int32_t"
+            return f"{self.prefix}_table({_as('int32_t', a)} & 255)", "int32_t"
         assert op.op is Op.MOVE, f"unknown micro-operation {op.op}"
         return a
 
@@ -240,16 +246,25 @@ class _Printer:
             return ()
         codes = self.micro.table
         rows = [", ".join(map(str, codes[i : i + 16])) + "," for i in range(0, 256, 16)]
-        head = f"static const uint8_t {self.prefix}_table[256] ="
-        return (Scope(head, (), list(rows), end="};"),)
+        head = f"inline int32_t {self.prefix}_table(int32_t code)"
+        # All lanes look up in the same cycle: logic, not one memory with two ports.
+        pragma = "#pragma HLS ARRAY_PARTITION variable=codes dim=1 type=complete"
+        table = Scope("static const uint8_t codes[256] =", (), list(rows), end="};")
+        return (Scope(head, ("INLINE",), [table, pragma, "return codes[code];"]),)
 
 
 def _register(number: int, kind: Kind) -> str:
     return f"r{number}_{'f' if kind == 'float' else 'i'}"
 
 
-def _parameters(arguments: list[str], extra: Iterable[str] = ()) -> str:
-    return ", ".join([*extra, *(f"int32_t {name}" for name in arguments)])
+def _parameters(arguments: list[str], body: Scope, extra: Mapping[str, str] | None = None) -> str:
+    """The parameters of a function; one that the body does not use has no name."""
+    text = " ".join(lines(body))
+    kinds = {**(extra or {}), **dict.fromkeys(arguments, "int32_t ")}
+    used = {name for name in kinds if re.search(rf"\b{name}\b", text)}
+    return ", ".join(
+        f"{kind}{name if name in used else ''}".strip() for name, kind in kinds.items()
+    )
 
 
 def _as(kind: Kind, value: Value) -> str:

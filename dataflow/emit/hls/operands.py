@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dataflow.emit.hls.tree import Scope, plus, times, wide
-from dataflow.emit.hls.walk import Held, Item, Walk, block_count
+from dataflow.emit.hls.walk import ANYWHERE, Held, Item, Walk, block_count, pieces
 from dataflow.layers.layer import View
 
 
@@ -16,6 +16,11 @@ class Place:
 
     memory: str
     offset: int
+
+    @property
+    def here(self) -> str:
+        """Suffix of the load that reads the on-chip memory in place."""
+        return "_here" if self.memory == "act" else ""
 
 
 def address(place: Place, view: View, item: Item, channel: str) -> str:
@@ -98,24 +103,37 @@ class Second:
         walk, layer, view = self.walk, self.walk.layer, self.view
         item = walk.items(self.held.open(scope, "b" if self.uses else "bgn"))
         channel = plus(times(item.group, layer.n), walk.start("n"))
+        columns = item.of_groups(walk.count("n"))
         p, q = self.held.range("p"), self.held.range("q")
+        depth = 4 if self.uses else 1 if view.splat else walk.columns
+        rows, width, points = p.count, q.count, q.most
+        if width == str(view.shape[2]) and 0 < view.y_bytes == view.shape[2] * view.x_bytes:
+            # Whole rows, which follow each other in memory and buffer.
+            rows, width, points = "1", times(rows, view.shape[2]), q.most * p.most
+        run, run_lines = pieces(view.x_bytes, depth, walk.cols, points)
         item.scope.assign(
             "df::Block",
             "second",
             (
                 ("base", address(self.place, view, item, "0" if self.uses else channel)),
                 ("y", p.start if view.y_bytes else "0"),
-                ("x", q.start if view.x_bytes else "0"),
-                ("y_count", p.count),
-                ("x_count", q.count),
+                ("x", times(q.start, view.x_bytes)),
+                ("y_count", rows),
+                ("x_count", width),
+                ("y_size", str(ANYWHERE)),
+                ("x_size", str(ANYWHERE)),
                 ("y_bytes", str(view.y_bytes)),
                 ("x_bytes", str(view.x_bytes)),
-                ("c_bytes", str(int(not view.splat))),
-                ("channels", "0" if self.uses else item.of_groups(walk.count("n"))),
+                ("splat", "true" if view.splat else "0"),
+                ("channels", "0" if self.uses else columns),
                 ("lanes", str(walk.cols)),
+                ("lines", "0" if self.uses else block_count(columns, walk.cols)),
+                ("run", str(run)),
+                ("run_lines", str(walk.blocks if view.splat else run_lines)),
                 ("line", self._item_line(item)),
                 ("y_lines", str(self.y_lines)),
                 ("x_lines", str(self.x_lines)),
+                ("c_lines", "1"),
             ),
         )
         if self.uses:
@@ -126,8 +144,8 @@ class Second:
         else:
             signed = "true" if layer.second_signed else "false"
             item.scope.add(
-                f"df::load_second({self.place.memory}, second, {signed}, {layer.second_zero},"
-                " s_tile);"
+                f"df::load_second{self.place.here}({self.place.memory}, second, {signed},"
+                f" {layer.second_zero}, s_tile);"
             )
 
 
@@ -182,31 +200,35 @@ def store(scope: Scope, walk: Walk, item: Item, places: tuple[Place, ...], first
     """Prints the stores of an output tile: ``o_tile`` lines from ``first_line`` to each place."""
     layer, view = walk.layer, walk.layer.output
     columns = item.of_groups(walk.count("n"))
-    inner, block = scope, "0"
-    valid = columns
-    if walk.blocks > 1:
-        stop = block_count(columns, walk.cols)
-        inner, block = scope.loop("n1", "0", stop, 1, (1, walk.blocks)), "n1"
-        valid = f"df::least({walk.cols}, {columns} - {times('n1', walk.cols)})"
-    channel = plus(times(item.group, layer.n), walk.start("n"), times(block, walk.cols))
+    channel = plus(times(item.group, layer.n), walk.start("n"))
+    rows, width = walk.count("p"), walk.count("q")
+    # Points whose channels leave no gaps are written together, whole rows too.
+    dense = columns == str(view.x_bytes)
+    if dense and walk.trips("q") == 1 and view.y_bytes == layer.q * view.x_bytes:
+        rows, width = "1", times(rows, layer.q)
     points = walk.tile("p") * walk.tile("q")
+    run, run_lines = pieces(view.x_bytes, walk.columns, walk.cols, points if dense else 1)
     for index, place in enumerate(places):
         name = "sink" if index == 0 else f"sink_{index}"
-        inner.assign(
+        scope.assign(
             "df::Block",
             name,
             (
                 ("base", address(place, view, item, channel)),
                 ("y", walk.start("p")),
-                ("x", walk.start("q")),
-                ("y_count", walk.count("p")),
-                ("x_count", walk.count("q")),
+                ("x", times(walk.start("q"), view.x_bytes)),
+                ("y_count", rows),
+                ("x_count", width),
                 ("y_bytes", str(view.y_bytes)),
                 ("x_bytes", str(view.x_bytes)),
-                ("channels", valid),
-                ("line", plus(first_line, times(block, points))),
+                ("channels", columns),
+                ("lines", block_count(columns, walk.cols)),
+                ("run", str(run)),
+                ("run_lines", str(run_lines)),
+                ("line", first_line),
                 ("y_lines", str(walk.tile("q"))),
                 ("x_lines", "1"),
+                ("c_lines", str(points)),
             ),
         )
-        inner.add(f"df::store_block(o_tile, {name}, {place.memory});")
+        scope.add(f"df::store_block(o_tile, {name}, {place.memory});")

@@ -6,18 +6,25 @@ import re
 from dataclasses import dataclass
 
 from dataflow.emit.hls.data import Image, MemoryPlan, TensorFile, root
-from dataflow.emit.hls.layer import Array, LayerCode, Places, layer_code
+from dataflow.emit.hls.layer import LayerCode, Places, layer_code
 from dataflow.emit.hls.operands import Place
+from dataflow.emit.hls.walk import ROW_BYTES
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine.machine import Machine
 
 TOP = "dataflow_top"
 """Name of the top function: fixed, since a network's name may be any text."""
-PART = "xczu7ev-ffvc1156-2-e"
-"""Default device of the configuration file (a ZCU104); any with enough memory does."""
+REGISTERS = (("weights", 0x10), ("weight_bytes", 0x1C), ("mem", 0x24))
+"""Arguments of the top function and their control registers.
+
+Those of the RTL: the address of the image that it reads (there a program) and its length in bytes,
+then the base address of the tensors, which stand at the same offsets. One driver starts both.
+"""
 LIBRARY = (
-    "dataflow_hls.h", "df_arith.h", "df_array.h", "df_move.h", "df_types.h", "df_weights.h",
+    "dataflow_hls.h", "df_arith.h", "df_array.h", "df_memory.h", "df_move.h", "df_types.h",
+    "df_weights.h",
 )  # fmt: skip
 
 
@@ -60,7 +67,7 @@ class LayerFile:
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A line of the testbench's table."""
+    """A line of the testbench's table; ``output``: a network output that is written to the DRAM."""
 
     index: int
     file: str
@@ -82,6 +89,8 @@ class ProjectView:
     steps: tuple[Step, ...]
     interface: tuple[str, ...]
     tensors: tuple[TensorEntry, ...]
+    dram_words: int
+    guard_bytes: int
     dram_bytes: int
     weight_bytes: int
     library: tuple[str, ...]
@@ -101,6 +110,7 @@ def project_view(
     name: str,
     image: Image,
     files: tuple[TensorFile, ...],
+    part: str,
 ) -> ProjectView:
     """Everything that the templates print.
 
@@ -108,16 +118,16 @@ def project_view(
         graph, mapping, machine, name: as given to ``emit_hls``.
         image: the weight image.
         files: the tensors.
+        part: the device, as Vitis names it.
     """
     plan = MemoryPlan(graph, mapping)
-    array = Array(machine.rows, machine.cols, machine.feed_ports)
     codes = [
         layer_code(
             f"l{index:02d}",
             layer,
             mapping.tilings[layer.name],
-            _places(plan, layer, mapping, image, index),
-            array,
+            _places(plan, layer, mapping, image, index, machine.line_bytes),
+            machine,
         )
         for index, layer in enumerate(graph.layers)
     ]
@@ -133,19 +143,26 @@ def project_view(
             for layer, code in zip(graph.layers, codes, strict=True)
         ),
         buffers=_buffers(codes),
-        steps=_steps(graph, mapping, plan, codes, files),
+        steps=_steps(graph, mapping, plan, codes, files, machine.line_bytes),
         interface=_interface(machine, plan, image),
         tensors=tuple(_entry(graph, tensor) for tensor in files),
+        dram_words=ceil_div(plan.dram_bytes, machine.line_bytes),
+        guard_bytes=machine.line_bytes,
         dram_bytes=plan.dram_bytes,
         weight_bytes=len(image.data),
         library=LIBRARY,
-        part=PART,
+        part=part,
         clock_ns=f"{1000 / float(machine.clock_mhz):.6g}",
     )
 
 
 def _places(
-    plan: MemoryPlan, layer: Layer, mapping: NetworkMapping, image: Image, index: int
+    plan: MemoryPlan,
+    layer: Layer,
+    mapping: NetworkMapping,
+    image: Image,
+    index: int,
+    guard: int,
 ) -> Places:
     tiling, constants = mapping.tilings[layer.name], image.layers[index]
 
@@ -153,7 +170,7 @@ def _places(
         offset = plan.chip(tensor) if on_chip else plan.dram(tensor)
         memory = "act" if on_chip else "mem"
         assert offset >= 0, f"{layer.name}: {tensor} has no place in {memory}"
-        return Place(memory, offset)
+        return Place(memory, offset + guard if on_chip else offset)
 
     second = None
     if layer.second is not None:
@@ -179,6 +196,9 @@ def _places(
     )
 
 
+_ON_CHIP = "tensors that stay on chip, between two words that nobody uses"
+
+
 def _constants(machine: Machine, plan: MemoryPlan, codes: list[LayerCode]) -> tuple[Constant, ...]:
     def most(buffer: str) -> int:
         return max(1, *(code.sizes[buffer] for code in codes))
@@ -190,6 +210,8 @@ def _constants(machine: Machine, plan: MemoryPlan, codes: list[LayerCode]) -> tu
         Constant("kPorts", machine.feed_ports, "source lines read in a cycle"),
         Constant("kFir", max(code.fir for code in codes), "taps of the depthwise shift register"),
         Constant("kParams", 2, "per-channel vectors"),
+        Constant("kWord", machine.line_bytes, "bytes of a memory word"),
+        Constant("kRowBytes", ROW_BYTES, "bytes of a row of words: fetched or written at once"),
         Constant("kXLines", most("x_tile"), "lines of each buffer: the largest of any layer"),
         Constant("kSLines", most("s_tile"), ""),
         Constant("kSWords", most("s_words"), ""),
@@ -197,7 +219,8 @@ def _constants(machine: Machine, plan: MemoryPlan, codes: list[LayerCode]) -> tu
         Constant("kPLines", most("p_tile"), ""),
         Constant("kAccLines", most("acc"), ""),
         Constant("kOLines", most("o_tile"), ""),
-        Constant("kActBytes", plan.chip_bytes, "tensors that stay on chip"),
+        Constant("kZLines", most("zeros"), "zero points of the weights"),
+        Constant("kActWords", ceil_div(plan.chip_bytes, machine.line_bytes) + 2, _ON_CHIP),
     )
     return tuple(
         Constant(c.name, c.value, f"  // {c.remark}" if c.remark else "") for c in constants
@@ -238,9 +261,9 @@ def _buffers(codes: list[LayerCode]) -> tuple[Buffer, ...]:
     if any("act" in code.call for code in codes):
         buffers.append(
             Buffer(
-                "static uint8_t act[df::kActBytes];",
+                "static df::word_t act[df::kActWords];",
                 (
-                    "ARRAY_RESHAPE variable=act type=cyclic factor=df::kLine dim=1",
+                    "AGGREGATE variable=act compact=bit",
                     "BIND_STORAGE variable=act type=ram_t2p impl=uram",
                 ),
             )
@@ -261,6 +284,7 @@ def _steps(
     plan: MemoryPlan,
     codes: list[LayerCode],
     files: tuple[TensorFile, ...],
+    guard: int,
 ) -> tuple[Step, ...]:
     on_chip: set[str] = set()
     steps = []
@@ -271,15 +295,15 @@ def _steps(
             base = root(graph, tensor)
             if base not in on_chip:
                 size = graph.storage[base].bytes
-                fills.append(
-                    f"df::fill(mem, {plan.dram(tensor)}, act, {plan.chip(tensor)}, {size});"
-                )
+                target = plan.chip(tensor) + guard
+                fills.append(f"df::fill(mem, {plan.dram(tensor)}, act, {target}, {size});")
                 on_chip.add(base)
         if tiling.sink != "stream":
             on_chip.add(root(graph, layer.output.tensor))
         taps = [
-            f"DF_TAP({tensor.index}, {'true' if tap.on_chip else 'false'}, "
-            f"{'act' if tap.on_chip else 'mem'} + {tap.offset});"
+            f"DF_TAP({tensor.index}, true, act, {tap.offset + guard});"
+            if tap.on_chip
+            else f"DF_TAP({tensor.index}, false, mem, {tap.offset});"
             for tensor in files
             if tensor.written_by == index
             for tap in tensor.taps
@@ -305,19 +329,23 @@ def _interface(machine: Machine, plan: MemoryPlan, image: Image) -> tuple[str, .
         f" max_read_burst_length={machine.max_burst_beats}"
         f" num_read_outstanding={machine.outstanding_reads} latency={machine.dram_read_latency}"
     )
-    ports = (("mem", "gmem0", plan.dram_bytes), ("weights", "gmem1", max(1, len(image.data))))
+    ports = (("weights", "gmem1", len(image.data)), ("mem", "gmem0", plan.dram_bytes))
     masters = tuple(
-        f"INTERFACE m_axi port={port} offset=slave bundle={bundle} depth={depth} {bursts}"
-        for port, bundle, depth in ports
+        f"INTERFACE m_axi port={port} offset=slave bundle={bundle}"
+        f" depth={max(1, ceil_div(size, machine.line_bytes))} {bursts}"
+        for port, bundle, size in ports
     )
     control = tuple(
-        f"INTERFACE s_axilite port={port} bundle=control" for port in ("mem", "weights", "return")
+        f"INTERFACE s_axilite port={port} offset=0x{offset:02x} bundle=control"
+        for port, offset in REGISTERS
     )
-    return (*masters, *control, "ALLOCATION function instances=df::array_tile limit=1")
+    one_array = "ALLOCATION function instances=df::array_tile limit=1"
+    return (*masters, *control, "INTERFACE s_axilite port=return bundle=control", one_array)
 
 
 def _entry(graph: LayerGraph, tensor: TensorFile) -> TensorEntry:
-    output = any(
+    stored = any(not tap.on_chip for tap in tensor.taps)
+    output = stored and any(
         storage.role == "output" and root(graph, name) == tensor.name
         for name, storage in graph.storage.items()
     )

@@ -7,11 +7,10 @@ from functools import cached_property
 
 from dataflow.emit.hls.operands import Place, address
 from dataflow.emit.hls.tree import Scope, plus, times
-from dataflow.emit.hls.walk import Held, Item, Walk, ceil_div
+from dataflow.emit.hls.walk import ANYWHERE, Held, Item, Walk, pieces, quotient
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import Dim
-
-ANYWHERE = 1 << 30
-"""Size of a dimension that a view broadcasts: no coordinate is outside."""
+from dataflow.layers.passes import merges_columns
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,16 @@ class Source:
         walk: the layer and its loops.
         place: where the tensor is.
         depth: loops inside which it is loaded.
-        rows: array rows.
     """
 
     walk: Walk
     place: Place
     depth: int
-    rows: int
+
+    @property
+    def rows(self) -> int:
+        """Array rows."""
+        return self.walk.tiled.machine.rows
 
     @cached_property
     def held(self) -> Held:
@@ -46,12 +48,11 @@ class Source:
         layer, walk = self.walk.layer, self.walk
         return (
             layer.kind == "array"
-            and layer.taps_s > 1
-            and layer.groups == 1
             and not walk.splits_reduction
-            and layer.dilation_s == 1
-            and layer.source.x_bytes == layer.c
             and layer.taps_s * layer.c <= self.rows
+            and merges_columns(
+                layer.groups, layer.taps_s, layer.dilation_s, layer.source.x_bytes, layer.c
+            )
         )
 
     @property
@@ -139,6 +140,20 @@ class Source:
             return str(self._channels)
         return item.of_groups(self.walk.count(self.along))
 
+    def _rows_follow(self, columns: str, x: str) -> bool:
+        """Whether whole rows are loaded that follow each other in memory and buffer: no padding."""
+        layer, view = self.walk.layer, self.walk.layer.source
+        return (
+            layer.taps_r == layer.taps_s == 1
+            and layer.pad_p == layer.pad_q == 0
+            and (layer.p - 1) * layer.stride_p < view.shape[1]
+            and x == "0"
+            and columns == str(view.shape[2])
+            and view.x_bytes > 0
+            and view.y_bytes == view.shape[2] * view.x_bytes
+            and self._columns == view.shape[2]
+        )
+
     def load(self, scope: Scope) -> None:
         """Prints the load."""
         walk, layer, view = self.walk, self.walk.layer, self.walk.layer.source
@@ -154,8 +169,17 @@ class Source:
             times(q.count, layer.stride_q),
             (layer.taps_s - 1) * layer.dilation_s + 1 - layer.stride_q,
         )
-        unit = layer.c if self.merged else 1  # columns are counted in bytes when merged
-        x = times(plus(times(q.start, layer.stride_q), -layer.pad_q), unit)
+        # A line of merged columns begins where its window does.
+        step = layer.stride_q * view.x_bytes if self.merged else view.x_bytes
+        width = "1" if view.splat else str(layer.c) if self.merged else self.segment(item)
+        x_size = plus((view.shape[2] - 1) * view.x_bytes, width)
+        depth = 1 if view.splat else self._channels
+        x = times(plus(times(q.start, layer.stride_q), -layer.pad_q), view.x_bytes)
+        points = self._columns
+        if self._rows_follow(columns, x):
+            rows, columns, x_size = "1", times(rows, view.shape[2]), str(ANYWHERE)
+            points *= view.shape[1]
+        run, run_lines = pieces(step, depth, self.lanes, points)
         y = plus(times(p.start, layer.stride_p), -layer.pad_p)
         item.scope.assign(
             "df::Block",
@@ -163,24 +187,27 @@ class Source:
             (
                 ("base", address(self.place, view, item, channel)),
                 ("y", y if view.y_bytes else "0"),
-                ("x", x if view.x_bytes else "0"),
+                ("x", x),
                 ("y_count", rows),
                 ("x_count", q.count if self.merged else columns),
                 ("y_size", str(view.shape[1] if view.y_bytes else ANYWHERE)),
-                ("x_size", str(view.shape[2] * unit if view.x_bytes else ANYWHERE)),
-                ("x_step", str(layer.stride_q * unit if self.merged else 1)),
-                ("x_lane", str(int(self.merged))),
+                ("x_size", x_size if view.x_bytes else str(ANYWHERE)),
                 ("y_bytes", str(view.y_bytes)),
-                ("x_bytes", str(1 if self.merged else view.x_bytes)),
-                ("c_bytes", str(int(not view.splat))),
+                ("x_bytes", str(step)),
+                ("splat", "true" if view.splat else "0"),
                 ("channels", self.segment(item)),
                 ("lanes", str(self.lanes)),
+                ("lines", quotient(self.segment(item), self.lanes)),
+                ("run", str(run)),
+                ("run_lines", str(self.tile_lines if view.splat else run_lines)),
                 ("line", self._item_line(item)),
                 ("y_lines", str(self.y_lines)),
                 ("x_lines", str(self.x_lines)),
+                ("c_lines", "1"),
             ),
         )
         signed = "true" if layer.source_signed else "false"
         item.scope.add(
-            f"df::load_source({self.place.memory}, source, {signed}, {layer.source_zero}, x_tile);"
+            f"df::load_source{self.place.here}({self.place.memory}, source, {signed},"
+            f" {layer.source_zero}, x_tile);"
         )

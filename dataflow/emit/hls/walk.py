@@ -11,13 +11,33 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dataflow.emit.hls.tree import Scope, plus, times
+from dataflow.layers.axis import ceil_div
 from dataflow.layers.layer import DIMS, Dim, Layer, View
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 
+ANYWHERE = 1 << 30
+"""Size of a dimension that a view broadcasts, or that no tile leaves: nothing is outside."""
+ROW_BYTES = 4096
+"""Bytes fetched or written at once: what an AXI burst may carry."""
 
-def ceil_div(a: int, b: int) -> int:
-    """a / b rounded up."""
-    return -(-a // b)
+
+def pieces(step: int, depth: int, lanes: int, points: int) -> tuple[int, int]:
+    """How a row of points is cut so that a piece fits the row of words.
+
+    Args:
+        step: bytes from point to point.
+        depth: bytes of a point, at most.
+        lanes: of a line.
+        points: of a row, at most.
+
+    Returns:
+        points of a piece, and lines of a point in it (all of them when there are several points).
+    """
+    if depth > ROW_BYTES:
+        return 1, ROW_BYTES // lanes
+    run = points if step == 0 else 1 if step > 2 * depth else (ROW_BYTES - depth) // step + 1
+    return max(1, min(run, points)), ceil_div(depth, lanes)
 
 
 def _bytes_as_channels(view: View) -> View:
@@ -59,33 +79,32 @@ class Range:
 
 @dataclass(frozen=True)
 class Walk:
-    """A layer, its tiling, and the array columns on which its output channels stand.
+    """The tile loops of a layer, which was :func:`normalised`."""
 
-    Attributes:
-        layer, tiling: after :func:`normalised`.
-        cols: array columns = vector lanes.
-    """
+    tiled: TiledLayer
 
-    layer: Layer
-    tiling: Tiling
-    cols: int
+    @property
+    def layer(self) -> Layer:
+        """The layer."""
+        return self.tiled.layer
+
+    @property
+    def tiling(self) -> Tiling:
+        """Its tiling."""
+        return self.tiled.tiling
+
+    @property
+    def cols(self) -> int:
+        """Array columns = vector lanes, on which the output channels stand."""
+        return self.tiled.machine.cols
 
     def extent(self, dim: Dim) -> int:
         """Size of a dim; k is the reduction channels of a group."""
-        layer = self.layer
-        return {
-            "b": layer.batch,
-            "g": layer.groups,
-            "p": layer.p,
-            "q": layer.q,
-            "n": layer.n,
-            "k": layer.c if layer.kind == "array" else 1,
-        }[dim]
+        return 1 if dim == "k" and self.layer.kind == "vector" else self.tiled.extent(dim)
 
     def tile(self, dim: Dim) -> int:
         """Largest tile of a dim."""
-        whole = self.extent(dim)
-        return min(whole, self.tiling.tile[dim]) if dim in self.tiling.order else whole
+        return min(self.extent(dim), self.tiled.tile(dim))
 
     def trips(self, dim: Dim) -> int:
         """Tiles of a dim."""
@@ -163,7 +182,7 @@ class Walk:
             b = "bi"
         packed = self.count("g")
         if self.bundles > 1:
-            stop = self.count("g") if self.pack == 1 else _quotient(self.count("g"), self.pack)
+            stop = self.count("g") if self.pack == 1 else quotient(self.count("g"), self.pack)
             scope = scope.loop("gi", "0", stop, 1, (1, self.bundles))
             g = "gi"
             packed = str(self.pack)
@@ -206,7 +225,8 @@ class Item:
         return times(self.packed, int(count)) if count.isdigit() else f"{self.packed} * {count}"
 
 
-def _quotient(count: str, size: int) -> str:
+def quotient(count: str, size: int) -> str:
+    """``count / size`` rounded up, as an expression."""
     if count.isdigit():
         return str(ceil_div(int(count), size))
     return f"df::ceil_div({count}, {size})"
@@ -214,7 +234,7 @@ def _quotient(count: str, size: int) -> str:
 
 def block_count(columns: str, cols: int) -> str:
     """Column blocks of ``columns`` output channels."""
-    return _quotient(columns, cols)
+    return quotient(columns, cols)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from dataflow.emit.hls.data import by_taps
 from dataflow.emit.hls.operands import Place
 from dataflow.emit.hls.source import Source
 from dataflow.emit.hls.tree import Scope, plus, times, wide
-from dataflow.emit.hls.walk import Held, Item
+from dataflow.emit.hls.walk import ANYWHERE, Held, Item, block_count, pieces
 
 _ONE_GROUP = Item(scope=Scope(), b="0", g="0", batch="0", group="0", packed="1")
 
@@ -93,58 +94,127 @@ class Weights:
 
     def load(self, scope: Scope) -> None:
         """Prints the load."""
-        walk, layer = self.source.walk, self.source.walk.layer
-        stationary = layer.stationary
+        walk = self.source.walk
+        stationary = walk.layer.stationary
         assert stationary is not None, "an array layer has a stationary operand"
         item = walk.items(self.held.open(scope, self.dims))
-        row, column = walk.start("k"), walk.start("n")
-        taps = layer.taps_r * layer.taps_s
-        view = stationary.view
-        if view is None:
-            group_bytes, tap_bytes = taps * layer.c * layer.n, layer.c * layer.n
-            row_bytes, column_bytes = layer.n, 1
-            batch = "0"
-            offset = self.place.offset
+        transposed = stationary.view is not None and stationary.transposed
+        if self.source.depthwise:
+            fields = self._depthwise(item)
+        elif transposed:
+            fields = self._transposed(item)
         else:
-            group_bytes, tap_bytes = 0, 0
-            row_bytes, column_bytes = (
-                (1, view.x_bytes) if stationary.transposed else (view.y_bytes, 1)
-            )
-            batch = wide(item.batch, view.b_bytes)
-            offset = self.place.offset + view.offset
-        if self.source.merged:
-            tap_bytes *= layer.taps_s
-        zeros = "-1"
+            fields = self._rows(item)
+        groups = "1" if self.source.depthwise else item.packed
+        zeros = "0"
         if self.zeros >= 0:
-            zeros = plus(wide(item.group, 4 * layer.n), wide(column, 4), self.zeros)
+            column = plus(wide(item.group, 4 * walk.layer.n), wide(walk.start("n"), 4))
+            zeros = plus(column, self.zeros)
         item.scope.assign(
             "df::WeightBlock",
             "block",
             (
-                (
-                    "base",
-                    plus(
-                        batch,
-                        wide(item.group, group_bytes),
-                        wide(row, row_bytes),
-                        wide(column, column_bytes),
-                        offset,
-                    ),
-                ),
-                ("group_bytes", str(group_bytes)),
-                ("tap_bytes", str(tap_bytes)),
-                ("row_bytes", str(row_bytes)),
-                ("column_bytes", str(column_bytes)),
-                ("groups", item.packed),
-                ("taps", str(self.taps)),
-                ("rows", self.rows),
-                ("columns", walk.count("n")),
-                ("line", self.first_line(item)),
+                *((f"group.{name}", value) for name, value in fields),
+                ("groups", groups),
+                ("group_bytes", "0" if groups == "1" else str(self._group_bytes)),
+                ("group_lines", "0" if groups == "1" else self.rows),
+                ("group_lanes", "0" if groups == "1" else walk.count("n")),
+                ("columns", item.of_groups(walk.count("n"))),
                 ("is_signed", "true" if stationary.signed else "0"),
                 ("zero", str(stationary.zero[0] if self.zeros < 0 else 0)),
+                ("own_zeros", "true" if self.zeros >= 0 else "0"),
                 ("zeros", zeros),
-                ("group_zeros", str(layer.n)),
             ),
         )
-        function = "load_depthwise_weights" if self.source.depthwise else "load_weights"
+        function = "load_transposed_weights" if transposed else "load_weights"
         item.scope.add(f"df::{function}({self.place.memory}, weights, block, w_tile);")
+
+    @property
+    def _group_bytes(self) -> int:
+        layer = self.source.walk.layer
+        size = layer.taps_r * layer.taps_s * layer.c * layer.n
+        return 1 if by_taps(layer) else size
+
+    def _rows(self, item: Item) -> tuple[tuple[str, str], ...]:
+        """Rows of contiguous columns, for each tap."""
+        walk, layer = self.source.walk, self.source.walk.layer
+        view = None if layer.stationary is None else layer.stationary.view
+        segment, columns = self.source.segment(item), walk.count("n")
+        rows = layer.taps_s * layer.c if self.source.merged else layer.c  # of a tap
+        tile_rows = rows if self.source.merged else walk.tile("k")
+        batch, offset, start = "0", self.place.offset, wide(walk.start("n"), self.taps * rows)
+        step, row_bytes, tap_bytes = walk.tile("n"), columns, times(columns, rows)
+        if view is not None:
+            step, row_bytes, tap_bytes = view.y_bytes, str(view.y_bytes), "0"
+            batch, offset, start = (
+                wide(item.batch, view.b_bytes),
+                offset + view.offset,
+                walk.start("n"),
+            )
+        elif by_taps(layer):
+            step, row_bytes, tap_bytes = layer.groups, str(layer.groups), str(layer.groups)
+        group = "0" if view is not None else wide(item.group, self._group_bytes)
+        first_row = "0"
+        if walk.splits_reduction:
+            first_row = f"df::addr_t({walk.start('k')}) * {row_bytes}"
+        start = plus(start, first_row)
+        taps, count = self.taps, self.rows
+        if item.packed == "1" and not walk.splits_reduction and view is None:
+            taps, count, tile_rows = 1, str(taps * rows), taps * rows  # the taps follow each other
+        run, run_lines = pieces(step, walk.tile("n"), walk.cols, tile_rows)
+        return (
+            ("base", plus(batch, group, start, offset)),
+            ("y_count", str(taps)),
+            ("x_count", count),
+            ("y_size", str(ANYWHERE)),
+            ("x_size", str(ANYWHERE)),
+            ("y_bytes", tap_bytes),
+            ("x_bytes", row_bytes),
+            ("channels", columns),
+            ("lanes", str(walk.cols)),
+            ("lines", block_count(columns, walk.cols)),
+            ("run", str(run)),
+            ("run_lines", str(run_lines)),
+            ("line", self.first_line(item)),
+            ("y_lines", segment),
+            ("x_lines", "1"),
+            ("c_lines", times(segment, self.taps)),
+        )
+
+    def _depthwise(self, item: Item) -> tuple[tuple[str, str], ...]:
+        """Rows are taps, columns groups."""
+        walk, layer = self.source.walk, self.source.walk.layer
+        run, run_lines = pieces(layer.groups, walk.columns, walk.cols, self.taps)
+        return (
+            ("base", plus(wide(item.group, 1), self.place.offset)),
+            ("y_count", "1"),
+            ("x_count", str(self.taps)),
+            ("y_size", str(ANYWHERE)),
+            ("x_size", str(ANYWHERE)),
+            ("x_bytes", str(layer.groups)),
+            ("channels", item.packed),
+            ("lanes", str(walk.cols)),
+            ("lines", block_count(item.packed, walk.cols)),
+            ("run", str(run)),
+            ("run_lines", str(run_lines)),
+            ("line", self.first_line(item)),
+            ("x_lines", "1"),
+            ("c_lines", str(self.taps)),
+        )
+
+    def _transposed(self, item: Item) -> tuple[tuple[str, str], ...]:
+        """Columns of contiguous rows."""
+        walk, stationary = self.source.walk, self.source.walk.layer.stationary
+        assert stationary is not None
+        assert stationary.view is not None, "only activations are transposed"
+        view = stationary.view
+        column = wide(walk.start("n"), view.x_bytes)
+        base = (wide(item.batch, view.b_bytes), walk.start("k"), column)
+        return (
+            ("base", plus(*base, self.place.offset + view.offset)),
+            ("x_count", walk.count("n")),
+            ("x_bytes", str(view.x_bytes)),
+            ("channels", self.rows),
+            ("line", self.first_line(item)),
+            ("c_lines", self.rows),
+        )

@@ -12,6 +12,7 @@ import numpy as np
 
 from dataflow.emit.environment import render
 from dataflow.emit.hls.data import TensorFile, TensorRow, root, tensor_files, weight_image
+from dataflow.emit.hls.part import DEFAULT_PART, check_part
 from dataflow.emit.hls.project import LIBRARY, project_view
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
@@ -29,6 +30,7 @@ def emit_hls(
     out: Path,
     name: str,
     values: Mapping[str, np.ndarray] | None = None,
+    part: str = DEFAULT_PART,
 ) -> list[Path]:
     """Writes the project into ``out``, which is created.
 
@@ -40,13 +42,18 @@ def emit_hls(
         name: of the network; any text.
         values: codes of the tensors of the machine part by name, for one input. They become the
             inputs and expected tensors of ``make csim``; without them that must be given a folder.
+        part: the device, as Vitis names it.
 
     Returns:
         The files written, sorted.
+
+    Raises:
+        DataflowError: the part's name is none.
     """
-    image = weight_image(graph)
+    check_part(part)
+    image = weight_image(graph, mapping)
     files = tensor_files(graph, mapping)
-    view = project_view(graph, mapping, machine, name, image, files)
+    view = project_view(graph, mapping, machine, name, image, files, part)
     out.mkdir(parents=True, exist_ok=True)
     data = out / "data"
     data.mkdir(exist_ok=True)

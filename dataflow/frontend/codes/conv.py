@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import (
     float_bias,
     integer_operand,
@@ -51,7 +52,7 @@ def conv(ctx: Context, node: Node) -> None:
         return
     assert x.quant is not None and w.quant is not None
     product = scale_product(x.quant, w.quant)
-    tail = ctx.tail(node)
+    tail = lookahead.tail(ctx, node)
     codes = product_bias(ctx, node, bias, product, w.shape[0], tail.quant.s if tail else None)
     acc = _convolve(ctx, node, x, w, True)
     if tail is None:
@@ -69,7 +70,7 @@ def conv(ctx: Context, node: Node) -> None:
         tail.chain,
         frozenset(tail.nodes),
     )
-    ctx.absorb(tail, raw(y))
+    lookahead.absorb(ctx, tail, raw(y))
 
 
 def qlinear_conv(ctx: Context, node: Node) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from dataflow.frontend.codes.qonnx_codes import is_quant, read_quant
+from dataflow.frontend.coded import is_quant
+from dataflow.frontend.codes.qonnx_codes import read_quant
 from dataflow.frontend.codes.quant import BYTES, activation_params
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.functions import Unary
 from dataflow.frontend.onnx.graph import Node
-from dataflow.frontend.refusal import UnsupportedError
-from dataflow.frontend.value import QParams
-
-if TYPE_CHECKING:
-    from dataflow.frontend.context import Context
+from dataflow.frontend.value import QParams, Value
 
 
 @dataclass(frozen=True)
@@ -103,3 +100,9 @@ def clamp(ctx: Context, node: Node) -> Unary | None:
         if source:
             bounds.append((name, float(ctx.graph.constants[source].reshape(-1)[0])))
     return Unary("Clip", tuple(bounds))
+
+
+def absorb(ctx: Context, tail: Tail, value: Value) -> None:
+    """Ends an integer region: defines the quantised value and skips the nodes inside."""
+    ctx.absorbed.update(tail.nodes)
+    ctx.values[tail.output] = replace(value, quant=tail.quant) if tail.decodes else value

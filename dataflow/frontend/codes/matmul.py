@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import (
     integer_operand,
     product_bias,
@@ -124,7 +125,7 @@ def _dequantised(
     columns = b.shape[-1] if len(b.shape) > 1 else 1
     if b.quant.axis not in (None, len(b.shape) - 1) or a.quant.axis is not None:
         raise UnsupportedError("its scales are not per output column", "quantise on the last axis")
-    tail = ctx.tail(node)
+    tail = lookahead.tail(ctx, node)
     scale = scale_product(a.quant, b.quant) * np.float32(alpha)
     codes = product_bias(ctx, node, bias, scale, columns, tail.quant.s if tail else None)
     acc = product(ctx, node, a, b, exact=True)
@@ -136,7 +137,7 @@ def _dequantised(
     y = requantised(
         ctx, node, tail.output, acc, last, scale, codes, tail.quant, tail.chain, sources
     )
-    ctx.absorb(tail, raw(y))
+    lookahead.absorb(ctx, tail, raw(y))
 
 
 def product(ctx: Context, node: Node, a: Value, b: Value, *, exact: bool) -> Value:

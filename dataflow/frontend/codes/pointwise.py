@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataflow.evaluate.primitives import fma32
+from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import raw, with_params
 from dataflow.frontend.codes.quant import (
     activation_params,
@@ -40,7 +42,7 @@ LARGEST = 64
 
 def function(ctx: Context, node: Node) -> Unary:
     """The unary function that a node applies; UnsupportedError when its bounds are computed."""
-    clamp = ctx.clamp(node)
+    clamp = lookahead.clamp(ctx, node)
     if clamp is not None:
         return clamp
     if node.op == "Clip":
@@ -113,12 +115,14 @@ def qlinear_add(ctx: Context, node: Node) -> None:
     """com.microsoft QLinearAdd: A, s, z, B, s, z, c_s, c_z.
 
     C = clip(rint(fma(A, ra, fma(B, rb, k)))) with ra = f32(sa/sc), rb = f32(sb/sc) and
-    k = f32(zc - f32(f32(ra*za) + f32(rb*zb))): the zero point enters before rounding.
+    k = f32(zc - fma(f32(za), ra, f32(rb*f32(zb)))): the zero point enters before rounding, and
+    onnxruntime's kernel, compiled for FMA, fuses the constant too.
     """
     (a, b), (qa, qb), q = _binary_operands(ctx, node)
     ra = _ratio(node, qa.scale[0], q.scale[0])
     rb = _ratio(node, qb.scale[0], q.scale[0])
-    k = np.float32(q.z) - (ra * np.float32(qa.z) + rb * np.float32(qb.z))
+    za, zb = (np.asarray(p.z, np.float32) for p in (qa, qb))
+    k = np.float32(q.z) - fma32(za, np.asarray(ra), np.asarray(rb * zb))
     inner = call("fma", call("f32", _code(b)), single(float(rb)), single(float(k)))
     total = call("fma", call("f32", _code(a)), single(float(ra)), inner)
     _store_codes(ctx, node, [a, b], call("rint", total), q)

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dataflow.frontend.codes.quant import TINY
-from dataflow.frontend.refusal import UnsupportedError
+from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams
 from dataflow.ir.dtype import S8, S16, S32, U8, U16, DType
 
-if TYPE_CHECKING:
-    from dataflow.frontend.context import Context
-    from dataflow.frontend.onnx.graph import Node
-
 Array = np.ndarray
-QUANTS = ("Quant", "IntQuant")
-CODED = frozenset(
-    {
-        *QUANTS,
-        "BipolarQuant",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DynamicQuantizeLinear",
-        "QGemm",
-        "MatMulInteger",
-        "ConvInteger",
-    }
-)
-"""Operators of quantised models besides those that start with QLinear."""
-
-DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
-
 ROUNDING: dict[str, Callable[[Array], Array]] = {
     "ROUND": np.round,
     "HALF_EVEN": np.round,
@@ -46,16 +25,6 @@ ROUNDING: dict[str, Callable[[Array], Array]] = {
     "HALF_DOWN": lambda x: np.sign(x) * np.ceil(np.abs(x) - np.float32(0.5)),
 }
 """The rounding modes on arrays."""
-
-
-def works_on_codes(op: str) -> bool:
-    """Whether an operator (without its domain) is one of quantised models."""
-    return op.startswith("QLinear") or op in CODED
-
-
-def is_quant(node: Node) -> bool:
-    """Whether a node is a QONNX Quant."""
-    return node.op in QUANTS and node.domain in DOMAINS
 
 
 @dataclass(frozen=True)

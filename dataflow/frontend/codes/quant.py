@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.functions import Unary, apply, monotone
-from dataflow.frontend.refusal import UnsupportedError
+from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value
 from dataflow.ir.dtype import S4, S8, S16, U4, U8, U16, DType
 from dataflow.ir.expr import Access, Expr, call, integer, single
-
-if TYPE_CHECKING:
-    from dataflow.frontend.context import Context
-    from dataflow.frontend.onnx.graph import Node
 
 Array = np.ndarray
 TINY = float(np.finfo(np.float32).tiny)

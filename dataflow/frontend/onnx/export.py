@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from dataflow.errors import DataflowError
+from dataflow.files import write_atomic
 
 OPSET = 20
 OPSETS = range(18, 26)
@@ -119,12 +120,7 @@ def save(model: onnx.ModelProto, out: str | Path, name: str) -> Path:
     model.ir_version = IR_VERSION
     clean(model, name)
     path = Path(out)
-    try:
-        path.write_bytes(model.SerializeToString(deterministic=True))
-    except OSError as error:
-        raise DataflowError(
-            str(path), f"cannot be written ({error.strerror})", "choose another file"
-        ) from error
+    write_atomic(path, model.SerializeToString(deterministic=True))
     return path
 
 

@@ -53,16 +53,16 @@ def _skip_norm(node: Node) -> str:
 ROOT = (
     "E = Constant<value_float: float = @epsilon>() W = CastLike(E, {x}) Q = Mul({x}, {x}) "
     "A = Constant<value_ints = [-1]>() M = ReduceMean(Q, A) V = Add(M, W) D = Sqrt(V) "
-    "inverse = Reciprocal(D) "
+    "R = Reciprocal(D) inverse = Cast<to = 1>(R) "
 )
-"""1 / sqrt(mean(x^2) + epsilon)."""
+"""1 / sqrt(mean(x^2) + epsilon); statistics are float32 whatever the type of the data."""
 
 
 def _skip_rms_norm(node: Node) -> str:
     add = "T = Add(X, S) total = Add(T, bias)" if _has(node, 3) else "total = Add(X, S)"
     return (
         "SkipSimplifiedLayerNormalization <epsilon: float = 1e-12> (X, S, gamma, bias) "
-        f"=> (Y, mean, inverse, total) {{ {add} {ROOT.format(x='total')} mean = Identity(M) "
+        f"=> (Y, mean, inverse, total) {{ {add} {ROOT.format(x='total')} mean = Cast<to = 1>(M) "
         "Y = RMSNormalization<axis = -1, epsilon: float = @epsilon>(total, gamma) }"
     )
 

@@ -20,8 +20,11 @@ MAX_DEPTH = 16
 MAX_DENSE = 1 << 26
 """Largest sparse constant that is read, in elements with its zeros."""
 
-MAX_ELEMENTS = 1 << 32
-"""Largest tensor that is considered at all, in elements."""
+MAX_BYTES = 1 << 32
+"""Largest tensor that is considered at all: the machine's address space."""
+
+MAX_RANK = 32
+"""Most dimensions of a value; NumPy's own limit is 64, and lowerings add some."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,21 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What a model says of an output, with None for what it leaves open."""
+
+    dtype: np.dtype | None
+    shape: tuple[int | None, ...] | None
+
+
+@dataclass(frozen=True)
 class Graph:
     """The nodes that the outputs depend on, in topological order, and what surrounds them.
 
     Attributes:
         formals: names of the inputs of a body, whose values are given where it is used.
         captured: outer values that a body reads.
+        declared: what the model says of its outputs.
         functions: functions of the model, by (domain, name).
         opsets: versions of the operator sets, by domain.
     """
@@ -91,6 +103,7 @@ class Graph:
     consumers: Mapping[str, tuple[Node, ...]]
     formals: tuple[str, ...] = ()
     captured: tuple[str, ...] = ()
+    declared: Mapping[str, Declared] = field(default_factory=dict)
     functions: Mapping[tuple[str, str], onnx.FunctionProto] = field(default_factory=dict)
     opsets: Mapping[str, int] = field(default_factory=dict)
 
@@ -112,7 +125,8 @@ def read_graph(model: onnx.ModelProto, dims: Mapping[str, int]) -> Graph:
     outputs = tuple(o.name for o in graph.output)
     found = assembled(graph.name, opset, nodes, constants, outputs)
     opsets = {o.domain: o.version for o in model.opset_import}
-    return replace(found, inputs=inputs, functions=functions, opsets=opsets)
+    declared = {o.name: _declared(o, dims) for o in graph.output}
+    return replace(found, inputs=inputs, functions=functions, opsets=opsets, declared=declared)
 
 
 def read_body(proto: onnx.GraphProto, opset: int, depth: int) -> Graph:
@@ -204,7 +218,7 @@ def to_array(tensor: onnx.TensorProto) -> Array:
         if dim < 0:
             raise DataflowError(where, f"has the dimension {dim}", "export the model again")
         count *= dim
-    if count > MAX_ELEMENTS:
+    if count > MAX_BYTES:
         raise DataflowError(where, f"has {count} elements", "use a smaller model")
     try:
         array = numpy_helper.to_array(tensor)
@@ -223,6 +237,12 @@ def _node(index: int, proto: onnx.NodeProto, opset: int, depth: int) -> Node:
         if attribute.type == onnx.AttributeProto.GRAPH:
             attributes[attribute.name] = read_body(attribute.g, opset, depth + 1)
             continue
+        if attribute.ref_attr_name:
+            raise DataflowError(
+                f"{proto.op_type} {proto.name or ', '.join(proto.output)!r}",
+                f"takes the attribute {attribute.ref_attr_name!r} of a function, but is in none",
+                "give the attribute a value",
+            )
         value = helper.get_attribute_value(attribute)
         attributes[attribute.name] = (
             value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -284,7 +304,7 @@ def _inputs(
         shape = []
         for axis, dim in enumerate(kind.shape.dim):
             symbol = dim.dim_param or f"{value.name}.{axis}"
-            if dim.HasField("dim_value"):
+            if dim.HasField("dim_value") and dim.dim_value >= 0:  # -1 is how some write "any"
                 shape.append(dim.dim_value)
             elif symbol in dims:
                 used.add(symbol)
@@ -292,17 +312,16 @@ def _inputs(
             else:
                 open_dims.append(symbol)
                 shape.append(1)
-        bad = [d for d in shape if d < 0] or [d for d in dims.values() if d < 1]
+        bad = [d for d in dims.values() if d < 1]
         if bad:
             raise DataflowError(where, f"has the dimension {bad[0]}", "sizes are at least 1")
-        dtype = _dtype(kind.elem_type, where)
+        dtype = element_type(kind.elem_type, where)
         count = int(np.prod(shape, dtype=object))
-        if count > MAX_ELEMENTS:
+        if count * dtype.itemsize > MAX_BYTES:
             raise DataflowError(
                 where,
                 f"has shape {shape}, which is {count * dtype.itemsize} bytes of {dtype.name}",
-                "use a smaller input: at most "
-                f"{MAX_ELEMENTS * dtype.itemsize} bytes ({MAX_ELEMENTS} elements)",
+                f"use a smaller input: at most {MAX_BYTES} bytes",
             )
         ports.append(Port(value.name, tuple(shape), dtype))
     if open_dims:
@@ -320,7 +339,17 @@ def _inputs(
     return tuple(ports)
 
 
-def _dtype(code: int, where: str) -> np.dtype:
+def _declared(port: onnx.ValueInfoProto, dims: Mapping[str, int]) -> Declared:
+    kind = port.type.tensor_type
+    dtype = element_type(kind.elem_type, f"output {port.name!r}") if kind.elem_type else None
+    if not kind.HasField("shape") or not kind.shape.dim:
+        return Declared(dtype, None)  # no dimensions are what exporters write for no shape too
+    sizes = [d.dim_value if d.dim_value > 0 else dims.get(d.dim_param) for d in kind.shape.dim]
+    return Declared(dtype, tuple(sizes))
+
+
+def element_type(code: int, where: str) -> np.dtype:
+    """The NumPy type of an ONNX element type; DataflowError when there is none."""
     try:
         return np.dtype(helper.tensor_dtype_to_np_dtype(code))
     except KeyError as error:

@@ -13,20 +13,22 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from onnx import TensorProto, defs
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.graph import MAX_RANK
 from dataflow.frontend.onnx.load_old import upgrade
+from dataflow.frontend.onnx.order import sort_nodes
 
 MAX_FILE_BYTES = 1 << 31
 MAX_DEPTH = 16
 """Deepest nesting of graphs (If, Loop, Scan) that is read."""
 
-MAX_RANK = 32
-"""Most dimensions of a tensor; NumPy's own limit is 64, and lowerings add some."""
-
 FOREIGN = frozenset({"SimplifiedLayerNormalization"})
 """Operators of onnxruntime that it writes without a domain."""
 
 SUPPORTED_OPSETS = range(1, 29)
-"""Nodes older than opset 11 are rewritten or refused one by one (load_old)."""
+"""Nodes of old opsets are rewritten or refused one by one (load_old)."""
+
+READ = 11
+"""Models before this opset are rewritten on reading; the lowerings read what changed later."""
 
 TEXT_SUFFIXES = (".yaml", ".yml")
 """Of text cascades, which are read elsewhere (dataflow.ir.text)."""
@@ -42,7 +44,7 @@ DEFAULT_OPSET = 23
 
 
 def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
-    """A checked model with all of its data in memory.
+    """A checked model with all of its data in memory, its nodes in order.
 
     Args:
         source: a path, or a model that is already in memory (it is copied).
@@ -65,8 +67,17 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _inline(tensor, folder, where)
     _move_foreign(model)
-    upgrade(model, _check(model, where), where)
+    sort_nodes(model.graph)
+    opset = _check(model, where)
+    if opset < READ:
+        upgrade(model, opset, where)
     return model
+
+
+def modernise(model: onnx.ModelProto, where: str) -> None:
+    """Rewrites a loaded model in place in the forms of opset 13, where it is older."""
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    upgrade(model, opset, where)
 
 
 def unknown(domain: str, op: str, version: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dataflow.frontend.codes.qonnx_codes import is_quant
+from dataflow.frontend.coded import is_quant
 from dataflow.frontend.onnx.graph import Graph, Node, renumbered
 
 VIEWS = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity"})

@@ -1,7 +1,8 @@
 """Lowerings of the operators in general form: any element type and number of dimensions.
 
-Each module lowers one family and lists its operators in ``LOWERINGS``. For the operators that the
-integer forms of ``dataflow.frontend`` know too, these are tried second.
+Each module lowers one family and lists its operators in ``LOWERINGS``. Modules of the same names in
+``dataflow.frontend.codes`` lower quantised models to integer Einsums; where both know an operator,
+the importer tries these second.
 """
 
 from __future__ import annotations

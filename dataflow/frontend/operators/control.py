@@ -15,6 +15,7 @@ from dataflow.frontend.body import captured, inline
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Graph, Node
+from dataflow.frontend.onnx.load_old import OLD_DOMAIN
 from dataflow.frontend.operators.steps import Stack, State, advance, counter, start, taken
 from dataflow.frontend.value import Value, constant_value
 from dataflow.ir.affine import Affine
@@ -126,7 +127,7 @@ def scan(ctx: Context, node: Node) -> None:
     """Scan: over the slices of its last inputs; opset 8 has a batch dimension around it."""
     low = Lowering(ctx, node)
     body = _body(node, "body")
-    old = ctx.graph.opset < 9
+    old = node.domain == OLD_DOMAIN
     if old and ctx.optional(node, 0) is not None:
         raise UnsupportedError("it has sequence lengths", "export with opset 9 or newer")
     inputs = [low.operand(k) for k in range(1 if old else 0, len(node.inputs))]
@@ -363,4 +364,9 @@ def _given(node: Node, name: str, count: int) -> list[int]:
     return values or [0] * count
 
 
-LOWERINGS = {("", "If"): conditional, ("", "Loop"): loop, ("", "Scan"): scan}
+LOWERINGS = {
+    ("", "If"): conditional,
+    ("", "Loop"): loop,
+    ("", "Scan"): scan,
+    (OLD_DOMAIN, "Scan"): scan,
+}

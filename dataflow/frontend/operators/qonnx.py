@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataflow.frontend.coded import DOMAINS
 from dataflow.frontend.codes.linear import host_input, on_host
 from dataflow.frontend.codes.pointwise import tabulated
-from dataflow.frontend.codes.qonnx_codes import DOMAINS, ROUNDING, Codes, read_quant, required
+from dataflow.frontend.codes.qonnx_codes import ROUNDING, Codes, read_quant, required
 from dataflow.frontend.codes.quant import BYTES, quantized
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.lowering import Lowering, Operand

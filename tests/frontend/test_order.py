@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto, checker, helper
 
-from dataflow.quantise.order import sort_nodes
+from dataflow.frontend.onnx.order import sort_nodes
 from tests.frontend import models
 
 

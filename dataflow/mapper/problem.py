@@ -1,0 +1,85 @@
+"""The coupled choice for a whole network: what can be chosen, and the answer.
+
+The model: a layer lasts as long as its candidate says, longer when its successor waits for its
+last tile; reads of DRAM are served in order and at most a weight ring ahead of the layer that uses
+them; what is on chip at a layer fits into the activation memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataflow.mapper.modes import LayerMode
+from dataflow.mapper.tensors import TensorPlan
+from dataflow.tiling.candidates import Candidate
+
+
+@dataclass(frozen=True)
+class Option:
+    """A candidate of a layer in one of its modes."""
+
+    mode: LayerMode
+    candidate: Candidate
+
+
+Front = tuple[LayerMode, tuple[Candidate, ...]]
+"""A mode of a layer and its candidates."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The search's answer.
+
+    Attributes:
+        options: one for each layer.
+        resident_reads: how many leading reads of each tensor are resident.
+        cycles: of the model; `bound`: no choice has fewer.
+    """
+
+    options: tuple[Option, ...]
+    resident_reads: dict[str, int]
+    cycles: int
+    bound: int
+
+    @property
+    def optimal(self) -> bool:
+        """`cycles` is proved."""
+        return self.cycles == self.bound
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the search chooses from.
+
+    Attributes:
+        fronts: for each layer, its modes with their candidates.
+        waits: for each layer but the last: the next layer reads its output (its size in bytes),
+            else 0; the last layer's tail always counts.
+        capacity: bytes of the activation memory.
+        ring: lines of the weight ring; `line` bytes of a line.
+        overhead: cycles before the first layer's first load and behind its last one.
+        code: beats of each layer's instructions.
+    """
+
+    fronts: tuple[tuple[Front, ...], ...]
+    plans: dict[str, TensorPlan]
+    waits: tuple[int, ...]
+    capacity: int
+    ring: int
+    line: int
+    overhead: int
+    code: tuple[int, ...]
+
+
+def alive_read(plan: TensorPlan, layer: int) -> int | None:
+    """The first read at or after `layer`, if the tensor, kept for it, is on chip at `layer`."""
+    if not plan.readers or layer < begins(plan):
+        return None
+    return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
+
+
+def begins(plan: TensorPlan) -> int:
+    """The layer at which a tensor comes on chip, if it does."""
+    if plan.external:
+        return plan.readers[0].layer
+    return min(plan.writers)
