@@ -256,6 +256,7 @@ def _at_zero(expr: Expr, code: int) -> float:
 def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pad: int) -> Epilogue:
     if value.is_float or value.negate:
         raise CannotFuse("the result is not an integer code")
+    value = compiler.without_sign(value)
     last = Result(len(compiler.code.nodes) - 1)
     if value.ref != last:
         value = Value(compiler.code.add(Node(Op.MOVE, a=value.ref)), False)
