@@ -181,6 +181,9 @@ FUNCTIONS: dict[str, Build] = {
 }
 """By ONNX operator."""
 
+CONTRIBUTED = ("Gelu", "QuickGelu")
+"""Those that the domain com.microsoft has (too)."""
+
 
 @dataclass(frozen=True)
 class Unary:

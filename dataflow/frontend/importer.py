@@ -16,6 +16,7 @@ from dataflow.frontend.codes import conv, linear, matmul, pointwise, pool, softm
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish, require_declared
 from dataflow.frontend.fold import fold, foldable
+from dataflow.frontend.functions import CONTRIBUTED
 from dataflow.frontend.onnx.functions import check_functions, expand, has_body
 from dataflow.frontend.onnx.graph import Graph, Node, Port, read_graph
 from dataflow.frontend.onnx.load import load_proto, unknown
@@ -36,8 +37,7 @@ LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "QLinearMatMul"): matmul.qlinear_matmul,
     (MICROSOFT, "QGemm"): matmul.qgemm,
     **{("", op): pointwise.unary for op in pointwise.COMPUTED},
-    (MICROSOFT, "Gelu"): pointwise.unary,
-    (MICROSOFT, "QuickGelu"): pointwise.unary,
+    **{(MICROSOFT, op): pointwise.unary for op in CONTRIBUTED},
     **{("", op): pointwise.arithmetic for op in pointwise.BINARY},
     (MICROSOFT, "QLinearAdd"): pointwise.qlinear_add,
     (MICROSOFT, "QLinearMul"): pointwise.qlinear_mul,

@@ -10,7 +10,8 @@ import numpy as np
 from dataflow.evaluate.primitives import compute
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import S32, DType
-from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses
+from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses, walk
+from dataflow.ir.ops import OPS
 from dataflow.layers.layer import MicroProgram, Storage
 from dataflow.lower.assemble import CannotFuse, Node, Result, assemble
 from dataflow.lower.emitter import Leaf, Value
@@ -151,6 +152,7 @@ def scalars(expr: Expr, cascade: Cascade, sizes: Mapping[str, int]) -> Expr:
 def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilogue:
     """The program of an array layer's vector part, or of an elementwise layer."""
     compiler = Compiler(operands.leaf, operands.table)
+    _refuse_functions(expr)
     bias = None
     if on_array and operands.reduced is not None:
         expr, bias = _with_bias(operands, expr)
@@ -159,6 +161,17 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
     compiler.fold_zero_points(expr)
     value = compiler.compile(expr)
     return _finish(operands, compiler, value, bias is not None, 0)
+
+
+def _refuse_functions(expr: Expr) -> None:
+    """Raises CannotFuse, by name, for functions that only tables compute."""
+    names = {e.op for e in walk(expr) if isinstance(e, Call) and e.op in OPS}
+    found = sorted(n for n in names if not OPS[n].exact)
+    if found:
+        raise CannotFuse(
+            f"{', '.join(found)} of numbers that are no 8-bit codes; quantise before it, so that "
+            "it is a table"
+        )
 
 
 def compile_window(
@@ -243,6 +256,7 @@ def _at_zero(expr: Expr, code: int) -> float:
 def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pad: int) -> Epilogue:
     if value.is_float or value.negate:
         raise CannotFuse("the result is not an integer code")
+    value = compiler.without_sign(value)
     last = Result(len(compiler.code.nodes) - 1)
     if value.ref != last:
         value = Value(compiler.code.add(Node(Op.MOVE, a=value.ref)), False)

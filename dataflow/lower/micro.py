@@ -23,6 +23,9 @@ Array = np.ndarray
 EXACT_FLOAT = 1 << 24
 """Integers below this magnitude are float32 numbers."""
 
+SIGN = 128
+"""What is added to the entries of a signed table, which come back zero-extended."""
+
 DIVISOR_RANGE = (2.0**-100, 2.0**100)
 """Magnitudes of divisors for which the division sequence neither over- nor underflows where it
 could change a result that is rounded to an integer."""
@@ -258,7 +261,7 @@ class Compiler(Emitter):
             raise CannotFuse("a table that is not 256 bytes")
         value = self.compile(index)
         # Entries come back zero-extended; a signed table is stored shifted by 128.
-        shift = 128 if data.dtype == np.int8 else 0
+        shift = SIGN if data.dtype == np.int8 else 0
         stored = (data.astype(np.int64) + shift).astype(np.uint8).tobytes()
         if self.table is not None and self.table != stored:
             raise CannotFuse("two tables")
@@ -267,6 +270,30 @@ class Compiler(Emitter):
         if not shift:
             return found
         return self.emit(Op.IADD, found, self.number(-shift), is_float=False)
+
+    def without_sign(self, value: Value) -> Value:
+        """The result without the shift of a signed table: the sink takes the low byte alone.
+
+        Only where the table is looked up once, as the last but one operation.
+        """
+        nodes = self.code.nodes
+        bits = -SIGN & 0xFFFFFFFF
+        if len(nodes) < 2 or value.ref != Result(len(nodes) - 1) or self.table is None:
+            return value
+        if bits not in self.code.constants:
+            return value
+        found, shift = Result(len(nodes) - 2), nodes[-1]
+        signed = Operand.K0 + self.code.constants.index(bits)
+        lookups = [node for node in nodes if node.op == Op.LOOKUP]
+        shifted = shift.op == Op.IADD and (shift.a, shift.b) == (found, signed)
+        if not shifted or lookups != [nodes[-2]]:
+            return value
+        nodes.pop()
+        uses = [ref for node in nodes for ref in (node.a, node.b, node.c)]
+        if signed not in uses and signed == Operand.K0 + len(self.code.constants) - 1:
+            self.code.constants.pop()
+        self.table = bytes(entry ^ SIGN for entry in self.table)
+        return Value(found, False)
 
     # Division
 

@@ -114,10 +114,10 @@ def _lines(cone: Cone) -> int:
 def _largest(editor: Editor, leaf: Access) -> int | None:
     """Bound of the accumulators of a product of codes; None where the leaf is none."""
     cascade = editor.cascade
-    writers = [e for e in editor.einsums.values() if e.output.tensor == leaf.tensor]
-    if len(writers) != 1 or cascade.tensors[leaf.tensor].dtype != S32:
+    fold = editor.writer(leaf.tensor)
+    if fold is None or cascade.tensors[leaf.tensor].dtype != S32:
         return None
-    reduction = writers[0].reduction
+    reduction = fold.reduction
     if reduction is None or reduction.op != "add" or reduction.base:
         return None
     points = prod(cascade.size(v) for v in reduction.variables)

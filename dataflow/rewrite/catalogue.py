@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade
+from dataflow.rewrite.accumulators import merge_parameters
 from dataflow.rewrite.carried.apply import Carried
+from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.defer_division import defer_division
 from dataflow.rewrite.float64 import with_float64
 from dataflow.rewrite.fold_affine import fold_affine
-from dataflow.rewrite.fold_constants import fold_constants
+from dataflow.rewrite.fold_constants import fold_constants, fold_parameters
 from dataflow.rewrite.fold_zero_points import fold_zero_points
+from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.one_pass import one_pass, one_pass_norm
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.split_rank import split_rank
@@ -93,13 +96,24 @@ REWRITES: dict[str, Rewrite] = {
     r.name: r
     for r in (
         _plain("batch-norm-folding", False, "scales after a product go into weights", fold_affine),
+        _plain("code-arithmetic", True, "8-bit functions of codes as multiply-adds", cheapen_codes),
         _plain("common-subexpressions", True, "the same Einsum only once", share_subexpressions),
         _plain("constant-folding", True, "what only reads weights becomes one", fold_constants),
         _plain("dead-code", True, "drops what no output depends on", remove_dead),
         _plain("division-deferral", False, "divisors leave sums", defer_division),
         _plain("float64", False, "float64 in place of every float type", with_float64),
+        _plain("integer-sums", True, "float sums of codes as integer sums", integer_sums),
+        _plain(
+            "integer-sums-near-ties",
+            False,
+            "the same where float rounding decides a tie",
+            integer_sums_near_ties,
+        ),
+        _plain("merge-parameters", False, "numbers behind a sum as two", merge_parameters),
+        _plain("near-ties", False, "functions of codes round ties to even", break_ties),
         _carried("one-pass", "dependent reductions over a rank in one traversal", one_pass),
         _carried("one-pass-norm", "the same for normalisations only", one_pass_norm),
+        _plain("parameter-folding", True, "what only reads float weights", fold_parameters),
         _plain("reduction-order", False, "float sums in sequential order", order_reductions),
         _carried("split-rank", "dependent reductions by parts, merged at the end", split_rank),
         _plain("tabulate", True, "8-bit functions of one code become tables", tabulate),

@@ -117,6 +117,8 @@ def _cheapen(editor: Editor, einsum: Einsum, tie: float) -> None:
     if not cone.parts and isinstance(einsum.expr, Access):
         return
     price = operations(cone)
+    if price <= len(cone.leaves):
+        return  # as cheap as any form
     for found in _forms(editor, cone, tie):
         made = Cone(editor, Einsum(einsum.name, einsum.output, found))
         if operations(made) < price:

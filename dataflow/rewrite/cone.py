@@ -52,6 +52,9 @@ class Editor:
         self.einsums = {e.name: e for e in cascade.einsums}
         self.readers: dict[str, set[str]] = {}
         written = Counter(e.output.tensor for e in cascade.einsums)
+        self._writers = {
+            e.output.tensor: e.name for e in cascade.einsums if written[e.output.tensor] == 1
+        }
         self.producers: dict[str, Einsum] = {}
         for einsum in cascade.einsums:
             self._note(einsum)
@@ -62,6 +65,11 @@ class Editor:
     def _note(self, einsum: Einsum) -> None:
         for access in einsum.inputs:
             self.readers.setdefault(access.tensor, set()).add(einsum.name)
+
+    def writer(self, tensor: str) -> Einsum | None:
+        """The only Einsum that writes a tensor, as it stands now."""
+        name = self._writers.get(tensor)
+        return None if name is None else self.einsums[name]
 
     def set_expr(self, name: str, expr: Expr) -> None:
         """Another expression for an Einsum."""

@@ -94,10 +94,9 @@ def _sum_of_codes(editor: Editor, einsum: Einsum) -> Sum | None:
     if len(tip.leaves) != 1 or rounding(einsum.expr) is None or not monotone(tip):
         return None
     (leaf,) = tip.leaves
-    writers = [e for e in editor.einsums.values() if e.output.tensor == leaf.tensor]
-    if len(writers) != 1 or not tip.private(leaf.tensor):
+    fold = editor.writer(leaf.tensor)
+    if fold is None or not tip.private(leaf.tensor):
         return None
-    (fold,) = writers
     reduction = fold.reduction
     if reduction is None or reduction.op != "add" or reduction.base or fold.iterates:
         return None

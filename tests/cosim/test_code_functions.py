@@ -8,10 +8,18 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
+from dataflow.machine.isa import Op
 from tests.cosim.harness import check_network, compiled_network, simulated_network
-from tests.rewrite.code_models import FUNCTIONS, Array, binary, pool, scaled_channels
+from tests.rewrite.code_models import (
+    FUNCTIONS,
+    Array,
+    behind_a_convolution,
+    binary,
+    pool,
+    scaled_channels,
+)
 
 pytestmark = pytest.mark.rtl
 
@@ -31,47 +39,6 @@ def joined(models: list[onnx.ModelProto]) -> onnx.ModelProto:
     )
     made.ir_version = 10
     return made
-
-
-def behind_a_convolution(
-    nodes: list[onnx.NodeProto], constants: dict[str, Array], codes_between: bool
-) -> onnx.ModelProto:
-    """A convolution, the nodes from ``c`` to ``f``, a quantiser; codes before them or not."""
-    rng = np.random.default_rng(5)
-    given: dict[str, Array] = {
-        "w": rng.integers(-90, 90, (10, 3, 3, 3)).astype(np.int8),
-        "sw": rng.uniform(0.002, 0.004, 10).astype(np.float32),
-        "zw": np.zeros(10, np.int8),
-        "sx": np.array(0.031, np.float32),
-        "zx": np.array(-7, np.int8),
-        "sc": np.array(0.043, np.float32),
-        "zc": np.array(11, np.int8),
-        "sy": np.array(0.037, np.float32),
-        "zy": np.array(-15, np.int8),
-        **constants,
-    }
-    first = "a" if codes_between else "c"
-    between = [
-        helper.make_node("QuantizeLinear", ["a", "sc", "zc"], ["qc"]),
-        helper.make_node("DequantizeLinear", ["qc", "sc", "zc"], ["c"]),
-    ]
-    graph = helper.make_graph(
-        [
-            helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["d"]),
-            helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["dw"], axis=0),
-            helper.make_node("Conv", ["d", "dw"], [first], pads=[1, 1, 1, 1]),
-            *(between if codes_between else []),
-            *nodes,
-            helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.INT8, (1, 3, 7, 6))],
-        [helper.make_tensor_value_info("y", TensorProto.INT8, (1, 10, 7, 6))],
-        [numpy_helper.from_array(data, name) for name, data in given.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
-    model.ir_version = 10
-    return model
 
 
 def two_codes() -> onnx.ModelProto:
@@ -110,14 +77,30 @@ def silu_on_codes() -> onnx.ModelProto:
     return behind_a_convolution(nodes, {}, True)
 
 
-def affine_after_accumulator() -> onnx.ModelProto:
-    """Convolution times a number for each channel plus another, in float32."""
+def after_accumulators() -> onnx.ModelProto:
+    """Convolutions with float numbers for each channel, slopes and polynomials behind them."""
     rng = np.random.default_rng(6)
-    constants = {
-        "m": rng.uniform(0.5, 2, (10, 1, 1)).astype(np.float32),
-    }
-    nodes = [helper.make_node("Mul", ["c", "m"], ["f"])]
-    return behind_a_convolution(nodes, constants, False)
+    m = rng.uniform(0.5, 2, (10, 1, 1)).astype(np.float32)
+    k = rng.uniform(-1, 1, (10, 1, 1)).astype(np.float32)
+    norm: dict[str, Array] = {n: rng.uniform(0.5, 1.5, 10).astype(np.float32) for n in "gbuv"}
+    norm["g"][3] = -0.7
+    mul, add = (
+        helper.make_node("Mul", ["c", "m"], ["e"]),
+        helper.make_node("Add", ["e", "k"], ["f"]),
+    )
+    cases: list[tuple[list[onnx.NodeProto], dict[str, Array]]] = [
+        ([helper.make_node("Mul", ["c", "m"], ["f"])], {"m": m}),
+        ([helper.make_node("Sub", ["k", "c"], ["f"])], {"k": k}),
+        ([helper.make_node("Div", ["c", "m"], ["f"])], {"m": m}),
+        ([mul, add], {"m": m, "k": k}),
+        ([helper.make_node("BatchNormalization", ["c", *norm], ["f"])], norm),
+        ([helper.make_node("LeakyRelu", ["c"], ["f"], alpha=0.1)], {}),
+        ([helper.make_node("LeakyRelu", ["c"], ["f"], alpha=1.5)], {}),
+        ([helper.make_node("PRelu", ["c", "m"], ["f"])], {"m": m}),
+        ([helper.make_node("Abs", ["c"], ["f"])], {}),
+        ([helper.make_node("HardSwish", ["c"], ["f"])], {}),
+    ]
+    return joined([behind_a_convolution(nodes, data, False) for nodes, data in cases])
 
 
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
@@ -125,7 +108,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "two codes": two_codes,
     "channels and averages": channels_and_averages,
     "SiLU behind a convolution": silu_on_codes,
-    "numbers behind an accumulator": affine_after_accumulator,
+    "behind accumulators": after_accumulators,
 }
 
 
@@ -141,7 +124,8 @@ def test_silu_behind_a_convolution_is_part_of_its_layer() -> None:
     compiled = compiled_network(silu_on_codes(), "edge8")
     (layer,) = compiled.graph.layers
     assert layer.kind == "array"
-    assert layer.micro.table is not None
+    # One operation for the convolution's codes, one for the table: the sink needs no sign.
+    assert [op.op for op in layer.micro.final] == [Op.FMA, Op.LOOKUP]
 
 
 @pytest.mark.slow

@@ -188,3 +188,44 @@ def pool(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
     model.ir_version = 10
     return model
+
+
+def behind_a_convolution(
+    nodes: list[onnx.NodeProto], constants: dict[str, Array], codes_between: bool
+) -> onnx.ModelProto:
+    """A convolution, the nodes from ``c`` to ``f``, a quantiser; codes before them or not."""
+    rng = np.random.default_rng(5)
+    given: dict[str, Array] = {
+        "w": rng.integers(-90, 90, (10, 3, 3, 3)).astype(np.int8),
+        "sw": rng.uniform(0.002, 0.004, 10).astype(np.float32),
+        "zw": np.zeros(10, np.int8),
+        "sx": np.array(0.031, np.float32),
+        "zx": np.array(-7, np.int8),
+        "sc": np.array(0.043, np.float32),
+        "zc": np.array(11, np.int8),
+        "sy": np.array(0.037, np.float32),
+        "zy": np.array(-15, np.int8),
+        **constants,
+    }
+    first = "a" if codes_between else "c"
+    between = [
+        helper.make_node("QuantizeLinear", ["a", "sc", "zc"], ["qc"]),
+        helper.make_node("DequantizeLinear", ["qc", "sc", "zc"], ["c"]),
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["x", "sx", "zx"], ["d"]),
+            helper.make_node("DequantizeLinear", ["w", "sw", "zw"], ["dw"], axis=0),
+            helper.make_node("Conv", ["d", "dw"], [first], pads=[1, 1, 1, 1]),
+            *(between if codes_between else []),
+            *nodes,
+            helper.make_node("QuantizeLinear", ["f", "sy", "zy"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.INT8, (1, 3, 7, 6))],
+        [helper.make_tensor_value_info("y", TensorProto.INT8, (1, 10, 7, 6))],
+        [numpy_helper.from_array(data, name) for name, data in given.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
+    model.ir_version = 10
+    return model

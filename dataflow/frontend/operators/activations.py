@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataflow.frontend.context import Context
-from dataflow.frontend.functions import FUNCTIONS, Function, literal
+from dataflow.frontend.functions import CONTRIBUTED, FUNCTIONS, Function, literal
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.operators.fields import (
     number_type,
@@ -62,6 +62,5 @@ LOWERINGS = {
     **{("", op): activation for op in FUNCTIONS if op not in ELSEWHERE},
     ("", "PRelu"): prelu,
     ("", "SwiGLU"): swiglu,
-    (MICROSOFT, "Gelu"): activation,
-    (MICROSOFT, "QuickGelu"): activation,
+    **{(MICROSOFT, op): activation for op in CONTRIBUTED},
 }
