@@ -104,6 +104,7 @@ def cost_plane(
     """
     tiles = plane.shape[1]
     floor_rings, floor_sources, floor_seconds = _least(rings), _least(sources), _least(seconds)
+    floor_rings[:, SCOPES] = 1  # what several scopes wait for is not monotone in their lines
     most = (facts.source_slots, facts.second_slots, facts.sink_slots)
     row = np.empty(WIDTH, dtype=np.int64)
     for t in range(tiles):
@@ -219,8 +220,15 @@ def _row(
         bus, moved, lead = bus + fill, moved + facts.fill, lead + fill
     if facts.waits:
         lead += facts.read_latency
-    # A ring that holds s scopes behaves like s slots; lines are used as soon as they arrive.
+    # The lines of a scope are freed together at its end. Of the next scope the ring then has only
+    # what fitted beside, and its tile is loaded behind the rest of its lines.
     if several:
+        over = 2 * scope - facts.wbuf_lines
+        if over > 0 and (facts.source or facts.second):
+            fires = max(sources[s, FIRES, t], seconds[o, FIRES, t])
+            behind = sources[s, TILE_CYCLES, t] + seconds[o, TILE_CYCLES, t] + facts.turn
+            late = min(fires, rings[r, SCOPES, t], total // scope) - 1
+            cycles = max(cycles, busy + late * (over + behind))
         cycles = max(cycles, -(-(busy + total) * scope // facts.wbuf_lines))
     if facts.store:
         moved += sink[BYTES, t]
@@ -242,13 +250,13 @@ def _row(
         tail = 0
     # The first parameters come behind the first weights, and until then two accumulator halves
     # are all that the array can fill.
-    late = max(0, busy - 2 * array_first) if facts.late else 0
+    slack = max(0, busy - 2 * array_first) if facts.late else 0
     bus += ring_beats
     row[0] = cycles
     row[1] = cycles + tail
     row[2] = bus
     # All loads of earlier layers are over when a layer starts, so `cycles` is a floor here too.
-    row[3] = max(bus, scope + late, cycles)
+    row[3] = max(bus, scope + slack, cycles)
     row[4] = buffer
     row[5] = plane[WITHHELD, t] if facts.keep else 0
     row[6] = plane[NEED, t] if facts.resident else 0
