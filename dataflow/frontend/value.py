@@ -225,11 +225,7 @@ def reshape(value: Value, shape: tuple[int, ...]) -> Value | None:
     """A row-major reshape as a view, or None when no common refinement of dimensions exists."""
     assert prod(value.shape) == prod(shape)
     if value.constant is not None:
-        quant = value.quant
-        if quant is not None and quant.axis is not None:
-            return None
-        dims: Dims = tuple((n,) for n in shape)
-        return replace(value, dims=dims, constant=value.constant.reshape(shape))
+        return _constant_reshaped(value, shape)
     # Leading dimensions that stay are kept as they are, those of size 1 included.
     keep = 0
     while keep < min(len(shape), len(value.dims)) and value.shape[keep] == shape[keep]:
@@ -259,6 +255,29 @@ def reshape(value: Value, shape: tuple[int, ...]) -> Value | None:
             position += 1
         dims_list.append(tuple(group))
     return renamed(value, tuple(dims_list), mapping)
+
+
+def _constant_reshaped(value: Value, shape: tuple[int, ...]) -> Value:
+    """A constant of another shape; its codes stay codes where their scales still lie along one
+    dimension, else it becomes the numbers that they stand for."""
+    assert value.constant is not None
+    dims: Dims = tuple((n,) for n in shape)
+    quant, data = value.quant, value.constant
+    if quant is not None and quant.axis is not None:
+        axis = None if quant.block else same_axis(data.shape, shape, quant.axis)
+        if axis is None:
+            data = value.real_constant()
+            return Value(dims, DType.of(data), None, data.reshape(shape), None, value.chain)
+        quant = replace(quant, axis=axis)
+    return replace(value, dims=dims, constant=data.reshape(shape), quant=quant)
+
+
+def same_axis(old: tuple[int, ...], new: tuple[int, ...], axis: int) -> int | None:
+    """The dimension of ``new`` that runs over what dimension ``axis`` of ``old`` does, or None."""
+    for k, size in enumerate(new):
+        if size == old[axis] and prod(new[:k]) == prod(old[:axis]):
+            return k
+    return None
 
 
 def common_refinement(a: list[int], b: list[int]) -> list[int] | None:

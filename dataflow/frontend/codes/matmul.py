@@ -36,7 +36,7 @@ Array = np.ndarray
 def matmul(ctx: Context, node: Node) -> None:
     """MatMul, of a constant or of two activations, with NumPy's batch rules."""
     a, b = ctx.value(node, 0), ctx.value(node, 1)
-    if integer_operand(a) and integer_operand(b):
+    if integer_operand(a) and integer_operand(b) and _by_column(a, b):
         _dequantised(ctx, node, a, b, None, 1.0)
         return
     ctx.define(node, product(ctx, node, a, b, exact=False))
@@ -48,7 +48,8 @@ def gemm(ctx: Context, node: Node) -> None:
     c = ctx.optional(node, 2)
     alpha, beta = float(node.get("alpha", 1.0)), float(node.get("beta", 1.0))
     fits = c is None or (c.constant is not None and c.constant.size in (1, b.shape[1]))
-    if integer_operand(a) and integer_operand(b) and fits and alpha > 0:
+    codes = integer_operand(a) and integer_operand(b) and _by_column(a, b)
+    if codes and fits and alpha > 0:
         if c is not None and beta != 1.0:
             c = constant_value(c.real_constant() * np.float32(beta))
         _dequantised(ctx, node, a, b, c, alpha)
@@ -117,14 +118,21 @@ def _transposed(ctx: Context, node: Node, position: int, flag: str) -> Value:
     return transpose(value, (1, 0)) if node.get(flag, 0) else value
 
 
+def _by_column(a: Value, b: Value) -> bool:
+    """Whether one scale belongs to each output column, so that codes can be summed.
+
+    Scales of rows, or along the sum, leave the product to floats.
+    """
+    assert a.quant is not None and b.quant is not None
+    return a.quant.axis is None and b.quant.axis in (None, len(b.shape) - 1)
+
+
 def _dequantised(
     ctx: Context, node: Node, a: Value, b: Value, bias: Value | None, alpha: float
 ) -> None:
     """A product of dequantised codes: integer, then requantised or scaled."""
     assert a.quant is not None and b.quant is not None
     columns = b.shape[-1] if len(b.shape) > 1 else 1
-    if b.quant.axis not in (None, len(b.shape) - 1) or a.quant.axis is not None:
-        raise UnsupportedError("its scales are not per output column", "quantise on the last axis")
     tail = lookahead.tail(ctx, node)
     scale = scale_product(a.quant, b.quant) * np.float32(alpha)
     codes = product_bias(ctx, node, bias, scale, columns, tail.quant.s if tail else None)
