@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from dataflow.arch import load_architecture
 from dataflow.cosim.taps import Resident
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.load import load_proto
 from dataflow.ir import Cascade, text
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import LayerCounts, Program, TensorPlace
@@ -74,7 +75,7 @@ def load_project(out: Path) -> Project:
         names = [cascade.tensors[n].label or n for n in cascade.graph_inputs or cascade.inputs]
         return Project(
             cascade=cascade,
-            model=onnx.load(out / MODEL),
+            model=load_proto(out / MODEL),
             machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
             program=read_program(out),
             summary=summary,
