@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import onnx
 
     from dataflow.analysis import FibreSummary
-    from dataflow.frontend import CheckRow
+    from dataflow.decide import HostMode, NodeDecision, Verdict
     from dataflow.ir import Cascade
     from dataflow.npz import Array, ArraySpec
-    from dataflow.quantise import Quantized
+    from dataflow.quantise import KeepFloat, Quantized
     from dataflow.report import Csim, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
@@ -52,9 +52,10 @@ def quantize(
     calibrate: StrPath,
     out: StrPath,
     format: Literal["qoperator", "qdq"] = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
-    return quantize_report(model, calibrate, out, format).path
+    return quantize_report(model, calibrate, out, format, keep_float).path
 
 
 def quantize_report(
@@ -62,35 +63,51 @@ def quantize_report(
     calibrate: StrPath,
     out: StrPath,
     format: Literal["qoperator", "qdq"] = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Quantized:
     """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
     from dataflow import quantise
 
     path, source = _new_file(out), _model_file(model)
-    return quantise.quantize_report(source, Path(calibrate), path, format=format)
+    return quantise.quantize_report(source, Path(calibrate), path, format, keep_float)
 
 
 def check(
-    model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None
-) -> tuple[CheckRow, ...]:
-    """One row for each operator of ``model``, or Einsum of a text cascade: where it runs, its MACs.
+    model: StrPath | onnx.ModelProto,
+    dims: Mapping[str, int] | None = None,
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
+) -> Verdict:
+    """What ``compile`` does with ``model``: where each operator runs, or all that is refused.
 
-    Unsupported operators are no errors: a model that has some gives a row for each of them only.
+    Refusals are no errors: they stand in the result. A float model is judged as ``compile`` with
+    calibration data would when nothing is kept in float. Of a text cascade, which ``compile`` does
+    not take, each Einsum is judged.
+
+    Args:
+        model: path or model in memory.
+        dims: sizes of named dynamic dimensions.
+        arch: built-in name or YAML file; sizes are judged for it.
+        host: ``auto``, ``none`` or ``contractions``: what the host may run.
     """
     source = _source(model)
-    from dataflow import frontend
+    from dataflow.arch import load_architecture
+    from dataflow.decide import HOST_MODES, decide_cascade, judge
+    from dataflow.machine import machine_of
 
+    _choices((host,), HOST_MODES, "--host")
+    machine = machine_of(load_architecture(str(arch)))
     if is_text(source):
-        return frontend.check_cascade(load(source, dims))
+        return decide_cascade(load(source, dims), machine)
+    return judge(source, machine, dims or {}, host)
 
-    return tuple(frontend.check(source, dims or {}))
 
-
-def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
+def stayed_float(rows: Sequence[NodeDecision]) -> tuple[NodeDecision, ...]:
     """The rows of a quantised model's nodes that compute in floats; none for a float model."""
-    from dataflow import frontend
+    from dataflow.decide import stayed_float as run
 
-    return frontend.stayed_float(rows)
+    return run(rows)
 
 
 def is_text(model: StrPath | onnx.ModelProto) -> bool:
@@ -218,6 +235,8 @@ def compile_model(
     calibrate: StrPath | None = None,
     dims: Mapping[str, int] | None = None,
     torch_spec: str | None = None,
+    host: HostMode = "auto",
+    keep_float: KeepFloat = "auto",
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -231,9 +250,14 @@ def compile_model(
         calibrate: .npz file with calibration samples for a float model.
         dims: sizes of named dynamic dimensions.
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
+        host: what the host may run: ``auto``, ``none`` or ``contractions``.
+        keep_float: with ``calibrate``: ``none`` quantises everything that has an int8 form.
         progress: told where the work stands.
     """
+    from dataflow.decide.host import HOST_MODES
+
     _choices(targets, TARGETS, "--target")
+    _choices((host,), HOST_MODES, "--host")
     _choices(objective, OBJECTIVES, "--objective")
     from dataflow.outdir import require_replaceable
 
@@ -251,6 +275,8 @@ def compile_model(
         calibrate=None if calibrate is None else Path(calibrate),
         dims=dict(dims or {}),
         torch_spec=torch_spec,
+        host=host,
+        keep_float=keep_float,
         progress=progress,
     )
     return load_summary(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +15,14 @@ import numpy as np
 import onnx
 import yaml
 
-from dataflow import frontend, quantise, rewrite
+from dataflow import frontend, quantise
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
+from dataflow.decide import HostMode, decide
+from dataflow.decide.floats import is_float
+from dataflow.decide.host import host_work
 from dataflow.emit.hls.write import emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
@@ -26,7 +31,6 @@ from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
-from dataflow.lower import lower
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import Program
 from dataflow.mapper import map_network
@@ -37,25 +41,34 @@ from dataflow.program import build
 from dataflow.program.energy import energy_pj
 from dataflow.progress import Progress, StepClock, silent
 from dataflow.resources import templates_dir
-from dataflow.rewrite.legal import require_legal
+from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
 
 INPUT_SEED = 0
-STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
+STEPS = ("import", "decide", "map", "schedule", "predict", "emit", "write")
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Everything that compile makes, before it is written."""
+    """Everything that compile makes, before it is written.
+
+    Attributes:
+        stages: the Cascade after each pass; the last one is what the hardware computes.
+    """
 
     model: onnx.ModelProto
     imported: Cascade
-    cascade: Cascade
+    stages: tuple[Stage, ...]
     graph: LayerGraph
     machine: Machine
     mapping: NetworkMapping
     program: Program
     prediction: Prediction
+
+    @property
+    def cascade(self) -> Cascade:
+        """The last Cascade: results are compared with its ``evaluate()``."""
+        return self.stages[-1].cascade
 
 
 def compile_model(
@@ -68,6 +81,8 @@ def compile_model(
     calibrate: Path | None,
     dims: Mapping[str, int],
     torch_spec: str | None,
+    host: HostMode = "auto",
+    keep_float: quantise.KeepFloat = "auto",
     progress: Progress = silent,
 ) -> None:
     """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
@@ -75,7 +90,9 @@ def compile_model(
     architecture = load_architecture(arch)
     machine = machine_of(architecture)
     spec = None if torch_spec is None else resolved_spec(torch_spec)
-    compiled = run(model, machine, objective, calibrate, dims, clock)
+    compiled = run(
+        model, machine, objective, calibrate, dims, clock, host=host, keep_float=keep_float
+    )
     clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
         config = {
@@ -85,6 +102,8 @@ def compile_model(
             "objective": list(objective),
             "calibrate": None if calibrate is None else calibrate.name,
             "dims": dict(dims),
+            "host": host,
+            "keep_float": keep_float,
             "torch": spec,
         }
         (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
@@ -147,30 +166,42 @@ def run(
     calibrate: Path | None = None,
     dims: Mapping[str, int] | None = None,
     progress: Progress = silent,
+    *,
+    host: HostMode = "auto",
+    keep_float: quantise.KeepFloat = "auto",
 ) -> Compiled:
-    """The pipeline without files."""
+    """The pipeline without files.
+
+    Raises:
+        DataflowError: `decide` refuses the model; all causes are listed, each with a fix.
+    """
 
     def step(name: str) -> None:
         progress(name, STEPS.index(name), len(STEPS))
 
     step("import")
-    proto = quantised(model, calibrate, dims or {})
-    imported = frontend.load_model(proto, dims or {})
-    step("legalise")
-    cascade = rewrite.legalise(imported)
-    step("lower")
-    graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
-    require_legal(cascade)
+    proto = quantised(model, calibrate, dims or {}, keep_float)
+    step("decide")
+    verdict = decide(proto, machine, dims or {}, host)
+    graph = verdict.require()
+    assert verdict.imported is not None
     step("map")
     mapping = map_network(graph, machine, objective=tuple(objective))
     step("schedule")
     program = build(graph, mapping, machine)
     step("predict")
     prediction = predict(program, machine)
-    return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
+    return Compiled(
+        proto, verdict.imported, verdict.stages, graph, machine, mapping, program, prediction
+    )
 
 
-def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:
+def quantised(
+    model: Path,
+    calibrate: Path | None,
+    dims: Mapping[str, int],
+    keep_float: quantise.KeepFloat = "auto",
+) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
 
     Raises:
@@ -178,8 +209,7 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
             of which are listed.
     """
     proto = frontend.load_proto(model)
-    on_codes = any(frontend.works_on_codes(node.op_type) for node in proto.graph.node)
-    if on_codes or _takes_codes(proto):
+    if not is_float(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
@@ -194,15 +224,8 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
         )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "quantised.onnx"
-        quantise.quantize(model, calibrate, path)
+        quantise.quantize(model, calibrate, path, keep_float=keep_float)
         return frontend.load_proto(path)
-
-
-def _takes_codes(proto: onnx.ModelProto) -> bool:
-    """Whether every input that is not a weight holds 8-bit integers."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    kinds = [v.type.tensor_type.elem_type for v in proto.graph.input if v.name not in weights]
-    return bool(kinds) and set(kinds) <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
 def stored_inputs(cascade: Cascade) -> dict[str, Array]:
@@ -233,11 +256,35 @@ def stored_inputs(cascade: Cascade) -> dict[str, Array]:
 
 
 def write_ir(folder: Path, compiled: Compiled) -> None:
-    """The imported and the legal cascade, and the model that was compiled."""
-    (folder / "ir").mkdir()
+    """The model that was compiled, the imported Cascade, and that after each pass.
+
+    The last one is written again under the name that does not depend on the pipeline. Weights that
+    a pass leaves alone are the same file under another name.
+    """
+    target = folder / "ir"
+    target.mkdir()
     onnx.save(compiled.model, folder / layout.MODEL)
-    text.save(compiled.imported, folder / "ir" / "01_imported.yaml")
-    text.save(compiled.cascade, folder / layout.CASCADE)
+    named = [("imported", compiled.imported), *((s.name, s.cascade) for s in compiled.stages)]
+    paths = [target / f"{k:02}_{name}.yaml" for k, (name, _) in enumerate(named, 1)]
+    paths.append(folder / layout.CASCADE)
+    written: tuple[Path, Cascade] | None = None
+    for path, (_, cascade) in zip(paths, [*named, named[-1]], strict=True):
+        if written is not None and written[1].constants is cascade.constants:
+            path.write_text(text.dumps(cascade), encoding="utf-8")
+            _same_file(written[0].with_suffix(".npz"), path.with_suffix(".npz"))
+        else:
+            text.save(cascade, path)
+        written = path, cascade
+
+
+def _same_file(source: Path, target: Path) -> None:
+    """The file under a second name; a copy where the file system has no second names."""
+    if not source.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_mapping(folder: Path, compiled: Compiled) -> None:
@@ -278,7 +325,7 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
     """`report/summary.json` without the time."""
     graph, machine, prediction = compiled.graph, compiled.machine, compiled.prediction
     macs = sum(layer.macs for layer in graph.layers)
-    units = machine.mac_units
+    units, work = machine.mac_units, host_work(compiled.imported)
     layers = []
     for layer, counts, cycles in zip(
         graph.layers, compiled.program.layers, prediction.layers, strict=True
@@ -316,6 +363,8 @@ def summary(model: str, compiled: Compiled) -> dict[str, Any]:
             "optimal": compiled.mapping.optimal,
         },
         "host": [f"{op.op} {op.source}".strip() for op in compiled.cascade.host] + ["packing"],
+        "host_operations": work.operations,
+        "host_bytes": work.bytes,
         "layers": layers,
     }
 

@@ -66,6 +66,9 @@ LOWERINGS: dict[tuple[str, str], Lower] = {
 MALFORMED = (TypeError, ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError)
 """What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
+INPUT = "Input"
+"""Operator of the refusal of a network input."""
+
 NEAREST: dict[str, str] = {
     "BatchNormalization": "export in eval mode so that it folds into the convolution",
     "Dropout": "export in eval mode",
@@ -150,16 +153,22 @@ def import_model(
     check_functions(proto)
     graph = quantise_before_views(read_graph(proto, dims or {}))
     ctx = Context(graph, lower_node)
+    refusals: list[Refusal] = []
     for port in graph.inputs:
+        try:
+            dtype = DType.of_numpy(port.dtype)
+        except DataflowError:
+            # The nodes that do not read it are still judged: all refusals come at once.
+            refusals.append(_port_refusal(port))
+            ctx.poisoned.add(port.name)
+            continue
         letters = views.LETTERS.get(len(port.shape), "D" * len(port.shape))
         ranks = [
             ctx.builder.rank(letter, size) for letter, size in zip(letters, port.shape, strict=True)
         ]
-        dtype = _port_type(port)
         name = ctx.builder.tensor(port.name, ranks, dtype, "input")
         whole = stored_value(name, tuple((s,) for s in port.shape), dtype)
         ctx.values[port.name] = without_elements(whole) or whole
-    refusals: list[Refusal] = []
     for node in graph.nodes:
         if node.index not in ctx.absorbed:
             _lower(ctx, node, refusals)
@@ -177,13 +186,12 @@ def import_model(
     )
 
 
-def _port_type(port: Port) -> DType:
-    try:
-        return DType.of_numpy(port.dtype)
-    except DataflowError as error:
-        raise DataflowError(
-            f"input {port.name!r}", f"has type {port.dtype.name}", "export the model in float32"
-        ) from error
+def _port_refusal(port: Port) -> Refusal:
+    """An input of a type that no tensor has, as if a node made it."""
+    node = Node(-1, port.name, "", INPUT, (), (port.name,), {})
+    kind = "text" if port.dtype.kind in "OSU" else port.dtype.name
+    fix = "encode it as numbers on the host" if kind == "text" else "export the model in float32"
+    return Refusal(node, str(list(port.shape)), f"the network input has type {kind}", fix)
 
 
 def _lower(ctx: Context, node: Node, refusals: list[Refusal]) -> None:

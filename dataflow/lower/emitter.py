@@ -10,7 +10,8 @@ import numpy as np
 
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.lower.assemble import CannotFuse, Code, Node, Ref
+from dataflow.lower.assemble import Code, Node, Ref
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
@@ -100,7 +101,10 @@ class Emitter:
         """Zero point of a source; CannotFuse when its accesses disagree."""
         found = {z for a, z in self.zeros.items() if self._kind(a) == kind}
         if len(found) > 1:
-            raise CannotFuse("a source has two zero points")
+            raise CannotFuse(
+                "subtracts two zero points from one tensor",
+                "dequantise this tensor with one zero point",
+            )
         return found.pop() if found else 0
 
     def _kind(self, access: Expr) -> str:
@@ -132,7 +136,10 @@ class Emitter:
             if known.dtype == data.dtype and np.array_equal(known, data):
                 return int(Operand.P0) + at
         if len(self.params) == 2:
-            raise CannotFuse("more than two numbers per channel")
+            raise CannotFuse(
+                "needs more than two numbers per channel",
+                "fold scales and offsets per channel into one multiplication and one addition",
+            )
         self.params.append(data)
         return int(Operand.P0) + len(self.params) - 1
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.ir.expr import Access, Call, Const, Expr, Index
-from dataflow.lower.assemble import CannotFuse, Result
+from dataflow.lower.assemble import Result
 from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
@@ -64,7 +65,11 @@ class Compiler(Emitter):
                 return self._clip(expr)
             case "lookup":
                 return self._lookup(expr)
-        raise CannotFuse(f"the vector unit has no {expr.op}")
+        raise CannotFuse(
+            f"the vector unit has no {expr.op}",
+            "replace it by add, multiply, minimum, maximum and division by constants, or quantise "
+            "directly before and behind it",
+        )
 
     def _f32(self, expr: Expr) -> Value:
         """f32(integer). Small products and sums are computed in float32, exactly."""
@@ -85,7 +90,7 @@ class Compiler(Emitter):
                 return self.emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
         value = self.compile(expr)
         if value.is_float:
-            raise CannotFuse("f32 of a float")
+            raise CannotFuse("converts a float to float32", "export the model in float32")
         return value  # consumers convert it (a_float, b_float)
 
     def _folds(self, expr: Call) -> bool:
@@ -129,7 +134,10 @@ class Compiler(Emitter):
 
     def _mul(self, expr: Call) -> Value:
         if not self._is_float(expr):
-            raise CannotFuse("an integer product that is not converted to float at once")
+            raise CannotFuse(
+                "multiplies integers outside an array product",
+                "dequantise both factors before they are multiplied",
+            )
         a, b = (self.compile(x) for x in expr.args)
         for one, other in ((a, b), (b, a)):
             if one.ref is ONE and other.is_float:
@@ -152,7 +160,9 @@ class Compiler(Emitter):
     def _int_sum(self, expr: Call, left: Expr, right: Expr) -> Value:
         if expr.op == "sub":
             if not isinstance(right, Const):
-                raise CannotFuse("an integer difference of two tensors")
+                raise CannotFuse(
+                    "subtracts two integer tensors", "dequantise both before the subtraction"
+                )
             if isinstance(left, Access) and self.zeros.get(left, 0) == right.value:
                 return self.access(left, int(right.value))
             if right.value == 0:
@@ -186,7 +196,10 @@ class Compiler(Emitter):
     def _rint(self, expr: Expr, zero: int, low: int, high: int) -> Value:
         """clip(rint(expr) + zero, low, high), on the operation that makes ``expr``."""
         if max(abs(zero), abs(low), abs(high)) > 511:
-            raise CannotFuse(f"codes from {low} to {high} are wider than 8 bit")
+            raise CannotFuse(
+                f"rounds to codes from {low} to {high}, wider than 8 bit",
+                "quantise to int8 or uint8 here",
+            )
         before = len(self.code.nodes)
         value = self.compile(expr)
         last = Result(len(self.code.nodes) - 1)
@@ -206,13 +219,19 @@ class Compiler(Emitter):
         assert isinstance(operand, Access)
         data = np.asarray(self.tables(operand.tensor)).reshape(-1)
         if data.dtype not in (np.int8, np.uint8) or data.size != 256:
-            raise CannotFuse("a table that is not 256 bytes")
+            raise CannotFuse(
+                f"looks up a table of {data.size} x {data.dtype}, not of 256 bytes",
+                "index it by 8-bit codes and make its entries 8-bit codes",
+            )
         value = self.compile(index)
         # Entries come back zero-extended; a signed table is stored shifted by 128.
         shift = 128 if data.dtype == np.int8 else 0
         stored = (data.astype(np.int64) + shift).astype(np.uint8).tobytes()
         if self.table is not None and self.table != stored:
-            raise CannotFuse("two tables")
+            raise CannotFuse(
+                "looks up two tables in one layer",
+                "quantise between the two functions",
+            )
         self.table = stored
         found = self.emit(Op.LOOKUP, value, is_float=False)
         if not shift:
@@ -238,10 +257,16 @@ class Compiler(Emitter):
             _check_divisor(np.asarray(b))
             return self._quotient(a, lambda: self.single(b), lambda: self.single(np.float32(1) / b))
         if not isinstance(bottom, Access):
-            raise CannotFuse("a division by a computed number")
+            raise CannotFuse(
+                "divides by a computed number",
+                "quantise directly before this function, so that it reads one 8-bit tensor, and "
+                "directly behind it",
+            )
         leaf = self.leaf(bottom)
         if leaf.kind not in ("param", "word") or leaf.data is None or not leaf.dtype.is_float:
-            raise CannotFuse("a division by an activation")
+            raise CannotFuse(
+                "divides by an activation", "multiply by a quantised reciprocal instead"
+            )
         data = leaf.data
         _check_divisor(data)
         inverse = (np.float32(1) / data).astype(np.float32)
@@ -277,4 +302,7 @@ def _check_divisor(data: Array) -> None:
     low, high = DIVISOR_RANGE
     size = np.abs(data.astype(np.float64))
     if not ((size >= low) & (size <= high)).all():
-        raise CannotFuse("a divisor outside 2^-100..2^100")
+        raise CannotFuse(
+            "divides by a constant outside 2^-100..2^100",
+            "calibrate again: such a scale is of data that are all zero or not finite",
+        )

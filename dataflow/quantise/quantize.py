@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -14,11 +15,14 @@ from dataflow.frontend.onnx.export import save
 from dataflow.frontend.onnx.load import load_proto
 from dataflow.quantise import rules
 from dataflow.quantise.search import Search, require_made
+from dataflow.quantise.structure import prepared
 from dataflow.quantise.tool import Format, Settings, first_line
 
-__all__ = ["Format", "Quantized", "quantize", "quantize_report"]
+__all__ = ["Format", "KeepFloat", "Quantized", "quantize", "quantize_report"]
 
 Array = np.ndarray
+KeepFloat = Literal["auto", "none"]
+"""Whether operators may stay in float where int8 costs too much."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def quantize(
     calibrate: str | Path | dict[str, Array],
     out: str | Path,
     format: Format = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Path:
     """Writes the int8 form of a float model; returns its path.
 
@@ -78,8 +83,9 @@ def quantize(
         calibrate: arrays by input name, in an .npz file or a dict, samples along the first axis.
         out: file to write.
         format: ``qoperator`` (QLinearConv, ...) or ``qdq``.
+        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio.
     """
-    return quantize_report(model, calibrate, out, format).path
+    return quantize_report(model, calibrate, out, format, keep_float).path
 
 
 def quantize_report(
@@ -87,6 +93,7 @@ def quantize_report(
     calibrate: str | Path | dict[str, Array],
     out: str | Path,
     format: Format = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Quantized:
     """:func:`quantize`, and what it chose and measured."""
     proto = load_proto(model)
@@ -96,14 +103,10 @@ def quantize_report(
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
     samples = _samples(proto, _arrays(calibrate))
-    rules.name_nodes(proto)
-    operators = rules.operators(proto)
-    # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
-    rules.spatial_means(proto, range(3, 6) if operators == rules.QUANTISED else range(4, 6))
-    proto.ir_version = min(proto.ir_version, 10)
+    plain = prepared(proto) if keep_float == "none" else _plain(proto)
     search = Search(proto, samples, format)
-    plain = Settings(operators, left_float=rules.routers(proto))
-    trial = require_made(search.best(plain), where)
+    found = search.ranged(plain) if keep_float == "none" else search.best(plain)
+    trial = require_made(found, where)
     try:
         quantised = search.quantised(trial.settings)
     except Exception as error:  # onnxruntime's quantiser raises many types
@@ -120,6 +123,16 @@ def quantize_report(
         trial.snr_db,
         trial.worst_db,
     )
+
+
+def _plain(proto: onnx.ModelProto) -> Settings:
+    """The settings that the search starts from; prepares the model for the quantiser."""
+    rules.name_nodes(proto)
+    operators = rules.operators(proto)
+    # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
+    rules.spatial_means(proto, range(3, 6) if operators == rules.QUANTISED else range(4, 6))
+    proto.ir_version = min(proto.ir_version, 10)
+    return Settings(operators, left_float=rules.routers(proto))
 
 
 def _arrays(calibrate: str | Path | dict[str, Array]) -> dict[str, Array]:

@@ -7,40 +7,44 @@ subnormal numbers are honoured. For QOperator models each step is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Call, walk
 from dataflow.ir.ops import OPS
-from dataflow.ir.verify import verify
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.order import order_reductions
+from dataflow.rewrite.passes import Pass, Stage, run_passes
+
+DEAD_CODE = Pass(
+    "dead-code",
+    remove_dead,
+    True,
+    "first, so that no later pass works on, or refuses, what no output needs",
+)
 
 
-@dataclass(frozen=True)
-class Step:
-    """What one step did.
+def reduction_order(order: str) -> Pass:
+    """The pass that gives float reductions without an order this one."""
+    return Pass(
+        "reduction-order",
+        lambda cascade: order_reductions(cascade, order),
+        False,
+        "fixes the rounding of float sums: from here on every pass keeps all bits",
+    )
 
-    Attributes:
-        name: of the step.
-        exact: whether the results are the same to the bit.
-        changed: names of the Einsums that it changed or removed.
-    """
 
-    name: str
-    exact: bool
-    changed: tuple[str, ...]
+LEGALISE = (DEAD_CODE, reduction_order("sequential"))
+"""What makes an imported Cascade legal."""
 
 
 @dataclass(frozen=True, eq=False)
 class Legalised:
-    """A legal Cascade, the Cascades on the way, and what each step did."""
+    """A legal Cascade, and what each pass made on the way."""
 
     cascade: Cascade
-    steps: tuple[Step, ...]
-    stages: tuple[Cascade, ...]
+    steps: tuple[Stage, ...]
 
     @property
     def exact(self) -> bool:
@@ -67,26 +71,13 @@ def legalise_report(
         reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
             None leaves them, and the result may not be legal.
     """
-    passes: list[tuple[str, Callable[[Cascade], Cascade], bool]] = []
-    if dead_code:
-        passes.append(("dead-code", remove_dead, True))
-    if reduction_order is not None:
-        order = reduction_order
-        passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
-    steps, stages = [], []
-    for name, run, exact in passes:
-        result = run(cascade)
-        changed = _changed(cascade, result)
-        verify(result)
-        steps.append(Step(name, exact or not changed, changed))
-        stages.append(result)
-        cascade = result
-    return Legalised(cascade, tuple(steps), tuple(stages))
+    stages = run_passes(cascade, _passes(dead_code, reduction_order))
+    return Legalised(stages[-1].cascade if stages else cascade, stages)
 
 
-def _changed(before: Cascade, after: Cascade) -> tuple[str, ...]:
-    now = {e.name: e for e in after.einsums}
-    return tuple(e.name for e in before.einsums if now.get(e.name) != e)
+def _passes(dead_code: bool, order: str | None) -> tuple[Pass, ...]:
+    first = (DEAD_CODE,) if dead_code else ()
+    return first if order is None else (*first, reduction_order(order))
 
 
 def inexact_operators(einsum: Einsum) -> tuple[str, ...]:

@@ -94,6 +94,19 @@ def candidates(
     )
 
 
+def feasible(shape: LayerShape, machine: Machine, lat: Latencies, mode: Mode) -> bool:
+    """Whether `candidates` finds any tiling; stops at the first."""
+    for plane in planes(shape, machine, lat):
+        if not _resident_feed_fits(plane, mode, machine):
+            continue
+        for order in orders(shape, plane):
+            found: list[_Chosen] = []
+            _collect(plane, order, machine, lat, mode, Front(CRITERIA), found)
+            if found:
+                return True
+    return False
+
+
 def _resident_feed_fits(plane: Plane, mode: Mode, machine: Machine) -> bool:
     shape = plane.shape
     if shape.kind == "vector" or plane.feed.ports == 1 or mode.source == "stream":
