@@ -21,6 +21,7 @@ from dataflow.cosim import project as layout
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
 from dataflow.decide import HostMode, decide
+from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.decide.host import host_work
 from dataflow.emit.hls.write import emit_hls
@@ -213,7 +214,7 @@ def quantised(
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
-    frontend.load_model(proto, dims)
+    refused_at_import(proto, dims)
     if calibrate is None:
         raise DataflowError(
             str(model),
@@ -226,6 +227,14 @@ def quantised(
         path = Path(scratch) / "quantised.onnx"
         quantise.quantize(model, calibrate, path, keep_float=keep_float)
         return frontend.load_proto(path)
+
+
+def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
+    """Raises DataflowError with the operators that no form of the model makes supported."""
+    try:
+        frontend.load_model(proto, dims)
+    except frontend.UnsupportedModelError as error:
+        raise not_imported(error).error() from error
 
 
 def stored_inputs(cascade: Cascade) -> dict[str, Array]:

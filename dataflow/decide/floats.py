@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dataflow.decide.units import UNITS, Placed
 from dataflow.decide.verdict import Refusal, Verdict
 from dataflow.errors import DataflowError
 from dataflow.frontend import Imported, UnsupportedModelError
+from dataflow.frontend.onnx.graph import Node
 from dataflow.machine import Machine
 
 Quantiser = Callable[[onnx.ModelProto], onnx.ModelProto]
@@ -39,7 +41,7 @@ def judge(
     except UnsupportedModelError as error:
         return not_imported(error)
     try:
-        made = quantiser(proto)
+        made = quantiser(_named(proto))
     except DataflowError as error:
         return _not_quantised(imported, error)
     verdict = decide(made, machine, dims, host)
@@ -66,6 +68,26 @@ def is_float(proto: onnx.ModelProto) -> bool:
     return not kinds or not kinds <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
 
 
+def _named(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose nodes all have names of their own, by which the quantised ones are found."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for node, name in zip(copy.graph.node, _names(copy.graph.node), strict=True):
+        node.name = name
+    return copy
+
+
+def _names(nodes: Iterable[onnx.NodeProto | Node]) -> list[str]:
+    """The nodes' names; that of the first result where there is none, or several have it."""
+    listed = list(nodes)
+    count = Counter(node.name for node in listed)
+    results = [n.outputs if isinstance(n, Node) else n.output for n in listed]
+    return [
+        node.name if node.name and count[node.name] == 1 else next(iter(made), node.name)
+        for node, made in zip(listed, results, strict=True)
+    ]
+
+
 def _not_quantised(imported: Imported, error: DataflowError) -> Verdict:
     name = imported.cascade.name
     refusal = Refusal(f"network {name}", "", "", error.what, error.fix)
@@ -77,9 +99,12 @@ def _float_rows(imported: Imported, verdict: Verdict) -> tuple[NodeDecision, ...
     by_name: dict[str, list[NodeDecision]] = {}
     for row in verdict.nodes:
         by_name.setdefault(row.name.removesuffix("_quant"), []).append(row)
+    rows = node_rows(imported, Placed({}, {}))
+    names = _names(imported.graph.nodes)
+    names += [""] * (len(rows) - len(names))  # of those that no output needs
     return tuple(
-        row if row.how in ("unused", "constant") else _placed(row, by_name.get(row.name, []))
-        for row in node_rows(imported, Placed({}, {}))
+        row if row.how in ("unused", "constant") else _placed(row, by_name.get(name, []))
+        for row, name in zip(rows, names, strict=True)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dataflow.decide import fault
 from dataflow.decide.units import Placed, Unit
 from dataflow.frontend import Imported, works_on_codes
 from dataflow.frontend.codes.qonnx_codes import QUANTS
@@ -124,7 +125,7 @@ def _row(
     own = [e for e in einsums if (e.source, e.operator) not in others]
     how = _how(imported, node, bool(own), bool(einsums), bool(host))
     done = [] if how in ("view", "constant") else [e.name for e in own or einsums]
-    refused = _refusal(node, done, bool(own), placed)
+    refused = _refusal(imported, node, done, bool(own), placed)
     runs: tuple[Unit, ...] = placed.runs(done)
     where = ""
     if not runs and host and how == "host":
@@ -146,21 +147,39 @@ def _row(
     )
 
 
-def _refusal(node: Node, done: list[str], own: bool, placed: Placed) -> tuple[str, str, str] | None:
+def _refusal(
+    imported: Imported, node: Node, done: list[str], own: bool, placed: Placed
+) -> tuple[str, str, str] | None:
     """(reason, fix, follows) when the node's work is refused, by its own fault or another's."""
     found = [placed.refused[name] for name in done if name in placed.refused]
     if not found or (not own and len(found) < len(done)):
         return None
     found.sort(key=lambda r: (not r.beyond, r.after in placed.refused))
-    mine = next((r for r in found if (r.source, r.operator) == (node.name, node.op)), None)
-    mine = mine or next((r for r in found if r.einsums[0] in done and own), None)
+    at_fault = {id(r): fault.node_at(imported, r) for r in found}
+    mine = next((r for r in found if at_fault[id(r)] == node.index), None)
+    if mine is None:
+        found = [r for r in found if at_fault[id(r)] is None] or found
+        mine = next(
+            (r for r in found if at_fault[id(r)] is None and _owns(node, r, done, own)), None
+        )
     if mine is not None:
         before = placed.refused.get(mine.after)
         same = before is None or (before.source, before.operator) == (node.name, node.op)
         return mine.reason, mine.fix, "" if same or before is None else named_node(before)
+    at = at_fault[id(found[0])]
     other = named_node(found[0])
+    if at is not None:
+        maker = next(n for n in imported.graph.nodes if n.index == at)
+        other = f"{maker.op} {maker.name!r}"
     reason = f"is computed in one layer with {other}, which is refused"
     return reason, f"mend {other}", other
+
+
+def _owns(node: Node, refused: Refused, done: list[str], own: bool) -> bool:
+    """Whether a refusal without a known place is this node's."""
+    return (refused.source, refused.operator) == (node.name, node.op) or (
+        own and refused.einsums[0] in done
+    )
 
 
 def named_node(refused: Refused) -> str:

@@ -56,7 +56,8 @@ class Emitter:
     Attributes:
         leaf: what an access is; raises CannotFuse when it is nothing that the unit reads.
         tables: data of table operands by tensor name.
-        params: per-channel numbers in the order of their parameter lines.
+        params: per-channel numbers in the order of their parameter lines; `lines` is how many
+            there may be: two with the bias that an accumulator is read with, else one.
         words: per-point numbers in the order of their uses.
     """
 
@@ -64,6 +65,7 @@ class Emitter:
     tables: Callable[[str], Array]
     code: Code = field(default_factory=Code)
     params: list[Array] = field(default_factory=list)
+    lines: int = 1
     words: list[Array] = field(default_factory=list)
     zeros: dict[Expr, int] = field(default_factory=dict)
     known: dict[Expr, Value] = field(default_factory=dict)
@@ -131,14 +133,17 @@ class Emitter:
         return value
 
     def param(self, data: Array) -> int:
-        """The selector of per-channel numbers; CannotFuse when there are more than two."""
+        """The selector of per-channel numbers; CannotFuse when there are too many."""
         for at, known in enumerate(self.params):
             if known.dtype == data.dtype and np.array_equal(known, data):
                 return int(Operand.P0) + at
-        if len(self.params) == 2:
+        if len(self.params) == self.lines:
             raise CannotFuse(
-                "needs more than two numbers per channel",
-                "fold scales and offsets per channel into one multiplication and one addition",
+                "needs two numbers per channel"
+                + (" beside the bias of the accumulator" if self.lines == 2 else ""),
+                "fold the addition into the int32 bias of the product (scale: input x weight)"
+                if self.lines == 1
+                else "fold scales and offsets per channel into one multiplication",
             )
         self.params.append(data)
         return int(Operand.P0) + len(self.params) - 1

@@ -173,6 +173,7 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
         expr, bias = _with_bias(operands, expr)
         if bias is not None:
             compiler.params.append(bias)
+            compiler.lines = 2
     compiler.fold_zero_points(expr)
     value = compiler.compile(expr)
     return _finish(operands, compiler, value, bias, 0)
@@ -285,11 +286,6 @@ def _finish(
     assert isinstance(value.ref, Result)
     micro = assemble(compiler.code, value.ref, compiler.table)
     params = compiler.params
-    if bias is None and len(params) > 1:
-        raise CannotFuse(
-            "needs two numbers per channel beside the accumulator",
-            "fold the addition into the int32 bias of the product (scale: input x weight)",
-        )
     scale = params[-1] if len(params) > (bias is not None) else None
     words = tuple(compiler.words)
     if words and operands.second is not None:

@@ -77,7 +77,9 @@ def layers_of(legal: Cascade, prepared: Cascade) -> Lowered:
             after = makers[reason.reads].name if reason.reads in makers else ""
             names, why = culprit(ctx, group, reason, lambda c, g: _layers(c, g, legal))
             first = by_name[names[0]]
-            refused.append(Refused(names, first.source, first.operator, why.reason, why.fix, after))
+            refused.append(
+                Refused(names, first.source, first.operator, why.reason, why.fix, after, why.at)
+            )
     return Lowered(_graph(ctx), _in_order(legal, refused))
 
 

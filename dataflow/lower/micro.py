@@ -40,7 +40,11 @@ class Compiler(Emitter):
         if isinstance(expr, Const):
             return Value(self.bits(expr.value, expr.dtype), expr.dtype.is_float)
         assert not isinstance(expr, Index)  # refused before lowering
-        value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
+        try:
+            value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
+        except CannotFuse as reason:
+            reason.at = reason.at or expr
+            raise
         if value.ref != Operand.S1:
             self.known[expr] = value
         return value

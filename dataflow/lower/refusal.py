@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataflow.errors import DataflowError
+from dataflow.ir.expr import Expr
 
 
 class CannotFuse(Exception):  # noqa: N818 - a reason, caught inside the lowering
@@ -15,6 +16,7 @@ class CannotFuse(Exception):  # noqa: N818 - a reason, caught inside the lowerin
         reason: the cause, without its place.
         fix: what the user can change about the model.
         reads: the tensor that would have to stand in memory and does not, where that is the cause.
+        at: the smallest expression in which it happened, where it is known.
     """
 
     def __init__(self, reason: str, fix: str, reads: str = "") -> None:
@@ -22,6 +24,7 @@ class CannotFuse(Exception):  # noqa: N818 - a reason, caught inside the lowerin
         self.reason = reason
         self.fix = fix
         self.reads = reads
+        self.at: Expr | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Refused:
         source, operator: the node of the imported model that the first one came from.
         reason, fix: as in `CannotFuse`.
         after: the Einsum whose result is missing here; when that is refused too, it is the cause.
+        at: the smallest expression at fault, where it is known.
         beyond: whether no engine has such an operation at all, whatever surrounds it.
     """
 
@@ -42,6 +46,7 @@ class Refused:
     reason: str
     fix: str
     after: str = ""
+    at: Expr | None = None
     beyond: bool = False
 
     @property
