@@ -60,6 +60,10 @@ def obstacle(cascade: Cascade, einsum: Einsum) -> CannotFuse | None:
             "gathers data-dependent elements",
             "look the elements up on the host and give the model the result as its input",
         )
+    for part in parts:
+        table = isinstance(part, Access) and not part.indices and cascade.tensors[part.tensor].ranks
+        if table and isinstance(part, Access) and part.tensor not in cascade.constants:
+            return CannotFuse("looks up a table computed at run time", "make the table a constant")
     if any(isinstance(p, Index) for p in parts):
         return CannotFuse(
             "computes with the value of an index", "give the positions as a constant tensor"

@@ -110,9 +110,7 @@ class Operands:
         return Leaf("word", kind, data=wide)
 
     def table(self, tensor: str) -> Array:
-        """Data of a table operand."""
-        if tensor not in self.cascade.constants:
-            raise CannotFuse("looks up a table computed at run time", "make the table a constant")
+        """Data of a table operand; one that is computed was refused before."""
         return np.asarray(self.cascade.constants[tensor])
 
     def strided(self, access: Access) -> Strided:

@@ -269,7 +269,7 @@ class Compiler(Emitter):
         leaf = self.leaf(bottom)
         if leaf.kind not in ("param", "word") or leaf.data is None or not leaf.dtype.is_float:
             raise CannotFuse(
-                "divides by an activation", "multiply by a quantised reciprocal instead"
+                "divides by a reduced value", "multiply by a quantised reciprocal instead"
             )
         data = leaf.data
         _check_divisor(data)

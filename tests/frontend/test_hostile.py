@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from dataflow.api import check
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
-from dataflow.api import check
 from dataflow.frontend import UnsupportedModelError, load_model
 from tests.frontend import models
 from tests.frontend.mutation import mutated

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from dataflow import cli
-from dataflow.errors import DataflowError
 from dataflow.api import check
+from dataflow.errors import DataflowError
 from dataflow.frontend import UnsupportedModelError, load_model
 from tests.frontend import models
 
