@@ -65,11 +65,14 @@ def quantize_report(
     format: Literal["qoperator", "qdq"] = "qoperator",
     keep_float: KeepFloat = "auto",
 ) -> Quantized:
-    """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
-    from dataflow import quantise
+    """:func:`quantize`, what it chose and measured on held-out calibration samples, and whether
+    ``compile`` takes the result for the default architecture."""
+    from dataflow import flow, quantise
 
     path, source = _new_file(out), _model_file(model)
-    return quantise.quantize_report(source, Path(calibrate), path, format, keep_float)
+    return quantise.quantize_report(
+        source, Path(calibrate), path, format, keep_float, judge=flow.refusal_of
+    )
 
 
 def check(

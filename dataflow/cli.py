@@ -135,7 +135,8 @@ def _quantize(
     """Quantise a float model to int8 after training."""
     made = api.quantize_report(model, calibrate, out, form, keep_float)
     if as_json:
-        _print_json({**dataclasses.asdict(made), "path": str(made.path)})
+        compiles = {"compiles": made.refusal == "", "path": str(made.path)}
+        _print_json({**dataclasses.asdict(made), **compiles})
         return
     click.echo(f"wrote {made.path}: {made.describe()}")
 

@@ -229,6 +229,15 @@ def quantised(
         return frontend.load_proto(path)
 
 
+def refusal_of(model: onnx.ModelProto, arch: str = "edge16", host: HostMode = "auto") -> str:
+    """Why ``compile`` refuses a quantised model, or an empty text: what `quantize` is told."""
+    try:
+        verdict = decide(model, machine_of(load_architecture(arch)), {}, host)
+    except DataflowError as error:
+        return str(error)
+    return "" if verdict.compiles else str(verdict.error())
+
+
 def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
     """Raises DataflowError with the operators that no form of the model makes supported."""
     try:

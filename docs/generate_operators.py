@@ -14,8 +14,10 @@ from pathlib import Path
 
 import onnx
 
+from dataflow import api
+from dataflow.decide.rows import node_rows
+from dataflow.decide.units import Placed
 from dataflow.errors import DataflowError
-from dataflow.frontend import check
 from dataflow.frontend.importer import LOWERINGS, Imported, import_model
 from dataflow.frontend.operators import GENERAL
 from dataflow.ir.cascade import Cascade, Einsum
@@ -48,7 +50,8 @@ keeps it up to date.
 - **Exactness**: *to the bit* means that every step has one result. *Sum in any order* is a float
   reduction whose order `legalise` fixes later. Named functions (`exp`, ...) are those of the host's
   mathematics library until their algorithm is chosen.
-- **Unit**: where it runs; `array` for contractions, `vector` for the rest.
+- **Unit**: where `compile` runs the example, alone in its network; a float one in its int8 form.
+  Empty: it does no work, or is refused as it stands.
 - **Tests**: passed of all tests of the ONNX conformance suite for this operator with tensors of
   ordinary element types; after the comma those in which it is written as its function body.
 
@@ -153,7 +156,7 @@ def row(name: str, example: Example | None, tests: str, lowered: bool) -> Row:
         shown.append(f"and {len(einsums) - MOST_STATEMENTS} more")
     if not example.cascade.graph_inputs:
         shown = ["constant"]
-    elif not any(places(example)):
+    elif is_view(example):
         shown.insert(0, "view:")
     if not lowered and example.cascade.graph_inputs:
         shown.insert(0, "function body:")
@@ -198,8 +201,14 @@ def calls(expr: Expr) -> set[str]:
 
 def places(example: Example) -> list[str]:
     """Where the example runs, as `dataflow check` says; empty when it does no work."""
-    found = {part for r in check(example.model) for part in r.runs.split("+")}
-    return sorted(found - {"alias"})
+    found = {unit for row in api.check(example.model).nodes for unit in row.runs}
+    return sorted(found - {"none"})
+
+
+def is_view(example: Example) -> bool:
+    """Whether its Einsums are copies of what it only reads in another way."""
+    found = node_rows(example.imported, Placed({}, {}))
+    return not any(row.how in ("einsums", "function", "fused", "host") for row in found)
 
 
 def counts(results: Iterable[Result]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from dataflow import frontend, quantise
@@ -18,10 +19,15 @@ from dataflow.decide.verdict import Refusal, Verdict
 from dataflow.errors import DataflowError
 from dataflow.frontend import Imported, UnsupportedModelError
 from dataflow.frontend.onnx.graph import Node
+from dataflow.ir.macs import total_macs
 from dataflow.machine import Machine
 
-Quantiser = Callable[[onnx.ModelProto], onnx.ModelProto]
-"""The int8 form of a float model."""
+Array = np.ndarray
+Quantiser = Callable[[onnx.ModelProto, Mapping[str, Array] | None], onnx.ModelProto]
+"""The int8 form of a float model, given a sample of each input unless a run would take long."""
+
+MOST_BYTES, MOST_MACS = 1 << 28, 1 << 31
+"""Tensors and products of the largest network that is run once when it is judged."""
 
 
 def judge(
@@ -41,7 +47,7 @@ def judge(
     except UnsupportedModelError as error:
         return not_imported(error)
     try:
-        made = quantiser(_named(proto))
+        made = quantiser(_named(proto), _sample(imported))
     except DataflowError as error:
         return _not_quantised(imported, error)
     verdict = decide(made, machine, dims, host)
@@ -66,6 +72,15 @@ def is_float(proto: onnx.ModelProto) -> bool:
     weights = {tensor.name for tensor in proto.graph.initializer}
     kinds = {v.type.tensor_type.elem_type for v in proto.graph.input if v.name not in weights}
     return not kinds or not kinds <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+def _sample(imported: Imported) -> dict[str, Array] | None:
+    """A sample of each input; None when running the network is too much work."""
+    cascade = imported.cascade
+    moved = sum(tensor.bytes for tensor in cascade.tensors.values())
+    if moved > MOST_BYTES or total_macs(cascade) > MOST_MACS:
+        return None
+    return {p.name: np.zeros(p.shape, p.dtype) for p in imported.graph.inputs}
 
 
 def _named(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ from dataflow.quantise.tool import Format, Settings, first_line
 __all__ = ["Format", "KeepFloat", "Quantized", "quantize", "quantize_report"]
 
 Array = np.ndarray
+Judge = Callable[[onnx.ModelProto], str]
 KeepFloat = Literal["auto", "none"]
 """Whether operators may stay in float where int8 costs too much."""
 
@@ -37,6 +39,7 @@ class Quantized:
         widened: whether activation ranges are wider than the extremes seen.
         snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
         worst_sample_db: the same of the worst sample.
+        refusal: why the compiler refuses the result; empty when it takes it; None: not asked.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class Quantized:
     widened: bool
     snr_db: float
     worst_sample_db: float
+    refusal: str | None = None
 
     def describe(self) -> str:
         """What was chosen and measured, in one line."""
@@ -56,6 +60,8 @@ class Quantized:
             parts.append("ranges widened")
         if self.left_float:
             parts.append(f"left in float: {', '.join(self.left_float)}")
+        if self.refusal is not None:
+            parts.append(f"compile refuses it: {self.refusal}" if self.refusal else "compiles")
         return "; ".join(parts)
 
 
@@ -94,8 +100,12 @@ def quantize_report(
     out: str | Path,
     format: Format = "qoperator",
     keep_float: KeepFloat = "auto",
+    judge: Judge | None = None,
 ) -> Quantized:
-    """:func:`quantize`, and what it chose and measured."""
+    """:func:`quantize`, and what it chose and measured.
+
+    ``judge`` says why the compiler refuses a model, or an empty text: this room does not see it.
+    """
     proto = load_proto(model)
     where = "model" if isinstance(model, onnx.ModelProto) else str(model)
     if any(works_on_codes(n.op_type) for n in proto.graph.node):
@@ -122,6 +132,7 @@ def quantize_report(
         chosen.widened,
         trial.snr_db,
         trial.worst_db,
+        None if judge is None else judge(quantised),
     )
 
 

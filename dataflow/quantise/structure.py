@@ -13,17 +13,22 @@ from dataflow.errors import DataflowError
 from dataflow.quantise import rules
 from dataflow.quantise.order import sort_nodes
 from dataflow.quantise.ranges import bounds, shared_with_activation
-from dataflow.quantise.tool import Format, Range, Runner, Settings, first_line, quiet
+from dataflow.quantise.tool import Feed, Format, Range, Runner, Settings, first_line, quiet
 
 
-def structural(model: onnx.ModelProto, format: Format = "qoperator") -> onnx.ModelProto:
+def structural(
+    model: onnx.ModelProto, feed: Feed | None = None, format: Format = "qoperator"
+) -> onnx.ModelProto:
     """The model as `quantize` with ``keep_float="none"`` makes it, but for its scales.
 
-    Nothing is run: every activation is given a range that no calibration would give, about -1 to 1,
-    no two alike, so that nothing of the structure comes from scales that are equal by chance.
+    Nothing is calibrated: every activation is given a range that no calibration would give, about
+    -1 to 1, no two alike, so that nothing of the structure comes from scales that are equal by
+    chance.
 
     Args:
         model: float model; not changed.
+        feed: arrays by input name on which the float model is run once, as calibration would; what
+            onnxruntime only refuses when it runs is not found without.
         format: form of the result.
 
     Raises:
@@ -32,7 +37,9 @@ def structural(model: onnx.ModelProto, format: Format = "qoperator") -> onnx.Mod
     proto = onnx.ModelProto()
     proto.CopyFrom(model)
     settings = prepared(proto)
-    Runner(proto)  # what onnxruntime does not load cannot be calibrated
+    runner = Runner(proto)  # what onnxruntime does not load cannot be calibrated
+    if feed is not None:
+        runner(feed)
     ranges = shared_with_activation(proto, settings.operators, _ranges(proto))
     try:
         return _quantised(proto, settings, format, ranges)
