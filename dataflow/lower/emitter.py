@@ -10,7 +10,8 @@ import numpy as np
 
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.lower.assemble import CannotFuse, Code, Node, Ref
+from dataflow.lower.assemble import Code, Node, Ref
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
@@ -55,7 +56,8 @@ class Emitter:
     Attributes:
         leaf: what an access is; raises CannotFuse when it is nothing that the unit reads.
         tables: data of table operands by tensor name.
-        params: per-channel numbers in the order of their parameter lines.
+        params: per-channel numbers in the order of their parameter lines; `lines` is how many
+            there may be: two with the bias that an accumulator is read with, else one.
         words: per-point numbers in the order of their uses.
     """
 
@@ -63,6 +65,7 @@ class Emitter:
     tables: Callable[[str], Array]
     code: Code = field(default_factory=Code)
     params: list[Array] = field(default_factory=list)
+    lines: int = 1
     words: list[Array] = field(default_factory=list)
     zeros: dict[Expr, int] = field(default_factory=dict)
     known: dict[Expr, Value] = field(default_factory=dict)
@@ -100,7 +103,10 @@ class Emitter:
         """Zero point of a source; CannotFuse when its accesses disagree."""
         found = {z for a, z in self.zeros.items() if self._kind(a) == kind}
         if len(found) > 1:
-            raise CannotFuse("a source has two zero points")
+            raise CannotFuse(
+                "subtracts two zero points from one tensor",
+                "dequantise this tensor with one zero point",
+            )
         return found.pop() if found else 0
 
     def _kind(self, access: Expr) -> str:
@@ -127,12 +133,18 @@ class Emitter:
         return value
 
     def param(self, data: Array) -> int:
-        """The selector of per-channel numbers; CannotFuse when there are more than two."""
+        """The selector of per-channel numbers; CannotFuse when there are too many."""
         for at, known in enumerate(self.params):
             if known.dtype == data.dtype and np.array_equal(known, data):
                 return int(Operand.P0) + at
-        if len(self.params) == 2:
-            raise CannotFuse("more than two numbers per channel")
+        if len(self.params) == self.lines:
+            raise CannotFuse(
+                "needs two numbers per channel"
+                + (" beside the bias of the accumulator" if self.lines == 2 else ""),
+                "fold the addition into the int32 bias of the product (scale: input x weight)"
+                if self.lines == 1
+                else "fold scales and offsets per channel into one multiplication",
+            )
         self.params.append(data)
         return int(Operand.P0) + len(self.params) - 1
 

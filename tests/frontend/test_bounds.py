@@ -10,13 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from dataflow.arch import load_architecture
+from dataflow.decide import decide
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
-from dataflow.frontend import check, load_model, load_proto
+from dataflow.frontend import load_model, load_proto
+from dataflow.machine import machine_of
 from dataflow.quantise import quantize_report
 from tests.frontend import models
 
 X = np.ones((1, 3), np.float32)
+EDGE16 = machine_of(load_architecture("edge16"))
 
 
 def _repeated(rows: int) -> onnx.ModelProto:
@@ -176,7 +180,7 @@ def test_refused_inputs_and_operators_are_listed_together() -> None:
         nodes, {"x": (X.shape, np.float32)}, {"y": np.float32, "a": np.float32}, {}
     )
     proto.graph.input.append(helper.make_tensor_value_info("t", TensorProto.STRING, [2]))
-    rows = check(proto)
+    rows = decide(proto, EDGE16).nodes
     assert [(row.name, row.operator) for row in rows] == [
         ("t", "Input"),
         ("a", "elsewhere.Mystery"),
