@@ -105,10 +105,6 @@ def _mask(plane: Plane, dims: frozenset[Dim], depth_dims: tuple[Dim, ...]) -> Ma
     return valid
 
 
-def _table(sizes: tuple[int, ...], value: Callable[[int], int]) -> Ints:
-    return np.array([value(size) for size in sizes], dtype=np.int64)
-
-
 def channel_tiles(
     plane: Plane, by_block: bool, by_group: bool, by_k: bool
 ) -> tuple[Ints, list[tuple[int, int]]]:
@@ -220,20 +216,16 @@ def _source_tiles(
 
 
 def _rows(shape: LayerShape, tiled: bool, sizes: tuple[int, ...]) -> tuple[Ints, Ints]:
-    """Rows loaded in all and rows of a tile, for each p size."""
-    if not tiled:
-        whole = np.full(len(sizes), shape.source_y, dtype=np.int64)
-        return whole, whole
-    window = shape.window("p")
-    total = _table(
-        sizes,
-        lambda tile: int(window.clipped_runs(shape.source_y, shape.p, tile).sum()),
-    )
-    extent = _table(
-        sizes,
-        lambda tile: shape.source_y if tile >= shape.p else window.span(tile),
-    )
-    return total, extent
+    """Rows loaded in all and rows of a tile, for each p size: all of them where p is not cut."""
+    whole, window = shape.source_y, shape.window("p")
+
+    def loaded(tile: int) -> int:
+        return int(window.clipped_runs(whole, shape.p, tile).sum())
+
+    cut = [tiled and tile < shape.p for tile in sizes]
+    total = [loaded(tile) if own else whole for own, tile in zip(cut, sizes, strict=True)]
+    extent = [window.span(tile) if own else whole for own, tile in zip(cut, sizes, strict=True)]
+    return np.array(total, dtype=np.int64), np.array(extent, dtype=np.int64)
 
 
 @lru_cache(maxsize=4096)
@@ -252,8 +244,8 @@ def _row_tables(
     cols = np.zeros(len(plane.q_sizes), dtype=np.int64)
     loaded = np.zeros(len(plane.q_sizes), dtype=np.int64)
     for i, tile in enumerate(plane.q_sizes):
-        runs = _column_runs(shape, tile) if tiled else ((shape.source_x, 1),)
         whole = not tiled or tile >= shape.q
+        runs = ((shape.source_x, 1),) if whole else _column_runs(shape, tile)
         cols[i] = shape.source_x if whole else shape.window("q").span(tile)
         loaded[i] = sum(run * times for run, times in runs)
         for j, size in enumerate(sizes):

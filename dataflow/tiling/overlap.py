@@ -21,7 +21,7 @@ class Common:
 
     Attributes:
         withheld: output bytes that come only with the last outer iteration.
-        need: leading source bytes that the first tile reads.
+        need: leading source bytes that the first outer iteration reads.
         energy: on-chip energy that depends on the tiling, pJ.
     """
 
@@ -36,7 +36,7 @@ def common_columns(plane: Plane, order: Order, machine: Machine) -> Common:
 
 
 def _overlap(plane: Plane, order: Order) -> tuple[Ints, Ints]:
-    """Output bytes withheld to the last outer iteration; leading source bytes of the first tile.
+    """Output bytes withheld to the last outer iteration; leading source bytes of the first one.
 
     Both count in storage order, where a prefix of rows is a prefix of bytes.
     """

@@ -84,6 +84,28 @@ def test_products_by_pairs_equal_the_general_path(case: tuple[Einsum, dict[str, 
     assert (np.abs(fast["Y"] - exact["Y"]) <= bound).all()
 
 
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        (1, 4097, 4097),  # 2^24 + 2^13 + 1: an odd number beyond float32
+        (1042, 127, 127),  # partial sums beyond 2^24
+        (1, (1 << 27) + 1, (1 << 27) + 1),  # beyond float64
+        (3, -(2**31), -(2**31)),  # modulo 2^32
+        (700, -(2**31), 2**31 - 1),
+    ],
+)
+def test_integer_products_are_exact_where_floats_are_not(count: int, low: int, high: int) -> None:
+    rng = np.random.default_rng(7)
+    a, b = (rng.integers(low, high, (2, count), endpoint=True) for _ in range(2))
+    exact = [[sum(int(x) * int(y) for x, y in zip(m, n, strict=True)) for n in b] for m in a]
+    wrapped = [[(v + 2**31) % 2**32 - 2**31 for v in row] for row in exact]
+    expr = call("mul", access("A", "i", "k"), access("B", "j", "k"))
+    einsum = Einsum("Y", access("Y", "i", "j"), expr, Reduction("add", ("k",)))
+    tensors = {"A": a.astype(np.int32), "B": b.astype(np.int32), "Y": np.zeros((2, 2), np.int32)}
+    contraction.run(einsum, tensors, Space({"i": (0, 2), "j": (0, 2), "k": (0, count)}))
+    assert tensors["Y"].tolist() == wrapped
+
+
 def test_half_precision_is_rounded_once() -> None:
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(s).astype(np.float16) for s in ((3, 300), (300, 4)))
@@ -160,6 +182,41 @@ def test_blocks_of_a_reduction_equal_numpy(steps: int, op: str, dtype: Any, seed
             patch.setattr(general, "POINTS", points)
             general.run(einsum, tensors, Space({"i": (0, 4), "k": (0, steps)}))
         np.testing.assert_array_equal(tensors["Y"], wanted)
+
+
+@pytest.mark.parametrize("steps", [20, 100])
+def test_sums_in_any_order_are_rounded_once(steps: int) -> None:
+    # Each 1 would be lost beside 2^24 in float32.
+    x = np.array([[2.0**24] + [1.0] * (steps - 1)], np.float32)
+    einsum = Einsum("Y", access("Y", "i"), access("X", "i", "k"), Reduction("add", ("k",)))
+    tensors: dict[str, Array] = {"X": x, "Y": np.zeros(1, np.float32)}
+    general.run(einsum, tensors, Space({"i": (0, 1), "k": (0, steps)}))
+    assert tensors["Y"].tolist() == [float(np.float32(2.0**24 + steps - 1))]
+
+
+@given(st.integers(-3, 3), st.integers(-4, 4), st.integers(-2, 2), st.integers(0, 4))
+def test_bounds_of_an_index_are_its_extremes(c: int, offset: int, start: int, count: int) -> None:
+    box = Space({"i": (start, count), "j": (1, 3)})
+    found = Affine.of(("i", c), ("j", -2), offset)
+    values = [c * i - 2 * j + offset for i in range(start, start + max(count, 1)) for j in (1, 2, 3)]
+    assert box.bounds(found) == (min(values), max(values))
+
+
+def test_scattered_extremes_start_from_their_identity() -> None:
+    codes = np.array([2, 0, 2, 7, 2], np.int64)
+    x = np.array([-5, -7, -3, 9, -4], np.int32)
+    for op, expected in (
+        ("max", [-7, np.iinfo(np.int32).min, -3]),
+        ("min", [-7, np.iinfo(np.int32).max, -5]),
+        ("add", [-7, 0, -12]),
+        ("mul", [-7, 1, -60]),
+        ("last", [-7, 0, -4]),
+    ):
+        into = access("Y", access("I", "k"))
+        einsum = Einsum("Y", into, access("X", "k"), Reduction(op, ("k",)))
+        tensors: dict[str, Array] = {"X": x, "I": codes, "Y": np.zeros(3, np.int32)}
+        general.run(einsum, tensors, Space({"k": (0, 5)}))
+        assert tensors["Y"].tolist() == expected, op
 
 
 # Gathers

@@ -93,3 +93,33 @@ def test_int32_wraps() -> None:
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_each_operator_has_a_meaning(name: str) -> None:
     assert name in FUNCTIONS
+
+
+WHOLE = [-(2**31), -9, -7, -2, -1, 0, 1, 2, 7, 9, 2**31 - 1]
+
+
+def test_integer_division_is_towards_zero() -> None:
+    a, b = (np.array(x, np.int32) for x in ([-7, 7, -7, 7, -8, 0, -1], [2, -2, -2, 2, 4, -3, 9]))
+    assert compute("idiv", [a, b]).tolist() == [-3, -3, 3, 3, -2, 0, 0]
+    for x in WHOLE[1:]:
+        for y in (n for n in WHOLE[1:] if n):
+            found = compute("idiv", [np.array([x], np.int64), np.array([y], np.int64)])
+            assert found.tolist() == [int(Fraction(x, y))]
+
+
+def test_negative_powers_of_integers_are_truncated() -> None:
+    a = np.array([-1, -1, 1, 2, -2, 0, 3], np.int32)
+    b = np.array([-3, -4, -5, -1, -1, -1, 2], np.int32)
+    assert compute("pow", [a, b]).tolist() == [-1, 1, 1, 0, 0, 0, 9]
+
+
+def test_four_bit_codes_are_the_low_bits() -> None:
+    x = np.array([-9, -8, -1, 0, 7, 8, 15, 16], np.int32)
+    assert compute("s4", [x]).tolist() == [7, -8, -1, 0, 7, -8, -1, 0]
+    assert compute("u4", [x]).tolist() == [7, 8, 15, 0, 7, 8, 15, 0]
+
+
+def test_modulo_has_the_sign_of_the_divisor_and_remainder_that_of_the_dividend() -> None:
+    a, b = np.array([-7, 7, -7, 7], np.int32), np.array([3, -3, -3, 3], np.int32)
+    assert compute("mod", [a, b]).tolist() == [2, -2, -1, 1]
+    assert compute("fmod", [a, b]).tolist() == [-1, 1, -1, 1]

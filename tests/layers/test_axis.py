@@ -42,7 +42,5 @@ def test_clipped_runs_are_the_spans_of_the_positions_read(
         window = range(start * stride - pad, last * stride - pad + (taps - 1) * dilation + 1)
         expected.append(sum(0 <= at < size for at in window))
     assert runs.tolist() == expected
-    first = [p * stride - pad + r * dilation for p in range(min(tile, points)) for r in range(taps)]
-    inside = [at for at in first if 0 <= at < size]
-    if tile <= points:
-        assert axis.prefix_need(size, tile) >= max(inside, default=-1) + 1
+    highest = (tile - 1) * stride - pad + (taps - 1) * dilation
+    assert axis.prefix_need(size, tile) == max(0, min(size, highest + 1))

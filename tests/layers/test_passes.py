@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataflow.arch import load_architecture
 from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Layer, MicroProgram, Stationary, View
-from dataflow.layers.passes import Reduction, enumerate_passes, pass_kinds
+from dataflow.layers.passes import Reduction, banks_disjoint, enumerate_passes, pass_kinds
 from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of
@@ -96,6 +96,23 @@ def test_swap_puts_kernel_columns_on_the_ports(swap: bool, count: int, last_port
     walk = TiledLayer(depthwise, tiling("fir", ports=2, fir_taps=taps, swap=swap), EDGE16).passes(1)
     assert len(walk) == count
     assert max(p.taps[-1][0] for p in walk) == last_port
+
+
+@pytest.mark.parametrize(
+    ("addresses", "free"),
+    [
+        ((0, 16), True),  # neighbouring lines, aligned: a bank each
+        ((1, 16), False),  # the first reaches into the second line
+        ((1, 32), True),
+        ((0, 64), False),  # 4 banks of 16 bytes: the fifth line is in the first bank
+        ((49, 0), False),  # the last bank and, behind it, the first
+        ((17, 49), True),  # banks 1 and 2, banks 3 and 0
+    ],
+)
+def test_a_read_takes_the_banks_of_the_lines_that_it_touches(
+    addresses: tuple[int, ...], free: bool
+) -> None:
+    assert banks_disjoint(addresses, 16, 4) == free
 
 
 @given(

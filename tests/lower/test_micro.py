@@ -233,6 +233,19 @@ def test_what_does_not_fit_is_refused_with_the_reason(expr: Expr, reason: str) -
         compiled(expr)
 
 
+def test_no_operation_reads_both_sources() -> None:
+    sums = call("add", call("mul", f32(X), f32(Y)), call("fma", f32(Y), single(0.75), f32(X)))
+    micro = check(codes(call("max", sums, f32(call("sub", X, integer(3))))))
+    for op in (*micro.init, *micro.body, *micro.final):
+        assert not {Operand.S0, Operand.S1} <= {op.a, op.b, op.c}
+
+
+def test_a_source_with_two_zero_points_is_corrected_where_it_is_read() -> None:
+    check(codes(call("fma", f32(call("sub", X, integer(7))), single(0.5), f32(X))))
+    low, high = (f32(call("sub", X, integer(z))) for z in (200, 3))
+    check(codes(call("max", low, call("mul", high, single(0.25)))))
+
+
 def test_more_than_eight_constants_are_refused() -> None:
     expr: Expr = f32(X)
     for k in range(9):

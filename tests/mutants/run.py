@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,22 +64,28 @@ def rtl_verdict(number: int, model: Model, machine: Machine, tests: Sequence[Pre
     return "cycles differ from the prediction" if found.cycle_errors else ""
 
 
-def python_verdict(mutant: Mutant) -> str:
-    """The first test that fails on a mutant; empty when none does."""
-    with tempfile.TemporaryDirectory(prefix="dataflow-mutant-") as scratch:
-        root = Path(scratch)
-        for name in ("dataflow", "tests", "hw", "templates", "examples", "docs"):
-            shutil.copytree(
-                PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        for name in ("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md"):
-            shutil.copyfile(PROJECT / name, root / name)
-        mutant.apply(root)
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+def _copy(root: Path) -> None:
+    """The project below ``root``, with what Python and Numba have compiled of it."""
+    for name in ("dataflow", "tests", "hw", "templates", "examples", "docs"):
+        shutil.copytree(PROJECT / name, root / name)
+    for name in ("pyproject.toml", "README.md", "Makefile", "CHANGELOG.md"):
+        shutil.copy2(PROJECT / name, root / name)
+
+
+def python_verdict(tests: Sequence[str], root: Path, *, fresh: bool = False) -> str:
+    """The first of ``tests`` that fails in the project below ``root``; empty when none does.
+
+    Args:
+        fresh: what Numba compiled before is not used: it may hold the mutant's file as it was.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory(prefix="dataflow-numba-") as cache:
+        if fresh:
+            environment["NUMBA_CACHE_DIR"] = cache
         done = subprocess.run(
-            [*command, *mutant.tests],
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
             cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -89,7 +96,30 @@ def python_verdict(mutant: Mutant) -> str:
     return lines[0][:100] if lines else f"pytest ended with {done.returncode}"
 
 
-def rtl_judge(mutants: Sequence[Mutant], arch: str) -> Callable[[Mutant], str]:
+@contextmanager
+def python_judge(mutants: Sequence[Mutant]) -> Iterator[Callable[[Mutant], str]]:
+    """A judge of the mutants, one after another in one copy of the project."""
+    with tempfile.TemporaryDirectory(prefix="dataflow-mutants-") as scratch:
+        root = Path(scratch)
+        _copy(root)
+        tests = sorted({test for one in mutants for test in one.tests if not one.equivalent})
+        verdict = python_verdict(tests, root) if tests else ""
+        assert not verdict, f"without a mutant a test fails: {verdict}"
+
+        def judge_one(mutant: Mutant) -> str:
+            mutant.apply(root)
+            try:
+                compiled = "@compiled" in (root / mutant.file).read_text(encoding="utf-8")
+                return python_verdict(mutant.tests, root, fresh=compiled)
+            finally:
+                # With its time stamp: what was compiled of the others stays valid.
+                shutil.copy2(PROJECT / mutant.file, root / mutant.file)
+
+        yield judge_one
+
+
+@contextmanager
+def rtl_judge(mutants: Sequence[Mutant], arch: str) -> Iterator[Callable[[Mutant], str]]:
     """A judge of the mutants, all of them in one simulator."""
     machine = machine_of(load_architecture(arch))
     tests = prepare(machine)
@@ -101,7 +131,7 @@ def rtl_judge(mutants: Sequence[Mutant], arch: str) -> Callable[[Mutant], str]:
         shutil.rmtree(folder)
     verdict = rtl_verdict(0, model, machine, tests)
     assert not verdict, f"without a mutant the self-test fails: {verdict}"
-    return lambda mutant: rtl_verdict(mutants.index(mutant) + 1, model, machine, tests)
+    yield lambda mutant: rtl_verdict(mutants.index(mutant) + 1, model, machine, tests)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -112,11 +142,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--arch", default="edge8", help="machine of the RTL mutants")
     chosen = parser.parse_args(arguments)
     mutants = load(chosen.set)
-    judged = rtl_judge(mutants, chosen.arch) if chosen.set == "rtl" else python_verdict
+    picked = [m for m in mutants if not chosen.only or any(t in m.name for t in chosen.only)]
+    judges = rtl_judge(mutants, chosen.arch) if chosen.set == "rtl" else python_judge(picked)
+    with judges as judged:
+        return report(picked, judged)
+
+
+def report(mutants: Sequence[Mutant], judged: Callable[[Mutant], str]) -> int:
+    """Prints the verdict on each mutant and the sums; the exit code."""
     killed = equivalent = survived = 0
     for mutant in mutants:
-        if chosen.only and not any(text in mutant.name for text in chosen.only):
-            continue
         if mutant.equivalent:
             equivalent += 1
             print(f"equivalent  {mutant.name}\n            {mutant.equivalent}")

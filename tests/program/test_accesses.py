@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from itertools import product
+
 import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import machine_of
+from dataflow.machine.isa import Operand
+from dataflow.machine.machine import Energies
 from dataflow.program.accesses import Accesses, network_accesses
 from dataflow.program.energy import energy_pj, layer_energy_pj
 from tests.cosim.harness import compiled_network, machine
@@ -15,54 +22,90 @@ from tests.cosim.random_networks import random_network
 EDGE16 = machine_of(load_architecture("edge16"))
 
 
-def walked(tiled: TiledLayer) -> dict[str, int]:
-    """Array accesses by visiting every iteration of the tile loops."""
-    layer, tiling = tiled.layer, tiled.tiling
-    counts = tiled.level_trips
-    total = dict.fromkeys(("feed", "weights", "acc_writes", "acc_reads"), 0)
-    zero = layer.stationary is not None and len(set(layer.stationary.zero)) > 1
-    stationary = layer.stationary is not None and layer.stationary.view is not None
-    block = tiled.columns
-    index = [0] * len(counts)
-    while True:
-        at = dict(zip(tiling.order, index, strict=True))
-        last = {d: at[d] == n - 1 for d, n in zip(tiling.order, counts, strict=True)}
+def tiles(tiled: TiledLayer) -> Iterator[tuple[dict[str, int], dict[str, int], int, int]]:
+    """(index, size of p, q and k, column blocks, columns) of every iteration of the tile loops."""
+    order, block = tiled.tiling.order, tiled.columns
+    cut = order[block.level : block.level + 1]
+    for index in product(*(range(n) for n in tiled.level_trips)):
+        at = dict(zip(order, index, strict=True))
+        last = {d: at[d] == tiled.trips(d) - 1 for d in order}
         size = {d: tiled.ragged(d)[last.get(d, False)] for d in ("p", "q", "k")}
-        cut = tiling.order[block.level : block.level + 1]
-        blocks = block.blocks[any(last[d] for d in cut)]
+        end = any(last[d] for d in cut)
+        columns = (block.blocks[end] - 1) * block.width + block.last[end]
+        yield {str(d): n for d, n in at.items()}, size, block.blocks[end], columns
+
+
+def walked(tiled: TiledLayer) -> Counter[str]:
+    """Array accesses by visiting every iteration of the tile loops."""
+    total: Counter[str] = Counter()
+    layer, zero = tiled.layer, tiled.zero_lines
+    packed = tiled.columns.pack > 1 and not tiled.feed.per_channel
+    for at, size, blocks, columns in tiles(tiled):
         points = size["p"] * size["q"]
         for number, one in enumerate(tiled.passes(size["k"])):
-            walk = tiled.steps(one, size["p"], size["q"])
-            total["feed"] += blocks * walk * len(one.taps)
-            total["weights"] += blocks * (one.lanes + (zero and not stationary))
+            steps = tiled.steps(one, size["p"], size["q"])
+            total["steps"] += blocks * steps
+            total["feed"] += blocks * steps * len(one.taps)
+            total["weights"] += blocks * (one.lanes + zero)
             total["acc_writes"] += blocks * points
             fresh = number == 0 and at.get("k", 0) == 0
             total["acc_reads"] += 0 if fresh else blocks * points
-        for i in reversed(range(len(index))):
-            index[i] += 1
-            if index[i] < counts[i]:
-                break
-            index[i] = 0
-        else:
-            return total
+            # Beside the diagonal of packed groups there are only zeros.
+            total["macs"] += points * one.lanes * (blocks * layer.n if packed else columns)
+    return total
+
+
+def vector_walked(tiled: TiledLayer) -> Counter[str]:
+    """Accesses of the vector unit by visiting every output tile and operation."""
+    total: Counter[str] = Counter()
+    layer = tiled.layer
+    micro = layer.micro
+    window = layer.taps_r * layer.taps_s if layer.kind == "vector" else 1
+    issued = [*micro.init, *(op for _ in range(window) for op in micro.body), *micro.final]
+    body_sinks = sum(op.sink for op in micro.body)
+    for at, size, blocks, columns in tiles(tiled):
+        if at.get("k", 0):
+            continue
+        rows = size["p"] * size["q"]
+        if layer.flat:
+            rows, columns = -(-size["q"] // tiled.machine.cols), tiled.machine.cols
+        for op in issued:
+            operands = (op.a, op.b, op.c)
+            total["first"] += rows * blocks * (Operand.S0 in operands)
+            total["second"] += rows * blocks * (Operand.S1 in operands)
+            total["operations"] += rows * columns
+        sinks = sum(op.sink for op in (*micro.init, *micro.final)) + body_sinks
+        total["sinks"] += rows * blocks * sinks
+        total["params"] += blocks * len(layer.params)
+    return total
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_array_accesses_are_those_of_a_walk(seed: int) -> None:
+def test_accesses_are_those_of_a_walk(seed: int) -> None:
     compiled = compiled_network(random_network(seed, machine("edge8")), "edge8")
+    line = compiled.machine.line_bytes
     found = network_accesses(compiled.program, compiled.machine)
-    arrays = [i for i, layer in enumerate(compiled.graph.layers) if layer.kind == "array"]
-    for i in arrays:
-        layer = compiled.graph.layers[i]
-        tiling = compiled.mapping.tilings[layer.name]
-        walk = walked(TiledLayer(layer, tiling, compiled.machine))
-        one = found[i]
+    for layer, counts, one in zip(
+        compiled.graph.layers, compiled.program.layers, found, strict=True
+    ):
+        tiled = TiledLayer(layer, compiled.mapping.tilings[layer.name], compiled.machine)
+        array = walked(tiled) if layer.kind == "array" else Counter[str]()
+        vector = vector_walked(tiled)
         ring = layer.stationary is not None and layer.stationary.view is None
-        assert one.acc_writes == walk["acc_writes"]
-        assert one.wbuf_reads == (walk["weights"] if ring else 0)
-        assert one.acc_reads >= walk["acc_reads"]  # the vector unit reads too
-        assert one.act_reads >= walk["feed"] + (0 if ring else walk["weights"])
-        assert one.macs == compiled.program.layers[i].array_macs
+        stored = -(-counts.store_bytes // line)
+        from_acc = layer.kind == "array"
+        assert (one.macs, one.array_steps) == (array["macs"], array["steps"])
+        assert one.acc_writes == array["acc_writes"]
+        assert one.acc_reads == array["acc_reads"] + (vector["first"] if from_acc else 0)
+        assert one.wbuf_reads == (array["weights"] if ring else 0)
+        reads = array["feed"] + (0 if ring else array["weights"])
+        reads += vector["second"] + (0 if from_acc else vector["first"])
+        assert one.act_reads == reads + stored
+        loaded = -(-(counts.source_bytes + counts.second_bytes) // line)
+        assert one.act_writes == vector["sinks"] + loaded
+        assert (one.param_reads, one.vector_ops) == (vector["params"], vector["operations"])
+        assert one.wbuf_writes == counts.weight_bytes // line
+        assert one.param_writes == counts.param_bytes // (4 * line)
 
 
 def test_dram_bytes_and_rings_follow_the_program() -> None:
@@ -72,8 +115,37 @@ def test_dram_bytes_and_rings_follow_the_program() -> None:
     assert sum(a.dram_bytes for a in found) == program.dram_read_bytes + program.dram_write_bytes
     lines = sum(layer.weight_bytes for layer in program.layers) // compiled.machine.line_bytes
     assert sum(a.wbuf_writes for a in found) == lines
+    e = compiled.machine.energies
+    beats = len(program.code) // compiled.machine.line_bytes
+    own = len(program.code) * e.dram_byte + beats * (e.program_beat_read + e.program_beat_write)
+    layers = sum(layer_energy_pj(a, compiled.machine) for a in found)
     total = energy_pj(compiled.graph, program, compiled.machine)
-    assert total > sum(layer_energy_pj(a, compiled.machine) for a in found)
+    assert total == pytest.approx(layers + own, rel=1e-12)
+
+
+ENERGY_OF = {
+    "dram_bytes": "dram_byte",
+    "act_reads": "act_line_read",
+    "act_writes": "act_line_write",
+    "wbuf_reads": "wbuf_line_read",
+    "wbuf_writes": "wbuf_line_write",
+    "param_reads": "param_line_read",
+    "param_writes": "param_line_write",
+    "acc_reads": "acc_line_read",
+    "acc_writes": "acc_line_write",
+    "macs": "mac",
+    "vector_ops": "vector_op",
+    "array_steps": "",  # the multiply-accumulates of a step are what costs
+}
+
+
+def test_each_access_costs_its_own_energy() -> None:
+    assert set(ENERGY_OF) == {f.name for f in fields(Accesses)}
+    distinct = {f.name: 2.0**i for i, f in enumerate(fields(Energies))}
+    priced = replace(EDGE16, energies=Energies(**distinct))
+    for name, energy in ENERGY_OF.items():
+        one = Accesses(**{name: 3})
+        assert layer_energy_pj(one, priced) == (3 * distinct[energy] if energy else 0)
 
 
 def test_energy_is_the_sum_of_accesses_times_their_energies() -> None:

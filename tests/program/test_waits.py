@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from dataflow.arch import load_architecture
 from dataflow.evaluate import before_machine, run_machine_part
 from dataflow.machine import machine_of
-from dataflow.machine.isa import Event
+from dataflow.machine.isa import Event, Unit
 from dataflow.program import residency
-from dataflow.program.waits import Stamps, each_tile, fitted, free_slot
+from dataflow.program.waits import Hazards, Stamps, each_tile, fitted, free_slot, retired
 from tests.program.cases import check_program, lowered, programs
 from tests.program.interpret import InterpretError
 from tests.program.networks import Net
@@ -98,3 +98,26 @@ def test_stamps_follow_the_tiles_that_were_written() -> None:
     stamps.box(view, (0, 2), (1, 3), (0, 3), 0)[...] = 5
     assert counts.reshape(2, 4, 3)[:, 1:3].min() == 5
     assert counts.sum() == 5 * 12
+
+
+def test_hazards_are_overlaps_with_a_write_on_another_unit_of_an_earlier_layer() -> None:
+    hazards = Hazards()
+    hazards.issue(Unit.VECTOR)
+    hazards.touch(Unit.VECTOR, 0, "act", (100, 200), write=True)
+    hazards.issue(Unit.VECTOR)
+    hazards.touch(Unit.VECTOR, 1, "act", (0, 50), write=False)
+
+    def seen(region: tuple[int, int], write: bool, unit: Unit = Unit.LOAD, layer: int = 2) -> int:
+        return hazards.conflicts(unit, layer, "act", region, write=write)[Unit.VECTOR]
+
+    assert [seen(r, False) for r in ((199, 300), (200, 300), (0, 101), (0, 100))] == [1, 0, 1, 0]
+    assert (seen((0, 10), False), seen((0, 10), True)) == (0, 2)
+    assert seen((0, 300), True) == 2
+    assert (seen((0, 300), True, Unit.VECTOR), seen((0, 300), True, layer=1)) == (0, 1)
+    assert not hazards.conflicts(Unit.LOAD, 2, "dram", (0, 300), write=True)
+    relaxed = hazards.conflicts(
+        Unit.LOAD, 2, "act", (100, 200), write=False, read_after_write=False
+    )
+    assert not relaxed
+    needs = hazards.conflicts(Unit.LOAD, 2, "act", (0, 300), write=True)
+    assert retired(needs) == {"load": 0, "array": 0, "vector": 2, "store": 0}

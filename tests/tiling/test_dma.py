@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dataflow.arch import load_architecture
@@ -29,3 +31,10 @@ def test_unaligned_segments_take_the_average_number_of_beats() -> None:
 
 def test_no_bytes_take_no_time() -> None:
     assert segment_ticks(EDGE16, 0, False) == 0
+
+
+def test_without_other_bursts_each_waits_for_the_one_before() -> None:
+    single = replace(EDGE16, outstanding_reads=1)
+    longest = EDGE16.max_burst_beats
+    # A tick is a cycle: latency and beats of every burst, the last one of 3 beats.
+    assert segment_ticks(single, 16 * (2 * longest + 3), True) == 2 * (64 + longest) + 64 + 3

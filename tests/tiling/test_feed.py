@@ -81,6 +81,41 @@ def test_passes_are_those_of_the_builder(machine: Machine) -> None:
             assert block_lines(shape, feed, layer.c, machine.rows) == lines
 
 
+def test_feeds_are_all_that_the_array_can_do() -> None:
+    rng = random.Random(2)
+    seen: Counter[str] = Counter()
+    for _ in range(80):
+        layer = random_array_layer(rng)
+        shape = shape_of(layer, EDGE8.cols)
+        found = set(feeds_of(shape, EDGE8.rows, EDGE8.cols, EDGE8.feed_ports))
+        depthwise = layer.groups > 1 and layer.c == layer.n == 1
+        across = (layer.window("p"), layer.window("q"))
+        narrow = layer.groups > 1 and layer.n <= EDGE8.cols
+        packs = range(1, layer.groups + 1) if narrow else (1,)
+        every = [Feed("flat", ports, 1, False, pack) for ports in (1, 2, 3) for pack in packs]
+        if depthwise:
+            pack = min(EDGE8.cols, layer.groups)
+            every += [
+                Feed("fir", ports, taps, swap, pack)
+                for ports in range(1, EDGE8.feed_ports + 1)
+                for taps in range(1, 6)
+                for swap in (False, True)
+                if ports <= (layer.taps_s if swap else layer.taps_r)
+            ]
+        array = (EDGE8.rows, EDGE8.cols)
+        for feed in every:
+            wrong = feed.obstacles(depthwise, *across, layer.n, narrow, array)
+            if feed.feed == "flat" and feed.ports > 1:
+                # No use where a tap alone fills the rows, or there are fewer taps.
+                taps = layer.taps_r * layer.taps_s
+                wrong += [] if layer.c * feed.group_pack % EDGE8.rows else ["full"]
+                wrong += [] if feed.ports <= min(taps, EDGE8.feed_ports) else ["no tap"]
+            assert (feed in found) == (not wrong), (feed, wrong)
+            seen[feed.feed] += not wrong
+        assert found <= set(every)
+    assert min(seen["flat"], seen["fir"]) > 100
+
+
 def test_conflict_check_never_passes_what_the_builder_refuses() -> None:
     rng = random.Random(3)
     passed = refused = 0

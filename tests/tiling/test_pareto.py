@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dataflow.tiling.pareto import Front, pareto_rows
+from dataflow.tiling.pareto import (
+    START,
+    clean,
+    empty_front,
+    hopeless,
+    insert,
+    pareto_rows,
+    room,
+)
 
 TABLES = arrays.arrays(
     np.int64, st.tuples(st.integers(1, 40), st.just(4)), elements=st.integers(0, 4)
@@ -37,15 +45,41 @@ def test_kept_rows_are_the_undominated_ones_once_each(table: np.ndarray) -> None
         assert int(ties[i, 0]) == min(same)
 
 
-@given(TABLES, st.integers(1, 7))
-def test_portions_give_the_front_of_the_whole(table: np.ndarray, portion: int) -> None:
-    front = Front(3)
-    front._PENDING = 5  # reduce often
-    for start in range(0, len(table), portion):
-        part = table[start : start + portion]
-        front.add(part, np.arange(start, start + len(part), dtype=np.int64), 9)
-    costs, owners = front.rows()
-    assert {tuple(int(v) for v in row[:3]) for row in costs} == undominated(table[:, :3])
-    for row, (owner, index) in zip(costs, owners, strict=True):
-        assert owner == 9
-        assert (table[index] == row).all()
+@given(TABLES)
+def test_rows_added_one_by_one_give_the_same_front(table: np.ndarray) -> None:
+    rows, names, recent = empty_front(4)
+    size = 0
+    for at, row in enumerate(table):
+        rows, names, recent, size = room(rows, names, recent, size, 3)
+        size = insert(rows, names, recent, size, row, (7, at), 3)
+    size = clean(rows, names, recent, size, 3)
+    costs = [tuple(int(v) for v in row[:3]) for row in rows[:size]]
+    assert len(costs) == len(set(costs))
+    assert set(costs) == undominated(table[:, :3])
+    for row, (seven, at, _) in zip(rows[:size], names[:size], strict=True):
+        assert seven == 7
+        assert (table[at] == row).all()
+        same = table[(table[:, :3] == row[:3]).all(axis=1)]
+        assert row[3] == same[:, 3].min()
+        # Of equal rows the first stays.
+        assert at == next(i for i, other in enumerate(table) if (other == row).all())
+
+
+@given(TABLES, arrays.arrays(np.int64, 4, elements=st.integers(0, 4)))
+def test_hopeless_is_what_a_row_beats(table: np.ndarray, least: np.ndarray) -> None:
+    front = np.ascontiguousarray(table)
+    recent = np.arange(len(table), dtype=np.int64)
+    beaten = any(
+        (row[:3] <= least[:3]).all() and (row[:3] < least[:3]).any() for row in table
+    )
+    assert hopeless(front, recent, len(table), least, 3) == beaten
+
+
+def test_a_front_grows() -> None:
+    rows, names, recent = empty_front(2)
+    size, count = 0, 5 * START // 2
+    for at in range(count):
+        rows, names, recent, size = room(rows, names, recent, size, 2)
+        row = np.array([at, count - at], dtype=np.int64)
+        size = insert(rows, names, recent, size, row, (0, at), 2)
+    assert rows[:size, 0].tolist() == list(range(count))

@@ -16,6 +16,7 @@ from dataflow.machine.latencies import DEFAULT
 from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import shape_of
 from dataflow.tiling.work import Grid, total_blocks, wide_groups, work
+from tests.mapper.graphs import Builder
 from tests.mapper.layers import random_array_layer
 
 EDGE8 = machine_of(load_architecture("edge8"))
@@ -84,3 +85,21 @@ def test_closed_form_equals_the_walk() -> None:
         grid = Grid(np.array([p]), np.array([q]), np.array([blocks]), k)
         found = work(shape, feed, EDGE8, DEFAULT, grid)
         assert (int(found.array[0]), int(found.vector[0])) == walked(layer, feed, p, q, blocks, k)
+
+
+def test_first_and_last_tile_by_hand() -> None:
+    # 7 x 5 points in tiles of 3 x 4, 20 output channels in blocks of 8 by twos: the last tile is
+    # one row of one column and one block. 12 channels on 8 rows: passes of 8 and of 4 lines.
+    net = Builder("net", 7, 5, 12)
+    net.conv("a", "input", 20, 1)
+    layer = net.graph().layers[0]
+    shape = shape_of(layer, EDGE8.cols)
+    found = work(
+        shape, Feed(), EDGE8, DEFAULT, Grid(np.array([3]), np.array([4]), np.array([2]), 12)
+    )
+    steps = 3 * 4
+    assert steps > 8 + DEFAULT.array_lines
+    assert int(found.array_first[0]) == 2 * 2 * steps + EDGE8.rows + DEFAULT.array_drain
+    line = shape.lines + shape.param_lines * DEFAULT.vector_param
+    end = DEFAULT.vector_tile + DEFAULT.vector_done + EDGE8.vector_latency
+    assert int(found.vector_last[0]) == line + end
