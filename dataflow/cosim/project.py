@@ -106,14 +106,19 @@ lacks keys or has values of another type."""
 
 
 def _require_numbers(summary: Mapping[str, Any]) -> None:
-    """Raises a member of `DAMAGED` unless the summary has what a result is computed from."""
+    """Raises a member of `DAMAGED` unless the summary has what a result is computed from.
+
+    Predictions are null where only the HLS project was made.
+    """
     keys = ("cycles", "dram_read_bytes", "dram_write_bytes")
     numbers = [summary["macs"], *(summary["predicted"][key] for key in keys)]
     for layer in summary["layers"]:
         numbers += [layer["macs"], layer["predicted_cycles"]]
         if not isinstance(layer["name"], str):
             raise TypeError("a layer's name is no text")
-    if not isinstance(summary["host"], list) or any(type(n) is not int for n in numbers):
+    if not isinstance(summary["host"], list) or any(
+        type(n) not in (int, type(None)) for n in numbers
+    ):
         raise TypeError("summary.json has values of other types")
 
 

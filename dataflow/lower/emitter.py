@@ -16,6 +16,9 @@ from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
 
+LINES = 2
+"""Parameter lines of a column block."""
+
 ONE, MINUS_ZERO, ZERO = Operand.ONE, Operand.MINUS_ZERO, Operand.ZERO
 
 LeafKind = Literal["s0", "s1", "param", "word"]
@@ -56,8 +59,8 @@ class Emitter:
     Attributes:
         leaf: what an access is; raises CannotFuse when it is nothing that the unit reads.
         tables: data of table operands by tensor name.
-        params: per-channel numbers in the order of their parameter lines; `lines` is how many
-            there may be: two with the bias that an accumulator is read with, else one.
+        params: per-channel numbers in the order of their parameter lines, at most `LINES`, the
+            bias that an accumulator is read with among them.
         words: per-point numbers in the order of their uses.
     """
 
@@ -65,7 +68,6 @@ class Emitter:
     tables: Callable[[str], Array]
     code: Code = field(default_factory=Code)
     params: list[Array] = field(default_factory=list)
-    lines: int = 1
     words: list[Array] = field(default_factory=list)
     zeros: dict[Expr, int] = field(default_factory=dict)
     known: dict[Expr, Value] = field(default_factory=dict)
@@ -137,13 +139,10 @@ class Emitter:
         for at, known in enumerate(self.params):
             if known.dtype == data.dtype and np.array_equal(known, data):
                 return int(Operand.P0) + at
-        if len(self.params) == self.lines:
+        if len(self.params) == LINES:
             raise CannotFuse(
-                "needs two numbers per channel"
-                + (" beside the bias of the accumulator" if self.lines == 2 else ""),
-                "fold the addition into the int32 bias of the product (scale: input x weight)"
-                if self.lines == 1
-                else "fold scales and offsets per channel into one multiplication",
+                "needs more than two numbers per channel",
+                "fold scales and offsets per channel into one multiplication and one addition",
             )
         self.params.append(data)
         return int(Operand.P0) + len(self.params) - 1

@@ -173,7 +173,6 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
         expr, bias = _with_bias(operands, expr)
         if bias is not None:
             compiler.params.append(bias)
-            compiler.lines = 2
     compiler.fold_zero_points(expr)
     value = compiler.compile(expr)
     return _finish(operands, compiler, value, bias is not None, 0)
@@ -181,13 +180,15 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
 
 def _refuse_functions(expr: Expr) -> None:
     """Raises CannotFuse, by name, for functions that only tables compute."""
-    names = {e.op for e in walk(expr) if isinstance(e, Call) and e.op in OPS}
-    found = sorted(n for n in names if not OPS[n].exact)
-    if found:
-        raise CannotFuse(
-            f"{', '.join(found)} of numbers that are no 8-bit codes",
-            "quantise before it, so that it is a table",
-        )
+    calls = [e for e in walk(expr) if isinstance(e, Call) and e.op in OPS and not OPS[e.op].exact]
+    if not calls:
+        return
+    refusal = CannotFuse(
+        f"computes {', '.join(sorted({e.op for e in calls}))} of numbers that are no 8-bit codes",
+        "quantise before it, so that it is a table",
+    )
+    refusal.at = calls[-1]
+    raise refusal
 
 
 def compile_window(

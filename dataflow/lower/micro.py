@@ -214,15 +214,11 @@ class Compiler(Emitter):
         """
         test, below, value = expr.args
         zero = isinstance(test, Call) and test.op == "less" and test.args[0] == value
-        if not zero or not isinstance(test, Call) or not _is_zero(test.args[1]):
-            raise CannotFuse(
-                "chooses between computed numbers",
-                "quantise directly before and behind it, so that it is a table",
-            )
         slope = None
         if isinstance(below, Call) and below.op == "mul" and value in below.args:
             slope = below.args[1] if below.args[0] == value else below.args[0]
-        if slope is None:
+        known = zero and isinstance(test, Call) and _is_zero(test.args[1])
+        if not known or slope is None:
             raise CannotFuse(
                 "chooses between computed numbers",
                 "quantise directly before and behind it, so that it is a table",

@@ -26,9 +26,7 @@ def conv(groups: int = 1, n: int = 20) -> Layer:
 
 
 def tiled(layer: Layer, tile: dict[Any, int], **changes: Any) -> TiledLayer:
-    tiling = Tiling(
-        tuple(tile), tile, "stream", 0, 1, "stream", 0, 1, "stream", 1, 0, 0, **changes
-    )
+    tiling = Tiling(tuple(tile), tile, "stream", 0, 1, "stream", 0, 1, "stream", 1, 0, 0, **changes)
     return TiledLayer(layer, tiling, EDGE8)
 
 

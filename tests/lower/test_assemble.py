@@ -89,5 +89,5 @@ def test_four_values_at_once_fit_and_five_do_not() -> None:
         if fits:
             assert assemble(code, total, None).final[-1].sink
         else:
-            with pytest.raises(CannotFuse, match="more than four values"):
+            with pytest.raises(CannotFuse, match="more than 4 values"):
                 assemble(code, total, None)

@@ -17,7 +17,8 @@ from dataflow.rewrite import Pass, run_passes
 from tests.decide.mutants import seed_model
 
 NAMES = [
-    *("dead-code", "reduction-order"),
+    *("dead-code", "parameter-folding", "tabulate", "integer-sums", "code-arithmetic"),
+    *("integer-sums-near-ties", "near-ties", "merge-parameters", "reduction-order"),
     *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]
 
@@ -28,7 +29,7 @@ def test_entries_have_names_and_reasons() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_every_pass_keeps_all_bits(seed: int) -> None:
+def test_every_pass_that_says_so_keeps_all_bits(seed: int) -> None:
     cascade = load_model(seed_model(seed))
     draw = np.random.default_rng(seed)
     inputs = {}
@@ -36,13 +37,13 @@ def test_every_pass_keeps_all_bits(seed: int) -> None:
         tensor = cascade.tensors[name]
         drawn = draw.normal(0, 3 if tensor.dtype.is_float else 30, tensor.shape)
         inputs[tensor.label] = drawn.astype(tensor.dtype.numpy)
-    stages = run_passes(cascade, PIPELINE)
-    legal = evaluate(stages[1].cascade, inputs)
-    for stage in stages[2:]:
-        assert stage.exact
+    before = evaluate(cascade, inputs)
+    for stage in run_passes(cascade, PIPELINE):
         got = evaluate(stage.cascade, inputs)
-        for name, value in legal.items():
-            np.testing.assert_array_equal(got[name], value, err_msg=stage.name)
+        if stage.exact:
+            for name, value in before.items():
+                np.testing.assert_array_equal(got[name], value, err_msg=stage.name)
+        before = got
 
 
 def test_a_pass_that_breaks_the_cascade_is_caught() -> None:

@@ -63,8 +63,10 @@ def network(rng: random.Random) -> Problem:
         )
     fronts: list[tuple[Front, ...]] = []
     for i, own in enumerate(reads):
-        uses = [(f"t{t}", plans[f"t{t}"].readers.index(Access(i, role)))
-                for t, role in zip(own, ("source", "second"), strict=False)]
+        uses = [
+            (f"t{t}", plans[f"t{t}"].readers.index(Access(i, role)))
+            for t, role in zip(own, ("source", "second"), strict=False)
+        ]
         if i + 1 < count:
             uses.append((f"t{i + 1}", 0))
         found: list[Front] = []
@@ -78,7 +80,14 @@ def network(rng: random.Random) -> Problem:
     )
     code = tuple(rng.randrange(1, 40) for _ in range(count))
     return Problem(
-        tuple(fronts), plans, waits, LINE * rng.randrange(8, 16), rng.randrange(0, 40), LINE, 7, code
+        tuple(fronts),
+        plans,
+        waits,
+        LINE * rng.randrange(8, 16),
+        rng.randrange(0, 40),
+        LINE,
+        7,
+        code,
     )
 
 
