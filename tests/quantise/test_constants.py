@@ -94,9 +94,7 @@ def test_scalar_inputs_take_a_number_a_sample_or_one_for_all(
 
 
 def test_wrong_shapes_of_scalars_are_named() -> None:
-    with pytest.raises(
-        DataflowError, match=r"'k': has shape \[6, 2\]; use \[samples\]"
-    ):
+    with pytest.raises(DataflowError, match=r"'k': has shape \[6, 2\]; use \[samples\]"):
         calibration(_scaled(), SAMPLES | {"k": np.ones((6, 2), np.float32)})
     with pytest.raises(DataflowError, match=r"unequal sample counts \(x: 6, k: 5\)"):
         calibration(_scaled(), SAMPLES | {"k": np.ones(5, np.float32)})
