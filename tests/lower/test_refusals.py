@@ -139,13 +139,7 @@ CASES = [
         line("Y", codes("f32(X[a, b]) + f32(Z0[a, b]) + f32(V0[a, b])")),
     ),
     Case(
-        "needs two numbers per channel",
-        {**PRODUCT, "K0": ("B", F32), "K1": ("B", F32)},
-        ACC + "\n" + line("Y", codes("f32(ACC[a, b]) * K0[b] + K1[b]")),
-        {**WEIGHT, "K0": BIG[:4], "K1": BIG[4:8]},
-    ),
-    Case(
-        "needs two numbers per channel beside",
+        "needs more than two numbers per channel",
         {**PRODUCT, "I0": ("B", S32), "K0": ("B", F32), "K1": ("B", F32)},
         ACC + "\n" + line("Y", codes("f32(ACC[a, b] + I0[b]) * K0[b] + K1[b]")),
         {**WEIGHT, "I0": np.arange(4, dtype=np.int32), "K0": BIG[:4], "K1": BIG[4:8]},
