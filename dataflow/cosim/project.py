@@ -116,9 +116,8 @@ def _require_numbers(summary: Mapping[str, Any]) -> None:
         numbers += [layer["macs"], layer["predicted_cycles"]]
         if not isinstance(layer["name"], str):
             raise TypeError("a layer's name is no text")
-    if not isinstance(summary["host"], list) or any(
-        type(n) not in (int, type(None)) for n in numbers
-    ):
+    wrong = [n for n in numbers if n is not None and type(n) is not int]
+    if wrong or not isinstance(summary["host"], list):
         raise TypeError("summary.json has values of other types")
 
 
