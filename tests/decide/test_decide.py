@@ -204,7 +204,7 @@ def test_loops_do_not_hide_what_else_is_refused() -> None:
         ],
     )
     tail = [
-        models.node("Exp", ["y"], ["e"]),
+        models.node("Softmax", ["y"], ["e"]),
         models.node("QuantizeLinear", ["e", "s", "z"], ["eq"]),
         models.node("DequantizeLinear", ["eq", "s", "z"], ["ef"]),
         models.node("Loop", ["trips", "", "ef"], ["l"], body=body),
@@ -218,7 +218,11 @@ def test_loops_do_not_hide_what_else_is_refused() -> None:
     )
     verdict = api.check(proto)
     assert [(r.where, r.reason) for r in verdict.refusals] == [
-        ("Exp 'e' [2, 5]", "the vector unit has no exp"),
+        (
+            "Softmax 'e' [2, 5]",
+            "works in several steps, and e_peak between them is float32, which cannot wait in "
+            "memory",
+        ),
         ("Loop 'l' [2, 5]", "is inside a loop over an iterative rank"),
     ]
 
