@@ -16,7 +16,8 @@ Skeleton = tuple[object, ...]
 def node_at(imported: Imported, refused: Refused) -> int | None:
     """Index of the node whose value first has the expression at fault; None when unknown.
 
-    Asked only where several nodes share the Einsum: fused into one quantiser, for example.
+    Asked only where several nodes share the Einsum: fused into one quantiser, for example. Where
+    passes have rewritten the expression, the first node with one of its operations.
     """
     if refused.at is None:
         return None
@@ -26,15 +27,26 @@ def node_at(imported: Imported, refused: Refused) -> int | None:
         if set(refused.einsums) & set(imported.emitted.get(n.index, ()))
     ]
     wanted = _skeleton(refused.at, imported.cascade.constants)
+    telling = {e.op for e in walk(refused.at) if isinstance(e, Call)} - PLAIN
+    rewritten = None
     for node in sharing:
         for name in node.outputs:
             value = imported.values.get(name)
             if value is None or value.expr is None or isinstance(value.expr, Access):
                 continue
-            parts = walk(value.real())
+            parts = list(walk(value.real()))
             if any(_skeleton(e, imported.cascade.constants) == wanted for e in parts):
                 return node.index
-    return None
+            same = any(isinstance(e, Call) and e.op in telling for e in parts)
+            if same and rewritten is None and node.op not in ROUNDING:
+                rewritten = node.index
+    return rewritten
+
+
+PLAIN = frozenset({"add", "sub", "mul", "fma", "f32", "clip", "rint", "max", "min"})
+"""Operations that quantisation itself has: they tell nothing of the node."""
+
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
 def _skeleton(expr: Expr, constants: Mapping[str, np.ndarray]) -> Skeleton:

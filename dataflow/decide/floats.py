@@ -17,6 +17,7 @@ from dataflow.decide.rows import NodeDecision, node_rows
 from dataflow.decide.units import UNITS, Placed
 from dataflow.decide.verdict import Refusal, Verdict
 from dataflow.errors import DataflowError
+from dataflow.evaluate.limits import require_bounded
 from dataflow.frontend import Imported, UnsupportedModelError
 from dataflow.frontend.onnx.graph import Node
 from dataflow.ir.macs import total_macs
@@ -49,6 +50,7 @@ def judge(
     except UnsupportedModelError as error:
         return not_imported(error)
     try:
+        require_bounded(imported.cascade, keep=True)  # as calibration would
         made = quantiser(_named(proto), _sample(imported))
     except DataflowError as error:
         return _not_quantised(imported, error)

@@ -15,12 +15,11 @@ from dataflow.evaluate.limits import require_bounded
 from dataflow.frontend.coded import is_quantised
 from dataflow.frontend.importer import load_model
 from dataflow.frontend.onnx.export import save
-from dataflow.frontend.onnx.load import load_proto, modernise
+from dataflow.frontend.onnx.load import load_proto
 from dataflow.quantise import rules
 from dataflow.quantise.calibration import calibration
-from dataflow.quantise.constants import store_constants
 from dataflow.quantise.search import Search, require_made
-from dataflow.quantise.structure import prepared
+from dataflow.quantise.structure import prepared, ready
 from dataflow.quantise.tool import Feed, Format, Settings, first_line
 
 __all__ = ["Format", "KeepFloat", "Quantized", "quantize", "quantize_report"]
@@ -116,8 +115,7 @@ def quantize_report(
         raise DataflowError(where, "is quantised already", "give the float model")
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
-    modernise(proto, where)
-    store_constants(proto)
+    ready(proto, where)
     samples = calibration(proto, calibrate)
     _require_bounded(proto, samples[0], where)
     plain = prepared(proto) if keep_float == "none" else _plain(proto)

@@ -10,8 +10,10 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.load import modernise
 from dataflow.frontend.onnx.order import sort_nodes
 from dataflow.quantise import rules
+from dataflow.quantise.constants import store_constants
 from dataflow.quantise.ranges import bounds, shared_with_activation
 from dataflow.quantise.tool import Feed, Format, Range, Runner, Settings, first_line, quiet
 
@@ -36,6 +38,7 @@ def structural(
     """
     proto = onnx.ModelProto()
     proto.CopyFrom(model)
+    ready(proto, "model")
     settings = prepared(proto)
     runner = Runner(proto)  # what onnxruntime does not load cannot be calibrated
     if feed is not None:
@@ -47,6 +50,12 @@ def structural(
         raise DataflowError(
             "model", f"cannot be quantised: {first_line(error)}", "check the model"
         ) from error
+
+
+def ready(proto: onnx.ModelProto, where: str) -> None:
+    """Brings a float model, in place, into the form that the quantiser understands."""
+    modernise(proto, where)
+    store_constants(proto)
 
 
 def prepared(proto: onnx.ModelProto) -> Settings:

@@ -188,8 +188,8 @@ def test_an_input_of_text_hides_no_other_refusal() -> None:
     assert verdict.refusals[0].fix == "encode it as numbers on the host"
 
 
-def test_a_loop_is_refused_and_the_function_before_it_is_not() -> None:
-    """A recurrence behind a function, which is a table: the recurrence alone is at fault."""
+def test_loops_do_not_hide_what_else_is_refused() -> None:
+    """A recurrence and a function without an operation: each with its own cause."""
     body = helper.make_graph(
         [helper.make_node("Add", ["s", "s"], ["t"])],
         "body",
@@ -204,7 +204,7 @@ def test_a_loop_is_refused_and_the_function_before_it_is_not() -> None:
         ],
     )
     tail = [
-        models.node("Exp", ["y"], ["e"]),
+        models.node("Softmax", ["y"], ["e"]),
         models.node("QuantizeLinear", ["e", "s", "z"], ["eq"]),
         models.node("DequantizeLinear", ["eq", "s", "z"], ["ef"]),
         models.node("Loop", ["trips", "", "ef"], ["l"], body=body),
@@ -218,6 +218,11 @@ def test_a_loop_is_refused_and_the_function_before_it_is_not() -> None:
     )
     verdict = api.check(proto)
     assert [(r.where, r.reason) for r in verdict.refusals] == [
+        (
+            "Softmax 'e' [2, 5]",
+            "works in several steps, and e_peak between them is float32, which cannot wait in "
+            "memory",
+        ),
         ("Loop 'l' [2, 5]", "is inside a loop over an iterative rank"),
     ]
 
