@@ -315,6 +315,8 @@ def _compile(
     from dataflow.report import print_report
 
     print_report(terminal.console(), summary, None, None)
+    if summary.changed_rounding():
+        click.echo(f"{summary.changed_rounding()}; --literal leaves it out")
     click.echo(f"wrote {out}")
 
 

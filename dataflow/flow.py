@@ -18,6 +18,7 @@ import yaml
 from dataflow import frontend, quantise
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
+from dataflow.cosim.compare import snr_db
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
 from dataflow.decide import HostMode, decide
@@ -27,7 +28,7 @@ from dataflow.decide.host import host_work
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
-from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
 from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
 from dataflow.layers.layer import LayerGraph
@@ -132,7 +133,8 @@ def compile_model(
         values = run_machine_part(
             compiled.cascade, {name: before[name] for name in compiled.cascade.inputs}
         )
-        save_npz(folder / layout.OUTPUTS, after_machine(compiled.cascade, values))
+        outputs = after_machine(compiled.cascade, values)
+        save_npz(folder / layout.OUTPUTS, outputs)
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
             write_simulation(folder, compiled, values)
@@ -143,11 +145,36 @@ def compile_model(
         report = folder / "report"
         report.mkdir(exist_ok=True)
         result = summary(model.name, compiled, timed="rtl" in targets)
+        result["rewrites"] = rewrites(compiled.stages)
+        result["snr_db_vs_imported"] = _ratios(compiled, inputs, outputs)
         result["compile_seconds"] = clock.total
         (report / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
         log = [f"{key}: {value}" for key, value in config.items()]
         log += _log(compiled, clock, timed="rtl" in targets)
         (folder / "compile.log").write_text("\n".join(log) + "\n")
+
+
+def rewrites(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """The passes that changed something, and whether they kept all bits."""
+    return [
+        {"name": stage.name, "exact": stage.exact, "einsums": len(stage.changed)}
+        for stage in stages
+        if stage.changed
+    ]
+
+
+def _ratios(
+    compiled: Compiled, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> dict[str, float | None]:
+    """What passes that change rounding cost on the stored input, dB by output.
+
+    Empty where all are exact; None where an output does not differ.
+    """
+    if all(stage.exact for stage in compiled.stages):
+        return {}
+    written = evaluate(compiled.imported, inputs)
+    ratios = {name: snr_db(written[name], value) for name, value in outputs.items()}
+    return {name: ratio if np.isfinite(ratio) else None for name, ratio in ratios.items()}
 
 
 def resolved_spec(spec: str) -> str:

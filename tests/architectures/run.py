@@ -3,7 +3,7 @@
 For each: multiply-accumulates, and the error of the float evaluation against onnxruntime, or what
 is not supported. With ``--quantize``, for both int8 forms: the signal-to-noise ratio against
 torch beside that of onnxruntime's own quantiser, and ``evaluate`` against onnxruntime.
-``--markdown`` prints the table of ``docs/networks.md``.
+``--markdown`` prints the table of ``docs/accuracy.md``.
 """
 
 from __future__ import annotations
