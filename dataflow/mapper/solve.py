@@ -177,7 +177,8 @@ class _Search:
             step = self.steps.steps[i][name >> 32]
             mode, rows = self.problem.fronts[i][step.mode]
             _, at = self._options(i, step, tied)
-            options.append(Option(mode, rows[int(at[name & 0xFFFFFFFF])]))
+            place = int(at[name & 0xFFFFFFFF])
+            options.append(Option(mode, rows[place], place))
             state, n = step.before, before
         options.reverse()
         cycles += self.problem.overhead
