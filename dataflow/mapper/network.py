@@ -12,7 +12,7 @@ from dataflow.layers.plan import MemoryMap, NetworkMapping
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, isa
 from dataflow.machine.latencies import DEFAULT, Latencies
-from dataflow.mapper.floor import floor_cycles
+from dataflow.mapper.bound import bound_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place, require_dram
 from dataflow.mapper.problem import Choice, Problem
@@ -118,7 +118,7 @@ class _Search:
                 f"its tensors and buffers do not fit into {size} bytes of activation memory",
                 "use an architecture with a larger activations memory",
             )
-        floor = floor_cycles(self.shapes, fronts, self.machine, self.latencies)
+        floor = bound_cycles(self.graph, self.shapes, self.plans, self.machine, self.latencies)
         mapping = self._mapping(fronts, known, bound, floor)
         if judge is None:
             return mapping
@@ -161,7 +161,7 @@ class _Search:
                 chosen = lessons.originals(choice)
                 expected = durations(problem, chosen)
                 told = replace(choice, cycles=sum(expected)), known[1]
-                mapping = self._mapping(fronts, told, mapping.bound, mapping.floor)
+                mapping = self._mapping(fronts, told, mapping.model_bound, mapping.bound)
                 measured = judge(mapping)
                 ties = (sum(one[column] for one in chosen) for column in self.ties)
                 judged.append(((sum(measured), *ties), len(judged), mapping))
@@ -182,8 +182,7 @@ class _Search:
         for shape, own in zip(self.shapes, modes, strict=True):
             wanted.setdefault(shape, []).extend(mode.mode for mode in own)
         found = {
-            shape: fronts(shape, self.machine, self.latencies, own)
-            for shape, own in wanted.items()
+            shape: fronts(shape, self.machine, self.latencies, own) for shape, own in wanted.items()
         }
         return tuple(
             tuple((mode, found[shape][mode.mode]) for mode in own)
@@ -227,15 +226,13 @@ class _Search:
         memory = place(self.graph, self.shapes, self.plans, choice, self.machine)
         return None if memory is None else (choice, memory)
 
-    def _mapping(
-        self, fronts: Fronts, placed: Placed, bound: int, floor: int
-    ) -> NetworkMapping:
+    def _mapping(self, fronts: Fronts, placed: Placed, bound: int, floor: int) -> NetworkMapping:
         choice, memory = placed
         tilings: dict[str, Tiling] = {}
         for layer, found, option in zip(self.graph.layers, fronts, choice.options, strict=True):
             least = min(one["cycles"] for _, rows in found for one in rows)
             tiling = dict(found)[option.mode][option.place].tiling
-            tilings[layer.name] = replace(tiling, bound=least)
+            tilings[layer.name] = replace(tiling, model_bound=least)
         if len(tilings) != len(self.graph.layers):
             raise DataflowError(
                 f"network {self.graph.name}", "has two layers of one name", "rename one"
@@ -245,9 +242,9 @@ class _Search:
             tilings=tilings,
             memory=memory,
             objective=choice.cycles,
-            bound=min(bound, choice.cycles),
-            optimal=choice.cycles <= bound,
-            floor=floor,
+            model_bound=min(bound, choice.cycles),
+            model_optimal=choice.cycles <= bound,
+            bound=floor,
         )
 
 

@@ -46,13 +46,14 @@ def rounds(layers: int, cycles: int) -> int:
 def durations(problem: Problem, chosen: Sequence[Candidate]) -> list[int]:
     """Cycles of each layer of a choice in the model, from the end of the layer before."""
     ends: list[int] = []
-    start = code = 0
+    start = code = free = 0
     for i, one in enumerate(chosen):
         begin = ends[-1] if ends else 0
         if i:
-            start = max(start + chosen[i - 1]["bus"], begin - problem.ring)
+            start = max(free, begin - problem.ring)
         code += problem.code[i]
         end = max(begin + one["cycles"], code, start + one["paced"])
+        free = max(start + one["bus"], end + one["held"])
         last = i + 1 == len(chosen)
         waits = problem.waits[i]
         if last or (waits and one["withheld"] + chosen[i + 1]["need"] > waits):

@@ -80,7 +80,13 @@ def hopeless(rows: Ints, recent: Ints, size: int, least: Ints, criteria: int) ->
 
 @compiled
 def insert(
-    rows: Ints, names: Ints, recent: Ints, size: int, row: Ints, name: tuple[int, int], criteria: int
+    rows: Ints,
+    names: Ints,
+    recent: Ints,
+    size: int,
+    row: Ints,
+    name: tuple[int, int],
+    criteria: int,
 ) -> int:
     """Adds a row to the front unless one that is there beats it; the new number of rows.
 

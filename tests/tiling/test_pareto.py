@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dataflow.tiling.pareto import Front, pareto_rows
+from dataflow.tiling.pareto import clean, empty_front, hopeless, insert, pareto_rows, room
 
 TABLES = arrays.arrays(
     np.int64, st.tuples(st.integers(1, 40), st.just(4)), elements=st.integers(0, 4)
@@ -37,15 +37,35 @@ def test_kept_rows_are_the_undominated_ones_once_each(table: np.ndarray) -> None
         assert int(ties[i, 0]) == min(same)
 
 
-@given(TABLES, st.integers(1, 7))
-def test_portions_give_the_front_of_the_whole(table: np.ndarray, portion: int) -> None:
-    front = Front(3)
-    front._PENDING = 5  # reduce often
-    for start in range(0, len(table), portion):
-        part = table[start : start + portion]
-        front.add(part, np.arange(start, start + len(part), dtype=np.int64), 9)
-    costs, owners = front.rows()
-    assert {tuple(int(v) for v in row[:3]) for row in costs} == undominated(table[:, :3])
-    for row, (owner, index) in zip(costs, owners, strict=True):
+@given(TABLES)
+def test_rows_put_in_one_by_one_give_the_same_front(table: np.ndarray) -> None:
+    rows, names, recent = empty_front(4)
+    size = 0
+    for n, row in enumerate(table):
+        rows, names, recent, size = room(rows, names, recent, size, 3)
+        assert not hopeless(rows, recent, size, row, 3) or tuple(row[:3]) not in undominated(
+            table[:, :3]
+        )
+        size = insert(rows, names, recent, size, np.ascontiguousarray(row), (9, n), 3)
+    size = clean(rows, names, recent, size, 3)
+    kept = pareto_rows(table[:, :3], table[:, 3:])
+    assert sorted(map(tuple, rows[:size])) == sorted(map(tuple, table[kept]))
+    for row, (owner, n, _) in zip(rows[:size], names[:size], strict=True):
         assert owner == 9
-        assert (table[index] == row).all()
+        assert (table[n] == row).all()
+
+
+def test_a_full_front_is_cleaned_and_then_grows() -> None:
+    rows, names, recent = empty_front(2)
+    capacity = len(rows)
+    size = 0
+    for n in range(3 * capacity):
+        rows, names, recent, size = room(rows, names, recent, size, 2)
+        row = np.array([n, -n], dtype=np.int64)  # none beats another
+        size = insert(rows, names, recent, size, row, (0, n), 2)
+    assert size == 3 * capacity
+    assert names[:size, 1].tolist() == list(range(3 * capacity))
+    for n in range(size):  # each beats all that stand above it
+        rows, names, recent, size = room(rows, names, recent, size, 2)
+        size = insert(rows, names, recent, size, np.array([-n - 1, -4096 - n]), (1, n), 2)
+    assert clean(rows, names, recent, size, 2) == 1
