@@ -7,7 +7,8 @@ import random
 import pytest
 
 from dataflow.layers.layer import MicroOp, MicroProgram
-from dataflow.lower.assemble import CannotFuse, Code, Node, Result, assemble
+from dataflow.lower.assemble import Code, Node, Result, assemble
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 WINDOW = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from typing import Literal
 
 import pytest
 
@@ -19,6 +20,7 @@ from dataflow.tiling.columns import COLUMNS, Mode
 MODE = Mode("resident", "none", True, False)
 TILING = Tiling((), {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0)
 LINE = 8
+ROLES: tuple[Literal["source", "second"], ...] = ("source", "second")
 NEVER_HELD = -(1 << 40)
 
 
@@ -51,9 +53,9 @@ def network(rng: random.Random) -> Problem:
     plans: dict[str, TensorPlan] = {}
     for t in range(count):
         readers = [
-            Access(i, "second" if at else "source")
+            Access(i, role)
             for i, own in enumerate(reads)
-            for at, tensor in enumerate(own)
+            for role, tensor in zip(ROLES, own, strict=False)
             if tensor == t
         ]
         size = LINE * rng.randrange(1, 8)
@@ -65,7 +67,7 @@ def network(rng: random.Random) -> Problem:
     for i, own in enumerate(reads):
         uses = [
             (f"t{t}", plans[f"t{t}"].readers.index(Access(i, role)))
-            for t, role in zip(own, ("source", "second"), strict=False)
+            for t, role in zip(own, ROLES, strict=False)
         ]
         if i + 1 < count:
             uses.append((f"t{i + 1}", 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_rows_withheld_and_needed(
             iq=np.array([plane.q_sizes.index(tile[1])]),
             ib=np.array([plane.block_sizes.index(tile[2])]),
         )
-    dims: tuple[Dim, ...] = tuple(order)  # type: ignore[assignment]
+    dims = cast(tuple[Dim, ...], tuple(order))
     found = common_columns(plane, dims, EDGE8)
     row = at(plane, *tile)
     assert (int(found.withheld[row]), int(found.need[row])) == (withheld, need)
