@@ -198,7 +198,9 @@ def test_sums_in_any_order_are_rounded_once(steps: int) -> None:
 def test_bounds_of_an_index_are_its_extremes(c: int, offset: int, start: int, count: int) -> None:
     box = Space({"i": (start, count), "j": (1, 3)})
     found = Affine.of(("i", c), ("j", -2), offset)
-    values = [c * i - 2 * j + offset for i in range(start, start + max(count, 1)) for j in (1, 2, 3)]
+    values = [
+        c * i - 2 * j + offset for i in range(start, start + max(count, 1)) for j in (1, 2, 3)
+    ]
     assert box.bounds(found) == (min(values), max(values))
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.layers.boxes import TileBox, second_box, sink_box, slot_bytes, source_box
-from dataflow.layers.layer import Layer, View
+from dataflow.layers.layer import Dim, Layer, View
 from dataflow.layers.tiled import NO_LEVEL, Columns, TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of
 from tests.mapper.graphs import Builder, dense
 
+ROWS: tuple[Dim, ...] = ("p",)
+GROUPS: tuple[Dim, ...] = ("g",)
 EDGE8 = machine_of(load_architecture("edge8"))
 
 
@@ -26,9 +28,7 @@ def conv(groups: int = 1, n: int = 20) -> Layer:
 
 
 def tiled(layer: Layer, tile: dict[Any, int], **changes: Any) -> TiledLayer:
-    tiling = Tiling(
-        tuple(tile), tile, "stream", 0, 1, "stream", 0, 1, "stream", 1, 0, 0, **changes
-    )
+    tiling = Tiling(tuple(tile), tile, "stream", 0, 1, "stream", 0, 1, "stream", 1, 0, 0, **changes)
     return TiledLayer(layer, tiling, EDGE8)
 
 
@@ -57,16 +57,16 @@ def test_column_blocks_of_full_and_last_tiles(
 
 def test_a_source_tile_has_its_halo_and_starts_in_the_padding() -> None:
     one = tiled(conv(), {"p": 4, "q": 2, "k": 8})
-    dims = frozenset(("p", "q", "k"))
+    dims: frozenset[Dim] = frozenset(("p", "q", "k"))
     assert source_box(one, 3) == TileBox(1, 9, 5, 8, -1, -1, dims)
-    assert source_box(one, 1) == TileBox(1, 9, 9, 24, -1, 0, frozenset("p"))
+    assert source_box(one, 1) == TileBox(1, 9, 9, 24, -1, 0, frozenset(ROWS))
     assert source_box(one, 0) == TileBox(1, 11, 9, 24, 0, 0, frozenset())
 
 
 def test_groups_cut_the_channels_of_all_operands() -> None:
     one = tiled(conv(12, 24), {"g": 5}, group_pack=3)
     assert source_box(one, 1).chan == 5 * 2
-    assert sink_box(one) == TileBox(1, 6, 5, 5 * 2, 0, 0, frozenset("g"))
+    assert sink_box(one) == TileBox(1, 6, 5, 5 * 2, 0, 0, frozenset(GROUPS))
 
 
 def test_a_broadcast_operand_is_held_once() -> None:
@@ -75,7 +75,7 @@ def test_a_broadcast_operand_is_held_once() -> None:
     one = tiled(layer, {"p": 4, "q": 2, "n": 16})
     assert second_box(one, 3) == TileBox(1, 1, 2, 16, 0, 0, frozenset(("p", "q", "n")))
     point = replace(layer, second=View("s", (1, 6, 5, 20), 0, 0, 0))
-    assert second_box(tiled(point, {"p": 4}), 1) == TileBox(1, 1, 1, 20, 0, 0, frozenset("p"))
+    assert second_box(tiled(point, {"p": 4}), 1) == TileBox(1, 1, 1, 20, 0, 0, frozenset(ROWS))
     whole = replace(layer, second=dense("s", 6, 5, 20))
     assert second_box(tiled(whole, {"p": 4}), 0) == TileBox(1, 6, 5, 20, 0, 0, frozenset())
 

@@ -70,7 +70,9 @@ def test_channels_apart_are_refused() -> None:
 
 def test_a_constant_over_a_grid_keeps_what_is_fixed() -> None:
     data = np.arange(60).reshape(3, 4, 5)
-    found = grid(access("x", "c", Affine.of(("p", 2), ("o", 1)), 4), data, ["p", "c"], SIZES, {"o": 1})
+    found = grid(
+        access("x", "c", Affine.of(("p", 2), ("o", 1)), 4), data, ["p", "c"], SIZES, {"o": 1}
+    )
     assert found.tolist() == [[data[c, 2 * p + 1, 4] for c in range(3)] for p in range(2)]
     one = points()
     assert one.per_channel(access("x", "c", 0, 0), data) is not None

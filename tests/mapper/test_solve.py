@@ -12,13 +12,14 @@ from dataflow.mapper import solve as solver
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.problem import Front, Problem
 from dataflow.mapper.solve import solve
-from dataflow.mapper.tensors import Access, TensorPlan
+from dataflow.mapper.tensors import Access, ReadRole, TensorPlan
 from dataflow.tiling.candidates import Candidate
 from dataflow.tiling.columns import COLUMNS, Mode
 
 MODE = Mode("resident", "none", True, False)
 TILING = Tiling((), {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0)
 LINE = 8
+ROLES: tuple[ReadRole, ...] = ("source", "second")
 NEVER_HELD = -(1 << 40)
 
 
@@ -51,7 +52,7 @@ def network(rng: random.Random) -> Problem:
     plans: dict[str, TensorPlan] = {}
     for t in range(count):
         readers = [
-            Access(i, "second" if at else "source")
+            Access(i, ROLES[at])
             for i, own in enumerate(reads)
             for at, tensor in enumerate(own)
             if tensor == t
@@ -63,8 +64,10 @@ def network(rng: random.Random) -> Problem:
         )
     fronts: list[tuple[Front, ...]] = []
     for i, own in enumerate(reads):
-        uses = [(f"t{t}", plans[f"t{t}"].readers.index(Access(i, role)))
-                for t, role in zip(own, ("source", "second"), strict=False)]
+        uses = [
+            (f"t{t}", plans[f"t{t}"].readers.index(Access(i, role)))
+            for t, role in zip(own, ROLES, strict=False)
+        ]
         if i + 1 < count:
             uses.append((f"t{i + 1}", 0))
         found: list[Front] = []
@@ -78,7 +81,14 @@ def network(rng: random.Random) -> Problem:
     )
     code = tuple(rng.randrange(1, 40) for _ in range(count))
     return Problem(
-        tuple(fronts), plans, waits, LINE * rng.randrange(8, 16), rng.randrange(0, 40), LINE, 7, code
+        tuple(fronts),
+        plans,
+        waits,
+        LINE * rng.randrange(8, 16),
+        rng.randrange(0, 40),
+        LINE,
+        7,
+        code,
     )
 
 

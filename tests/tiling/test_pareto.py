@@ -69,9 +69,7 @@ def test_rows_added_one_by_one_give_the_same_front(table: np.ndarray) -> None:
 def test_hopeless_is_what_a_row_beats(table: np.ndarray, least: np.ndarray) -> None:
     front = np.ascontiguousarray(table)
     recent = np.arange(len(table), dtype=np.int64)
-    beaten = any(
-        (row[:3] <= least[:3]).all() and (row[:3] < least[:3]).any() for row in table
-    )
+    beaten = any((row[:3] <= least[:3]).all() and (row[:3] < least[:3]).any() for row in table)
     assert hopeless(front, recent, len(table), least, 3) == beaten
 
 
