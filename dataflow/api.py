@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     import onnx
 
     from dataflow.analysis import FibreSummary
-    from dataflow.frontend import CheckRow
+    from dataflow.decide import HostMode, NodeDecision, Verdict
     from dataflow.ir import Cascade
     from dataflow.npz import Array, ArraySpec
-    from dataflow.quantise import Quantized
+    from dataflow.quantise import KeepFloat, Quantized
     from dataflow.report import Csim, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
@@ -58,9 +58,10 @@ def quantize(
     calibrate: StrPath,
     out: StrPath,
     format: Literal["qoperator", "qdq"] = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
-    return quantize_report(model, calibrate, out, format).path
+    return quantize_report(model, calibrate, out, format, keep_float).path
 
 
 @guarded
@@ -69,38 +70,59 @@ def quantize_report(
     calibrate: StrPath,
     out: StrPath,
     format: Literal["qoperator", "qdq"] = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Quantized:
-    """:func:`quantize`, and what it chose and measured on held-out calibration samples."""
+    """:func:`quantize`, what it chose and measured on held-out calibration samples, and whether
+    ``compile`` takes the result for the default architecture."""
     path, source = _new_file(out), _model_file(model)
     samples = arguments.path(calibrate, "calibrate")
     _choices((arguments.text(format, "format"),), FORMATS, "--format")
-    from dataflow import quantise
+    from dataflow import flow, quantise
 
-    return quantise.quantize_report(source, samples, path, format=format)
+    return quantise.quantize_report(
+        source, samples, path, format, keep_float, judge=flow.refusal_of
+    )
 
 
 @guarded
 def check(
-    model: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None = None
-) -> tuple[CheckRow, ...]:
-    """One row for each operator of ``model``, or Einsum of a text cascade: where it runs, its MACs.
+    model: StrPath | onnx.ModelProto,
+    dims: Mapping[str, int] | None = None,
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
+    literal: bool = False,
+) -> Verdict:
+    """What ``compile`` does with ``model``: where each operator runs, or all that is refused.
 
-    Unsupported operators are no errors: a model that has some gives a row for each of them only.
+    Refusals are no errors: they stand in the result. A float model is judged as ``compile`` with
+    calibration data would when nothing is kept in float. Of a text cascade, which ``compile`` does
+    not take, each Einsum is judged.
+
+    Args:
+        model: path or model in memory.
+        dims: sizes of named dynamic dimensions.
+        arch: built-in name or YAML file; sizes are judged for it.
+        host: ``auto``, ``none`` or ``contractions``: what the host may run.
+        literal: without the rewrites that change rounding.
     """
     source, sizes = _source(model), arguments.sizes(dims, "--dim")
-    from dataflow import frontend
+    from dataflow.arch import load_architecture
+    from dataflow.decide import HOST_MODES, decide_cascade, judge
+    from dataflow.machine import machine_of
 
+    _choices((host,), HOST_MODES, "--host")
+    machine = machine_of(load_architecture(str(arch)))
     if is_text(source):
-        return frontend.check_cascade(load(source, sizes))
+        return decide_cascade(load(source, sizes), machine)
+    return judge(source, machine, sizes, host, literal=bool(literal))
 
-    return tuple(frontend.check(source, sizes))
 
-
-def stayed_float(rows: Sequence[CheckRow]) -> tuple[CheckRow, ...]:
+def stayed_float(rows: Sequence[NodeDecision]) -> tuple[NodeDecision, ...]:
     """The rows of a quantised model's nodes that compute in floats; none for a float model."""
-    from dataflow import frontend
+    from dataflow.decide import stayed_float as run
 
-    return frontend.stayed_float(rows)
+    return run(rows)
 
 
 def is_text(model: StrPath | onnx.ModelProto) -> bool:
@@ -244,6 +266,9 @@ def compile_model(
     dims: Mapping[str, int] | None = None,
     torch_spec: str | None = None,
     part: str | None = None,
+    host: HostMode = "auto",
+    keep_float: KeepFloat = "auto",
+    literal: bool = False,
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -258,6 +283,9 @@ def compile_model(
         dims: sizes of named dynamic dimensions.
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.
         part: device of the HLS project, as AMD's tools name it; None: a ZCU104's.
+        host: what the host may run: ``auto``, ``none`` or ``contractions``.
+        keep_float: with ``calibrate``: ``none`` quantises everything that has an int8 form.
+        literal: without the rewrites that change rounding (by one code, at ties).
         progress: told where the work stands.
     """
     targets = _choices(arguments.texts(targets, "--target"), TARGETS, "--target")
@@ -267,6 +295,9 @@ def compile_model(
     sizes, spec = arguments.sizes(dims, "--dim"), _spec(torch_spec)
     if part is not None:
         _check_part(part, targets)
+    from dataflow.decide.host import HOST_MODES
+
+    _choices((arguments.text(host, "--host"),), HOST_MODES, "--host")
     from dataflow.outdir import require_replaceable
 
     folder, source = arguments.path(out, "out"), _model_file(model)
@@ -284,6 +315,9 @@ def compile_model(
         dims=sizes,
         torch_spec=spec,
         part=part,
+        host=host,
+        keep_float=keep_float,
+        literal=bool(literal),
         progress=arguments.called(progress, "progress"),
     )
     return load_summary(folder)

@@ -21,7 +21,7 @@ import click
 
 from dataflow import __version__, api
 from dataflow.errors import DataflowError
-from dataflow.report import results, terminal
+from dataflow.report import checks, results, terminal
 from dataflow.report.rows import printable
 
 CHECK_FAILED = 1
@@ -55,6 +55,30 @@ _debug = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _dims = click.option(
     "--dim", "dims", multiple=True, metavar="NAME=N", help="Size of a dynamic dimension."
+)
+_arch_option = click.option(
+    "--arch", default="edge16", show_default=True, help="Built-in name or YAML file."
+)
+_literal = click.option(
+    "--literal",
+    is_flag=True,
+    help="Leave out the rewrites that change rounding (by one code, where only float rounding "
+    "decides a tie).",
+)
+_host = click.option(
+    "--host",
+    type=click.Choice(["auto", "none", "contractions"]),
+    default="auto",
+    show_default=True,
+    help="What the host may run at the ends: what the machine cannot; only quantise, dequantise "
+    "and packing; contractions too.",
+)
+_keep_float = click.option(
+    "--keep-float",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    show_default=True,
+    help="Operators that int8 costs too much stay float; none does, whatever the ratio.",
 )
 _input = click.option(
     "--input", "input_file", metavar="X.npz", help="Arrays by input name (default: stored, seeded)."
@@ -108,48 +132,51 @@ def _export(spec: str, opset: int, out: str) -> None:
     show_default=True,
     help="Integer operators, or quantise/dequantise pairs.",
 )
+@_keep_float
 @_output("Q.onnx", "The ONNX file to write.")
 @_json
-def _quantize(model: str, calibrate: str, form: Any, out: str, as_json: bool) -> None:
+def _quantize(
+    model: str, calibrate: str, form: Any, keep_float: Any, out: str, as_json: bool
+) -> None:
     """Quantise a float model to int8 after training."""
-    made = api.quantize_report(model, calibrate, out, form)
+    made = api.quantize_report(model, calibrate, out, form, keep_float)
     if as_json:
-        _print_json({**dataclasses.asdict(made), "path": str(made.path)})
+        compiles = {"compiles": made.refusal == "", "path": str(made.path)}
+        _print_json({**dataclasses.asdict(made), **compiles})
         return
     click.echo(f"wrote {made.path}: {made.describe()}")
 
 
 @_command("check")
 @click.argument("model", metavar="M")
+@_arch_option
+@_host
+@_literal
+@click.option("--evaluate", "evaluates", is_flag=True, help="Ask only what evaluate can do.")
 @_dims
 @_json
-def _check(model: str, dims: Sequence[str], as_json: bool) -> None:
-    """List every operator: how it is lowered and where it runs; exit 2 when any is unsupported.
+def _check(
+    model: str,
+    arch: str,
+    host: Any,
+    literal: bool,
+    evaluates: bool,
+    dims: Sequence[str],
+    as_json: bool,
+) -> None:
+    """List every operator: how it is lowered and where it runs; exit 2 when compile would refuse.
 
-    M is an ONNX model, or a text cascade (one row for each Einsum). When operators are unsupported,
-    only those are listed.
+    M is an ONNX model; a float one is judged as compile --calibrate --keep-float none would. Of a
+    text cascade, which compile does not take, each Einsum is judged, with exit 0.
     """
-    rows = api.check(model, _parse_dims(dims))
-    unsupported = [row for row in rows if row.reason]
+    verdict = api.check(model, _parse_dims(dims), arch=arch, host=host, literal=literal)
     if as_json:
-        _print_json([dataclasses.asdict(row) for row in rows])
+        _print_json(checks.verdict_json(verdict))
     else:
-        keys = [field.name for field in dataclasses.fields(rows[0])] if rows else []
-        if unsupported:
-            keys = ["name", "operator", "shape", "reason", "fix"]
-        elif api.is_text(model):
-            keys = ["name", "operator", "shape", "runs", "macs", "arithmetic"]
-        terminal.print_rows([{key: getattr(row, key) for key in keys} for row in rows])
-        if floats := api.stayed_float(rows):
-            names = ", ".join(f"{row.name} ({row.operator})" for row in floats)
-            terminal.console().print(printable(f"stayed float: {names}"))
-    if unsupported:
-        count = len(unsupported)
-        raise DataflowError(
-            model,
-            f"{count} operator{'s are' if count > 1 else ' is'} not supported",
-            "see the reasons in the table",
-        )
+        checks.print_verdict(terminal.console(), verdict, api.stayed_float(verdict.nodes))
+    if verdict.evaluates if evaluates or api.is_text(model) else verdict.compiles:
+        return
+    raise verdict.error()
 
 
 @_command("evaluate")
@@ -231,7 +258,7 @@ def _rewrite(
 
 @_command("compile")
 @click.argument("model", metavar="M.onnx")
-@click.option("--arch", default="edge16", show_default=True, help="Built-in name or YAML file.")
+@_arch_option
 @click.option(
     "--target", "targets", default="rtl,hls", show_default=True, help="Of rtl and hls, with commas."
 )
@@ -242,6 +269,9 @@ def _rewrite(
     help="Of latency, energy, edp; several with commas are lexicographic.",
 )
 @click.option("--calibrate", metavar="X.npz", help="Calibration samples for a float model.")
+@_keep_float
+@_host
+@_literal
 @_dims
 @click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")
 @_torch
@@ -253,6 +283,9 @@ def _compile(
     targets: str,
     objective: str,
     calibrate: str | None,
+    keep_float: Any,
+    host: Any,
+    literal: bool,
     dims: Sequence[str],
     part: str | None,
     torch_spec: str | None,
@@ -271,6 +304,9 @@ def _compile(
             dims=_parse_dims(dims),
             torch_spec=torch_spec,
             part=part,
+            host=host,
+            literal=literal,
+            keep_float=keep_float,
             progress=progress,
         )
     if as_json:
@@ -279,6 +315,8 @@ def _compile(
     from dataflow.report import print_report
 
     print_report(terminal.console(), summary, None, None)
+    if summary.changed_rounding():
+        click.echo(f"{summary.changed_rounding()}; --literal leaves it out")
     click.echo(f"wrote {out}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +15,24 @@ import numpy as np
 import onnx
 import yaml
 
-from dataflow import frontend, quantise, rewrite
+from dataflow import frontend, quantise
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
+from dataflow.cosim.compare import snr_db
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
+from dataflow.decide import HostMode, decide
+from dataflow.decide.decide import not_imported
+from dataflow.decide.floats import is_float
+from dataflow.decide.host import host_work
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
-from dataflow.evaluate import after_machine, before_machine, run_machine_part
+from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
 from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
-from dataflow.lower import lower
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import Program
 from dataflow.mapper import map_network
@@ -37,25 +43,34 @@ from dataflow.program import build
 from dataflow.program.energy import energy_pj
 from dataflow.progress import Progress, StepClock, silent
 from dataflow.resources import templates_dir
-from dataflow.rewrite.legal import require_legal
+from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
 
 INPUT_SEED = 0
-STEPS = ("import", "legalise", "lower", "map", "schedule", "predict", "emit", "write")
+STEPS = ("import", "decide", "map", "schedule", "predict", "emit", "write")
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """Everything that compile makes, before it is written."""
+    """Everything that compile makes, before it is written.
+
+    Attributes:
+        stages: the Cascade after each pass; the last one is what the hardware computes.
+    """
 
     model: onnx.ModelProto
     imported: Cascade
-    cascade: Cascade
+    stages: tuple[Stage, ...]
     graph: LayerGraph
     machine: Machine
     mapping: NetworkMapping
     program: Program
     prediction: Prediction
+
+    @property
+    def cascade(self) -> Cascade:
+        """The last Cascade: results are compared with its ``evaluate()``."""
+        return self.stages[-1].cascade
 
 
 def compile_model(
@@ -69,6 +84,9 @@ def compile_model(
     dims: Mapping[str, int],
     torch_spec: str | None,
     part: str | None = None,
+    host: HostMode = "auto",
+    keep_float: quantise.KeepFloat = "auto",
+    literal: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
@@ -77,7 +95,17 @@ def compile_model(
     machine = machine_of(architecture)
     spec = None if torch_spec is None else resolved_spec(torch_spec)
     device = part or DEFAULT_PART
-    compiled = run(model, machine, objective, calibrate, dims, clock)
+    compiled = run(
+        model,
+        machine,
+        objective,
+        calibrate,
+        dims,
+        clock,
+        host=host,
+        keep_float=keep_float,
+        literal=literal,
+    )
     clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
         config = {
@@ -87,6 +115,9 @@ def compile_model(
             "objective": list(objective),
             "calibrate": None if calibrate is None else calibrate.name,
             "dims": dict(dims),
+            "host": host,
+            "keep_float": keep_float,
+            "literal": literal,
             "torch": spec,
             "part": device if "hls" in targets else None,
         }
@@ -102,7 +133,8 @@ def compile_model(
         values = run_machine_part(
             compiled.cascade, {name: before[name] for name in compiled.cascade.inputs}
         )
-        save_npz(folder / layout.OUTPUTS, after_machine(compiled.cascade, values))
+        outputs = after_machine(compiled.cascade, values)
+        save_npz(folder / layout.OUTPUTS, outputs)
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
             write_simulation(folder, compiled, values)
@@ -113,11 +145,36 @@ def compile_model(
         report = folder / "report"
         report.mkdir(exist_ok=True)
         result = summary(model.name, compiled, timed="rtl" in targets)
+        result["rewrites"] = rewrites(compiled.stages)
+        result["snr_db_vs_imported"] = _ratios(compiled, inputs, outputs)
         result["compile_seconds"] = clock.total
         (report / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
         log = [f"{key}: {value}" for key, value in config.items()]
         log += _log(compiled, clock, timed="rtl" in targets)
         (folder / "compile.log").write_text("\n".join(log) + "\n")
+
+
+def rewrites(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """The passes that changed something, and whether they kept all bits."""
+    return [
+        {"name": stage.name, "exact": stage.exact, "einsums": len(stage.changed)}
+        for stage in stages
+        if stage.changed
+    ]
+
+
+def _ratios(
+    compiled: Compiled, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> dict[str, float | None]:
+    """What passes that change rounding cost on the stored input, dB by output.
+
+    Empty where all are exact; None where an output does not differ.
+    """
+    if all(stage.exact for stage in compiled.stages):
+        return {}
+    written = evaluate(compiled.imported, inputs)
+    ratios = {name: snr_db(written[name], value) for name, value in outputs.items()}
+    return {name: ratio if np.isfinite(ratio) else None for name, ratio in ratios.items()}
 
 
 def resolved_spec(spec: str) -> str:
@@ -155,44 +212,43 @@ def run(
     calibrate: Path | None = None,
     dims: Mapping[str, int] | None = None,
     progress: Progress = silent,
+    *,
+    host: HostMode = "auto",
+    keep_float: quantise.KeepFloat = "auto",
+    literal: bool = False,
 ) -> Compiled:
-    """The pipeline without files."""
+    """The pipeline without files.
+
+    Raises:
+        DataflowError: `decide` refuses the model; all causes are listed, each with a fix.
+    """
 
     def step(name: str) -> None:
         progress(name, STEPS.index(name), len(STEPS))
 
     step("import")
-    proto = quantised(model, calibrate, dims or {})
-    imported = frontend.load_model(proto, dims or {})
-    step("legalise")
-    cascade = rewrite.legalise(imported)
-    require_elements(cascade)
-    step("lower")
-    graph = lower(cascade)  # names every operator that cannot be lowered, with the reason
-    require_legal(cascade)
+    proto = quantised(model, calibrate, dims or {}, keep_float)
+    step("decide")
+    verdict = decide(proto, machine, dims or {}, host, literal=literal)
+    graph = verdict.require()
+    assert verdict.imported is not None
     step("map")
     mapping = map_network(graph, machine, objective=tuple(objective))
     step("schedule")
     program = build(graph, mapping, machine)
     step("predict")
     prediction = predict(program, machine)
-    return Compiled(proto, imported, cascade, graph, machine, mapping, program, prediction)
+    return Compiled(
+        proto, verdict.imported, verdict.stages, graph, machine, mapping, program, prediction
+    )
 
 
-def require_elements(cascade: Cascade) -> None:
-    """Raises DataflowError for the first tensor without elements: the machine has none to move."""
-    for einsum in cascade.einsums:
-        for name in (einsum.output.tensor, *(access.tensor for access in einsum.inputs)):
-            if not cascade.tensors[name].elements:
-                raise DataflowError(
-                    f"{einsum.operator} {einsum.source!r}",
-                    f"works on a tensor of shape {list(cascade.tensors[name].shape)}, "
-                    "which has no elements",
-                    "remove it from the model",
-                )
-
-
-def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> onnx.ModelProto:
+def quantised(
+    model: Path,
+    calibrate: Path | None,
+    dims: Mapping[str, int],
+    keep_float: quantise.KeepFloat = "auto",
+) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
 
     Raises:
@@ -200,11 +256,11 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
             of which are listed.
     """
     proto = frontend.load_proto(model)
-    if frontend.is_quantised(proto) or _takes_codes(proto):
+    if not is_float(proto):
         if calibrate is not None:
             raise DataflowError(str(model), "is quantised already", "leave out --calibrate")
         return proto
-    frontend.load_model(proto, dims)
+    refused_at_import(proto, dims)
     if calibrate is None:
         raise DataflowError(
             str(model),
@@ -215,15 +271,25 @@ def quantised(model: Path, calibrate: Path | None, dims: Mapping[str, int]) -> o
         )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "quantised.onnx"
-        quantise.quantize(model, calibrate, path)
+        quantise.quantize(model, calibrate, path, keep_float=keep_float)
         return frontend.load_proto(path)
 
 
-def _takes_codes(proto: onnx.ModelProto) -> bool:
-    """Whether every input that is not a weight holds 8-bit integers."""
-    weights = {tensor.name for tensor in proto.graph.initializer}
-    kinds = [v.type.tensor_type.elem_type for v in proto.graph.input if v.name not in weights]
-    return bool(kinds) and set(kinds) <= {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+def refusal_of(model: onnx.ModelProto, arch: str = "edge16", host: HostMode = "auto") -> str:
+    """Why ``compile`` refuses a quantised model, or an empty text: what `quantize` is told."""
+    try:
+        verdict = decide(model, machine_of(load_architecture(arch)), {}, host)
+    except DataflowError as error:
+        return str(error)
+    return "" if verdict.compiles else str(verdict.error())
+
+
+def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
+    """Raises DataflowError with the operators that no form of the model makes supported."""
+    try:
+        frontend.load_model(proto, dims)
+    except frontend.UnsupportedModelError as error:
+        raise not_imported(error).error() from error
 
 
 def stored_inputs(cascade: Cascade) -> dict[str, Array]:
@@ -254,11 +320,35 @@ def stored_inputs(cascade: Cascade) -> dict[str, Array]:
 
 
 def write_ir(folder: Path, compiled: Compiled) -> None:
-    """The imported and the legal cascade, and the model that was compiled."""
-    (folder / "ir").mkdir()
+    """The model that was compiled, the imported Cascade, and that after each pass.
+
+    The last one is written again under the name that does not depend on the pipeline. Weights that
+    a pass leaves alone are the same file under another name.
+    """
+    target = folder / "ir"
+    target.mkdir()
     onnx.save(compiled.model, folder / layout.MODEL)
-    text.save(compiled.imported, folder / "ir" / "01_imported.yaml")
-    text.save(compiled.cascade, folder / layout.CASCADE)
+    named = [("imported", compiled.imported), *((s.name, s.cascade) for s in compiled.stages)]
+    paths = [target / f"{k:02}_{name}.yaml" for k, (name, _) in enumerate(named, 1)]
+    paths.append(folder / layout.CASCADE)
+    written: tuple[Path, Cascade] | None = None
+    for path, (_, cascade) in zip(paths, [*named, named[-1]], strict=True):
+        if written is not None and written[1].constants is cascade.constants:
+            path.write_text(text.dumps(cascade), encoding="utf-8")
+            _same_file(written[0].with_suffix(".npz"), path.with_suffix(".npz"))
+        else:
+            text.save(cascade, path)
+        written = path, cascade
+
+
+def _same_file(source: Path, target: Path) -> None:
+    """The file under a second name; a copy where the file system has no second names."""
+    if not source.exists():
+        return
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def write_mapping(folder: Path, compiled: Compiled, *, timed: bool) -> None:
@@ -307,7 +397,7 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
     """
     graph, machine, prediction = compiled.graph, compiled.machine, compiled.prediction
     macs = sum(layer.macs for layer in graph.layers)
-    units = machine.mac_units
+    units, work = machine.mac_units, host_work(compiled.imported)
     layers = []
     for layer, counts, cycles in zip(
         graph.layers, compiled.program.layers, prediction.layers, strict=True
@@ -345,6 +435,8 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
             "optimal": compiled.mapping.optimal,
         },
         "host": [f"{op.op} {op.source}".strip() for op in compiled.cascade.host] + ["packing"],
+        "host_operations": work.operations,
+        "host_bytes": work.bytes,
         "layers": layers,
     }
     if not timed:

@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from dataflow.arch import load_architecture
 from dataflow.cosim.taps import Resident
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.load import load_proto
 from dataflow.ir import Cascade, text
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import LayerCounts, Program, TensorPlace
@@ -74,7 +75,7 @@ def load_project(out: Path) -> Project:
         names = [cascade.tensors[n].label or n for n in cascade.graph_inputs or cascade.inputs]
         return Project(
             cascade=cascade,
-            model=onnx.load(out / MODEL),
+            model=load_proto(out / MODEL),
             machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
             program=read_program(out),
             summary=summary,
@@ -105,14 +106,18 @@ lacks keys or has values of another type."""
 
 
 def _require_numbers(summary: Mapping[str, Any]) -> None:
-    """Raises a member of `DAMAGED` unless the summary has what a result is computed from."""
+    """Raises a member of `DAMAGED` unless the summary has what a result is computed from.
+
+    Predictions are null where only the HLS project was made.
+    """
     keys = ("cycles", "dram_read_bytes", "dram_write_bytes")
     numbers = [summary["macs"], *(summary["predicted"][key] for key in keys)]
     for layer in summary["layers"]:
         numbers += [layer["macs"], layer["predicted_cycles"]]
         if not isinstance(layer["name"], str):
             raise TypeError("a layer's name is no text")
-    if not isinstance(summary["host"], list) or any(type(n) is not int for n in numbers):
+    wrong = [n for n in numbers if n is not None and type(n) is not int]
+    if wrong or not isinstance(summary["host"], list):
         raise TypeError("summary.json has values of other types")
 
 

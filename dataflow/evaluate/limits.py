@@ -21,16 +21,15 @@ MAX_STEPS = 1 << 18
 """Evaluations of an Einsum, in all loops together: some tens of microseconds each."""
 
 
-def require_bounded(cascade: Cascade, *, keep: bool = False, held: int = 0) -> None:
+def require_bounded(cascade: Cascade, *, keep: bool = False, limit: int = MAX_LIVE_BYTES) -> None:
     """Raises DataflowError when evaluating the cascade takes too much memory or too many steps.
 
     Args:
         cascade: the network.
         keep: whether every tensor is kept to the end.
-        held: bytes that are given already, by which the limit grows: weights, inputs.
+        limit: bytes of computed tensors.
     """
     _require_steps(cascade)
-    limit = held + (MAX_KEPT_BYTES if keep else MAX_LIVE_BYTES)
     peak, einsum = peak_bytes(cascade, keep=keep)
     if einsum is not None and peak > limit:
         raise DataflowError(

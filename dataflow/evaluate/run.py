@@ -90,8 +90,8 @@ def run_machine_part(
             raise DataflowError(
                 f"weight {name!r}", "has no data", "keep the .npz beside the cascade"
             )
-    held = sum(value.nbytes for value in values.values())
-    limits.require_bounded(cascade, keep=keep, held=held)
+    limit = limits.MAX_KEPT_BYTES if keep else limits.MAX_LIVE_BYTES
+    limits.require_bounded(cascade, keep=keep, limit=limit)
     blocks = limits.blocks(cascade)
     gone = {} if keep else limits.last_uses(cascade, blocks)
     for position, block in enumerate(blocks):

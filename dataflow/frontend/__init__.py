@@ -1,23 +1,18 @@
-"""The ONNX front end: export, import, check."""
+"""The ONNX front end: export and import."""
 
-from dataflow.frontend.check import CheckRow, check, check_cascade, stayed_float
 from dataflow.frontend.coded import is_quantised, works_on_codes
 from dataflow.frontend.importer import Imported, UnsupportedModelError, import_model, load_model
 from dataflow.frontend.onnx.export import export, load_module
 from dataflow.frontend.onnx.load import load_proto
 
 __all__ = [
-    "CheckRow",
     "Imported",
     "UnsupportedModelError",
-    "check",
-    "check_cascade",
     "export",
     "import_model",
     "is_quantised",
     "load_model",
     "load_module",
     "load_proto",
-    "stayed_float",
     "works_on_codes",
 ]

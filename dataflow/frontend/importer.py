@@ -76,6 +76,9 @@ MALFORMED = (
 )
 """What reading a malformed node may raise; attributes of foreign domains are not checked before."""
 
+INPUT = "Input"
+"""Operator of the refusal of a network input."""
+
 NEAREST: dict[str, str] = {
     "BatchNormalization": "export in eval mode so that it folds into the convolution",
     "Dropout": "export in eval mode",
@@ -194,13 +197,16 @@ def import_model(
 
 
 def _refused_port(port: Port) -> Refusal | None:
-    """Why an input cannot be read, listed with the nodes that cannot."""
+    """Why an input cannot be read, as if a node made it: listed with the nodes that cannot."""
     try:
         DType.of_numpy(port.dtype)
     except DataflowError:
-        node = Node(-1, port.name, "", "Input", (), (port.name,), {})
-        fix = "export the model in float32"
-        return Refusal(node, str(list(port.shape)), f"it has type {port.dtype.name}", fix)
+        node = Node(-1, port.name, "", INPUT, (), (port.name,), {})
+        kind = "text" if port.dtype.kind in "OSU" else port.dtype.name
+        fix = (
+            "encode it as numbers on the host" if kind == "text" else "export the model in float32"
+        )
+        return Refusal(node, str(list(port.shape)), f"the network input has type {kind}", fix)
     return None
 
 

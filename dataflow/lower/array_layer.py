@@ -11,11 +11,11 @@ import numpy as np
 from dataflow.ir.cascade import Einsum
 from dataflow.ir.macs import nominal_macs
 from dataflow.layers.layer import Layer, MicroProgram, Stationary, View
-from dataflow.lower.assemble import CannotFuse
 from dataflow.lower.context import Context
 from dataflow.lower.epilogue import Operands, compile_epilogue, scalars
 from dataflow.lower.groups import Group
 from dataflow.lower.points import NO_AXIS, Points, grid
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.roles import Operand, Roles, Window, operands_of, roles_of
 from dataflow.lower.strides import (
     Axis,
@@ -72,7 +72,10 @@ def _peeled(
     except _Peel as peel:
         total = int(np.prod([sizes[v] for v in peel.variables]))
         if total * max(1, len(fixed)) > 4096:
-            raise CannotFuse(f"{total} layers for one Einsum") from peel
+            raise CannotFuse(
+                f"takes {total} layers for one product: its batch or group dimensions lie apart",
+                "make them neighbours, or reshape them into one dimension",
+            ) from peel
         rest = replace(
             roles,
             shared=tuple(v for v in roles.shared if v not in peel.variables),
@@ -111,7 +114,10 @@ def _one(
     constant = stationary.access is None or stationary.access.tensor in ctx.cascade.constants
     n_axes = axes_of(by_stride(roles.n, output, sizes), sizes, [output])
     if len(n_axes) > 1:
-        raise CannotFuse("output channels do not lie side by side")
+        raise CannotFuse(
+            "its output columns lie in several places of the result",
+            "make the output channels one dimension",
+        )
     n = n_axes[0] if n_axes else NO_AXIS
     k = Axis(roles.k, int(np.prod([sizes[v] for v in roles.k], dtype=int)))
     shared_uses = uses if constant else [*uses, strided_of(ctx, stationary)]
@@ -141,7 +147,10 @@ def _one(
     epilogue = compile_epilogue(operands, expr, on_array=True)
     out_view = points.view(output, broadcast=False)
     if out_view.splat:
-        raise CannotFuse("output channels do not lie side by side")
+        raise CannotFuse(
+            "its output columns have no place of their own in the result",
+            "transpose the result behind a quantiser of its own",
+        )
     name = group.name + "".join(f"_{i}" for i in fixed.values())
     layer = Layer(
         name=name,
@@ -177,7 +186,10 @@ def _one(
     )
     assert layer.stationary is not None
     if layer.stationary.view is not None and (epilogue.second is not None or epilogue.words):
-        raise CannotFuse("a stationary activation and a second operand of the vector unit")
+        raise CannotFuse(
+            "is a product of two activations with another activation or map added to it",
+            "quantise the product before the addition",
+        )
     return ctx.attach(layer, points, epilogue, operands)
 
 
@@ -229,7 +241,9 @@ def _taps(window: Window | None, sizes: Mapping[str, int]) -> int:
 
 def _scalar_zero(operand: Operand) -> int:
     if not isinstance(operand.zero, int):
-        raise CannotFuse("an activation has a zero point per channel")
+        raise CannotFuse(
+            "an activation has a zero point per channel", "quantise activations per tensor"
+        )
     return operand.zero
 
 
@@ -290,7 +304,10 @@ def _stationary(
         raw = np.asarray(ctx.cascade.constants[operand.zero.tensor])
         line = points.per_channel(operand.zero, raw)
         if line is None:
-            raise CannotFuse("a weight zero point that is not one per output channel")
+            raise CannotFuse(
+                "a weight zero point is not one per output channel",
+                "quantise the weights per tensor or per output channel",
+            )
         zero = tuple(int(z) for z in np.broadcast_to(line, (channels,)))
         zero = zero[:1] if len(set(zero)) == 1 else zero
     name = f"{layer.name}:weights"
@@ -303,12 +320,15 @@ def _activation(
 ) -> Stationary:
     where = strided_of(ctx, operand)
     if layer.taps_r * layer.taps_s > 1:
-        raise CannotFuse("a product of two activations with a window")
+        raise CannotFuse("convolves an activation with an activation", "make the kernel a constant")
     for axis in (k, n):
         inner = axis.stride(where)
         for v in reversed(axis.variables):
             if where.of(v) != inner:
-                raise CannotFuse("the stationary activation is not walked evenly")
+                raise CannotFuse(
+                    "the second activation of the product lies unevenly",
+                    "copy it behind a quantiser of its own before the product",
+                )
             inner *= points.sizes[v]
     k_step = k.stride(where) if k.size > 1 else 0
     n_step = n.stride(where) if n.size > 1 else 0
@@ -317,7 +337,10 @@ def _activation(
     elif k.size == 1 or k_step == 1:
         transposed = n.size > 1
     else:
-        raise CannotFuse("neither dimension of the stationary activation is contiguous")
+        raise CannotFuse(
+            "neither dimension of the second activation of the product is contiguous",
+            "transpose it behind a quantiser of its own, so that one of them is",
+        )
     k_step = k_step or (1 if transposed else n.size)
     n_step = n_step or 1
     view = View(

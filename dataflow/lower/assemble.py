@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dataflow.layers.layer import MicroOp, MicroProgram
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 REGISTERS = 4
 CONSTANTS = 8
 MAX_OPS = 63
 """Largest value of the instruction's operation counts."""
-
-
-class CannotFuse(Exception):  # noqa: N818 - a reason, caught inside the lowering
-    """The expression does not fit one vector program; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,10 @@ class Code:
         """The selector of a 32-bit constant."""
         if bits not in self.constants:
             if len(self.constants) == CONSTANTS:
-                raise CannotFuse("more than eight constants")
+                raise CannotFuse(
+                    "its expression needs more than eight constants",
+                    "quantise between its steps, so that each is a layer",
+                )
             self.constants.append(bits)
         return int(Operand.K0) + self.constants.index(bits)
 
@@ -88,7 +88,10 @@ def assemble(code: Code, result: Result, table: bytes | None) -> MicroProgram:
     """
     nodes = code.nodes
     if max(code.body, len(nodes) - code.body) > MAX_OPS:
-        raise CannotFuse(f"{len(nodes)} operations")
+        raise CannotFuse(
+            f"its expression takes {len(nodes)} operations, more than {MAX_OPS} a program",
+            "quantise in the middle of the expression",
+        )
     last_read = {r: i for i, node in enumerate(nodes) for r in node.reads}
     kept = {
         r
@@ -102,7 +105,10 @@ def assemble(code: Code, result: Result, table: bytes | None) -> MicroProgram:
         place[keeper] = len(busy)
         busy[place[keeper]] = keeper
     if len(busy) > REGISTERS:
-        raise CannotFuse("more than four values at once")
+        raise CannotFuse(
+            f"its window keeps {len(busy)} values from point to point; a lane has {REGISTERS}",
+            "reduce fewer quantities at once",
+        )
     for i in range(len(nodes)):
         for register, node in list(busy.items()):
             done = last_read.get(node, node) <= i
@@ -112,7 +118,10 @@ def assemble(code: Code, result: Result, table: bytes | None) -> MicroProgram:
             continue
         free = [r for r in range(REGISTERS) if r not in busy]
         if not free:
-            raise CannotFuse("more than four values at once")
+            raise CannotFuse(
+                f"its expression has more than {REGISTERS} values alive at once",
+                "quantise one of the operands before it is used",
+            )
         place[i] = free[0]
         busy[free[0]] = i
     marks = _dependencies(nodes, code.body)

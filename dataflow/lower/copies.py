@@ -10,10 +10,10 @@ from dataflow.ir.expr import Access, map_accesses
 from dataflow.ir.macs import contraction_operands
 from dataflow.layers.layer import Layer, Storage
 from dataflow.lower.array_layer import array_layers
-from dataflow.lower.assemble import CannotFuse
 from dataflow.lower.context import Context
 from dataflow.lower.groups import Group
 from dataflow.lower.layout import innermost, split_operands
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.vector_layer import vector_layers
 
 
@@ -46,7 +46,10 @@ def _result_copied(ctx: Context, group: Group) -> list[Layer]:
     """The result in the layout that the array's columns write, then copied."""
     assert group.head is not None
     if contraction_operands(group.head) is None:
-        raise CannotFuse("a window sum has its channels where its source has them")
+        raise CannotFuse(
+            "a window sum has its channels where its source has them",
+            "transpose before the pooling",
+        )
     moving, stationary = split_operands(ctx.cascade, group.head)
     own = set(stationary.variables) - set(moving.variables)
     columns = tuple(d for d, i in enumerate(group.output.indices) if set(i.variables) & own)
@@ -72,7 +75,9 @@ def _operands_copied(
     head = group.head
     assert head is not None and head.reduction is not None
     if contraction_operands(head) is None:
-        raise CannotFuse("a window sum reads its source as it lies")
+        raise CannotFuse(
+            "a window sum reads its source as it lies", "transpose in front of the pooling"
+        )
     sizes = {v: ctx.cascade.size(v) for v in head.variables}
     layers: list[Layer] = []
     renamed: dict[Access, Access] = {}
@@ -83,7 +88,10 @@ def _operands_copied(
         for index, size in zip(access.indices, shape, strict=True):
             low, high = index.bounds(sizes)
             if low < 0 or high >= size:
-                raise CannotFuse("a padded operand lies in a layout that the array cannot read")
+                raise CannotFuse(
+                    "pads an operand that lies in a layout which the array cannot read",
+                    "pad with a Pad node of its own",
+                )
         copy = _gathered(ctx, access, head.output.variables, head.reduction.variables)
         layers += vector_layers(ctx, Group((f"{copy.tensor}_copy",), None, copy, access, 0))
         renamed[access] = copy

@@ -10,10 +10,14 @@ import numpy as np
 
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.lower.assemble import CannotFuse, Code, Node, Ref
+from dataflow.lower.assemble import Code, Node, Ref
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
+
+LINES = 2
+"""Parameter lines of a column block."""
 
 ONE, MINUS_ZERO, ZERO = Operand.ONE, Operand.MINUS_ZERO, Operand.ZERO
 
@@ -55,7 +59,8 @@ class Emitter:
     Attributes:
         leaf: what an access is; raises CannotFuse when it is nothing that the unit reads.
         tables: data of table operands by tensor name.
-        params: per-channel numbers in the order of their parameter lines.
+        params: per-channel numbers in the order of their parameter lines, at most `LINES`, the
+            bias that an accumulator is read with among them.
         words: per-point numbers in the order of their uses.
     """
 
@@ -100,7 +105,10 @@ class Emitter:
         """Zero point of a source; CannotFuse when its accesses disagree."""
         found = {z for a, z in self.zeros.items() if self._kind(a) == kind}
         if len(found) > 1:
-            raise CannotFuse("a source has two zero points")
+            raise CannotFuse(
+                "subtracts two zero points from one tensor",
+                "dequantise this tensor with one zero point",
+            )
         return found.pop() if found else 0
 
     def _kind(self, access: Expr) -> str:
@@ -127,12 +135,15 @@ class Emitter:
         return value
 
     def param(self, data: Array) -> int:
-        """The selector of per-channel numbers; CannotFuse when there are more than two."""
+        """The selector of per-channel numbers; CannotFuse when there are too many."""
         for at, known in enumerate(self.params):
             if known.dtype == data.dtype and np.array_equal(known, data):
                 return int(Operand.P0) + at
-        if len(self.params) == 2:
-            raise CannotFuse("more than two numbers per channel")
+        if len(self.params) == LINES:
+            raise CannotFuse(
+                "needs more than two numbers per channel",
+                "fold scales and offsets per channel into one multiplication and one addition",
+            )
         self.params.append(data)
         return int(Operand.P0) + len(self.params) - 1
 

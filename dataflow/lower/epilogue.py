@@ -13,10 +13,11 @@ from dataflow.ir.dtype import S32, DType
 from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses, walk
 from dataflow.ir.ops import OPS
 from dataflow.layers.layer import MicroProgram, Storage
-from dataflow.lower.assemble import CannotFuse, Node, Result, assemble
+from dataflow.lower.assemble import Node, Result, assemble
 from dataflow.lower.emitter import Leaf, Value
 from dataflow.lower.micro import Compiler
 from dataflow.lower.points import Points
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Strided, strided
 from dataflow.machine.isa import Op, Operand
 
@@ -59,7 +60,11 @@ class Operands:
         if access.tensor in self.cascade.constants:
             return self._constant(access, tensor.dtype)
         if not (tensor.dtype.is_int and tensor.dtype.bits == 8):
-            raise CannotFuse(f"{access.tensor} is {tensor.dtype}, not 8-bit codes")
+            raise CannotFuse(
+                f"reads {access.tensor} as {tensor.dtype} beside codes",
+                "quantise this operand",
+                access.tensor,
+            )
         low, high = tensor.dtype.lowest, tensor.dtype.highest
         if access == self.source:
             return Leaf("s0", tensor.dtype, low, high)
@@ -68,9 +73,15 @@ class Operands:
 
     def _take_second(self, access: Access) -> None:
         if self.second not in (None, access):
-            raise CannotFuse("more than two activations")
+            raise CannotFuse(
+                "reads more than two activations at once",
+                "quantise the result of two of them before the third joins",
+            )
         if any(leaf.kind == "word" for leaf in self.leaves.values()):
-            raise CannotFuse("an activation beside numbers that vary over points")
+            raise CannotFuse(
+                "reads a constant map of 32-bit numbers before a second activation",
+                "quantise the constant map to 8-bit codes",
+            )
         self.second = access
 
     def _constant(self, access: Access, dtype: DType) -> Leaf:
@@ -86,17 +97,21 @@ class Operands:
             return Leaf("s1", dtype, dtype.lowest, dtype.highest)
         numbers = self.points.per_point(access, data)
         if numbers is None:
-            raise CannotFuse(f"{access.tensor} has 32-bit numbers over points and channels")
+            raise CannotFuse(
+                f"reads {access.tensor}, 32-bit numbers that vary over points and channels",
+                "make this constant 8-bit codes with DequantizeLinear behind them",
+            )
         if self.second is not None:
-            raise CannotFuse("an activation beside numbers that vary over points")
+            raise CannotFuse(
+                "reads a constant map of 32-bit numbers behind a second activation",
+                "quantise the constant map, or apply it before the second activation joins",
+            )
         wide = numbers.astype(np.float32) if dtype.is_float else numbers.astype(np.int32)
         kind = DType("float", True, 32) if dtype.is_float else S32
         return Leaf("word", kind, data=wide)
 
     def table(self, tensor: str) -> Array:
-        """Data of a table operand."""
-        if tensor not in self.cascade.constants:
-            raise CannotFuse("a table computed at run time")
+        """Data of a table operand; one that is computed was refused before."""
         return np.asarray(self.cascade.constants[tensor])
 
     def strided(self, access: Access) -> Strided:
@@ -165,13 +180,15 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
 
 def _refuse_functions(expr: Expr) -> None:
     """Raises CannotFuse, by name, for functions that only tables compute."""
-    names = {e.op for e in walk(expr) if isinstance(e, Call) and e.op in OPS}
-    found = sorted(n for n in names if not OPS[n].exact)
-    if found:
-        raise CannotFuse(
-            f"{', '.join(found)} of numbers that are no 8-bit codes; quantise before it, so that "
-            "it is a table"
-        )
+    calls = [e for e in walk(expr) if isinstance(e, Call) and e.op in OPS and not OPS[e.op].exact]
+    if not calls:
+        return
+    refusal = CannotFuse(
+        f"computes {', '.join(sorted({e.op for e in calls}))} of numbers that are no 8-bit codes",
+        "quantise before it, so that it is a table",
+    )
+    refusal.at = calls[-1]
+    raise refusal
 
 
 def compile_window(
@@ -199,7 +216,10 @@ def compile_window(
             ("min", True): Op.FMIN,
         }
         if (op, value.is_float) not in kinds:
-            raise CannotFuse(f"a window folded with {op}")
+            raise CannotFuse(
+                f"reduces with {op}, which no lane accumulates",
+                "reduce with a sum, a maximum or a minimum",
+            )
         node = Node(kinds[op, value.is_float], a=own, b=value.ref, first_b=True)
     compiler.code.add(node)
     compiler.code.body = at + 1
@@ -209,7 +229,10 @@ def compile_window(
         if access == operands.reduced or not access.indices:
             continue
         if operands.leaf(access).kind == "s0":
-            raise CannotFuse("the windowed source is read outside the window")
+            raise CannotFuse(
+                "reads the pooled tensor again behind the pooling",
+                "quantise the result of the pooling first",
+            )
     zeros = dict(compiler.zeros)
     compiler.fold_zero_points(expr)
     compiler.zeros.update(zeros)
@@ -223,15 +246,22 @@ def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
     """S0 outside the tensor, so that a skipped point adds nothing."""
     if op == "max":
         if not isinstance(body, Access):
-            raise CannotFuse("a padded maximum of computed numbers")
+            raise CannotFuse(
+                "takes a padded maximum of computed numbers", "quantise before the pooling"
+            )
         return INT_MIN
     if op == "min":
         if not isinstance(body, Access):
-            raise CannotFuse("a padded minimum of computed numbers")
+            raise CannotFuse(
+                "takes a padded minimum of computed numbers", "quantise in front of the pooling"
+            )
         return -INT_MIN - 1
     zero = next((z for z in compiler.zeros.values()), 0)
     if _at_zero(body, zero) != 0:
-        raise CannotFuse("a padded sum of numbers that are not 0 at the zero point")
+        raise CannotFuse(
+            "sums numbers with padding that are not 0 at the zero point",
+            "pad explicitly before the function, or quantise between function and pooling",
+        )
     return 0
 
 
@@ -243,7 +273,9 @@ def _at_zero(expr: Expr, code: int) -> float:
         return float(code)
     assert not isinstance(expr, Index)  # refused before lowering
     if expr.op == "lookup":
-        raise CannotFuse("a padded sum of table entries")
+        raise CannotFuse(
+            "sums table entries with padding", "pad explicitly, with a Pad node before the pooling"
+        )
     values = []
     for arg in expr.args:
         number = _at_zero(arg, code)
@@ -255,7 +287,9 @@ def _at_zero(expr: Expr, code: int) -> float:
 
 def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pad: int) -> Epilogue:
     if value.is_float or value.negate:
-        raise CannotFuse("the result is not an integer code")
+        raise CannotFuse(
+            "its result is not rounded to codes", "quantise the result with QuantizeLinear"
+        )
     value = compiler.without_sign(value)
     last = Result(len(compiler.code.nodes) - 1)
     if value.ref != last:
@@ -264,7 +298,10 @@ def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pa
     micro = assemble(compiler.code, value.ref, compiler.table)
     words = tuple(compiler.words)
     if words and operands.second is not None:
-        raise CannotFuse("an activation beside numbers that vary over points")
+        raise CannotFuse(
+            "divides by a constant map beside a second activation",
+            "quantise before the division",
+        )
     return Epilogue(
         micro,
         tuple(compiler.params),

@@ -19,6 +19,7 @@ from dataflow.lower.groups import is_code
 def inline_wide(cascade: Cascade) -> Cascade:
     """The Cascade without elementwise tensors of wide numbers that several Einsums read."""
     einsums = list(cascade.einsums)
+    gone: set[str] = set()
     for einsum in cascade.einsums:
         name = einsum.output.tensor
         if is_code(cascade, name) or name in cascade.outputs or einsum.reduction is not None:
@@ -32,7 +33,11 @@ def inline_wide(cascade: Cascade) -> Cascade:
         if not all(_substitutable(cascade, current, e) for e in readers):
             continue
         einsums = [_inlined(current, e) for e in einsums if e.name != current.name]
-    return replace(cascade, einsums=tuple(einsums))
+        gone.add(name)
+    if not gone:
+        return cascade
+    tensors = {n: t for n, t in cascade.tensors.items() if n not in gone}
+    return replace(cascade, einsums=tuple(einsums), tensors=tensors)
 
 
 def _variables(einsum: Einsum) -> list[str] | None:

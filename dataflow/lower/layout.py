@@ -4,6 +4,9 @@ Contractions and windows want certain dimensions innermost: the reduction channe
 moving operand, the output channels of its result, the channels of a pooled tensor. Tensors that
 elementwise Einsums join agree on one layout, chosen by the bytes that ask for it. Where a
 contraction still cannot use a tensor as it lies, a copy in another layout is inserted.
+
+The layouts stand in the Cascade's section ``rank-order``, as TeAAL calls it: the ranks of a tensor,
+outermost in memory first; a tensor that is not named there lies as it is declared.
 """
 
 from __future__ import annotations
@@ -15,9 +18,13 @@ from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.ir.expr import Access, accesses, map_accesses
 from dataflow.ir.macs import contraction_operands
+from dataflow.ir.sections import Section
 from dataflow.layers.layer import Storage
 
 Layout = tuple[int, ...]
+
+RANK_ORDER = "rank-order"
+"""The section that states the layouts."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +217,51 @@ def _best(cascade: Cascade, tensor: Tensor, asked: list[Wish]) -> Layout:
     return min(options, key=lambda layout: (-score(layout), layout))
 
 
-def with_copies(cascade: Cascade, layouts: dict[str, Layout]) -> tuple[Cascade, dict[str, Layout]]:
+def with_rank_orders(cascade: Cascade) -> Cascade:
+    """The Cascade with the layout of every tensor chosen."""
+    return _stated(cascade, choose(cascade))
+
+
+def rank_orders(cascade: Cascade) -> dict[str, Layout]:
+    """The layout of every tensor: as its ``rank-order`` says, else row-major."""
+    section = cascade.sections.get(RANK_ORDER, {})
+    assert isinstance(section, dict)
+    result = {}
+    for name, tensor in cascade.tensors.items():
+        named = section.get(name)
+        keys = _keys(tensor)
+        result[name] = (
+            tuple(keys.index(str(k)) for k in named) if isinstance(named, list) else natural(tensor)
+        )
+    return result
+
+
+def _stated(cascade: Cascade, layouts: Mapping[str, Layout]) -> Cascade:
+    """The Cascade with these layouts in its section."""
+    orders: dict[str, Section] = {
+        name: [_keys(tensor)[d] for d in layouts[name]]
+        for name, tensor in cascade.tensors.items()
+        if layouts[name] != natural(tensor)
+    }
+    sections = {k: v for k, v in cascade.sections.items() if k != RANK_ORDER}
+    if orders:
+        sections[RANK_ORDER] = orders
+    if sections == dict(cascade.sections):
+        return cascade
+    return replace(cascade, sections=sections)
+
+
+def _keys(tensor: Tensor) -> list[str]:
+    """Names of the dimensions: the ranks, or their places where two ranks are the same."""
+    if len(set(tensor.ranks)) == len(tensor.ranks):
+        return list(tensor.ranks)
+    return [str(d) for d in range(len(tensor.ranks))]
+
+
+def with_copies(cascade: Cascade) -> Cascade:
     """Copies of the 8-bit tensors that a contraction cannot read as they lie."""
     tensors = dict(cascade.tensors)
-    layouts = dict(layouts)
+    layouts = rank_orders(cascade)
     before: dict[int, list[Einsum]] = {}
     renamed: dict[int, dict[str, str]] = {}
     made: dict[tuple[str, Layout], str] = {}
@@ -234,23 +282,23 @@ def with_copies(cascade: Cascade, layouts: dict[str, Layout]) -> tuple[Cascade, 
             before.setdefault(wish.einsum, []).append(copy)
         renamed.setdefault(wish.einsum, {})[wish.tensor] = made[key]
     if not made:
-        return cascade, layouts
+        return cascade
     einsums: list[Einsum] = []
     for at, einsum in enumerate(cascade.einsums):
         einsums += before.get(at, [])
-        names = renamed.get(at, {})
-        einsums.append(
-            replace(
-                einsum,
-                expr=map_accesses(
-                    einsum.expr,
-                    lambda a, n=names: Access(n.get(a.tensor, a.tensor), a.indices),  # type: ignore[misc]
-                ),
-            )
-            if names
-            else einsum
-        )
-    return replace(cascade, tensors=tensors, einsums=tuple(einsums)), layouts
+        einsums.append(_reading(einsum, renamed.get(at, {})))
+    return _stated(replace(cascade, tensors=tensors, einsums=tuple(einsums)), layouts)
+
+
+def _reading(einsum: Einsum, names: Mapping[str, str]) -> Einsum:
+    """The Einsum with the copies read in place of the tensors."""
+    if not names:
+        return einsum
+
+    def change(access: Access) -> Access:
+        return Access(names.get(access.tensor, access.tensor), access.indices)
+
+    return replace(einsum, expr=map_accesses(einsum.expr, change))
 
 
 def _fresh(name: str, tensors: Mapping[str, Tensor]) -> str:
@@ -262,9 +310,10 @@ def _fresh(name: str, tensors: Mapping[str, Tensor]) -> str:
     return candidate
 
 
-def storages(cascade: Cascade, layouts: Mapping[str, Layout]) -> dict[str, Storage]:
+def storages(cascade: Cascade) -> dict[str, Storage]:
     """Storage of every 8-bit tensor that is not a weight."""
     result = {}
+    layouts = rank_orders(cascade)
     outputs, inputs = set(cascade.outputs), set(cascade.inputs)
     for name, tensor in cascade.tensors.items():
         if name in cascade.constants or tensor.role == "host":

@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.ir.expr import Access, Call, Const, Expr, Index
-from dataflow.lower.assemble import CannotFuse, Result
+from dataflow.lower.assemble import Result
 from dataflow.lower.division import reciprocal
 from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
@@ -43,7 +44,11 @@ class Compiler(Emitter):
         if isinstance(expr, Const):
             return Value(self.bits(expr.value, expr.dtype), expr.dtype.is_float)
         assert not isinstance(expr, Index)  # refused before lowering
-        value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
+        try:
+            value = self.access(expr) if isinstance(expr, Access) else self._call(expr)
+        except CannotFuse as reason:
+            reason.at = reason.at or expr
+            raise
         if value.ref != Operand.S1:
             self.known[expr] = value
         return value
@@ -72,7 +77,11 @@ class Compiler(Emitter):
                 return self._signed(expr)
             case "where" if self._is_float(expr):
                 return self._leaky(expr)
-        raise CannotFuse(f"the vector unit has no {expr.op}")
+        raise CannotFuse(
+            f"the vector unit has no {expr.op}",
+            "replace it by add, multiply, minimum, maximum and division by constants, or quantise "
+            "directly before and behind it",
+        )
 
     def _f32(self, expr: Expr) -> Value:
         """f32(integer). Small products and sums are computed in float32, exactly."""
@@ -93,7 +102,7 @@ class Compiler(Emitter):
                 return self.emit(Op.FMA, a, Value(ONE, True), b, is_float=True)
         value = self.compile(expr)
         if value.is_float:
-            raise CannotFuse("f32 of a float")
+            raise CannotFuse("converts a float to float32", "export the model in float32")
         return value  # consumers convert it (a_float, b_float)
 
     def _folds(self, expr: Call) -> bool:
@@ -137,7 +146,10 @@ class Compiler(Emitter):
 
     def _mul(self, expr: Call) -> Value:
         if not self._is_float(expr):
-            raise CannotFuse("an integer product that is not converted to float at once")
+            raise CannotFuse(
+                "multiplies integers outside an array product",
+                "dequantise both factors before they are multiplied",
+            )
         a, b = (self.compile(x) for x in expr.args)
         for one, other in ((a, b), (b, a)):
             if one.ref is ONE and other.is_float:
@@ -160,7 +172,9 @@ class Compiler(Emitter):
     def _int_sum(self, expr: Call, left: Expr, right: Expr) -> Value:
         if expr.op == "sub":
             if not isinstance(right, Const):
-                raise CannotFuse("an integer difference of two tensors")
+                raise CannotFuse(
+                    "subtracts two integer tensors", "dequantise both before the subtraction"
+                )
             if isinstance(left, Access) and self.zeros.get(left, 0) == right.value:
                 return self.access(left, int(right.value))
             if right.value == 0:
@@ -185,7 +199,10 @@ class Compiler(Emitter):
         if expr.op == "neg":
             return opposite
         if value.ref in (Operand.S0, Operand.S1):
-            raise CannotFuse("the magnitude of a source")
+            raise CannotFuse(
+                "takes the magnitude of codes beside other work",
+                "quantise directly behind it, so that it is a table",
+            )
         return self.emit(Op.FMAX, value, opposite, is_float=True)
 
     def _leaky(self, expr: Call) -> Value:
@@ -197,13 +214,15 @@ class Compiler(Emitter):
         """
         test, below, value = expr.args
         zero = isinstance(test, Call) and test.op == "less" and test.args[0] == value
-        if not zero or not isinstance(test, Call) or not _is_zero(test.args[1]):
-            raise CannotFuse("a choice between computed numbers")
         slope = None
         if isinstance(below, Call) and below.op == "mul" and value in below.args:
             slope = below.args[1] if below.args[0] == value else below.args[0]
-        if slope is None:
-            raise CannotFuse("a choice between computed numbers")
+        known = zero and isinstance(test, Call) and _is_zero(test.args[1])
+        if not known or slope is None:
+            raise CannotFuse(
+                "chooses between computed numbers",
+                "quantise directly before and behind it, so that it is a table",
+            )
         low, high = self._range(slope)
         x = self.compile(value)
         if low <= 1 <= high and low != high and high != 1:
@@ -219,7 +238,9 @@ class Compiler(Emitter):
             return float(expr.value), float(expr.value)
         data = self.leaf(expr).data if isinstance(expr, Access) else None
         if data is None:
-            raise CannotFuse("a slope computed at run time")
+            raise CannotFuse(
+                "has a slope that is computed at run time", "make the slope a constant"
+            )
         return float(data.min()), float(data.max())
 
     def _clip(self, expr: Call) -> Value:
@@ -238,7 +259,10 @@ class Compiler(Emitter):
     def _rint(self, expr: Expr, zero: int, low: int, high: int) -> Value:
         """clip(rint(expr) + zero, low, high), on the operation that makes ``expr``."""
         if max(abs(zero), abs(low), abs(high)) > 511:
-            raise CannotFuse(f"codes from {low} to {high} are wider than 8 bit")
+            raise CannotFuse(
+                f"rounds to codes from {low} to {high}, wider than 8 bit",
+                "quantise to int8 or uint8 here",
+            )
         before = len(self.code.nodes)
         value = self.compile(expr)
         last = Result(len(self.code.nodes) - 1)
@@ -258,13 +282,19 @@ class Compiler(Emitter):
         assert isinstance(operand, Access)
         data = np.asarray(self.tables(operand.tensor)).reshape(-1)
         if data.dtype not in (np.int8, np.uint8) or data.size != 256:
-            raise CannotFuse("a table that is not 256 bytes")
+            raise CannotFuse(
+                f"looks up a table of {data.size} x {data.dtype}, not of 256 bytes",
+                "index it by 8-bit codes and make its entries 8-bit codes",
+            )
         value = self.compile(index)
         # Entries come back zero-extended; a signed table is stored shifted by 128.
         shift = SIGN if data.dtype == np.int8 else 0
         stored = (data.astype(np.int64) + shift).astype(np.uint8).tobytes()
         if self.table is not None and self.table != stored:
-            raise CannotFuse("two tables")
+            raise CannotFuse(
+                "looks up two tables in one layer",
+                "quantise between the two functions",
+            )
         self.table = stored
         found = self.emit(Op.LOOKUP, value, is_float=False)
         if not shift:
@@ -317,10 +347,16 @@ class Compiler(Emitter):
                 return self._product(a, *(self.single(part) for part in pair))
             return self._quotient(a, lambda: self.single(b), lambda: self.single(np.float32(1) / b))
         if not isinstance(bottom, Access):
-            raise CannotFuse("a division by a computed number")
+            raise CannotFuse(
+                "divides by a computed number",
+                "quantise directly before this function, so that it reads one 8-bit tensor, and "
+                "directly behind it",
+            )
         leaf = self.leaf(bottom)
         if leaf.kind not in ("param", "word") or leaf.data is None or not leaf.dtype.is_float:
-            raise CannotFuse("a division by an activation")
+            raise CannotFuse(
+                "divides by a reduced value", "multiply by a quantised reciprocal instead"
+            )
         data = leaf.data
         _check_divisor(data)
         pairs = [reciprocal(float(d)) for d in data.reshape(-1)]
@@ -376,4 +412,7 @@ def _check_divisor(data: Array) -> None:
     low, high = DIVISOR_RANGE
     size = np.abs(data.astype(np.float64))
     if not ((size >= low) & (size <= high)).all():
-        raise CannotFuse("a divisor outside 2^-100..2^100")
+        raise CannotFuse(
+            "divides by a constant outside 2^-100..2^100",
+            "calibrate again: such a scale is of data that are all zero or not finite",
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from dataflow.ir.affine import Affine
 from dataflow.ir.expr import Access
 from dataflow.layers.layer import View
-from dataflow.lower.assemble import CannotFuse
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Axis, Strided
 
 Array = np.ndarray
@@ -53,7 +53,10 @@ class Points:
             access.of(v) != step * prod(self.sizes[w] for w in self.chan.variables[i + 1 :])
             for i, v in enumerate(self.chan.variables)
         ):
-            raise CannotFuse(f"channels of {access.tensor} do not lie side by side")
+            raise CannotFuse(
+                f"channels of {access.tensor} do not lie side by side",
+                f"transpose {access.tensor} behind a quantiser of its own",
+            )
         return step
 
     def view(self, access: Strided, *, broadcast: bool) -> View:
@@ -89,7 +92,10 @@ class Points:
         inner = step
         for v in reversed(axis.variables):
             if access.of(v) != inner:
-                raise CannotFuse(f"{access.tensor} is not walked evenly")
+                raise CannotFuse(
+                    f"{access.tensor} is not walked evenly",
+                    f"copy {access.tensor} behind a quantiser of its own",
+                )
             inner *= self.sizes[v]
         return step
 

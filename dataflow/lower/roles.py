@@ -13,9 +13,9 @@ from dataflow.ir.dtype import S8
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.ir.macs import contraction_operands
 from dataflow.layers.layer import Storage
-from dataflow.lower.assemble import CannotFuse
 from dataflow.lower.context import Context
 from dataflow.lower.layout import split_operands
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Strided, dim_strides, strided
 
 Array = np.ndarray
@@ -118,7 +118,10 @@ def _sum_operands(ctx: Context, head: Einsum) -> tuple[Operand, Operand]:
         if (v := _only(index, sizes)) is not None and sizes[v] == size
     }
     if not set(taps) <= whole or not isinstance(codes.zero, int):
-        raise CannotFuse(f"a window of {count} taps has too many weights")
+        raise CannotFuse(
+            f"sums a window of {count} taps, more than {MOST_WINDOW_TAPS}",
+            "pool in two steps, each quantised",
+        )
     channel = _depthwise(head, codes.access)
     others = [v for v in head.output.variables if sizes[v] > 1 and v not in channel]
     return _ones(ctx, head, [*others, *taps]), codes
@@ -154,12 +157,20 @@ def _factor(ctx: Context, expr: Expr) -> Operand:
         elif isinstance(offset, Access) and offset.tensor in ctx.cascade.constants:
             zero = offset
         else:
-            raise CannotFuse("a zero point computed at run time")
+            raise CannotFuse(
+                "subtracts a zero point computed at run time", "quantise with constant zero points"
+            )
     if not isinstance(access, Access):
-        raise CannotFuse("the array multiplies codes less their zero points only")
+        raise CannotFuse(
+            "multiplies computed numbers; the array takes 8-bit codes less their zero points",
+            "quantise both factors directly before the product",
+        )
     dtype = ctx.cascade.tensors[access.tensor].dtype
     if not (dtype.is_int and dtype.bits == 8):
-        raise CannotFuse(f"the array multiplies 8-bit codes, not {dtype}")
+        raise CannotFuse(
+            f"multiplies {dtype}; the array takes 8-bit codes",
+            "quantise this factor to int8 or uint8",
+        )
     return Operand(access, zero, dtype.signed)
 
 
@@ -178,7 +189,10 @@ def roles_of(
     shared = tuple(v for v in kept if v in in_x and v in in_w)
     n = tuple(v for v in kept if v in in_w and v not in in_x)
     if any(v not in in_x and v not in in_w for v in kept):
-        raise CannotFuse("an output variable that neither factor has")
+        raise CannotFuse(
+            "repeats its result along a dimension that neither factor has",
+            "expand the result behind a quantiser of its own",
+        )
     where, storage = _moving_strides(ctx, moving, reduced)
     plain_sum: dict[str, int] = {}
     windows: list[Window] = []
@@ -193,7 +207,10 @@ def roles_of(
         else:
             windows.append(window)
     if reduced - set(plain_sum) - {w.tap for w in windows}:
-        raise CannotFuse("a reduction over a variable that the moving factor lacks")
+        raise CannotFuse(
+            "sums over a dimension that only one factor has",
+            "reduce that factor before the product",
+        )
     k: list[str] = []
     run = 1
     for v in sorted(plain_sum, key=where.of):
@@ -203,7 +220,10 @@ def roles_of(
         else:
             windows.append(Window(None, v, 1, 1, 0, sizes[v], where.of(v), plain_sum[v]))
     if len(windows) > 2:
-        raise CannotFuse("more than two spatial dimensions")
+        raise CannotFuse(
+            f"has {len(windows)} spatial dimensions; the array walks two",
+            "split it into convolutions over two of them, and add the results",
+        )
     windows.sort(key=lambda w: w.order)
     in_window = {w.out for w in windows}
     plain = tuple(v for v in kept if v in in_x and v not in in_w and v not in in_window)
@@ -262,9 +282,12 @@ def window_of(
     if inside and apart and split:
         return None  # blocks of contiguous reduction: a reshaped matrix
     if len(taps) > 1 or len(outs) > 1 or any(v in shared for v, _ in outs):
-        raise CannotFuse("an index that is no window")
+        raise CannotFuse(
+            "reads with an index that is no window",
+            "copy the operand behind a quantiser of its own before the product",
+        )
     if any(c < 1 for _, c in terms):
-        raise CannotFuse("a window that runs backwards")
+        raise CannotFuse("reads a window backwards", "flip the kernel instead")
     return Window(
         outs[0][0] if outs else None,
         taps[0][0] if taps else None,

@@ -14,7 +14,6 @@ from dataflow.ir.cascade import Tensor
 from dataflow.ir.expr import Access, Expr, accesses
 from dataflow.layers.layer import Layer, View
 from dataflow.lower.array_layer import NO_PROGRAM, place_windows, window_view
-from dataflow.lower.assemble import CannotFuse
 from dataflow.lower.context import Context
 from dataflow.lower.epilogue import (
     Epilogue,
@@ -25,6 +24,7 @@ from dataflow.lower.epilogue import (
 )
 from dataflow.lower.groups import Group
 from dataflow.lower.points import NO_AXIS, Points
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.roles import Window, window_of
 from dataflow.lower.strides import (
     Axis,
@@ -134,7 +134,7 @@ def _flat(
     def view(access: Strided) -> View:
         step = axis.stride(access) if axis.size > 1 else 1
         if step not in (0, 1):
-            raise CannotFuse("not one run of bytes")
+            raise CannotFuse("reads no single run of bytes", "copy the operand first")
         return View(
             access.tensor,
             (1, 1, axis.size if step else 1, 1),
@@ -163,7 +163,7 @@ def _elementwise(
     ctx: Context, points: Points, expr: Expr, sources: list[Access]
 ) -> tuple[Operands, Epilogue, list[Access]]:
     """The program, with the source that works first as S0; sources in the order S0, S1."""
-    reason = CannotFuse("more than two activations")
+    reason: CannotFuse | None = None
     for first in sources:
         operands = Operands(ctx.cascade, ctx.storage, points, None, first)
         try:
@@ -173,6 +173,7 @@ def _elementwise(
             continue
         order = [first] + ([epilogue.second] if epilogue.second is not None else [])
         return operands, epilogue, order
+    assert reason is not None  # there is a source
     raise reason
 
 
@@ -216,7 +217,10 @@ def _pointwise(
     """A layer over (b, p, q, channels) without a window."""
     output = points.view(strided(group.output, ctx.storage[group.output.tensor]), broadcast=False)
     if output.splat:
-        raise CannotFuse("output channels do not lie side by side")
+        raise CannotFuse(
+            "writes channels that do not lie side by side",
+            "transpose behind a quantiser of its own",
+        )
     names = [v for x in (points.b, points.p, points.q, points.chan) for v in x.variables]
     where = _where(ctx, order[0], names, points.sizes)
     source = points.view(where, broadcast=True)
@@ -236,7 +240,7 @@ def _split(
     """Channels on lanes where all operands allow it, else one lane."""
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
     uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
-    reasons = []
+    reasons: list[CannotFuse] = []
     for lanes in [1, 0] if kept else [0]:
         chan = Axis((kept[-1],), sizes[kept[-1]]) if lanes else NO_AXIS
         axes = axes_of(kept[: len(kept) - lanes], sizes, uses)
@@ -244,7 +248,12 @@ def _split(
         place = [NO_AXIS] * (3 - len(inner)) + inner
         names = [v for axis in rest for v in axis.variables]
         if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
-            reasons.append("more loops than a layer has")
+            reasons.append(
+                CannotFuse(
+                    "its operands lie so differently that it takes more than 4096 layers",
+                    "transpose one operand behind a quantiser of its own",
+                )
+            )
             continue
         layers = []
         try:
@@ -256,8 +265,8 @@ def _split(
                 layers.append(_pointwise(ctx, group, points, operands, epilogue, order, suffix))
             return layers
         except CannotFuse as error:
-            reasons.append(str(error))
-    raise CannotFuse("; ".join(dict.fromkeys(reasons)))
+            reasons.append(error)
+    raise reasons[0]
 
 
 # Windows
@@ -269,14 +278,20 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
     reduced = {v for v in head.reduction.variables if sizes[v] > 1}
     sources = _sources(ctx, head.expr)
     if len(sources) != 1:
-        raise CannotFuse("a window over more than one tensor")
+        raise CannotFuse(
+            f"reduces over {len(sources)} tensors at once",
+            "quantise what is reduced before the reduction",
+        )
     source = sources[0]
     where = strided(source, ctx.storage[source.tensor])
     windows, padded = _windows(ctx, source, reduced, sizes)
     if [w.tap for w in windows if w.tap] != [
         v for v in head.reduction.variables if v in reduced
     ] and head.reduction.order != "any":
-        raise CannotFuse("a float sum in another order than the machine walks")
+        raise CannotFuse(
+            "sums floats in another order than the machine walks",
+            "pool the dimensions in the order of memory, or quantise before the sum",
+        )
     rows, cols = place_windows(windows)
     output = strided(group.output, ctx.storage[group.output.tensor])
     outs = {w.out for w in windows if w.out is not None}
@@ -286,15 +301,15 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
         else []
     )
     plain = [v for v in kept if v not in outs]
-    reasons = []
+    reasons: list[CannotFuse] = []
     for lanes in [1, 0] if plain else [0]:
         try:
             return _window_layers(
                 ctx, group, source, where, output, rows, cols, plain, lanes, padded, sizes
             )
         except CannotFuse as error:
-            reasons.append(str(error))
-    raise CannotFuse("; ".join(dict.fromkeys(reasons)))
+            reasons.append(error)
+    raise reasons[0]
 
 
 def _windows(
@@ -315,7 +330,10 @@ def _windows(
             if v in reduced:
                 found.append(Window(None, v, 1, 1, 0, sizes[v], step * c, order))
     if len(found) > 2:
-        raise CannotFuse("more than two spatial dimensions")
+        raise CannotFuse(
+            f"reduces over {len(found)} dimensions apart; the vector unit walks two",
+            "reduce one dimension after the other, each quantised",
+        )
     found.sort(key=lambda w: w.order)
     return tuple(found), padded
 
@@ -346,7 +364,10 @@ def _window_layers(
         b = axes.pop()
     names = [v for axis in axes for v in axis.variables]
     if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
-        raise CannotFuse("more loops than a layer has")
+        raise CannotFuse(
+            "its outputs lie so differently from its source that it takes more than 4096 layers",
+            "reshape or transpose before the reduction",
+        )
     layers = []
     for values in product(*(range(sizes[v]) for v in names)):
         fixed = dict(zip(names, values, strict=True))
@@ -360,7 +381,10 @@ def _window_layers(
             padded=padded,
         )
         if points.channel_step(where) != 1:
-            raise CannotFuse("channels of a pooled tensor do not lie side by side")
+            raise CannotFuse(
+                "pools a tensor whose channels do not lie side by side",
+                "transpose it behind a quantiser of its own before the pooling",
+            )
         view = window_view(points, where, rows, cols, chan.size)
         suffix = "".join(f"_{v}" for v in values)
         layer = _layer(

@@ -5,10 +5,14 @@ Needs no search: a baseline, and what makes the self-test's tiles small.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
-from dataflow.layers.layer import LayerGraph
+from dataflow.layers.boxes import second_box, sink_box, slot_bytes, source_box
+from dataflow.layers.layer import Dim, Layer, LayerGraph
+from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import NetworkMapping
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import DEFAULT, Machine
 from dataflow.mapper.modes import layer_modes
@@ -29,13 +33,13 @@ def streamed_mapping(
 
     Args:
         seed: draws among the smallest candidates of every layer instead of the very smallest.
-        whole: the fewest tiles instead.
+        whole: no tiles at all where a layer fits.
     """
     rng = None if seed is None else Random(seed)
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
     plans = tensor_plans(graph, shapes, machine)
     chosen: list[Option] = []
-    for i, shape in enumerate(shapes):
+    for i, (layer, shape) in enumerate(zip(graph.layers, shapes, strict=True)):
         options = [
             Option(mode, one)
             for mode in layer_modes(graph, i, plans, shape, stream=True)
@@ -44,11 +48,9 @@ def streamed_mapping(
         ]
         if not options:
             return None
-        if whole:
-            options.sort(key=lambda o: (o.candidate["tiles"], o.candidate["buffer"]))
-        else:
-            options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
-        chosen.append(options[0] if rng is None else _drawn(options, rng))
+        options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
+        option = options[0] if rng is None else _drawn(options, rng)
+        chosen.append(_untiled(option, layer, machine) if whole else option)
     cycles = sum(option.candidate["serial"] for option in chosen)
     choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0)
     memory = place(graph, shapes, plans, choice, machine)
@@ -59,6 +61,33 @@ def streamed_mapping(
         for layer, option in zip(graph.layers, chosen, strict=True)
     }
     return NetworkMapping(machine.name, tilings, memory, cycles, 0, False)
+
+
+def _untiled(option: Option, layer: Layer, machine: Machine) -> Option:
+    """The option with one tile, or as it is where the machine cannot run or hold that."""
+    now = option.candidate.tiling
+    order: tuple[Dim, ...] = ("b",) if "b" in now.order else ()
+    inner = len(order)
+    tiling = replace(
+        now,
+        order=order,
+        tile={"b": 1} if order else {},
+        source_depth=min(now.source_depth, inner),
+        source_slots=1,
+        second_depth=min(now.second_depth, inner),
+        second_slots=min(now.second_slots, 1),
+        sink_slots=1,
+        weight_depth=0,
+        param_depth=0,
+    )
+    tiled = TiledLayer(layer, tiling, machine)
+    boxes = [source_box(tiled), sink_box(tiled)]
+    boxes += [second_box(tiled)] if now.second != "none" else []
+    line = machine.line_bytes
+    needed = sum(slot_bytes(box, box.row_bytes + line, line) for box in boxes)
+    if verify_tiling(tiled) or needed > machine.act_bytes // 2:
+        return option
+    return replace(option, candidate=replace(option.candidate, tiling=tiling))
 
 
 def _drawn(options: list[Option], rng: Random) -> Option:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -13,16 +15,19 @@ from dataflow.evaluate.limits import require_bounded
 from dataflow.frontend.coded import is_quantised
 from dataflow.frontend.importer import load_model
 from dataflow.frontend.onnx.export import save
-from dataflow.frontend.onnx.load import load_proto, modernise
+from dataflow.frontend.onnx.load import load_proto
 from dataflow.quantise import rules
 from dataflow.quantise.calibration import calibration
-from dataflow.quantise.constants import store_constants
 from dataflow.quantise.search import Search, require_made
+from dataflow.quantise.structure import prepared, ready
 from dataflow.quantise.tool import Feed, Format, Settings, first_line
 
-__all__ = ["Format", "Quantized", "quantize", "quantize_report"]
+__all__ = ["Format", "KeepFloat", "Quantized", "quantize", "quantize_report"]
 
 Array = np.ndarray
+Judge = Callable[[onnx.ModelProto], str]
+KeepFloat = Literal["auto", "none"]
+"""Whether operators may stay in float where int8 costs too much."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Quantized:
         widened: whether activation ranges are wider than the extremes seen.
         snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
         worst_sample_db: the same of the worst sample.
+        refusal: why the compiler refuses the result; empty when it takes it; None: not asked.
     """
 
     path: Path
@@ -46,6 +52,7 @@ class Quantized:
     widened: bool
     snr_db: float
     worst_sample_db: float
+    refusal: str | None = None
 
     def describe(self) -> str:
         """What was chosen and measured, in one line."""
@@ -56,6 +63,8 @@ class Quantized:
             parts.append("ranges widened")
         if self.left_float:
             parts.append(f"left in float: {', '.join(self.left_float)}")
+        if self.refusal is not None:
+            parts.append(f"compile refuses it: {self.refusal}" if self.refusal else "compiles")
         return "; ".join(parts)
 
 
@@ -64,6 +73,7 @@ def quantize(
     calibrate: str | Path | dict[str, Array],
     out: str | Path,
     format: Format = "qoperator",
+    keep_float: KeepFloat = "auto",
 ) -> Path:
     """Writes the int8 form of a float model; returns its path.
 
@@ -82,8 +92,9 @@ def quantize(
         calibrate: arrays by input name, in an .npz file or a dict, samples along the first axis.
         out: file to write.
         format: ``qoperator`` (QLinearConv, ...) or ``qdq``.
+        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio.
     """
-    return quantize_report(model, calibrate, out, format).path
+    return quantize_report(model, calibrate, out, format, keep_float).path
 
 
 def quantize_report(
@@ -91,26 +102,26 @@ def quantize_report(
     calibrate: str | Path | dict[str, Array],
     out: str | Path,
     format: Format = "qoperator",
+    keep_float: KeepFloat = "auto",
+    judge: Judge | None = None,
 ) -> Quantized:
-    """:func:`quantize`, and what it chose and measured."""
+    """:func:`quantize`, and what it chose and measured.
+
+    ``judge`` says why the compiler refuses a model, or an empty text: this room does not see it.
+    """
     proto = load_proto(model)
     where = "model" if isinstance(model, onnx.ModelProto) else str(model)
     if is_quantised(proto):
         raise DataflowError(where, "is quantised already", "give the float model")
     if format not in ("qoperator", "qdq"):
         raise DataflowError(f"--format {format}", "is not known", "use qoperator or qdq")
-    modernise(proto, where)
-    store_constants(proto)
+    ready(proto, where)
     samples = calibration(proto, calibrate)
     _require_bounded(proto, samples[0], where)
-    rules.name_nodes(proto)
-    operators = rules.operators(proto)
-    # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
-    rules.spatial_means(proto, range(3, 6) if operators == rules.QUANTISED else range(4, 6))
-    proto.ir_version = min(proto.ir_version, 10)
+    plain = prepared(proto) if keep_float == "none" else _plain(proto)
     search = Search(proto, samples, format)
-    plain = Settings(operators, left_float=rules.routers(proto))
-    trial = require_made(search.best(plain), where)
+    found = search.ranged(plain) if keep_float == "none" else search.best(plain)
+    trial = require_made(found, where)
     try:
         quantised = search.quantised(trial.settings)
     except Exception as error:  # onnxruntime's quantiser raises many types
@@ -126,7 +137,18 @@ def quantize_report(
         chosen.widened,
         trial.snr_db,
         trial.worst_db,
+        None if judge is None else judge(quantised),
     )
+
+
+def _plain(proto: onnx.ModelProto) -> Settings:
+    """The settings that the search starts from; prepares the model for the quantiser."""
+    rules.name_nodes(proto)
+    operators = rules.operators(proto)
+    # A mean over the last axis of a sequence is no spatial mean, but part of a normalisation.
+    rules.spatial_means(proto, range(3, 6) if operators == rules.QUANTISED else range(4, 6))
+    proto.ir_version = min(proto.ir_version, 10)
+    return Settings(operators, left_float=rules.routers(proto))
 
 
 def _require_bounded(proto: onnx.ModelProto, feed: Feed, where: str) -> None:

@@ -105,6 +105,10 @@ class Search:
                     break
         return found
 
+    def ranged(self, plain: Settings) -> Trial:
+        """The plain settings with the ranges that are better, all operators in int8."""
+        return _best(self.trial(plain), self.trial(replace(plain, widened=True)))
+
     def quantised(self, settings: Settings) -> onnx.ModelProto:
         """The model with ranges from all samples. Raises whatever the tool raises."""
         return self._make(settings, range(len(self.samples)))

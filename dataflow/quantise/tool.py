@@ -76,7 +76,7 @@ def run_tool(
         for name, (low, high) in (ranges or {}).items()
     }
     kinds = {"qoperator": ort.QuantFormat.QOperator, "qdq": ort.QuantFormat.QDQ}
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source = os.path.join(folder, "float.onnx")
         target = os.path.join(folder, "int8.onnx")
         proto.ir_version = min(proto.ir_version, 10)
@@ -100,7 +100,8 @@ def run_tool(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Silences the tool, which prints advice."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

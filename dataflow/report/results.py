@@ -53,6 +53,14 @@ class LayerPrediction(_Result):
     mapping: str = ""
 
 
+class RewriteResult(_Result):
+    """A pass that changed so many Einsums."""
+
+    name: str
+    exact: bool
+    einsums: int
+
+
 class Summary(_Result):
     """``report/summary.json``, written by compile."""
 
@@ -62,7 +70,20 @@ class Summary(_Result):
     predicted: Predicted
     bound: Bound
     layers: tuple[LayerPrediction, ...]
+    rewrites: tuple[RewriteResult, ...] = ()
+    snr_db_vs_imported: dict[str, float | None] = {}
     compile_seconds: float
+
+    def changed_rounding(self) -> str:
+        """What the rewrites that change rounding did, in a line; empty where none did."""
+        # The order of float sums is no change: the model leaves it open.
+        inexact = [r for r in self.rewrites if not r.exact and r.name != "reduction-order"]
+        if not inexact:
+            return ""
+        what = ", ".join(f"{one.name} ({one.einsums})" for one in inexact)
+        ratios = [ratio for ratio in self.snr_db_vs_imported.values() if ratio is not None]
+        worst = f"{min(ratios):.1f} dB" if ratios else "no output differs"
+        return f"rounding changed by {what}: {worst} against the model as written, stored input"
 
 
 class OutputError(_Result):

@@ -7,45 +7,126 @@ subnormal numbers are honoured. For QOperator models each step is exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Call, walk
 from dataflow.ir.ops import OPS
-from dataflow.ir.verify import verify
 from dataflow.rewrite.accumulators import merge_parameters
 from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
+from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.tabulate import tabulate
 
+DEAD_CODE = Pass(
+    "dead-code",
+    remove_dead,
+    True,
+    "first, so that no later pass works on, or refuses, what no output needs",
+)
 
-@dataclass(frozen=True)
-class Step:
-    """What one step did.
 
-    Attributes:
-        name: of the step.
-        exact: whether the results are the same to the bit.
-        changed: names of the Einsums that it changed or removed.
+def ordered(order: str) -> Pass:
+    """The pass that gives float reductions without an order this one."""
+    return Pass(
+        "reduction-order",
+        lambda cascade: order_reductions(cascade, order),
+        False,
+        "fixes the rounding of float sums: from here on every pass keeps all bits",
+    )
+
+
+REWRITES = (
+    Pass(
+        "parameter-folding",
+        fold_parameters,
+        True,
+        "arithmetic between weights is done now; before the passes that look at single constants",
+    ),
+    Pass(
+        "tabulate",
+        tabulate,
+        True,
+        "any chain from one 8-bit code to another is a table of 256 bytes; before the passes that "
+        "look for cheaper forms of what is left",
+    ),
+    Pass(
+        "integer-sums",
+        integer_sums,
+        True,
+        "float sums of codes become integer sums where no rounding of theirs can change a code",
+    ),
+    Pass(
+        "code-arithmetic",
+        cheapen_codes,
+        True,
+        "a function of two codes has 65,536 inputs: a cheaper form that equals it on all of them",
+    ),
+    Pass(
+        "integer-sums-near-ties",
+        integer_sums_near_ties,
+        False,
+        "the same where only sums that come so near to a tie that roundings decide may differ",
+    ),
+    Pass(
+        "near-ties",
+        break_ties,
+        False,
+        "functions of two codes whose ties only roundings decide are rounded to even, by one code",
+    ),
+    Pass(
+        "merge-parameters",
+        merge_parameters,
+        False,
+        "more numbers for each channel than the machine reads become one multiply-add",
+    ),
+)
+"""What makes a Cascade cheaper. Those that change rounding can be left out: ``literal``."""
+
+
+def legalisation(
+    *,
+    literal: bool = False,
+    dead_code: bool = True,
+    reduction_order: str | None = "sequential",
+) -> tuple[Pass, ...]:
+    """The passes that make an imported Cascade legal.
+
+    Args:
+        literal: none that changes the rounding of what the model writes; only float sums, whose
+            order a model leaves open, get one.
+        dead_code: remove what no output depends on (exact).
+        reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
+            None leaves them, and the result may not be legal.
     """
+    first = (DEAD_CODE,) if dead_code else ()
+    last = () if reduction_order is None else (ordered(reduction_order),)
+    return (*first, *(one for one in REWRITES if one.exact or not literal), *last)
 
-    name: str
-    exact: bool
-    changed: tuple[str, ...]
+
+LEGALISE = legalisation()
+"""What makes an imported Cascade legal, by default."""
+
+
+class Choices(TypedDict, total=False):
+    """Arguments of `legalisation`."""
+
+    literal: bool
+    dead_code: bool
+    reduction_order: str | None
 
 
 @dataclass(frozen=True, eq=False)
 class Legalised:
-    """A legal Cascade, the Cascades on the way, and what each step did."""
+    """A legal Cascade, and what each pass made on the way."""
 
     cascade: Cascade
-    steps: tuple[Step, ...]
-    stages: tuple[Cascade, ...]
+    steps: tuple[Stage, ...]
 
     @property
     def exact(self) -> bool:
@@ -53,65 +134,15 @@ class Legalised:
         return all(step.exact for step in self.steps)
 
 
-def legalise(
-    cascade: Cascade,
-    *,
-    dead_code: bool = True,
-    reduction_order: str | None = "sequential",
-    near_ties: bool = True,
-) -> Cascade:
-    """The legal form of a Cascade. Flags as in ``legalise_report``."""
-    report = legalise_report(
-        cascade, dead_code=dead_code, reduction_order=reduction_order, near_ties=near_ties
-    )
-    return report.cascade
+def legalise(cascade: Cascade, **choices: Unpack[Choices]) -> Cascade:
+    """The legal form of a Cascade. Choices as in `legalisation`."""
+    return legalise_report(cascade, **choices).cascade
 
 
-def legalise_report(
-    cascade: Cascade,
-    *,
-    dead_code: bool = True,
-    reduction_order: str | None = "sequential",
-    near_ties: bool = True,
-) -> Legalised:
-    """The legal form of a Cascade and what was done.
-
-    Args:
-        cascade: an imported or written Cascade.
-        dead_code: remove what no output depends on (exact).
-        reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
-            None leaves them, and the result may not be legal.
-        near_ties: round to even where a function of codes comes so near to a tie that only the
-            roundings of its written steps decide (one code, see `break_ties`).
-    """
-    passes: list[tuple[str, Callable[[Cascade], Cascade], bool]] = []
-    if dead_code:
-        passes.append(("dead-code", remove_dead, True))
-    passes.append(("parameter-folding", fold_parameters, True))
-    passes.append(("tabulate", tabulate, True))
-    passes.append(("integer-sums", integer_sums, True))
-    passes.append(("code-arithmetic", cheapen_codes, True))
-    if near_ties:
-        passes.append(("integer-sums-near-ties", integer_sums_near_ties, False))
-        passes.append(("near-ties", break_ties, False))
-        passes.append(("merge-parameters", merge_parameters, False))
-    if reduction_order is not None:
-        order = reduction_order
-        passes.append(("reduction-order", lambda c: order_reductions(c, order), False))
-    steps, stages = [], []
-    for name, run, exact in passes:
-        result = run(cascade)
-        changed = _changed(cascade, result)
-        verify(result)
-        steps.append(Step(name, exact or not changed, changed))
-        stages.append(result)
-        cascade = result
-    return Legalised(cascade, tuple(steps), tuple(stages))
-
-
-def _changed(before: Cascade, after: Cascade) -> tuple[str, ...]:
-    now = {e.name: e for e in after.einsums}
-    return tuple(e.name for e in before.einsums if now.get(e.name) != e)
+def legalise_report(cascade: Cascade, **choices: Unpack[Choices]) -> Legalised:
+    """The legal form of an imported or written Cascade, and what was done."""
+    stages = run_passes(cascade, legalisation(**choices))
+    return Legalised(stages[-1].cascade if stages else cascade, stages)
 
 
 def inexact_operators(einsum: Einsum) -> tuple[str, ...]:

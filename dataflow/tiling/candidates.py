@@ -192,7 +192,7 @@ def _collect(plane: Plane, order: Order, machine: Machine, found: Sequence[_Fron
     if mode_without_weights(plane.shape):
         rings = rings[:1]
     ring_table = np.stack([_ring_table(ring) for _, ring in rings])
-    here = [((0,), _still(plane))]
+    here: list[tuple[tuple[int, ...], Ints]] = [((0,), _still(plane))]
     sources, seconds = list(here), list(here)
     if any(front.mode.source == "stream" for front in found):
         sources.append(_streams(source_traffic, plane, order, useful, machine))

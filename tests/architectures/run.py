@@ -3,7 +3,7 @@
 For each: multiply-accumulates, and the error of the float evaluation against onnxruntime, or what
 is not supported. With ``--quantize``, for both int8 forms: the signal-to-noise ratio against
 torch beside that of onnxruntime's own quantiser, and ``evaluate`` against onnxruntime.
-``--markdown`` prints the table of ``docs/networks.md``.
+``--markdown`` prints the table of ``docs/accuracy.md``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import onnx
 from dataflow import frontend, quantise
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
+from dataflow.ir import total_macs
 from examples.catalogue import NETWORKS
 from tests.architectures import support
 from tests.architectures.test_quantize import FORMS, by_onnxruntime, judge
@@ -48,19 +49,19 @@ class Compared:
 def compared(path: Path, name: str) -> Compared:
     """Evaluates a model once."""
     try:
-        rows = frontend.check(path)
-        reasons = Counter(f"{r.operator}: {r.reason}" for r in rows if r.reason)
-        if reasons:
-            return Compared(reason="; ".join(f"{n} x {text}" for text, n in reasons.items()))
+        cascade = frontend.load_model(path)
         inputs = NETWORKS[name].samples(1, 3)
-        got = evaluate(frontend.load_model(path), inputs)
+        got = evaluate(cascade, inputs)
+    except frontend.UnsupportedModelError as error:
+        reasons = Counter(f"{r.node.op}: {r.reason}" for r in error.refusals)
+        return Compared(reason="; ".join(f"{n} x {text}" for text, n in reasons.items()))
     except Exception as error:  # the table goes on past what is broken
         first = (str(error).splitlines() or [""])[0]
         return Compared(reason=f"{type(error).__name__}: {first}")
     expected = support.onnx_outputs(path, inputs)
     errors = [support.relative_error(got[label], value) for label, value in expected.items()]
     ratio = support.snr_db([list(expected.values())], [[got[label] for label in expected]])
-    return Compared(sum(r.macs for r in rows), max(errors), ratio)
+    return Compared(total_macs(cascade), max(errors), ratio)
 
 
 def settings(made: quantise.Quantized) -> str:

@@ -82,7 +82,7 @@ def test_save_then_load_gives_the_same_arrays_and_bytes(tmp_path: Path) -> None:
 
 
 def test_numbers_keep_their_shape(tmp_path: Path) -> None:
-    save_npz(tmp_path / "x.npz", {"y": np.float32(2.5), "z": np.zeros((0, 3), np.int8)})
+    save_npz(tmp_path / "x.npz", {"y": np.array(2.5, np.float32), "z": np.zeros((0, 3), np.int8)})
     found = load_npz(tmp_path / "x.npz")
     assert found["y"].shape == ()
     assert found["z"].shape == (0, 3)

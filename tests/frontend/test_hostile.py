@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from dataflow.api import check
 from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
-from dataflow.frontend import UnsupportedModelError, check, load_model
+from dataflow.frontend import UnsupportedModelError, load_model
 from tests.frontend import models
 from tests.frontend.mutation import mutated
 
@@ -195,8 +196,8 @@ def test_all_unsupported_operators_are_listed() -> None:
     message = str(caught.value)
     assert "2 unsupported operators" in message
     assert "first; $finish" in message and "second" in message
-    rows = check(model)
-    assert [r.operator for r in rows if r.runs == "unsupported"] == ["Unique", "NonZero"]
+    rows = check(model).nodes
+    assert [r.operator for r in rows if r.how == "unsupported"] == ["Unique", "NonZero"]
     assert rows[0].shape == "[2, 3]"
 
 

@@ -12,7 +12,8 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from dataflow.errors import DataflowError
 from dataflow.frontend import load_model
-from dataflow.frontend.onnx.load import MAX_DEPTH, MAX_RANK
+from dataflow.frontend.onnx.graph import MAX_RANK
+from dataflow.frontend.onnx.load import MAX_DEPTH
 
 
 def wrapped(nodes: list[NodeProto], tensors: list[TensorProto] | None = None) -> onnx.ModelProto:

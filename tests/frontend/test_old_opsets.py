@@ -36,7 +36,11 @@ def model(
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(d.dtype), d.shape)
         for n, d in constants.items()
     ]
-    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names]
+    second = TensorProto.INT64 if op == "TopK" else TensorProto.FLOAT
+    ports = [
+        helper.make_tensor_value_info(n, kind, None)
+        for n, kind in zip(names, (TensorProto.FLOAT, second), strict=False)
+    ]
     tensors = [numpy_helper.from_array(d, n) for n, d in constants.items()]
     graph = helper.make_graph([node], "g", [x, *listed], ports, tensors)
     imports = [helper.make_opsetid("", opset)]

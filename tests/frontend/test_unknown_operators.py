@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from dataflow import cli
+from dataflow.api import check
 from dataflow.errors import DataflowError
-from dataflow.frontend import UnsupportedModelError, check, load_model
+from dataflow.frontend import UnsupportedModelError, load_model
 from tests.frontend import models
 
 
@@ -33,7 +34,7 @@ def unknown(opset: int = 20) -> onnx.ModelProto:
 
 
 def test_they_are_listed_with_all_others() -> None:
-    rows = check(unknown())
+    rows = check(unknown()).nodes
     assert [(r.name, r.operator, r.shape) for r in rows] == [
         ("first", "Weird", "[2, 3]"),
         ("second", "my.domain.Own", "[2, 3]"),
@@ -47,10 +48,14 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     path.write_bytes(unknown().SerializeToString())
     assert cli.run(["check", str(path)]) == 2
     captured = capsys.readouterr()
-    assert "3 operators are not supported" in captured.err
+    assert captured.err.startswith("error: network test: the machine cannot run 3 operators:\n")
     assert "Weird" in captured.out and "Relu" not in captured.out and "none" not in captured.out
     assert cli.run(["check", str(path), "--json"]) == 2
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["first", "second", "c"]
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)["nodes"]] == [
+        "first",
+        "second",
+        "c",
+    ]
 
 
 def test_the_fix_names_three_near_operators() -> None:
@@ -60,7 +65,7 @@ def test_the_fix_names_three_near_operators() -> None:
         {"y": np.float32},
         {},
     )
-    (row,) = check(given)
+    (row,) = check(given).nodes
     assert row.fix.startswith("replace it; the nearest names are Relu, ")
     assert row.fix.endswith("; see docs/operators.md") and row.fix.count(",") == 2
 
@@ -81,7 +86,7 @@ def test_every_opset(opset: int) -> None:
         {},
     )
     given.opset_import[0].version = opset
-    assert [r.operator for r in check(given)] == ["Weird"]
+    assert [r.operator for r in check(given).nodes] == ["Weird"]
 
 
 def test_an_operator_of_a_later_opset() -> None:
@@ -89,7 +94,7 @@ def test_an_operator_of_a_later_opset() -> None:
         [helper.make_node("Gelu", ["x"], ["y"])], {"x": ((2,), np.float32)}, {"y": np.float32}, {}
     )
     given.opset_import[0].version = 17
-    (row,) = check(given)
+    (row,) = check(given).nodes
     assert row.reason == "opset 17 has no such operator"
     assert row.fix == "export with opset 20 or later"
 

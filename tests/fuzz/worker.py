@@ -20,9 +20,10 @@ for _library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
 import numpy as np  # noqa: E402
 
 import dataflow  # noqa: E402
+from dataflow.api import check  # noqa: E402
 from dataflow.errors import DataflowError  # noqa: E402
 from dataflow.evaluate import evaluate  # noqa: E402
-from dataflow.frontend import check, load_model  # noqa: E402
+from dataflow.frontend import load_model  # noqa: E402
 from dataflow.ir.cascade import Cascade  # noqa: E402
 from tests.fuzz import guard  # noqa: E402
 from tests.fuzz.mutate import mutated  # noqa: E402

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from dataflow.layers.layer import MicroOp, MicroProgram
-from dataflow.lower.assemble import CannotFuse, Code, Node, Result, assemble
+from dataflow.lower.assemble import Code, Node, Result, assemble
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 WINDOW = 3
@@ -89,5 +90,5 @@ def test_four_values_at_once_fit_and_five_do_not() -> None:
         if fits:
             assert assemble(code, total, None).final[-1].sink
         else:
-            with pytest.raises(CannotFuse, match="more than four values"):
+            with pytest.raises(CannotFuse, match="more than 4 values"):
                 assemble(code, total, None)

@@ -283,15 +283,14 @@ def test_what_the_machine_cannot_run_is_listed_with_its_node_and_reason() -> Non
     with pytest.raises(DataflowError) as caught:
         lower(cascade)
     assert str(caught.value) == (
-        "network net: the machine cannot run\n"
-        "  node_7 (Thing Y): its result Y is int32, not 8-bit codes; "
-        "change these operators or their quantisation"
+        "node_7 (Thing Y): its result Y is int32, wider than the 8-bit codes that the memory "
+        "holds; requantise it to 8 bit where it is made"
     )
 
 
 def test_float_activations_are_refused() -> None:
     cascade = tiny(call("clip", call("rint", access("W", "i", "k")), integer(0), integer(9)))
-    with pytest.raises(DataflowError, match="W is float32, not 8-bit codes"):
+    with pytest.raises(DataflowError, match="the input W is float32 and is not quantised"):
         lower(cascade)
 
 

@@ -15,9 +15,10 @@ from dataflow.evaluate.primitives import compute, fma32
 from dataflow.ir.dtype import F32, U8
 from dataflow.ir.expr import Access, Call, Const, Expr, access, call, integer, single
 from dataflow.layers.layer import MicroOp, MicroProgram
-from dataflow.lower.assemble import CannotFuse, Result, assemble
+from dataflow.lower.assemble import Result, assemble
 from dataflow.lower.emitter import Leaf
 from dataflow.lower.micro import Compiler
+from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
 Array = NDArray[Any]
@@ -41,7 +42,7 @@ def leaf(a: Access) -> Leaf:
         return Leaf("s1", U8, 0, 255)
     if a == SCALE:
         return Leaf("param", F32, data=np.array([0.5], np.float32))
-    raise CannotFuse(a.tensor)
+    raise CannotFuse(a.tensor, "")
 
 
 TABLE = (np.arange(256)[::-1] - 128).astype(np.int8)
@@ -222,8 +223,8 @@ def test_a_value_that_is_used_twice_is_computed_once() -> None:
     [
         (codes(call("exp", f32(X))), "no exp"),
         (codes(call("div", f32(X), f32(Y))), "computed number"),
-        (codes(call("div", f32(X), single(1e-38))), "divisor outside"),
-        (call("add", call("mul", X, Y), integer(1)), "integer product"),
+        (codes(call("div", f32(X), single(1e-38))), "constant outside"),
+        (call("add", call("mul", X, Y), integer(1)), "multiplies integers"),
         (call("clip", call("rint", f32(X)), integer(-900), integer(900)), "wider than 8 bit"),
     ],
 )

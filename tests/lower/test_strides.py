@@ -8,9 +8,9 @@ import pytest
 from dataflow.ir.affine import Affine
 from dataflow.ir.expr import access
 from dataflow.layers.layer import Storage, View
-from dataflow.lower.assemble import CannotFuse
 from dataflow.lower.layout import innermost, satisfies
 from dataflow.lower.points import NO_AXIS, Points, grid
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Axis, Strided, axes_of, dim_strides, strided
 
 # C x H x W, channels last: strides 1, 5 * 3, 3

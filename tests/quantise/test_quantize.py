@@ -115,7 +115,7 @@ def test_bad_calibration_is_rejected(tmp_path: Path, data: dict[str, Array], mes
 def test_other_calibration_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"nonsense")
     for name in ("x.npz", "none.npz"):
-        with pytest.raises(DataflowError, match=r"is not an \.npz file"):
+        with pytest.raises(DataflowError, match=r"is not an \.npz file|there is no such file"):
             quantize(network(), tmp_path / name, tmp_path / "q.onnx")
 
 

@@ -72,7 +72,7 @@ def test_it_is_said_to_be_inexact_and_can_be_switched_off() -> None:
     report = legalise_report(load_model(normalised()))
     assert {s.name: s.exact for s in report.steps if s.changed}["merge-parameters"] is False
     assert len(lower(report.cascade).layers) == 1
-    literal = legalise_report(load_model(normalised()), near_ties=False)
+    literal = legalise_report(load_model(normalised()), literal=True)
     assert literal.exact
 
 

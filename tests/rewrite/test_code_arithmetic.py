@@ -107,7 +107,7 @@ def test_near_ties_are_a_named_step_that_can_be_switched_off() -> None:
     imported = load_model(binary("Add", (0.02, 3), (0.03, -5), (0.02, 4)))
     steps = {s.name: s.exact for s in legalise_report(imported).steps if s.changed}
     assert steps["near-ties"] is False
-    exact = legalise_report(imported, near_ties=False)
+    exact = legalise_report(imported, literal=True)
     assert exact.exact
     given_codes = {"a": GRID[0], "b": GRID[1]}
     assert np.array_equal(codes(exact.cascade, **given_codes), codes(imported, **given_codes))

@@ -359,7 +359,7 @@ def test_every_rewrite_keeps_what_a_network_computes(name: str) -> None:
 def test_an_unknown_rewrite_lists_the_known_ones() -> None:
     with pytest.raises(DataflowError) as caught:
         find_rewrite("onepass")
-    assert "--to: 'onepass' is no rewrite; use one of batch-norm-folding, common-sub" in str(
+    assert "--to: 'onepass' is no rewrite; use one of batch-norm-folding, code-arithmetic, " in str(
         caught.value
     )
 

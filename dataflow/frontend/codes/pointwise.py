@@ -26,8 +26,8 @@ from dataflow.ir.ops import promote
 
 Array = np.ndarray
 
-COMPUTED = tuple(FUNCTIONS)
-"""Functions that a table over codes takes in."""
+COMPUTED = tuple(op for op in FUNCTIONS if op != "QuickGelu")
+"""Functions of the domain ai.onnx that a table over codes takes in."""
 
 FLOAT = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish"}
 """Functions that join a pending float expression."""
