@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -52,9 +53,9 @@ def test_fma_is_right_next_to_ties(a: int, b: int, shift: int) -> None:
     """A product of 48 bits plus a tiny addend: where rounding twice goes wrong."""
     x, y = np.float32(2**23 + a), np.float32(2**23 + b)
     z = np.float32(2.0**shift)
-    for addend in (z, -z):
-        exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(addend))
-        got = fma32(singles([x]), singles([y]), singles([addend]))[0]
+    for first, addend in product((x, -x), (z, -z)):
+        exact = Fraction(float(first)) * Fraction(float(y)) + Fraction(float(addend))
+        got = fma32(singles([first]), singles([y]), singles([addend]))[0]
         assert got == nearest_single(exact)
 
 
@@ -65,6 +66,8 @@ def test_fma_differs_from_rounding_twice() -> None:
     tiny = singles([2.0**-60])
     assert fma32(x, x, -tiny)[0] == tie
     assert fma32(x, x, tiny)[0] == np.nextafter(tie, np.float32(2))
+    assert fma32(-x, x, tiny)[0] == -tie
+    assert fma32(-x, x, -tiny)[0] == np.nextafter(-tie, np.float32(-2))
 
 
 def test_rint_rounds_to_even_and_saturates() -> None:

@@ -246,6 +246,30 @@ def test_a_source_with_two_zero_points_is_corrected_where_it_is_read() -> None:
     check(codes(call("max", low, call("mul", high, single(0.25)))))
 
 
+def test_a_zero_point_that_one_part_has_folded_is_undone_for_another() -> None:
+    compiler = Compiler(leaf, lambda _: TABLE)
+    compiler.fold_zero_points(call("sub", Y, integer(7)))
+    expr = codes(call("fma", f32(Y), single(0.5), f32(call("sub", Y, integer(7)))), 90)
+    value = compiler.compile(expr)
+    assert isinstance(value.ref, Result)
+    micro = assemble(compiler.code, value.ref, None)
+    found = run(compiler, micro, EVERY)
+    np.testing.assert_array_equal(found.astype(np.uint8), meaning(expr, EVERY).astype(np.uint8))
+
+
+def test_intervals_of_integers_hold_their_values() -> None:
+    compiler = Compiler(leaf, lambda _: TABLE)
+    narrow = call("clip", Y, integer(-9), integer(4))
+    low, high = call("sub", X, integer(200)), call("sub", integer(3), narrow)
+    assert compiler.interval(call("sub", X, Y)) == (-255, 255)
+    assert compiler.interval(low) == (-200, 55)
+    assert compiler.interval(high) == (-1, 12)
+    assert compiler.interval(call("add", low, high)) == (-201, 67)
+    assert compiler.interval(call("sub", low, high)) == (-212, 56)
+    assert compiler.interval(call("mul", low, high)) == (-2400, 660)
+    assert compiler.interval(call("mul", low, low)) == (-11000, 40000)
+
+
 def test_more_than_eight_constants_are_refused() -> None:
     expr: Expr = f32(X)
     for k in range(9):

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from itertools import product
+from typing import Any
 
+import numpy as np
 import pytest
 
 from dataflow.arch import load_architecture
+from dataflow.layers.layer import LayerGraph
 from dataflow.layers.tiled import TiledLayer
-from dataflow.machine import machine_of
+from dataflow.layers.tiling import Tiling
+from dataflow.machine import Machine, machine_of
 from dataflow.machine.isa import Operand
 from dataflow.machine.machine import Energies
+from dataflow.machine.program import Program
+from dataflow.program import build
 from dataflow.program.accesses import Accesses, network_accesses
 from dataflow.program.energy import energy_pj, layer_energy_pj
 from tests.cosim.harness import compiled_network, machine
 from tests.cosim.random_networks import random_network
+from tests.frontend import models
+from tests.program import networks
+from tests.program.cases import lowered
+from tests.program.mapping_tools import place, random_tilings, without_conflicts
 
 EDGE16 = machine_of(load_architecture("edge16"))
 
@@ -80,15 +91,15 @@ def vector_walked(tiled: TiledLayer) -> Counter[str]:
     return total
 
 
-@pytest.mark.parametrize("seed", range(9))
-def test_accesses_are_those_of_a_walk(seed: int) -> None:
-    compiled = compiled_network(random_network(seed, machine("edge8")), "edge8")
-    line = compiled.machine.line_bytes
-    found = network_accesses(compiled.program, compiled.machine)
+def check_accesses(
+    graph: LayerGraph, tilings: Mapping[str, Tiling], program: Program, on: Machine
+) -> None:
+    """The counts of every layer are those of the walks."""
+    line = on.line_bytes
     for layer, counts, one in zip(
-        compiled.graph.layers, compiled.program.layers, found, strict=True
+        graph.layers, program.layers, network_accesses(program, on), strict=True
     ):
-        tiled = TiledLayer(layer, compiled.mapping.tilings[layer.name], compiled.machine)
+        tiled = TiledLayer(layer, tilings[layer.name], on)
         array = walked(tiled) if layer.kind == "array" else Counter[str]()
         vector = vector_walked(tiled)
         ring = layer.stationary is not None and layer.stationary.view is None
@@ -106,6 +117,41 @@ def test_accesses_are_those_of_a_walk(seed: int) -> None:
         assert (one.param_reads, one.vector_ops) == (vector["params"], vector["operations"])
         assert one.wbuf_writes == counts.weight_bytes // line
         assert one.param_writes == counts.param_bytes // (4 * line)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_accesses_are_those_of_a_walk(seed: int) -> None:
+    compiled = compiled_network(random_network(seed, machine("edge8")), "edge8")
+    check_accesses(compiled.graph, compiled.mapping.tilings, compiled.program, compiled.machine)
+
+
+def mapped_accesses(graph: LayerGraph, on: Machine, seed: int) -> None:
+    """The same under random tilings: ragged tiles, all orders, packed groups."""
+    tilings = random_tilings(graph, on, random.Random(seed))
+    mapping = without_conflicts(graph, place(graph, tilings, on), on)
+    check_accesses(graph, mapping.tilings, build(graph, mapping, on), on)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_accesses_under_random_tilings_are_those_of_a_walk(seed: int) -> None:
+    mapped_accesses(lowered(networks.random_network(seed)[0])[1], machine("edge8"), seed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_zero_points_of_channels_are_lines_before_each_pass(seed: int) -> None:
+    constants: dict[str, Any] = {
+        "s": np.array(0.02, np.float32),
+        "z": np.array(3, np.int8),
+        "w": np.ones((20, 12, 3, 3), np.int8),
+        "ws": np.full(20, 0.01, np.float32),
+        "wz": np.arange(20, dtype=np.int8),
+    }
+    node = models.node("QLinearConv", ["x", "s", "z", "w", "ws", "wz", "s", "z"], ["y"])
+    proto = models.model([node], {"x": ((1, 12, 9, 7), np.int8)}, {"y": np.int8}, constants)
+    graph = lowered(proto)[1]
+    (layer,) = graph.layers
+    assert layer.stationary is not None and len(set(layer.stationary.zero)) == 20
+    mapped_accesses(graph, machine("edge8"), seed)
 
 
 def test_dram_bytes_and_rings_follow_the_program() -> None:

@@ -116,3 +116,7 @@ def test_scopes_of_a_ring_wait_for_the_room_of_those_before() -> None:
     assert found["cycles"] == 1000 + 5 * lines
     half = costs(RESIDENT, ring=(lines // 2, 5 * (lines // 2), 10))
     assert half["cycles"] == max(1000, -(-(1000 + 5 * (lines // 2)) // 2))
+    # Parts of a cycle count as one.
+    third = costs(RESIDENT, ring=(lines // 3, 40 * (lines // 3) + 1, 40))
+    assert (1001 + 40 * (lines // 3)) * (lines // 3) % lines
+    assert third["cycles"] == (1001 + 40 * (lines // 3)) * (lines // 3) // lines + 1

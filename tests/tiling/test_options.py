@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
+
 from dataflow.arch import load_architecture
 from dataflow.layers.boxes import sink_box, slot_bytes, source_box
 from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import machine_of
 from dataflow.machine.latencies import DEFAULT
 from dataflow.program.operands import Touched, regions
+from dataflow.tiling.dma import cycles_of
 from dataflow.tiling.grid import orders, planes
-from dataflow.tiling.options import output_traffic, source_traffic, tile_pitch
-from dataflow.tiling.shape import shape_of
+from dataflow.tiling.options import output_traffic, row_segment_ticks, source_traffic, tile_pitch
+from dataflow.tiling.shape import LayerShape, shape_of
 from tests.mapper.layers import random_array_layer
 from tests.tiling.tiles import tiled_of
 
@@ -25,22 +28,31 @@ def size(one: Touched) -> int:
     return (one.y[1] - one.y[0]) * (one.x[1] - one.x[0]) * (one.c[1] - one.c[0])
 
 
-def moved(tiled: TiledLayer, depth: int) -> int:
-    """Bytes of all tiles of the source: rows and columns that no loop cuts are moved whole."""
+def moved(tiled: TiledLayer, depth: int) -> list[Touched]:
+    """All tiles of the source: rows and columns that no loop cuts are moved whole."""
     layer, cut = tiled.layer, tiled.tiling.order[:depth]
-    total = 0
+    found = []
     for fire in regions(tiled, "source", depth, layer.source):
         for one in fire:
             y = one.y if "p" in cut else (0, layer.source.shape[1])
             x = one.x if "q" in cut else (0, layer.source.shape[2])
-            total += size(replace(one, y=y, x=x))
-    return total
+            found.append(replace(one, y=y, x=x))
+    return found
+
+
+def ticks(tiles: list[Touched], shape: LayerShape, whole: bool) -> int:
+    """Bus time of tiles, row by row."""
+    return sum(
+        (one.y[1] - one.y[0])
+        * row_segment_ticks(shape, one.x[1] - one.x[0], one.c[1] - one.c[0], whole, EDGE8)
+        for one in tiles
+    )
 
 
 def test_a_source_moves_the_bytes_of_its_regions() -> None:
     rng = random.Random(3)
     seen = 0
-    for _ in range(120):
+    for _ in range(200):
         layer = random_array_layer(rng)
         shape = shape_of(layer, EDGE8.cols)
         plane = rng.choice([p for p in planes(shape, EDGE8, DEFAULT) if len(p.ip)])
@@ -51,7 +63,10 @@ def test_a_source_moves_the_bytes_of_its_regions() -> None:
             continue
         tiled, own = tiled_of(layer, plane, order, row, depth, EDGE8)
         assert int(found.fires[row]) == tiled.fires(own)
-        assert int(found.bytes[row]) == moved(tiled, own)
+        tiles = moved(tiled, own)
+        assert int(found.bytes[row]) == sum(size(one) for one in tiles)
+        spent = ticks(tiles, shape, "q" not in tiled.tiling.order[:own])
+        assert int(found.cycles[row]) == int(cycles_of(EDGE8, np.array([spent]))[0])
         box = source_box(tiled, own)
         k = plane.k if "k" in order[:depth] else layer.c
         pitch = tile_pitch(shape, plane.feed, k, box.cols, box.chan, EDGE8)

@@ -1,4 +1,4 @@
-"""Weight and parameter lines in closed form, the builder's blocks and a walk of the loops."""
+"""Lines of the rings in closed form against the builder's blocks and a walk of the loops."""
 
 from __future__ import annotations
 

@@ -245,6 +245,20 @@ def test_passes_follow_the_recurrence(segment: int, points: int) -> None:
     assert outcome.counters[Counter.ARRAY_STEPS] == passes * points
 
 
+@few
+@given(st.integers(2, 9), st.integers(1, 12))
+def test_short_passes_come_six_cycles_apart(taps: int, points: int) -> None:
+    """Passes of a line each: shadow weights are free 4 cycles behind a start, ready 2 later."""
+    parts: list[Part] = [
+        (Unit.LOAD, load_fields(taps, LINE)),
+        (Unit.ARRAY, array_fields(1, points, taps_a=taps)),
+    ]
+    outcome = run(parts)
+    first, _ = array_times(1, points, times(outcome)[Unit.LOAD])
+    last = first + (taps - 1) * max(6, points) + points
+    assert times(outcome)[Unit.ARRAY] == last + 1
+
+
 def vector_lines(points: int, depends: Sequence[bool]) -> int:
     """Cycles of a block by the formula of the vector control: lines and waits of every strip."""
     cycles = 0
