@@ -26,6 +26,7 @@ from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
 from dataflow.layers.layer import Dim, Layer, LayerGraph, Storage
 from dataflow.layers.legality import verify_tiling
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.lower import lower
 from dataflow.machine import Machine, machine_of
@@ -87,11 +88,10 @@ def layer_graph(layer: Layer) -> LayerGraph:
     weights = {}
     if layer.stationary is not None:
         weights[layer.stationary.tensor] = np.zeros(shape, dtype=np.int16)
-    params = {}
-    if layer.bias is not None:
-        params[layer.bias] = np.zeros(channels, dtype=np.int32)
-    if layer.scale is not None:
-        params[layer.scale] = np.zeros(channels, dtype=np.float32)
+    params: dict[str, object] = {}
+    for at, name in enumerate(layer.params):
+        kind = np.int32 if layer.bias and not at else np.float32
+        params[name] = np.zeros(channels, dtype=kind)
     return LayerGraph("layer", (layer,), storage, weights, params)
 
 
@@ -158,7 +158,7 @@ def small_tilings(layer: Layer, machine: Machine) -> Iterator[Tiling]:
                 param_depth=0,
             )
             tiling = replace(tiling, **feed)  # type: ignore[arg-type]
-            if not verify_tiling(layer, tiling, machine):
+            if not verify_tiling(TiledLayer(layer, tiling, machine)):
                 yield tiling
 
 

@@ -17,7 +17,7 @@ from dataflow.errors import DataflowError
 from dataflow.layers.layer import Dim, Layer, LayerGraph
 from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import NetworkMapping
-from dataflow.layers.tiles import extent, tile_of
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine
 from dataflow.mapper.place import place
@@ -68,7 +68,7 @@ def state_of(case: Case, mapping: NetworkMapping) -> State:
 def cycles_of(case: Case, state: State) -> int | None:
     """Cycles of the state's program in the cycle model, or None when the machine cannot run it."""
     for layer in case.graph.layers:
-        if verify_tiling(layer, state.tilings[layer.name], case.machine):
+        if verify_tiling(TiledLayer(layer, state.tilings[layer.name], case.machine)):
             return None
     options = [
         SimpleNamespace(candidate=SimpleNamespace(tiling=state.tilings[layer.name]))
@@ -108,11 +108,11 @@ def _other_tile(layer: Layer, tiling: Tiling, machine: Machine, rng: random.Rand
     dims: list[Dim] = ["q"] if layer.flat else ["g", "p", "q", "n", "k"]
     if layer.kind == "vector":
         dims = [dim for dim in dims if dim not in ("g", "k")]
-    dims = [dim for dim in dims if extent(layer, dim) > 1]
+    dims = [dim for dim in dims if layer.extent(dim) > 1]
     if not dims:
         return tiling
     dim = rng.choice(dims)
-    whole, now = extent(layer, dim), tile_of(layer, tiling, dim)
+    whole, now = layer.extent(dim), TiledLayer(layer, tiling, machine).tile(dim)
     size = rng.choice((rng.randint(1, whole), now + rng.randint(-2, 2), now * 2, now // 2, whole))
     if layer.flat:
         size = -(-size // machine.cols) * machine.cols
