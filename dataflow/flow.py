@@ -207,29 +207,30 @@ def _log(compiled: Compiled, clock: StepClock, *, timed: bool) -> list[str]:
 
 @dataclass
 class Trials:
-    """Programs of the mappings that the mapper tries; the fastest are kept."""
+    """What the mappings that the mapper tries cost; the fastest are kept."""
 
     graph: LayerGraph
     machine: Machine
-    kept: list[tuple[NetworkMapping, Program, Prediction]] = field(default_factory=list)
+    kept: list[tuple[NetworkMapping, bytes, Prediction]] = field(default_factory=list)
 
     def judge(self, mapping: NetworkMapping) -> tuple[int, ...]:
         """Cycles of each layer as the cycle model of the machine predicts them."""
-        program = build(self.graph, mapping, self.machine)
+        program = build(self.graph, mapping, self.machine, blank=True)
         prediction = predict(program, self.machine)
         least = min((one.cycles for _, _, one in self.kept), default=prediction.cycles)
         if prediction.cycles < least:
             self.kept.clear()
         if prediction.cycles <= least:
-            self.kept.append((mapping, program, prediction))
+            self.kept.append((mapping, program.code, prediction))
         return prediction.layers
 
     def of(self, mapping: NetworkMapping) -> tuple[Program, Prediction]:
         """Program and prediction of the mapping that the mapper chose: one of the fastest."""
-        for tried, program, prediction in self.kept:
-            if tried.tilings == mapping.tilings and tried.memory == mapping.memory:
-                return program, prediction
         program = build(self.graph, mapping, self.machine)
+        for tried, code, prediction in self.kept:
+            if tried.tilings == mapping.tilings and tried.memory == mapping.memory:
+                assert program.code == code, "what was judged is what was built"
+                return program, prediction
         return program, predict(program, self.machine)
 
 

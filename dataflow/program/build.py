@@ -33,15 +33,20 @@ from dataflow.program.waits import Hazards, each_tile, free_slot, retired
 Fields = dict[str, Value]
 
 
-def build(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) -> Program:
+def build(
+    graph: LayerGraph, mapping: NetworkMapping, machine: Machine, *, blank: bool = False
+) -> Program:
     """The Program of a mapped network.
+
+    Args:
+        blank: with zeros for weights, which no cycle depends on and most of the time goes into.
 
     Raises:
         DataflowError: the machine cannot run the mapping (`verify_program`), or the network does
             not fit the address space.
     """
     verify_program(graph, mapping, machine)
-    builder = _Builder(graph, mapping, machine)
+    builder = _Builder(graph, mapping, machine, blank)
     for index, layer in enumerate(graph.layers):
         builder.layer(index, TiledLayer(layer, mapping.tilings[layer.name], machine))
     return builder.finish()
@@ -75,6 +80,7 @@ class _Builder:
     graph: LayerGraph
     mapping: NetworkMapping
     machine: Machine
+    blank: bool = False
     hazards: Hazards = field(default_factory=Hazards)
     instructions: list[Instruction] = field(default_factory=list)
     counts: list[LayerCounts] = field(default_factory=list)
@@ -199,7 +205,7 @@ class _Builder:
         lb = self.line_bytes
         loads: Fields = {}
         if layer.stationary is not None and layer.stationary.view is None:
-            ring = weight_ring(self.graph, tiled, lb)
+            ring = weight_ring(self.graph, tiled, lb, blank=self.blank)
             loads["weights"] = self._ring(ring, tiling.weight_depth)
             moved.weights = ring.read_lines * lb
         if layer.params:

@@ -50,9 +50,11 @@ def tile_lines(tiled: TiledLayer, last: Sequence[bool]) -> int:
     return blocks * sum(p.lanes + tiled.zero_lines for p in walk)
 
 
-def weight_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
-    """The weights of an array layer with a constant stationary operand."""
-    layer, tiling, rows, cols = tiled.layer, tiled.tiling, tiled.machine.rows, tiled.machine.cols
+def weight_ring(
+    graph: LayerGraph, tiled: TiledLayer, line_bytes: int, *, blank: bool = False
+) -> Ring:
+    """The weights of an array layer with a constant stationary operand; ``blank``: zeros."""
+    layer, tiling = tiled.layer, tiled.tiling
     assert layer.stationary is not None
     data = np.asarray(graph.weights[layer.stationary.tensor])
     expected = (layer.groups, layer.taps_r, layer.taps_s, layer.c, layer.n)
@@ -62,9 +64,19 @@ def weight_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
     zero = np.broadcast_to(np.asarray(zeros, dtype=np.int64), (channels,))
 
     def tile(index: dict[Dim, int]) -> Array:
-        return _weight_tile(tiled, data, zero, rows, cols, line_bytes, index)
+        if blank:
+            return np.zeros((_index_lines(tiled, index), line_bytes), dtype=np.uint8)
+        return _weight_tile(tiled, data, zero, line_bytes, index)
 
     return _ring(tiled, tiling.weight_depth, WEIGHT_DIMS, tile, line_bytes)
+
+
+def _index_lines(tiled: TiledLayer, index: dict[Dim, int]) -> int:
+    """Weight lines of the array tile at an index."""
+    _, width, count = _channels(tiled, index)
+    size = tiled.ragged("k")[0]
+    k = min(size, tiled.layer.c - index.get("k", 0) * size)
+    return -(-count // width) * sum(one.lanes + tiled.zero_lines for one in tiled.passes(k))
 
 
 def param_ring(graph: LayerGraph, tiled: TiledLayer, line_bytes: int) -> Ring:
@@ -108,8 +120,6 @@ def _weight_tile(
     tiled: TiledLayer,
     data: Array,
     zero: Array,
-    rows: int,
-    cols: int,
     line_bytes: int,
     index: dict[Dim, int],
 ) -> Array:
@@ -120,12 +130,13 @@ def _weight_tile(
     k0 = index.get("k", 0) * size[0]
     k = min(size[0], layer.c - k0)
     walk = tiled.passes(k)
+    lanes = np.array([lane for one in walk for lane in one.lanes_of(tiled.feed)]).T
     lines: list[Array] = []
     for low in range(first, first + count, width):
         high = min(low + width, first + count)
         own_zero = zero[low:high]
         matrix = _block_matrix(layer, data, own_zero, low, high, k0, k)
-        taps = _lane_taps(tiled, matrix, walk, cols, k, own_zero, low)
+        taps = _lane_taps(tiled, matrix, lanes, k, own_zero)
         block = np.full((len(taps), line_bytes), own_zero[0], dtype=np.int64)
         block[:, : high - low] = taps
         if tiled.zero_lines:
@@ -153,13 +164,11 @@ def _block_matrix(
 def _lane_taps(
     tiled: TiledLayer,
     matrix: Array,
-    walk: tuple[Pass, ...],
-    cols: int,
+    lanes: Array,
     k: int,
     zero: Array,
-    low: int,
 ) -> Array:
-    """(lanes of all passes, columns)."""
+    """(lanes of all passes, columns); ``lanes``: their tap and channel, (3, lanes)."""
     layer = tiled.layer
     width = matrix.shape[-1]
     shape = tiled.reduction(k)
@@ -175,9 +184,9 @@ def _lane_taps(
     if flat.shape[2] < shape.segment:  # a last, smaller pack: the lanes beyond multiply by zero
         tail = np.broadcast_to(zero, (*flat.shape[:2], shape.segment - flat.shape[2], width))
         flat = np.concatenate([flat, tail], axis=2)
-    a, b, at = np.array([lane for one in walk for lane in one.lanes_of(tiled.feed)]).T
-    lanes: Array = flat[a, b, at]
-    return lanes
+    a, b, at = lanes
+    taps: Array = flat[a, b, at]
+    return taps
 
 
 def _with_zero_lines(block: Array, walk: tuple[Pass, ...], zero: Array, line_bytes: int) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -35,18 +36,21 @@ FEW_ELEMENTS = 200_000
 """Largest networks that are evaluated, in elements of all tensors."""
 
 
-def run_case(path: Path) -> tuple[str, str]:
+def run_case(path: Path, watch: guard.Watch) -> tuple[str, str]:
     """What became of a model (``refused``, ``imported``, ``evaluated``) and what is wrong."""
     stage = "import"
     try:
+        watch.active = True
         cascade = load_model(path)
+        watch.active = False
         stage = "check"
         if any(SECRET[:16] in data.tobytes() for data in cascade.constants.values()):
             return "imported", "import: a file outside the model's folder was read"
-        check(path)
+        check(path)  # quantises float models, in a temporary folder that must be gone afterwards
         stage = "evaluate"
         if sum(t.elements for t in cascade.tensors.values()) > FEW_ELEMENTS:
             return "imported", ""
+        watch.active = True
         evaluate(cascade, _zeros(cascade))
     except DataflowError as error:
         if not (error.where and error.what and error.fix):
@@ -55,6 +59,8 @@ def run_case(path: Path) -> tuple[str, str]:
         return ("refused" if stage == "import" else "imported"), ""
     except Exception as error:  # a finding: the class and the line that raised it
         return "raised", f"{stage}: {_place(error)}"
+    finally:
+        watch.active = False
     return "evaluated", ""
 
 
@@ -82,6 +88,9 @@ def main(arguments: Sequence[str]) -> None:
     (inner / "w.bin").write_bytes(bytes(range(256)) * 4)
     (folder / "secret.bin").write_bytes(SECRET * 8)
     before = sorted(p.name for p in inner.iterdir())
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    tempfile.tempdir = str(scratch)
     sys.dont_write_bytecode = True
     watch = guard.Watch(inner)
     warnings.simplefilter("ignore")
@@ -96,15 +105,15 @@ def main(arguments: Sequence[str]) -> None:
         guard.limit_time()
         start = time.process_time()
         watch.seen.clear()
-        watch.active = True
-        outcome, finding = run_case(path)
-        watch.active = False
+        outcome, finding = run_case(path, watch)
         path.unlink()
         left = sorted(p.name for p in inner.iterdir())
         if watch.seen and not finding:
             finding = f"touched: {watch.seen[0]}"
         if left != before and not finding:
             finding = f"touched: the model's folder holds {left}"
+        if os.listdir(scratch) and not finding:
+            finding = f"touched: left behind {os.listdir(scratch)}"
         spent = time.process_time() - start
         answer = {"case": case, "outcome": outcome, "finding": finding, "seconds": spent}
         print(json.dumps(answer), flush=True)
