@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dataflow import api, flow, frontend, quantise
@@ -64,7 +66,7 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
         cycles = one.prediction.cycles
         cells.append(f"{cycles:,} ({macs / (cycles * machine.mac_units):.3f})")
         if simulate:
-            out = folder / "out"
+            out = folder / f"{name}.out"
             api.compile_model(target, out, arch=machine.name, targets=("rtl",))
             found = api.simulate(out)
             assert found.mismatches == 0, f"{name} on {machine.name}: {found.mismatches}"
@@ -91,14 +93,16 @@ def main() -> None:
     """Writes the page."""
     parser = argparse.ArgumentParser(prog="python -m docs.generate_networks")
     parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
     parser.add_argument("--only", nargs="*", help="names of networks; the page is printed")
     chosen = parser.parse_args()
     machines = tuple(machine_of(load_architecture(name)) for name in MACHINES)
     rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in chosen.only or NETWORKS:
-            rows.append(row(name, Path(scratch), machines, chosen.simulate))
-            print(rows[-1], flush=True)
+    with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(chosen.jobs) as pool:
+        job = partial(row, folder=Path(scratch), machines=machines, simulate=chosen.simulate)
+        for one in pool.map(job, chosen.only or NETWORKS):
+            rows.append(one)
+            print(one, flush=True)
     text = page(rows, chosen.simulate)
     if chosen.only:
         print(text)
