@@ -6,8 +6,9 @@ work that it can have:
 
 - array: a pass over a tile of p x q points takes no less than its steps, its weight lines and the
   least time of a pass. For a number of tiles along an axis equal tiles are best (the sum of a
-  convex function), so the distinct ceil-quotients of the mapspace stand for all sizes; splits of
-  the reduction only add passes.
+  convex function), so the distinct ceil-quotients of the mapspace stand for all sizes. Splits of
+  the reduction that the mapspace leaves out do not save passes, but may share out the weight lines
+  of short passes better: no better than evenly.
 - vector: lines and the bubbles of short strips. These are not convex in the tile (a multiple of
   the strip has none), so all tile sizes are looked at.
 - bus: every weight, every parameter and every input byte that a window touches, once.
@@ -24,12 +25,13 @@ from functools import lru_cache
 import numpy as np
 
 from dataflow.layers.axis import Ints, ceil_div
+from dataflow.layers.feed import Feed
 from dataflow.layers.layer import LayerGraph
 from dataflow.machine import Machine
 from dataflow.machine.latencies import Latencies
 from dataflow.mapper.tensors import TensorPlan
-from dataflow.tiling.feed import feeds_of
-from dataflow.tiling.grid import planes
+from dataflow.tiling.feed import feeds_of, reduction
+from dataflow.tiling.grid import plane_of, planes
 from dataflow.tiling.shape import LayerShape
 from dataflow.tiling.weights import reduction_lines
 from dataflow.tiling.work import repeats, total_blocks, vector_block
@@ -60,7 +62,33 @@ def least_array(shape: LayerShape, machine: Machine, latencies: Latencies) -> in
         return 0
     free = replace(latencies, array_tile=0)  # may be hidden behind the tile before
     found = [plane.work.array for plane in planes(shape, machine, free) if len(plane.ip)]
-    return min((int(array.min()) for array in found), default=0)
+    least = min((int(array.min()) for array in found), default=0)
+    if shape.c == 1 or (even := _even_passes(shape, machine, free)) >= least:
+        return least
+    if shape.c > ALL_SPLITS:
+        return even
+    for feed in feeds_of(shape, machine.rows, machine.cols, machine.feed_ports):
+        for k in range(1, shape.c if feed.group_pack == 1 else 1):
+            array = plane_of(shape, feed, k, machine, free).work.array
+            least = min(least, int(array.min(initial=least)))
+    return least
+
+
+ALL_SPLITS = 64
+"""Reductions up to so many channels are looked at in every split where that could matter."""
+
+
+def _even_passes(shape: LayerShape, machine: Machine, latencies: Latencies) -> int:
+    """Array cycles of the fewest passes with the weight lines shared out evenly, in one tile."""
+    taps = shape.taps_r * shape.taps_s
+    chunks = shape.taps_r if reduction(shape, Feed(), shape.c).merged else taps
+    ports = 1 if shape.stationary_view else machine.feed_ports
+    lines = taps * shape.c
+    passes = max(ceil_div(lines, machine.rows), ceil_div(chunks, ports))
+    beside = shape.zero_lines + latencies.array_lines
+    points = max(shape.p * shape.q, latencies.array_pass)
+    blocks = total_blocks(shape, Feed(), machine.cols) * repeats(shape, machine.cols)
+    return blocks * max(passes * points, lines + passes * beside)
 
 
 @lru_cache(maxsize=4096)

@@ -92,7 +92,7 @@ def planes(shape: LayerShape, machine: Machine, lat: Latencies) -> Iterator[Plan
         feeds = (Feed(),)
     for feed in feeds:
         for k in _k_domain(shape, feed, machine):
-            yield _plane(shape, feed, k, machine, lat)
+            yield plane_of(shape, feed, k, machine, lat)
 
 
 def _k_domain(shape: LayerShape, feed: Feed, machine: Machine) -> tuple[int, ...]:
@@ -103,7 +103,8 @@ def _k_domain(shape: LayerShape, feed: Feed, machine: Machine) -> tuple[int, ...
     return k_sizes(shape, machine.rows)
 
 
-def _plane(shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Latencies) -> Plane:
+def plane_of(shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Latencies) -> Plane:
+    """All tiles of `shape` for one feed and one k tile that fit into an accumulator half."""
     blocks = total_blocks(shape, feed, machine.cols)
     p_sizes, q_sizes, block_sizes = tile_sizes(shape.p), tile_sizes(shape.q), tile_sizes(blocks)
     axes = np.meshgrid(

@@ -87,13 +87,18 @@ def cycles_of(case: Case, state: State) -> int | None:
 
 def changed(case: Case, state: State, rng: random.Random) -> State:
     """A neighbour of a state."""
-    if rng.random() < 0.15:
-        return _other_residency(case, state, rng)
+    changes = rng.choice((1, 1, 2, 3))
+    if rng.random() < 0.2:
+        # What is freed or taken on chip pays only together with other tiles.
+        state = _other_residency(case, state, rng)
+        changes = rng.randint(0, 4)
+    tilings = dict(state.tilings)
     layer = rng.choice(case.graph.layers)
-    tiling = state.tilings[layer.name]
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        tiling = _other_tiling(layer, tiling, case.machine, rng)
-    return replace(state, tilings={**state.tilings, layer.name: tiling})
+    for _ in range(changes):
+        tilings[layer.name] = _other_tiling(layer, tilings[layer.name], case.machine, rng)
+        if rng.random() < 0.3:
+            layer = rng.choice(case.graph.layers)
+    return replace(state, tilings=tilings)
 
 
 def _other_tiling(layer: Layer, tiling: Tiling, machine: Machine, rng: random.Random) -> Tiling:

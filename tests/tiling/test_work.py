@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 
@@ -103,3 +104,23 @@ def test_first_and_last_tile_by_hand() -> None:
     line = shape.lines + shape.param_lines * DEFAULT.vector_param
     end = DEFAULT.vector_tile + DEFAULT.vector_done + EDGE8.vector_latency
     assert int(found.vector_last[0]) == line + end
+
+
+def test_the_first_tile_ends_when_its_last_point_has_drained() -> None:
+    rng = random.Random(6)
+    for _ in range(40):
+        layer = random_array_layer(rng)
+        shape = shape_of(layer, EDGE8.cols)
+        feed = rng.choice(feeds_of(shape, EDGE8.rows, EDGE8.cols, EDGE8.feed_ports))
+        p, q = rng.randrange(1, layer.p + 1), rng.randrange(1, layer.q + 1)
+        blocks = rng.randrange(1, total_blocks(shape, feed, EDGE8.cols) + 1)
+        grid = Grid(np.array([p]), np.array([q]), np.array([blocks]), layer.c)
+        found = work(shape, feed, EDGE8, DEFAULT, grid)
+        alone = replace(layer, batch=1, groups=layer.groups if layer.n <= 8 else 1, p=p, q=q)
+        one = work(shape_of(alone, EDGE8.cols), feed, EDGE8, DEFAULT, grid)
+        # The passes of one tile over one column block, of all its blocks, then the drain.
+        whole = total_blocks(shape_of(alone, EDGE8.cols), feed, EDGE8.cols)
+        tiles = -(-whole // blocks)
+        block = (int(one.array[0]) - tiles * DEFAULT.array_tile) // whole
+        drain = EDGE8.rows + DEFAULT.array_drain
+        assert int(found.array_first[0]) == block * blocks + drain
