@@ -278,7 +278,7 @@ def compile_model(
         out: output folder; replaced whole when an earlier compile wrote it.
         arch: built-in name or YAML file.
         targets: of ``rtl`` and ``hls``.
-        objective: of ``latency``, ``energy``, ``edp``; several are lexicographic.
+        objective: ``latency``, then what decides between equal cycles: ``energy``, ``edp``.
         calibrate: .npz file with calibration samples for a float model.
         dims: sizes of named dynamic dimensions.
         torch_spec: ``FILE.py:FACTORY`` of the float module to compare with.

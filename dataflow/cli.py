@@ -266,7 +266,7 @@ def _rewrite(
     "--objective",
     default="latency",
     show_default=True,
-    help="Of latency, energy, edp; several with commas are lexicographic.",
+    help="latency, and behind it with commas what decides between equal cycles: energy, edp.",
 )
 @click.option("--calibrate", metavar="X.npz", help="Calibration samples for a float model.")
 @_keep_float

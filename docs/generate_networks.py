@@ -12,15 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow import api, frontend, quantise
+from dataflow import api, flow, frontend, quantise
 from dataflow.arch import load_architecture
-from dataflow.decide import decide
 from dataflow.errors import DataflowError
-from dataflow.flow import refusal_of
 from dataflow.machine import Machine, machine_of
-from dataflow.mapper import map_network
-from dataflow.program import build
-from dataflow.timing.cycles import predict
 from examples.catalogue import NETWORKS
 
 TARGET = Path(__file__).with_name("networks.md")
@@ -57,17 +52,16 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
     frontend.export(network.spec, source)
     target = folder / f"{name}.int8.onnx"
     try:
-        made = quantise.quantize_report(source, network.samples(*SAMPLES), target, judge=refusal_of)
-        ratio = made.snr_db
-        verdict = decide(target, machines[1])
-        graph = verdict.require()
+        made = quantise.quantize_report(
+            source, network.samples(*SAMPLES), target, judge=flow.refusal_of
+        )
+        compiled = [flow.run(target, machine) for machine in machines]
     except DataflowError as error:
         return Row(name, 0, float("nan"), (), " ".join(error.what.split())[:160])
-    macs = sum(layer.macs for layer in graph.layers)
+    macs = sum(layer.macs for layer in compiled[0].graph.layers)
     cells = []
-    for machine in machines:
-        program = build(graph, map_network(graph, machine), machine)
-        cycles = predict(program, machine).cycles
+    for machine, one in zip(machines, compiled, strict=True):
+        cycles = one.prediction.cycles
         cells.append(f"{cycles:,} ({macs / (cycles * machine.mac_units):.3f})")
         if simulate:
             out = folder / "out"
@@ -75,7 +69,7 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
             found = api.simulate(out)
             assert found.mismatches == 0, f"{name} on {machine.name}: {found.mismatches}"
             assert found.cycles == cycles, f"{name} on {machine.name}: {found.cycles}, not {cycles}"
-    return Row(name, macs, ratio, tuple(cells), "")
+    return Row(name, macs, made.snr_db, tuple(cells), "")
 
 
 def page(rows: list[Row], simulate: bool) -> str:

@@ -31,22 +31,23 @@ class NetworkMapping:
     """The mapping of a whole network, with what the search proved.
 
     Attributes:
-        objective, bound: cycles of the mapper's cost model: of this mapping, and those that no
-            mapping of its mapspace beats in that model. `optimal`: they are equal.
-        floor: cycles that no mapping of the mapspace beats on the machine itself, whatever
-            overlaps: the work of the busiest of array, vector unit and DRAM bus.
+        objective, model_bound: cycles of the mapper's cost model, an approximation: of this
+            mapping, and those that no mapping of its mapspace beats in that model.
+            `model_optimal`: they are equal.
+        bound: cycles that no mapping beats on the machine itself, whatever overlaps: the work of
+            the busiest of array, vector unit and DRAM bus.
     """
 
     arch: str
     tilings: MappingType[str, Tiling]
     memory: MemoryMap
-    objective: int  # predicted cycles
-    bound: int
-    optimal: bool
+    objective: int
+    model_bound: int
+    model_optimal: bool
     search_seconds: float = 0.0
-    floor: int = 0
+    bound: int = 0
 
     @property
-    def gap(self) -> float:
-        """objective / bound - 1."""
-        return self.objective / self.bound - 1 if self.bound else 0.0
+    def model_gap(self) -> float:
+        """objective / model_bound - 1."""
+        return self.objective / self.model_bound - 1 if self.model_bound else 0.0

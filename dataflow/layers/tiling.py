@@ -40,8 +40,8 @@ class Tiling:
     fir_taps: int = 1
     swap: bool = False  # feed: inner loop walks p (rows) instead of q
     group_pack: int = 1  # groups side by side on the array (block-diagonal or depthwise channels)
-    cycles: int = 0  # predicted for the layer alone
-    bound: int = 0  # no tiling of this mapspace is faster
+    cycles: int = 0  # in the mapper's model, for the layer alone
+    model_bound: int = 0  # no tiling of the mapspace takes fewer cycles in the mapper's model
 
     @property
     def array_feed(self) -> Feed:

@@ -1,7 +1,7 @@
 """From an Architecture to the Machine that the RTL library builds, or the reason why it cannot.
 
 :func:`machine_of` recognises the one organisation that the library has: nodes by name, each with
-its place in the tree. Every other architecture is refused here and still maps and costs.
+its place in the tree. Every other architecture loads and is refused here.
 """
 
 from __future__ import annotations

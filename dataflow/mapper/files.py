@@ -16,7 +16,7 @@ from dataflow.layers.layer import DIMS, Dim
 from dataflow.layers.plan import MemoryMap, NetworkMapping, Placement
 from dataflow.layers.tiling import Tiling
 
-FORMAT = "mapping/1"
+FORMAT = "mapping/2"
 
 Count = Annotated[int, Field(ge=0, description="an integer from 0", examples=[0])]
 Size = Annotated[int, Field(ge=1, description="an integer from 1", examples=[1])]
@@ -52,7 +52,7 @@ class _Layer(_Strict):
     weight_depth: Count = 0
     param_depth: Count = 0
     cycles: Count = 0
-    bound: Count = 0
+    model_bound: Count = 0
 
 
 class _Region(_Strict):
@@ -76,12 +76,12 @@ class _Address(_Strict):
 
 
 class _Document(_Strict):
-    format: Literal["mapping/1"]
+    format: Literal["mapping/2"]
     arch: str
     objective_cycles: Count
-    bound_cycles: Count
-    optimal: bool
-    floor_cycles: Count = 0
+    model_bound_cycles: Count
+    model_optimal: bool
+    bound_cycles: Count = 0
     layers: list[_Layer]
     resident: list[_Region] = []
     buffers: list[_Buffer] = []
@@ -95,9 +95,9 @@ def mapping_text(mapping: NetworkMapping) -> str:
         "format": FORMAT,
         "arch": mapping.arch,
         "objective_cycles": mapping.objective,
+        "model_bound_cycles": mapping.model_bound,
+        "model_optimal": mapping.model_optimal,
         "bound_cycles": mapping.bound,
-        "optimal": mapping.optimal,
-        "floor_cycles": mapping.floor,
         "layers": [_layer(name, tiling) for name, tiling in mapping.tilings.items()],
         "resident": [
             {"name": name, **_region(place)}
@@ -184,7 +184,7 @@ def _layer(name: str, tiling: Tiling) -> dict[str, object]:
         "weight_depth": tiling.weight_depth,
         "param_depth": tiling.param_depth,
         "cycles": tiling.cycles,
-        "bound": tiling.bound,
+        "model_bound": tiling.model_bound,
     }
 
 
@@ -203,9 +203,9 @@ def _mapping(document: _Document, where: str) -> NetworkMapping:
             {a.name: a.offset for a in document.dram},
         ),
         objective=document.objective_cycles,
+        model_bound=document.model_bound_cycles,
+        model_optimal=document.model_optimal,
         bound=document.bound_cycles,
-        optimal=document.optimal,
-        floor=document.floor_cycles,
     )
 
 
@@ -248,5 +248,5 @@ def _tiling(layer: _Layer, where: str) -> Tiling:
         swap=layer.feed.swap,
         group_pack=layer.feed.group_pack,
         cycles=layer.cycles,
-        bound=layer.bound,
+        model_bound=layer.model_bound,
     )

@@ -19,7 +19,7 @@ END, LATE, BUS, WITHHELD, FIRST, SECOND = range(6)
 LABEL = 6
 CRITERIA = 4
 
-OPTION = ("cycles", "serial", "bus", "paced", "withheld", "need")
+OPTION = ("cycles", "serial", "bus", "paced", "withheld", "need", "held")
 """Columns of an option; two tie-breaking ones follow."""
 
 
@@ -77,13 +77,13 @@ def extend(
                 end = late
             elif not layer.feeds:
                 late = end
-            free = start + options[o, 2]
+            free = max(start + options[o, 2], end + options[o, 6])
             if max(end + layer.rest, free + layer.bus_rest) > layer.most:
                 continue
             row[END], row[LATE], row[BUS] = end, late, free
             row[WITHHELD] = options[o, 4] if layer.feeds else 0
-            row[FIRST] = labels[n, FIRST] + options[o, 6]
-            row[SECOND] = labels[n, SECOND] + options[o, 7]
+            row[FIRST] = labels[n, FIRST] + options[o, 7]
+            row[SECOND] = labels[n, SECOND] + options[o, 8]
             rows, names, recent, size = room(rows, names, recent, size, layer.criteria)
             name = (n, (step << 32) + o)
             size = insert(rows, names, recent, size, row, name, layer.criteria)

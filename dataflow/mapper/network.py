@@ -12,10 +12,11 @@ from dataflow.layers.plan import MemoryMap, NetworkMapping
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, isa
 from dataflow.machine.latencies import DEFAULT, Latencies
-from dataflow.mapper.floor import floor_cycles
-from dataflow.mapper.modes import layer_modes
+from dataflow.mapper.bound import bound_cycles
+from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place, require_dram
-from dataflow.mapper.problem import Choice, Front, Problem
+from dataflow.mapper.problem import Choice, Problem
+from dataflow.mapper.refine import Fronts, Judge, Lessons, durations, rounds
 from dataflow.mapper.solve import solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
 from dataflow.tiling.candidates import Candidate, candidates, fronts
@@ -25,7 +26,10 @@ from dataflow.tiling.shape import LayerShape, shape_of
 STEPS = 32
 """Parts of the activation memory: when the chosen buffers cannot be packed, one less is used."""
 
-TIES = {"latency": (), "energy": ("energy",), "edp": ("energy",)}
+Placed = tuple[Choice, MemoryMap]
+"""A choice and where its buffers stand."""
+
+TIES: dict[str, tuple[str, ...]] = {"latency": (), "energy": ("energy",), "edp": ("energy",)}
 """Columns that an objective behind the first one compares; with equal cycles least energy has the
 least product of energy and delay too."""
 
@@ -35,11 +39,14 @@ def map_network(
     machine: Machine,
     objective: Sequence[str] = ("latency",),
     latencies: Latencies = DEFAULT,
+    judge: Judge | None = None,
 ) -> NetworkMapping:
-    """The mapping of `graph` with the fewest predicted cycles that the search finds.
+    """The mapping of `graph` with the fewest cycles that the search finds.
 
-    Ties are broken by DRAM bytes, then energy. The bound holds for the cost model and the
-    mapspace that `dataflow.tiling.grid` states.
+    Without a judge these are cycles of the mapper's model; ties are broken by the other objectives,
+    then DRAM bytes, then energy. The model bound holds for that model and the mapspace that
+    `dataflow.tiling.grid` states. A judge measures what the model estimates: several mappings are
+    shown to it, and the best for it is taken.
 
     Raises:
         DataflowError: a layer has no legal tiling, or the tensors exceed the memories; the
@@ -53,7 +60,7 @@ def map_network(
     plans = tensor_plans(graph, shapes, machine)
     require_dram(graph, plans, machine)
     search = _Search(graph, shapes, plans, machine, latencies, ties)
-    return replace(search.best(), search_seconds=time.perf_counter() - started)
+    return replace(search.best(judge), search_seconds=time.perf_counter() - started)
 
 
 def tie_columns(objective: Sequence[str]) -> tuple[str, ...]:
@@ -92,37 +99,80 @@ class _Search:
     latencies: Latencies
     ties: tuple[str, ...]
 
-    def best(self) -> NetworkMapping:
-        """The better of everything on chip and of residency and streams chosen together.
+    def best(self, judge: Judge | None) -> NetworkMapping:
+        """The best mapping in the model, or of several the best for the judge.
 
-        The first is a part of the second, but it is quickly found and easily packed.
+        Everything on chip is searched first, then residency and streams together: the first is a
+        part of the second, but it is quickly found and easily packed.
         """
         fronts = self._fronts()
         for layer, found in zip(self.graph.layers, fronts, strict=True):
             if not any(rows for _, rows in found):
                 raise _no_tiling(layer, self.machine)
         size = self.machine.act_bytes
-        known = self._placed(solve(self._problem(self._on_chip(fronts), size), self.ties))
-        bound: int | None = None
-        for part in range(STEPS, 0, -1):
-            problem = self._problem(fronts, size * part // STEPS)
-            choice = solve(problem, self.ties, known[0] if known else None)
-            bound = choice.bound if bound is None and choice is not None else bound
-            if choice is None or (known is not None and choice.cycles == known[0].cycles):
-                break
-            found_place = self._placed(choice)
-            if found_place is not None:
-                known = found_place
-                break
-        if known is None or bound is None:
+        on_chip = self._placed(solve(self._problem(self._on_chip(fronts), size), self.ties))
+        known, bound = self._best_placed(fronts, on_chip)
+        if known is None:
             raise DataflowError(
                 f"network {self.graph.name}",
                 f"its tensors and buffers do not fit into {size} bytes of activation memory",
                 "use an architecture with a larger activations memory",
             )
-        return self._finish(fronts, *known, bound)
+        floor = bound_cycles(self.graph, self.shapes, self.plans, self.machine, self.latencies)
+        mapping = self._mapping(fronts, known, bound, floor)
+        if judge is None:
+            return mapping
+        return self._judged(fronts, known, mapping, judge)
 
-    def _fronts(self) -> tuple[tuple[Front, ...], ...]:
+    def _best_placed(self, fronts: Fronts, known: Placed | None) -> tuple[Placed | None, int]:
+        """The best choice whose buffers can be packed, at least as good as `known`; the bound."""
+        size = self.machine.act_bytes
+        bound = 0
+        for part in range(STEPS, 0, -1):
+            problem = self._problem(fronts, size * part // STEPS)
+            choice = solve(problem, self.ties, known[0] if known else None)
+            if choice is None:
+                break
+            if part == STEPS:
+                bound = choice.bound
+            if known is not None and choice.cycles == known[0].cycles:
+                break
+            placed = self._placed(choice)
+            if placed is not None:
+                return placed, bound
+        return known, bound
+
+    def _judged(
+        self, fronts: Fronts, known: Placed, mapping: NetworkMapping, judge: Judge
+    ) -> NetworkMapping:
+        """The best for the judge of the model's best mapping and those that its errors suggest."""
+        problem = self._problem(fronts, self.machine.act_bytes)
+        lessons = Lessons(self.shapes, fronts)
+        seen: set[tuple[tuple[LayerMode, int], ...]] = set()
+        judged: list[tuple[tuple[int, ...], int, NetworkMapping]] = []
+        nudges, most = 0, rounds(len(self.shapes), mapping.objective)
+        while len(judged) < most and nudges < 2 * most:
+            choice = known[0]
+            if _name(choice) in seen:
+                lessons.nudge(choice, nudges)
+                nudges += 1
+            else:
+                seen.add(_name(choice))
+                chosen = lessons.originals(choice)
+                expected = durations(problem, chosen)
+                told = replace(choice, cycles=sum(expected)), known[1]
+                mapping = self._mapping(fronts, told, mapping.model_bound, mapping.bound)
+                measured = judge(mapping)
+                ties = (sum(one[column] for one in chosen) for column in self.ties)
+                judged.append(((sum(measured), *ties), len(judged), mapping))
+                lessons.learn(choice, expected, measured)
+            placed, _ = self._best_placed(lessons.corrected(), None)
+            if placed is None:
+                break
+            known = placed
+        return min(judged)[2]
+
+    def _fronts(self) -> Fronts:
         """The candidates of every mode of every layer; equal layers are costed once."""
         modes = [
             layer_modes(self.graph, i, self.plans, shape, stream=True)
@@ -139,7 +189,7 @@ class _Search:
             for shape, own in zip(self.shapes, modes, strict=True)
         )
 
-    def _on_chip(self, fronts: tuple[tuple[Front, ...], ...]) -> tuple[tuple[Front, ...], ...]:
+    def _on_chip(self, fronts: Fronts) -> Fronts:
         """The fronts of the modes that keep on chip whatever a later layer reads."""
         kept = []
         for i, (shape, found) in enumerate(zip(self.shapes, fronts, strict=True)):
@@ -147,7 +197,7 @@ class _Search:
             kept.append(tuple(front for front in found if front[0] in modes))
         return tuple(kept)
 
-    def _problem(self, fronts: tuple[tuple[Front, ...], ...], capacity: int) -> Problem:
+    def _problem(self, fronts: Fronts, capacity: int) -> Problem:
         waits = []
         for i, layer in enumerate(self.graph.layers):
             size = 0
@@ -170,23 +220,19 @@ class _Search:
             tuple(code_beats(layer, line) for layer in self.graph.layers),
         )
 
-    def _placed(self, choice: Choice | None) -> tuple[Choice, MemoryMap] | None:
+    def _placed(self, choice: Choice | None) -> Placed | None:
         if choice is None:
             return None
         memory = place(self.graph, self.shapes, self.plans, choice, self.machine)
         return None if memory is None else (choice, memory)
 
-    def _finish(
-        self,
-        fronts: tuple[tuple[Front, ...], ...],
-        choice: Choice,
-        memory: MemoryMap,
-        bound: int,
-    ) -> NetworkMapping:
+    def _mapping(self, fronts: Fronts, placed: Placed, bound: int, floor: int) -> NetworkMapping:
+        choice, memory = placed
         tilings: dict[str, Tiling] = {}
         for layer, found, option in zip(self.graph.layers, fronts, choice.options, strict=True):
             least = min(one["cycles"] for _, rows in found for one in rows)
-            tilings[layer.name] = replace(option.candidate.tiling, bound=least)
+            tiling = dict(found)[option.mode][option.place].tiling
+            tilings[layer.name] = replace(tiling, model_bound=least)
         if len(tilings) != len(self.graph.layers):
             raise DataflowError(
                 f"network {self.graph.name}", "has two layers of one name", "rename one"
@@ -196,10 +242,15 @@ class _Search:
             tilings=tilings,
             memory=memory,
             objective=choice.cycles,
-            bound=min(bound, choice.cycles),
-            optimal=choice.cycles <= bound,
-            floor=floor_cycles(self.shapes, fronts, self.machine, self.latencies),
+            model_bound=min(bound, choice.cycles),
+            model_optimal=choice.cycles <= bound,
+            bound=floor,
         )
+
+
+def _name(choice: Choice) -> tuple[tuple[LayerMode, int], ...]:
+    """What tells two choices of one network apart."""
+    return tuple((option.mode, option.place) for option in choice.options)
 
 
 def beats_of(struct: isa.Struct, line_bytes: int) -> int:

@@ -16,10 +16,11 @@ from dataflow.tiling.candidates import Candidate
 
 @dataclass(frozen=True)
 class Option:
-    """A candidate of a layer in one of its modes."""
+    """A candidate of a layer in one of its modes; `place` is its position in the mode's front."""
 
     mode: LayerMode
     candidate: Candidate
+    place: int
 
 
 Front = tuple[LayerMode, tuple[Candidate, ...]]

@@ -116,50 +116,46 @@ class _Search:
 
     def run(self, most: int, limit: int, tied: bool) -> tuple[Choice | None, int]:
         """The best choice of at most `most` cycles, and the cycles below which none was lost."""
-        problem, overhead = self.problem, self.problem.overhead
+        overhead = self.problem.overhead
         lost = FAR if self.steps.dropped is None else self.steps.dropped + overhead
         now = [np.zeros((1, labels.LABEL), dtype=np.int64)]
         trail: list[list[Ints]] = []
-        code = 0
-        for i, steps in enumerate(self.steps.steps):
-            code += problem.code[i]
-            fronts = [empty_front(labels.LABEL) + (0,) for _ in self.steps.states[i]]
-            for n, step in enumerate(steps):
-                if not len(now[step.before]):
-                    continue
-                rest, bus_rest = self.rest[i][step.after]
-                layer = labels.Layer(
-                    first=int(i == 0),
-                    last=int(i + 1 == len(self.columns)),
-                    waits=problem.waits[i - 1] if i else 0,
-                    feeds=int(self.feeds[i]),
-                    ring=problem.ring,
-                    code=code,
-                    rest=rest,
-                    bus_rest=bus_rest,
-                    most=most - overhead,
-                    criteria=labels.CRITERIA + tied,
-                )
-                options, _ = self._options(i, step, tied)
-                fronts[step.after] = labels.extend(
-                    layer, now[step.before], options, n, *fronts[step.after]
-                )
+        for i in range(len(self.columns)):
+            fronts = self._extended(i, now, most - overhead, tied)
             now, names = [], []
-            for (rows, name, recent, size), (rest, bus_rest) in zip(
-                fronts, self.rest[i], strict=True
-            ):
-                size = clean(rows, name, recent, size, labels.CRITERIA + tied)
-                rows, name = rows[:size], name[:size]
-                if size > limit:
-                    total = np.maximum(rows[:, labels.END] + rest, rows[:, labels.BUS] + bus_rest)
-                    by = (total, rows[:, labels.FIRST]) if tied else (rows[:, labels.END], total)
-                    order = np.lexsort(by)
-                    lost = min(lost, int(total[order[limit:]].min()) + overhead)
-                    rows, name = rows[order[:limit]], name[order[:limit]]
-                now.append(np.ascontiguousarray(rows))
+            for front, rest in zip(fronts, self.rest[i], strict=True):
+                rows, name, dropped = _kept(front, rest, limit, tied)
+                lost = min(lost, dropped + overhead)
+                now.append(rows)
                 names.append(name)
             trail.append(names)
         return self._read(now, trail, tied), lost
+
+    def _extended(self, i: int, now: list[Ints], most: int, tied: bool) -> list[_Front]:
+        """The fronts of labels behind layer `i`, one for each state."""
+        problem = self.problem
+        fronts: list[_Front] = [(*empty_front(labels.LABEL), 0) for _ in self.steps.states[i]]
+        code = sum(problem.code[: i + 1])
+        for n, step in enumerate(self.steps.steps[i]):
+            if not len(now[step.before]):
+                continue
+            rest, bus_rest = self.rest[i][step.after]
+            layer = labels.Layer(
+                first=int(i == 0),
+                last=int(i + 1 == len(self.columns)),
+                waits=problem.waits[i - 1] if i else 0,
+                feeds=int(self.feeds[i]),
+                ring=problem.ring,
+                code=code,
+                rest=rest,
+                bus_rest=bus_rest,
+                most=most,
+                criteria=labels.CRITERIA + tied,
+            )
+            options, _ = self._options(i, step, tied)
+            front = fronts[step.after]
+            fronts[step.after] = labels.extend(layer, now[step.before], options, n, *front)
+        return fronts
 
     def _read(self, now: list[Ints], trail: list[list[Ints]], tied: bool) -> Choice | None:
         """The best label behind the last layer, followed back to the first."""
@@ -177,11 +173,31 @@ class _Search:
             step = self.steps.steps[i][name >> 32]
             mode, rows = self.problem.fronts[i][step.mode]
             _, at = self._options(i, step, tied)
-            options.append(Option(mode, rows[int(at[name & 0xFFFFFFFF])]))
+            place = int(at[name & 0xFFFFFFFF])
+            options.append(Option(mode, rows[place], place))
             state, n = step.before, before
         options.reverse()
         cycles += self.problem.overhead
         return Choice(tuple(options), _resident(self.problem, options), cycles, cycles)
+
+
+_Front = tuple[Ints, Ints, Ints, int]
+"""rows, names, recent and size of a front of labels."""
+
+
+def _kept(front: _Front, rest: tuple[int, int], limit: int, tied: bool) -> tuple[Ints, Ints, int]:
+    """The undominated labels of a state, at most `limit`, and the least cycles of those dropped."""
+    rows, names, recent, size = front
+    size = clean(rows, names, recent, size, labels.CRITERIA + tied)
+    rows, names = rows[:size], names[:size]
+    if size <= limit:
+        return np.ascontiguousarray(rows), names, FAR
+    total = np.maximum(rows[:, labels.END] + rest[0], rows[:, labels.BUS] + rest[1])
+    # The last key counts first.
+    by = (total, rows[:, labels.FIRST]) if tied else (rows[:, labels.END], total)
+    order = np.lexsort(by)
+    kept, dropped = order[:limit], order[limit:]
+    return np.ascontiguousarray(rows[kept]), names[kept], int(total[dropped].min())
 
 
 def _columns(rows: Sequence[Candidate], ties: tuple[str, ...]) -> tuple[Ints, Ints]:

@@ -41,10 +41,10 @@ def streamed_mapping(
     chosen: list[Option] = []
     for i, (layer, shape) in enumerate(zip(graph.layers, shapes, strict=True)):
         options = [
-            Option(mode, one)
+            Option(mode, one, at)
             for mode in layer_modes(graph, i, plans, shape, stream=True)
             if not mode.mode.keep and {mode.mode.source, mode.mode.second} <= {"stream", "none"}
-            for one in candidates(shape, machine, DEFAULT, mode.mode)
+            for at, one in enumerate(candidates(shape, machine, DEFAULT, mode.mode))
         ]
         if not options:
             return None

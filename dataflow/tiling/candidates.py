@@ -192,8 +192,8 @@ def _collect(plane: Plane, order: Order, machine: Machine, found: Sequence[_Fron
     if mode_without_weights(plane.shape):
         rings = rings[:1]
     ring_table = np.stack([_ring_table(ring) for _, ring in rings])
-    here: list[tuple[tuple[int, ...], Ints]] = [((0,), _still(plane))]
-    sources, seconds = list(here), list(here)
+    sources: list[tuple[tuple[int, ...], Ints]] = [((0,), _still(plane))]
+    seconds: list[tuple[tuple[int, ...], Ints]] = [((0,), _still(plane))]
     if any(front.mode.source == "stream" for front in found):
         sources.append(_streams(source_traffic, plane, order, useful, machine))
     if any(front.mode.second == "stream" for front in found):

@@ -12,14 +12,18 @@ COLUMNS = (
     "cycles",  # of the layer when its ends overlap with its neighbours
     "serial",  # when its successor waits for its last tile
     "bus",  # DRAM bus cycles of everything read
-    "paced",  # from the first weights being requested to the end, if nothing was loaded ahead
+    "paced",  # from the first weights being requested to the end
     "buffer",  # bytes of stream buffers
     "withheld",  # resident output bytes that come only with the last outer iteration
     "need",  # leading resident source bytes that the first tile reads
+    "held",  # when the load engine is free for the next layer, from the layer's end (mostly before)
     "dram",  # bytes read and written
     "energy",  # pJ that differ between tilings
     "tiles",  # iterations of the tile loops
 )
+FREE = -(1 << 40)
+"""`held` of a layer whose loads wait for none of its tiles."""
+
 CRITERIA = COLUMNS.index("dram")
 """Columns before this one decide dominance; the others break ties."""
 COLUMN = {name: i for i, name in enumerate(COLUMNS)}

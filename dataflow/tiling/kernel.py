@@ -13,11 +13,14 @@ from typing import NamedTuple
 import numpy as np
 
 from dataflow.layers.axis import Ints
-from dataflow.tiling.columns import COLUMN, COLUMNS, CRITERIA
+from dataflow.tiling.columns import COLUMN, COLUMNS, CRITERIA, FREE
 from dataflow.tiling.pareto import compiled, hopeless, insert, room
 
+COARSE = 1024
+"""Step of `held` beyond the end of a layer."""
+
 WIDTH = len(COLUMNS)
-BUFFER = COLUMN["buffer"]
+BUFFER, HELD = COLUMN["buffer"], COLUMN["held"]
 DIGIT = 4
 """More than the most slots of any operand."""
 
@@ -113,6 +116,7 @@ def cost_plane(
         # What no choice of hold depths and slots for this tile undercuts.
         at = (0, 0, 0, t)
         _row(facts, plane, floor_rings, floor_sources, floor_seconds, sink, at, most, row)
+        row[HELD] = FREE
         row[BUFFER] = floor_sources[0, TILE_BYTES, t] + floor_seconds[0, TILE_BYTES, t]
         if facts.store and not facts.keep:
             row[BUFFER] += sink[TILE_BYTES, t]
@@ -160,6 +164,17 @@ def cost_plane(
                                     rows, names, recent, size, row, (owner, name), CRITERIA
                                 )
     return rows, names, recent, size
+
+
+@compiled
+def _coarse(held: int) -> int:
+    """`held` rounded down to one of few values: else hardly a row would beat another."""
+    if held >= 0:
+        return held // COARSE * COARSE
+    for step in (1024,):
+        if held >= -step:
+            return -step
+    return FREE
 
 
 @compiled
@@ -239,27 +254,48 @@ def _row(
             buffer += slots[2] * sink[TILE_BYTES, t]
             tail += sink[TILE_CYCLES, t] + facts.store_start + facts.write_latency
     cycles = max(cycles, bus)
+    # The load engine works in order: it comes to the next layer when it has asked for the last
+    # tile and the last scope, and these wait for room.
+    held = FREE
+    if facts.source and sources[s, FIRES, t] > slots[0]:
+        last = slots[0] * cycles // sources[s, FIRES, t]
+        held = max(held, sources[s, TILE_CYCLES, t] - last)
+    if facts.second and seconds[o, FIRES, t] > slots[1]:
+        last = slots[1] * cycles // seconds[o, FIRES, t]
+        held = max(held, seconds[o, TILE_CYCLES, t] - last)
+    if several:
+        ahead = facts.wbuf_lines // scope if scope else 1 << 30
+        if rings[r, SCOPES, t] > ahead:
+            last = ahead * cycles // rings[r, SCOPES, t]
+            held = max(held, (ahead + 1) * scope - facts.wbuf_lines - last)
+    # From the first request on: a tile from DRAM comes behind the whole first scope; else lines are
+    # used as they come. The first parameters come behind the first weights, and until then two
+    # accumulator halves are all that the array can fill.
+    first = facts.read_latency + scope
+    if facts.source or facts.second or facts.fill:
+        paced = scope + 4 * plane[PARAM_LINES, t] + lead + cycles
+    elif facts.late:
+        paced = first + max(0, busy - 2 * array_first)
+    else:
+        paced = first
     if facts.cold:
-        first = max(lead, facts.read_latency)
-        cycles += first + scope + 4 * plane[PARAM_LINES, t]
+        cycles += max(lead, facts.read_latency) + scope + 4 * plane[PARAM_LINES, t]
     elif facts.lead:
         cycles += lead
     if not facts.keep:
         if facts.tail:
             cycles += tail
         tail = 0
-    # The first parameters come behind the first weights, and until then two accumulator halves
-    # are all that the array can fill.
-    slack = max(0, busy - 2 * array_first) if facts.late else 0
     bus += ring_beats
     row[0] = cycles
     row[1] = cycles + tail
     row[2] = bus
     # All loads of earlier layers are over when a layer starts, so `cycles` is a floor here too.
-    row[3] = max(bus, scope + slack, cycles)
+    row[3] = max(bus, paced, cycles)
     row[4] = buffer
     row[5] = plane[WITHHELD, t] if facts.keep else 0
     row[6] = plane[NEED, t] if facts.resident else 0
-    row[7] = moved
-    row[8] = plane[ENERGY, t] + moved * facts.dram_energy // 16
-    row[9] = plane[TILES, t]
+    row[7] = _coarse(held)
+    row[8] = moved
+    row[9] = plane[ENERGY, t] + moved * facts.dram_energy // 16
+    row[10] = plane[TILES, t]

@@ -27,8 +27,8 @@ def tied_sum(folder: Path) -> Path:
     ]
     port = helper.make_tensor_value_info
     ports = [port(name, TensorProto.INT8, [1, 3, 9, 9]) for name in "xzy"]
-    constants = [numpy_helper.from_array(np.float32(v), k) for k, v in numbers.items()]
-    constants.append(numpy_helper.from_array(np.int8(0), "o"))
+    constants = [numpy_helper.from_array(np.array(v, np.float32), k) for k, v in numbers.items()]
+    constants.append(numpy_helper.from_array(np.array(0, np.int8), "o"))
     graph = helper.make_graph(nodes, "g", ports[:2], ports[2:], constants)
     opsets = [helper.make_opsetid("", 20)]
     path = folder / "m.onnx"

@@ -15,8 +15,6 @@ from dataflow.layers.tiling import Tiling
 from dataflow.machine import machine_of
 from tests.mapper.graphs import Builder, dense
 
-ROWS: tuple[Dim, ...] = ("p",)
-GROUPS: tuple[Dim, ...] = ("g",)
 EDGE8 = machine_of(load_architecture("edge8"))
 
 
@@ -25,6 +23,11 @@ def conv(groups: int = 1, n: int = 20) -> Layer:
     net = Builder("net", 11, 9, 24)
     net.conv("a", "input", n, 3, 2, 1, groups=groups)
     return net.graph().layers[0]
+
+
+def over(*dims: Dim) -> frozenset[Dim]:
+    """The loops that a tile moves with."""
+    return frozenset(dims)
 
 
 def tiled(layer: Layer, tile: dict[Any, int], **changes: Any) -> TiledLayer:
@@ -57,30 +60,30 @@ def test_column_blocks_of_full_and_last_tiles(
 
 def test_a_source_tile_has_its_halo_and_starts_in_the_padding() -> None:
     one = tiled(conv(), {"p": 4, "q": 2, "k": 8})
-    dims: frozenset[Dim] = frozenset(("p", "q", "k"))
+    dims = over("p", "q", "k")
     assert source_box(one, 3) == TileBox(1, 9, 5, 8, -1, -1, dims)
-    assert source_box(one, 1) == TileBox(1, 9, 9, 24, -1, 0, frozenset(ROWS))
-    assert source_box(one, 0) == TileBox(1, 11, 9, 24, 0, 0, frozenset())
+    assert source_box(one, 1) == TileBox(1, 9, 9, 24, -1, 0, over("p"))
+    assert source_box(one, 0) == TileBox(1, 11, 9, 24, 0, 0, over())
 
 
 def test_groups_cut_the_channels_of_all_operands() -> None:
     one = tiled(conv(12, 24), {"g": 5}, group_pack=3)
     assert source_box(one, 1).chan == 5 * 2
-    assert sink_box(one) == TileBox(1, 6, 5, 5 * 2, 0, 0, frozenset(GROUPS))
+    assert sink_box(one) == TileBox(1, 6, 5, 5 * 2, 0, 0, over("g"))
 
 
 def test_a_broadcast_operand_is_held_once() -> None:
     row = View("s", (1, 6, 5, 20), 0, 0, 20)
     layer = replace(conv(), second=row)
     one = tiled(layer, {"p": 4, "q": 2, "n": 16})
-    assert second_box(one, 3) == TileBox(1, 1, 2, 16, 0, 0, frozenset(("p", "q", "n")))
+    assert second_box(one, 3) == TileBox(1, 1, 2, 16, 0, 0, over("p", "q", "n"))
     point = replace(layer, second=View("s", (1, 6, 5, 20), 0, 0, 0))
-    assert second_box(tiled(point, {"p": 4}), 1) == TileBox(1, 1, 1, 20, 0, 0, frozenset(ROWS))
+    assert second_box(tiled(point, {"p": 4}), 1) == TileBox(1, 1, 1, 20, 0, 0, over("p"))
     whole = replace(layer, second=dense("s", 6, 5, 20))
-    assert second_box(tiled(whole, {"p": 4}), 0) == TileBox(1, 6, 5, 20, 0, 0, frozenset())
+    assert second_box(tiled(whole, {"p": 4}), 0) == TileBox(1, 6, 5, 20, 0, 0, over())
 
 
 def test_slots_are_whole_lines() -> None:
-    box = TileBox(2, 3, 5, 7, 0, 0, frozenset())
+    box = TileBox(2, 3, 5, 7, 0, 0, over())
     assert slot_bytes(box, 0, 16) == 224  # 210 bytes
     assert slot_bytes(box, 40, 16) == 240

@@ -27,12 +27,18 @@ def test_round_trip_keeps_every_number(mapping: NetworkMapping, tmp_path: Path) 
     loaded = load_mapping(tmp_path / "m.yaml")
     assert loaded.tilings == mapping.tilings
     assert loaded.memory == mapping.memory
-    assert (loaded.arch, loaded.objective, loaded.bound, loaded.optimal, loaded.floor) == (
+    assert (
+        loaded.arch,
+        loaded.objective,
+        loaded.model_bound,
+        loaded.model_optimal,
+        loaded.bound,
+    ) == (
         mapping.arch,
         mapping.objective,
+        mapping.model_bound,
+        mapping.model_optimal,
         mapping.bound,
-        mapping.optimal,
-        mapping.floor,
     )
     assert mapping_text(loaded) == mapping_text(mapping)
 
@@ -46,7 +52,7 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: mapping/1", "format: mapping/9", "m.yaml: format: 'mapping/9' is not"),
+        ("format: mapping/2", "format: mapping/9", "m.yaml: format: 'mapping/9' is not"),
         ("arch: edge8", "archh: edge8", "m.yaml: arch: is missing"),
         ("ports: 3", "ports: 4", "4 is not an integer from 1 to 3"),
         ("place: resident}", "place: none}", "source.place: 'none' is not possible"),

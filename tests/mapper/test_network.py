@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import NetworkMapping
 from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import Machine, machine_of
-from dataflow.mapper import Mode, map_layer, map_network, solve
+from dataflow.mapper import Mode, map_layer, map_network
 from dataflow.mapper.modes import layer_modes
 from dataflow.mapper.tensors import tensor_plans
 from dataflow.tiling.shape import shape_of
@@ -56,19 +55,9 @@ def test_small_networks_are_mapped_optimally(net: object, arch: str) -> None:
     graph, machine = net(), MACHINES[arch]
     mapping = map_network(graph, machine)
     check_legal(graph, mapping, machine)
-    assert mapping.optimal
-    assert mapping.gap == 0
+    assert mapping.model_optimal
+    assert mapping.model_gap == 0
     assert mapping.objective >= sum(layer.macs for layer in graph.layers) // machine.mac_units
-
-
-@pytest.mark.parametrize("net", [resnet8, dscnn])
-def test_running_sums_of_a_long_network_mean_the_same(
-    net: Callable[[], LayerGraph], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written_out = map_network(net(), EDGE8)
-    monkeypatch.setattr(solve, "WRITTEN_OUT", 0)
-    shared = map_network(net(), EDGE8)
-    assert (shared.objective, shared.bound) == (written_out.objective, written_out.bound)
 
 
 def test_resnet8_stays_on_chip_at_high_utilisation() -> None:
@@ -93,8 +82,8 @@ def test_less_memory_is_never_faster() -> None:
         machine = replace(EDGE16, act_lines=lines)
         mapping = map_network(graph, machine)
         check_legal(graph, mapping, machine)
-        assert mapping.objective >= before * 0.999  # the search stops at a gap of 0.0003
-        assert mapping.bound <= mapping.objective
+        assert mapping.objective >= before
+        assert mapping.model_bound <= mapping.objective
         before = mapping.objective
 
 
@@ -173,11 +162,11 @@ def test_residency_of_a_tensor_is_a_prefix_of_its_reads() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_no_program_runs_below_the_floor_and_the_model_is_near(seed: int) -> None:
+def test_no_program_runs_below_the_bound_and_the_model_is_near(seed: int) -> None:
     compiled = compiled_network(random_network(seed, EDGE8), "edge8")
     mapping, cycles = compiled.mapping, compiled.prediction.cycles
-    assert mapping.floor <= cycles
-    assert mapping.floor <= mapping.objective
+    assert mapping.bound <= cycles
+    assert mapping.bound <= mapping.objective
     # Small networks are all start-up, which the mapper's model knows only roughly.
     assert abs(mapping.objective - cycles) <= 400 + 0.15 * cycles
 
@@ -199,7 +188,7 @@ def test_predicted_dram_bytes_are_those_of_the_program(seed: int) -> None:
         same = [
             c
             for c in map_layer(layer, EDGE8, mode)
-            if replace(c.tiling, bound=tiling.bound, cycles=tiling.cycles) == tiling
+            if replace(c.tiling, model_bound=tiling.model_bound, cycles=tiling.cycles) == tiling
         ]
         for candidate in same:
             fill = counts.source_bytes  # a resident source that this layer loads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from itertools import product
+from typing import Literal
 
 import pytest
 
@@ -12,14 +13,14 @@ from dataflow.mapper import solve as solver
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.problem import Front, Problem
 from dataflow.mapper.solve import solve
-from dataflow.mapper.tensors import Access, ReadRole, TensorPlan
+from dataflow.mapper.tensors import Access, TensorPlan
 from dataflow.tiling.candidates import Candidate
 from dataflow.tiling.columns import COLUMNS, Mode
 
 MODE = Mode("resident", "none", True, False)
 TILING = Tiling((), {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0)
 LINE = 8
-ROLES: tuple[ReadRole, ...] = ("source", "second")
+ROLES: tuple[Literal["source", "second"], ...] = ("source", "second")
 NEVER_HELD = -(1 << 40)
 
 
@@ -52,9 +53,9 @@ def network(rng: random.Random) -> Problem:
     plans: dict[str, TensorPlan] = {}
     for t in range(count):
         readers = [
-            Access(i, ROLES[at])
+            Access(i, role)
             for i, own in enumerate(reads)
-            for at, tensor in enumerate(own)
+            for role, tensor in zip(ROLES, own, strict=False)
             if tensor == t
         ]
         size = LINE * rng.randrange(1, 8)

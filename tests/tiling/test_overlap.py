@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from dataflow.arch import load_architecture
-from dataflow.layers.layer import DIMS, Layer
+from dataflow.layers.layer import Dim, Layer
 from dataflow.machine import machine_of
 from dataflow.machine.latencies import DEFAULT
 from dataflow.tiling.grid import Plane, planes
@@ -68,7 +69,7 @@ def test_rows_withheld_and_needed(
             iq=np.array([plane.q_sizes.index(tile[1])]),
             ib=np.array([plane.block_sizes.index(tile[2])]),
         )
-    dims = tuple(dim for name in order for dim in DIMS if dim == name)
+    dims = cast(tuple[Dim, ...], tuple(order))
     found = common_columns(plane, dims, EDGE8)
     row = at(plane, *tile)
     assert (int(found.withheld[row]), int(found.need[row])) == (withheld, need)

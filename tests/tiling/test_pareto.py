@@ -7,15 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from dataflow.tiling.pareto import (
-    START,
-    clean,
-    empty_front,
-    hopeless,
-    insert,
-    pareto_rows,
-    room,
-)
+from dataflow.tiling.pareto import clean, empty_front, hopeless, insert, pareto_rows, room
 
 TABLES = arrays.arrays(
     np.int64, st.tuples(st.integers(1, 40), st.just(4)), elements=st.integers(0, 4)
@@ -46,38 +38,34 @@ def test_kept_rows_are_the_undominated_ones_once_each(table: np.ndarray) -> None
 
 
 @given(TABLES)
-def test_rows_added_one_by_one_give_the_same_front(table: np.ndarray) -> None:
+def test_rows_put_in_one_by_one_give_the_same_front(table: np.ndarray) -> None:
     rows, names, recent = empty_front(4)
     size = 0
-    for at, row in enumerate(table):
+    for n, row in enumerate(table):
         rows, names, recent, size = room(rows, names, recent, size, 3)
-        size = insert(rows, names, recent, size, row, (7, at), 3)
+        assert not hopeless(rows, recent, size, row, 3) or tuple(row[:3]) not in undominated(
+            table[:, :3]
+        )
+        size = insert(rows, names, recent, size, np.ascontiguousarray(row), (9, n), 3)
     size = clean(rows, names, recent, size, 3)
-    costs = [tuple(int(v) for v in row[:3]) for row in rows[:size]]
-    assert len(costs) == len(set(costs))
-    assert set(costs) == undominated(table[:, :3])
-    for row, (seven, at, _) in zip(rows[:size], names[:size], strict=True):
-        assert seven == 7
-        assert (table[at] == row).all()
-        same = table[(table[:, :3] == row[:3]).all(axis=1)]
-        assert row[3] == same[:, 3].min()
-        # Of equal rows the first stays.
-        assert at == next(i for i, other in enumerate(table) if (other == row).all())
+    kept = pareto_rows(table[:, :3], table[:, 3:])
+    assert sorted(map(tuple, rows[:size])) == sorted(map(tuple, table[kept]))
+    for row, (owner, n, _) in zip(rows[:size], names[:size], strict=True):
+        assert owner == 9
+        assert (table[n] == row).all()
 
 
-@given(TABLES, arrays.arrays(np.int64, 4, elements=st.integers(0, 4)))
-def test_hopeless_is_what_a_row_beats(table: np.ndarray, least: np.ndarray) -> None:
-    front = np.ascontiguousarray(table)
-    recent = np.arange(len(table), dtype=np.int64)
-    beaten = any((row[:3] <= least[:3]).all() and (row[:3] < least[:3]).any() for row in table)
-    assert hopeless(front, recent, len(table), least, 3) == beaten
-
-
-def test_a_front_grows() -> None:
+def test_a_full_front_is_cleaned_and_then_grows() -> None:
     rows, names, recent = empty_front(2)
-    size, count = 0, 5 * START // 2
-    for at in range(count):
+    capacity = len(rows)
+    size = 0
+    for n in range(3 * capacity):
         rows, names, recent, size = room(rows, names, recent, size, 2)
-        row = np.array([at, count - at], dtype=np.int64)
-        size = insert(rows, names, recent, size, row, (0, at), 2)
-    assert rows[:size, 0].tolist() == list(range(count))
+        row = np.array([n, -n], dtype=np.int64)  # none beats another
+        size = insert(rows, names, recent, size, row, (0, n), 2)
+    assert size == 3 * capacity
+    assert names[:size, 1].tolist() == list(range(3 * capacity))
+    for n in range(size):  # each beats all that stand above it
+        rows, names, recent, size = room(rows, names, recent, size, 2)
+        size = insert(rows, names, recent, size, np.array([-n - 1, -4096 - n]), (1, n), 2)
+    assert clean(rows, names, recent, size, 2) == 1
