@@ -157,6 +157,23 @@ def test_tree_order_by_hand() -> None:
     assert vector("any", data) == np.float32(17)
 
 
+@given(st.integers(1, 14), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_trees_add_every_nth_number_and_then_neighbouring_lanes(
+    size: int, count: int, seed: int
+) -> None:
+    data = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+    lanes = []
+    for first in range(min(count, size)):
+        total = np.float32(0)
+        for value in data[first::count]:
+            total = np.float32(total + value)
+        lanes.append(total)
+    while len(lanes) > 1:
+        pairs = zip(lanes[::2], [*lanes[1::2], np.float32(0)], strict=False)
+        lanes = [np.float32(a + b) for a, b in pairs]
+    assert vector(f"tree({count})", data) == lanes[0]
+
+
 @given(st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_tree_with_one_lane_is_sequential(size: int, seed: int) -> None:
     data = np.random.default_rng(seed).standard_normal(size).astype(np.float32)

@@ -88,7 +88,7 @@ def test_products_by_pairs_equal_the_general_path(case: tuple[Einsum, dict[str, 
     ("count", "low", "high"),
     [
         (1, 4097, 4097),  # 2^24 + 2^13 + 1: an odd number beyond float32
-        (1042, 127, 127),  # partial sums beyond 2^24
+        (1043, 127, 127),  # partial sums beyond 2^24, the last one odd
         (1, (1 << 27) + 1, (1 << 27) + 1),  # beyond float64
         (3, -(2**31), -(2**31)),  # modulo 2^32
         (700, -(2**31), 2**31 - 1),
