@@ -98,14 +98,14 @@ def test_the_chain_is_legal() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("compute T2", "compute T3", "T3 is no Einsum of the workload; did you mean T"),
+        ("compute T2", "compute T3", "T3 is no Einsum of the workload; use one of T1, T2"),
         ("compute T2", "compute T1", "T1 is computed twice; it is at groups[0].nest[3].parts[0]"),
         ("on MAC", "on ALU", "simple has no unit ALU; use one of MAC, vector"),
         ("hold GlobalBuffer: T1", "hold Cache: T1", "simple has no memory Cache; use one of Main"),
         ("for n2", "for z", "z is no rank variable of the workload; use one of m, n0, n1, n2"),
         ("for m tile 8", "for m tile 65", "the tile 65 is above the 64 values of m; use a tile of"),
         ("for n0", "par n0", "simple has no fan-out rows; there is none"),
-        (": T1", ": T1, T9", "T9 is no tensor of the workload; did you mean T"),
+        (": T1", ": T1, T9", "T9 is no tensor of the workload; use one of T0, T1"),
         (": T1", ": T1, T1", "T1 is there twice; remove one"),
         ("        for n0 tile 1\n", "", "64 values of n0 are left for one point; add: for n0 tile"),
         (": T0, W0, W1, T2", ": W0, W1, T2", "T0 enters or leaves the machine and is not held by"),
