@@ -66,7 +66,7 @@ def test_refused_source_is_one_error(tmp_path: Path) -> None:
 
 def test_missing_wheels_are_all_named() -> None:
     absent = [Tool("a", "no-such-wheel-a", "a", "b"), Tool("c", "no-such-wheel-c", "c", "d")]
-    with pytest.raises(DataflowError, match=r"missing: no-such-wheel-a, no-such-wheel-c: install"):
+    with pytest.raises(DataflowError, match=r"missing: no-such-wheel-a, no-such-wheel-c; install"):
         require([YOSYS, *absent])
 
 
