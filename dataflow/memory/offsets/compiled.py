@@ -11,11 +11,11 @@ from typing import Any, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 try:
-    from numba import config, njit
+    import numba
 except ImportError:
     COMPILED = False
 else:
-    COMPILED = not config.DISABLE_JIT
+    COMPILED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined,unused-ignore]
 """Whether the inner loops are machine code."""
 
 NOTE = (
@@ -28,4 +28,4 @@ def compiled(function: F) -> F:
     """The function as machine code, kept in numba's cache; the function itself without numba."""
     if not COMPILED:
         return function
-    return cast(F, njit(cache=True)(function))
+    return cast(F, numba.njit(cache=True)(function))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataflow.errors import DataflowError
-from dataflow.memory.offsets.arrays import Part, Terms, parts
+from dataflow.memory.offsets.arrays import Ints, Part, Terms, parts
 from dataflow.memory.offsets.exact import exact
 from dataflow.memory.offsets.firstfit import first_fit
 from dataflow.memory.plan import Buffer, Packing, peak
@@ -77,7 +77,7 @@ def _placed(part: Part, capacity: int, seed: int, effort: int) -> Packing:
     return Packing(_named(part, found.offsets), top == bound, "", top, bound, found.nodes)
 
 
-def _named(part: Part, offsets: Sequence[int]) -> dict[str, int]:
+def _named(part: Part, offsets: Ints) -> dict[str, int]:
     return {b.name: int(o) * part.unit for b, o in zip(part.buffers, offsets, strict=True)}
 
 
@@ -99,7 +99,7 @@ def check(buffers: Sequence[Buffer], capacity: int, align: int, bank_bytes: int 
     if bank_bytes is not None and bank_bytes < 1:
         raise DataflowError("bank_bytes", f"is {bank_bytes}", "use 1 or more")
     names: set[str] = set()
-    fixed: list[Buffer] = []
+    fixed: list[tuple[int, Buffer]] = []
     for b in buffers:
         if b.name in names:
             raise DataflowError(where, f"{b.name} occurs twice", "give each its own name")
@@ -128,14 +128,14 @@ def check(buffers: Sequence[Buffer], capacity: int, align: int, bank_bytes: int 
                     f"{b.name} is fixed at {b.fixed} with {b.size} bytes",
                     f"use a multiple of its alignment inside the capacity {capacity}",
                 )
-            fixed.append(b)
-    for i, one in enumerate(fixed):
-        for other in fixed[i + 1 :]:
-            low, high = (one, other) if one.fixed <= other.fixed else (other, one)
-            if low.fixed + low.size + low.gap > high.fixed and one.meets(other):
+            fixed.append((b.fixed, b))
+    fixed.sort(key=lambda entry: entry[0])
+    for i, (low, one) in enumerate(fixed):
+        for high, other in fixed[i + 1 :]:
+            if low + one.size + one.gap > high and one.meets(other):
                 raise DataflowError(
                     where,
-                    f"{one.name} (fixed at {one.fixed}, {one.size} bytes) overlaps {other.name} "
-                    f"(fixed at {other.fixed}, {other.size} bytes)",
+                    f"{one.name} (fixed at {low}, {one.size} bytes) overlaps {other.name} "
+                    f"(fixed at {high}, {other.size} bytes)",
                     "fix them apart",
                 )
