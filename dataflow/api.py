@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dataflow.ir import Cascade
     from dataflow.mapping import Mapping as LoopMapping
     from dataflow.mapping import Workload
+    from dataflow.memory import Packing
     from dataflow.npz import Array, ArraySpec
     from dataflow.quantise import KeepFloat, Quantized
     from dataflow.report import Csim, Report, Simulation, Summary
@@ -300,6 +301,63 @@ def cost(mapping: StrPath, arch: StrPath) -> Costed:
 
 
 @guarded
+def pack(
+    buffers: StrPath,
+    out: StrPath,
+    *,
+    capacity: int | None = None,
+    align: int = 1,
+    minimize: bool = False,
+    bank_bytes: int | None = None,
+    seed: int = 0,
+    effort: int | None = None,
+) -> Packing:
+    """Offsets for the buffers of a CSV file, judged, and written to ``out`` where there are any.
+
+    Args:
+        capacity: bytes of the memory; needed unless ``minimize`` asks for the least one.
+        align: every offset is a multiple of it.
+        bank_bytes: bytes of a bank, where buffers have bank groups.
+        seed: of the search; the result depends on nothing but the arguments.
+        effort: decisions of the search before it gives up.
+    """
+    from dataflow.files import write_atomic
+    from dataflow.memory import EFFORT, minimise, read_buffers, validate, write_offsets
+    from dataflow.memory import pack as place
+
+    source, path = arguments.path(buffers, "buffers"), _new_file(out)
+    if not source.is_file():
+        what = "is a folder" if source.is_dir() else "there is no such file"
+        raise DataflowError(str(source), what, "give a CSV file of buffers")
+    if capacity is None and not minimize:
+        raise DataflowError("--capacity", "is missing", "give bytes, or --minimize")
+    capacity = None if capacity is None else _positive(capacity, "--capacity")
+    align = _positive(align, "--align")
+    bank = None if bank_bytes is None else _positive(bank_bytes, "--bank-bytes")
+    nodes = EFFORT if effort is None else _positive(effort, "--effort")
+    seed = arguments.whole(seed, "--seed")
+    if seed < 0:
+        raise DataflowError("--seed", f"is {seed}", "use 0 or more")
+    read = read_buffers(source, capacity, align, bank)
+    if minimize:
+        found = minimise(read, align, bank_bytes=bank, seed=seed, effort=nodes)
+        if found.offsets is not None and capacity is not None and found.top > capacity:
+            proven = found.bound > capacity
+            reason = (
+                f"{'proven' if proven else 'not proven'}: the least capacity found is {found.top}, "
+                f"none below {found.bound} will do, and {capacity} are there"
+            )
+            found = replace(found, offsets=None, proven=proven, reason=reason)
+    else:
+        assert capacity is not None
+        found = place(read, capacity, align, bank_bytes=bank, seed=seed, effort=nodes)
+    if found.offsets is not None:
+        validate(read, found.offsets, capacity or found.top, align, bank)
+        write_atomic(path, write_offsets(read, found.offsets))
+    return found
+
+
+@guarded
 def compile_model(
     model: StrPath,
     out: StrPath,
@@ -485,6 +543,13 @@ def _new_file(out: StrPath) -> Path:
             str(path), f"the folder {path.parent} does not exist", "create it first"
         )
     return path
+
+
+def _positive(value: object, where: str) -> int:
+    number = arguments.whole(value, where)
+    if not 0 < number <= 1 << 53:
+        raise DataflowError(where, f"is {number}", f"use 1 to {1 << 53}")
+    return number
 
 
 def _check_part(part: str, targets: Sequence[str]) -> None:

@@ -271,6 +271,71 @@ def _cost(mapping: str, arch: str, as_json: bool) -> None:
     costs.print_cost(terminal.console(), result.cost, result.arch)
 
 
+@_command("pack")
+@click.argument("buffers", metavar="B.csv")
+@click.option("--capacity", type=int, metavar="N", help="Bytes of the memory.")
+@click.option(
+    "--align", type=int, default=1, show_default=True, help="All offsets are multiples of it."
+)
+@click.option("--minimize", is_flag=True, help="Look for the least capacity, with a lower bound.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@click.option("--bank-bytes", type=int, metavar="N", help="Bytes of a bank, for bank groups.")
+@click.option("--effort", type=int, metavar="N", help="Decisions before the search gives up.")
+@_output("O.csv", "The file to write: id,lower,upper,size,offset.")
+@_json
+def _pack(
+    buffers: str,
+    capacity: int | None,
+    align: int,
+    minimize: bool,
+    seed: int,
+    bank_bytes: int | None,
+    effort: int | None,
+    out: str,
+    as_json: bool,
+) -> None:
+    """Place buffers with given lifetimes in a memory.
+
+    B.csv has the columns id,lower,upper,size (half-open lifetimes, bytes) and may have align
+    (bytes), gap (bytes kept free behind the buffer, or steps such as 3-5 of its life in which its
+    bytes are free), fixed_offset (bytes) and bank_group (names; buffers of one group that live
+    together share no bank). Exit 1 when there are no offsets, or none are found: which, is said.
+    """
+    from dataflow.memory import COMPILED, NOTE
+
+    if not COMPILED:
+        click.echo(f"note: {NOTE}", err=True)
+    found = api.pack(
+        buffers,
+        out,
+        capacity=capacity,
+        align=align,
+        minimize=minimize,
+        bank_bytes=bank_bytes,
+        seed=seed,
+        effort=effort,
+    )
+    if as_json:
+        keys = ("proven", "reason", "top", "bound", "nodes")
+        solved = found.offsets is not None
+        _print_json(
+            {
+                "status": "solved" if solved else "infeasible" if found.proven else "unknown",
+                **{key: getattr(found, key) for key in keys},
+                "gap": found.top / found.bound - 1 if solved and found.bound else None,
+                "compiled": COMPILED,
+                "path": out if solved else None,
+            }
+        )
+    if found.offsets is None:
+        if not as_json:
+            click.echo(found.reason, err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
+    if not as_json:
+        end = "no less will do" if found.proven else f"none below {found.bound} will do"
+        click.echo(f"wrote {out}: {len(found.offsets)} buffers in {found.top} bytes; {end}")
+
+
 @_command("compile")
 @click.argument("model", metavar="M.onnx")
 @_arch_option

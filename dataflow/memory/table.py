@@ -203,9 +203,7 @@ def _fits(
             "use a larger memory or cut the buffer",
         )
     if buffer.groups and bank is None:
-        raise _wrong(
-            path, line, "has a bank group, but no bank has a size", "give --bank-bytes"
-        )
+        raise _wrong(path, line, "has a bank group, but no bank has a size", "give --bank-bytes")
     if buffer.fixed is None:
         return
     for step in (align, buffer.align):
