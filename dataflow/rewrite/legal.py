@@ -22,6 +22,7 @@ from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
+from dataflow.rewrite.pool_codes import pool_codes
 from dataflow.rewrite.tabulate import tabulate
 
 DEAD_CODE = Pass(
@@ -55,6 +56,13 @@ REWRITES = (
         True,
         "wide numbers that are written in pieces are followed piece by piece; before the passes "
         "that look for functions of one code",
+    ),
+    Pass(
+        "pool-codes",
+        pool_codes,
+        True,
+        "a maximum in front of a quantiser is a maximum of codes, which can wait in memory; before "
+        "tables, one of which the quantiser may be",
     ),
     Pass(
         "tabulate",
