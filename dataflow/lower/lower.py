@@ -138,5 +138,5 @@ def _layers(ctx: Context, group: Group, legal: Cascade) -> list[Layer]:
 
 def _of_one_element(ctx: Context, head: Einsum) -> bool:
     """Whether what is summed is a function of one element (x times its hard sigmoid)."""
-    read = {a for a in head.inputs if a.indices and a.tensor not in ctx.cascade.constants}
-    return len(read) == 1
+    tensors = ctx.cascade.tensors
+    return len({a for a in head.inputs if tensors[a.tensor].elements > 1}) == 1
