@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dataflow.mapping import Workload
     from dataflow.npz import Array, ArraySpec
     from dataflow.quantise import KeepFloat, Quantized
-    from dataflow.report import Csim, Report, Simulation, Summary
+    from dataflow.report import Csim, Implementation, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
 StrPath = str | PathLike[str]
@@ -430,6 +430,28 @@ def csim(
         result = run(folder, input=arrays, progress=progress)
         _write_result(folder, "csim.json", result)
         loaded = load_csim(folder)
+    assert loaded is not None
+    return loaded
+
+
+@guarded
+def implement(out: StrPath, device: str, *, progress: Progress = silent) -> Implementation:
+    """Synthesises the machine of ``out`` for a device, places and routes it where open tools can.
+
+    Writes ``OUT/report/implementation.json`` and, where the device has an open router and holds the
+    design, the bitstream.
+    """
+    from dataflow.outdir import used
+
+    folder, name = _ours(out), arguments.text(device, "device")
+    arguments.called(progress, "progress")
+    from dataflow.implement import implement as run
+    from dataflow.report import load_implementation
+
+    with used(folder):
+        result = run(folder, name, progress)
+        _write_result(folder, "implementation.json", result)
+        loaded = load_implementation(folder)
     assert loaded is not None
     return loaded
 
