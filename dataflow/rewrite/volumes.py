@@ -76,6 +76,8 @@ def windowed(cascade: Cascade, einsum: Einsum, read: Access) -> list[int]:
     assert einsum.reduction is not None
     taps = {v for v in einsum.reduction.variables if cascade.size(v) > 1}
     product = contraction_operands(einsum) is not None
+    # Groups choose channels of both factors: they are no windows.
+    groups = {v for a in einsum.inputs if a != read for v in a.variables} - taps
     found = []
     for dim, index in enumerate(read.indices):
         own = {v for v in index.variables if cascade.size(v) > 1}
@@ -83,7 +85,7 @@ def windowed(cascade: Cascade, einsum: Einsum, read: Access) -> list[int]:
             continue
         low, high = index.bounds({v: cascade.size(v) for v in index.variables})
         inside = low >= 0 and high < cascade.tensors[read.tensor].shape[dim]
-        if not product or own - taps or not inside:
+        if not product or own - taps - groups or not inside:
             found.append(dim)
     return found
 
