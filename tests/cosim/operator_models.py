@@ -98,6 +98,39 @@ def weights_on_the_left() -> onnx.ModelProto:
     return net.finish(net.through(net.op("Relu", y), 0.05, -60))
 
 
+def interpolated(mode: str, scale: int) -> onnx.ModelProto:
+    """Bilinear upsampling of codes, its weights integers over a power of two."""
+    net = QdqNet(1)
+    scales = net.constant(np.array([1, 1, scale, scale], np.float32))
+    y = net.op(
+        "Resize",
+        convolved(net, side=5),
+        "",
+        scales,
+        mode="linear",
+        coordinate_transformation_mode=mode,
+    )
+    return net.finish(net.through(y, 0.1, -3))
+
+
+def volume(groups: int = 1, **attributes: Any) -> onnx.ModelProto:
+    """A convolution over three dimensions."""
+    net = QdqNet(1)
+    x = net.through(net.input((1, 4, 4, 5, 6)), 0.03, -5)
+    y = net.op("Conv", x, net.weights((6, 4 // groups, 3, 3, 2), 0), group=groups, **attributes)
+    return net.finish(net.through(net.op("Relu", y), 0.1, -60))
+
+
+def pooled_volume(op: str, **attributes: Any) -> onnx.ModelProto:
+    """A pooling over three dimensions."""
+    net = QdqNet(1)
+    x = net.through(net.input((1, 3, 4, 4, 5)), 0.03, -5)
+    y = net.op(op, x, **attributes)
+    return net.finish(net.through(y, 0.02, -5))
+
+
+WINDOW: dict[str, Any] = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 1]}
+
 NETWORKS: dict[str, Network] = {
     "ConvTranspose 2x2": lambda: transposed(2, strides=[2, 2]),
     "ConvTranspose, output padding": lambda: transposed(
@@ -114,4 +147,10 @@ NETWORKS: dict[str, Network] = {
     "HardSwish, ReduceMean": lambda: averaged_hard_swish("ReduceMean"),
     "BatchNormalization, MaxPool": pooled_accumulators,
     "MatMul, weights on the left": weights_on_the_left,
+    "Resize, linear": lambda: interpolated("half_pixel", 2),
+    "Resize, linear, asymmetric": lambda: interpolated("asymmetric", 4),
+    "Conv, 3-D": lambda: volume(strides=[2, 1, 2], pads=[1, 0, 1, 1, 1, 0]),
+    "MaxPool, 3-D": lambda: pooled_volume("MaxPool", pads=[0, 1, 0, 0, 1, 1], **WINDOW),
+    "GlobalAveragePool, 3-D": lambda: pooled_volume("GlobalAveragePool"),
+    "AveragePool, 3-D": lambda: pooled_volume("AveragePool", **WINDOW),
 }
