@@ -250,8 +250,7 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
     """Name, shape and dtype of each input of the whole network, for ``npz.check_arrays``."""
     from dataflow.npz import ArraySpec
 
-    tensors = [cascade.tensors[name] for name in cascade.graph_inputs or cascade.inputs]
-    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
+    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in cascade.entering)
 
 
 @guarded
