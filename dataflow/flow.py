@@ -22,7 +22,7 @@ from dataflow.cosim.compare import snr_db
 from dataflow.cosim.inputs import stored_inputs
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
-from dataflow.decide import HostMode, decide
+from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.decide.host import host_work
@@ -261,7 +261,8 @@ def run(
 
     step("import")
     tie_columns(objective)  # refused before any work
-    proto = quantised(model, calibrate, dims or {}, keep_float)
+    judge = judge_for(machine, dims, host, literal=literal)
+    proto = quantised(model, calibrate, dims or {}, keep_float, judge)
     step("decide")
     verdict = decide(proto, machine, dims or {}, host, literal=literal)
     graph = verdict.require()
@@ -289,8 +290,11 @@ def quantised(
     calibrate: Path | None,
     dims: Mapping[str, int],
     keep_float: quantise.KeepFloat = "auto",
+    judge: quantise.Judge | None = None,
 ) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
+
+    ``judge`` is what `quantise.quantize_report` is told of the compiler.
 
     Raises:
         DataflowError: a float model without calibration data, or with unsupported operators, all
@@ -312,17 +316,40 @@ def quantised(
         )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "quantised.onnx"
-        quantise.quantize(model, calibrate, path, keep_float=keep_float)
+        quantise.quantize_report(model, calibrate, path, keep_float=keep_float, judge=judge)
         return frontend.load_proto(path)
 
 
-def refusal_of(model: onnx.ModelProto, arch: str = "edge16", host: HostMode = "auto") -> str:
-    """Why ``compile`` refuses a quantised model, or an empty text: what `quantize` is told."""
-    try:
-        verdict = decide(model, machine_of(load_architecture(arch)), {}, host)
-    except DataflowError as error:
-        return str(error)
-    return "" if verdict.compiles else str(verdict.error())
+def judge_for(
+    machine: Machine,
+    dims: Mapping[str, int] | None = None,
+    host: HostMode = "auto",
+    *,
+    literal: bool = False,
+) -> quantise.Judge:
+    """What `quantize` is told of the compiler: why it refuses a model, and what stays float."""
+
+    def judge(model: onnx.ModelProto) -> quantise.Judgement:
+        try:
+            verdict = decide(model, machine, dims, host, literal=literal)
+        except DataflowError as error:
+            return quantise.Judgement(str(error))
+        floats = tuple(
+            quantise.FloatNode(row.name, row.operator, row.where)
+            for row in verdict.nodes
+            if computes_float(row)
+        )
+        return quantise.Judgement("" if verdict.compiles else str(verdict.error()), floats)
+
+    return judge
+
+
+def computes_float(row: NodeDecision) -> bool:
+    """Whether a node of an int8 model has no int8 form: the host's, and what is refused for it."""
+    if row.where:
+        return row.arithmetic.startswith("float") or "softmax" in row.lowered.split(", ")
+    own = row.how in ("einsums", "function")
+    return bool(row.reason) and own and row.arithmetic.startswith("float")
 
 
 def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
