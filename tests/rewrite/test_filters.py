@@ -124,4 +124,4 @@ def test_volumes_in_planes_compute_the_same(name: str) -> None:
         assert e.reduction is None or len(windowed(made, e, read[0])) <= 2
     before = outputs(imported, shape)
     assert np.array_equal(before, outputs(made, shape))
-    assert len(np.unique(before)) > (2 if "global" in name else 10)
+    assert len(np.unique(before)) > (1 if "global" in name else 10)
