@@ -109,7 +109,7 @@ VOLUMES: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
         lambda: pooled_volume("MaxPool", pads=[0, 1, 0, 1, 1, 1], **WINDOW),
         (1, 3, 4, 4, 5),
     ),
-    "global maximum": (lambda: pooled_volume("GlobalMaxPool"), (1, 3, 4, 4, 5)),
+    "global maximum": (lambda: pooled_volume("GlobalMaxPool", 0.03), (1, 3, 4, 4, 5)),
 }
 
 
