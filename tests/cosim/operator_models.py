@@ -121,12 +121,12 @@ def volume(groups: int = 1, **attributes: Any) -> onnx.ModelProto:
     return net.finish(net.through(net.op("Relu", y), 0.1, -60))
 
 
-def pooled_volume(op: str, **attributes: Any) -> onnx.ModelProto:
+def pooled_volume(op: str, scale: float = 0.02, **attributes: Any) -> onnx.ModelProto:
     """A pooling over three dimensions."""
     net = QdqNet(1)
     x = net.through(net.input((1, 3, 4, 4, 5)), 0.03, -5)
     y = net.op(op, x, **attributes)
-    return net.finish(net.through(y, 0.02, -5))
+    return net.finish(net.through(y, scale, -5))
 
 
 WINDOW: dict[str, Any] = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 1]}

@@ -109,7 +109,7 @@ VOLUMES: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
         lambda: pooled_volume("MaxPool", pads=[0, 1, 0, 1, 1, 1], **WINDOW),
         (1, 3, 4, 4, 5),
     ),
-    "global maximum": (lambda: pooled_volume("GlobalMaxPool"), (1, 3, 4, 4, 5)),
+    "global maximum": (lambda: pooled_volume("GlobalMaxPool", 0.03), (1, 3, 4, 4, 5)),
 }
 
 
@@ -124,4 +124,4 @@ def test_volumes_in_planes_compute_the_same(name: str) -> None:
         assert e.reduction is None or len(windowed(made, e, read[0])) <= 2
     before = outputs(imported, shape)
     assert np.array_equal(before, outputs(made, shape))
-    assert len(np.unique(before)) > (2 if "global" in name else 10)
+    assert len(np.unique(before)) > (1 if "global" in name else 10)
