@@ -23,13 +23,15 @@ PORTS = re.compile(r"^  (?:input|output)\b.*?(\w+),?$", re.MULTILINE)
 
 
 def errors(files: list[Path], top: str) -> list[str]:
+    """Errors of elaboration; a second module or package of a name is one."""
     options = ast.CompilationOptions()
     options.topModules = {top}
     compilation = ast.Compilation(pyslang.Bag([options]))
     manager = pyslang.SourceManager()
     for path in files:
         compilation.addSyntaxTree(syntax.SyntaxTree.fromFile(str(path), manager))
-    return [str(d.code) for d in compilation.getAllDiagnostics() if d.isError()]
+    found = [(str(d.code), d.isError()) for d in compilation.getAllDiagnostics()]
+    return [code for code, error in found if error or "Duplicate" in code]
 
 
 def pair(folder: Path, machines: tuple[Machine, Machine]) -> list[Path]:
