@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dataflow import arguments
 from dataflow.arguments import guarded
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dataflow.mapping import Workload
     from dataflow.memory import Packing
     from dataflow.npz import Array, ArraySpec
-    from dataflow.quantise import KeepFloat, Quantized
+    from dataflow.quantise import Format, KeepFloat, Quantized
     from dataflow.report import Csim, Implementation, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
@@ -40,7 +40,7 @@ Inputs = Mapping[str, "Array"]
 
 OBJECTIVES = ("latency", "energy", "edp")
 TARGETS = ("rtl", "hls")
-FORMATS = ("qoperator", "qdq")
+FORMATS = ("auto", "qoperator", "qdq")
 
 
 @guarded
@@ -62,11 +62,14 @@ def quantize(
     model: StrPath,
     calibrate: StrPath,
     out: StrPath,
-    format: Literal["qoperator", "qdq"] = "qoperator",
+    format: Format = "auto",
     keep_float: KeepFloat = "auto",
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
-    return quantize_report(model, calibrate, out, format, keep_float).path
+    return quantize_report(model, calibrate, out, format, keep_float, arch=arch, host=host).path
 
 
 @guarded
@@ -74,19 +77,35 @@ def quantize_report(
     model: StrPath,
     calibrate: StrPath,
     out: StrPath,
-    format: Literal["qoperator", "qdq"] = "qoperator",
+    format: Format = "auto",
     keep_float: KeepFloat = "auto",
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
 ) -> Quantized:
-    """:func:`quantize`, what it chose and measured on held-out calibration samples, and whether
-    ``compile`` takes the result for the default architecture."""
+    """:func:`quantize`, and what it chose and measured on held-out calibration samples.
+
+    Args:
+        model: float ONNX file.
+        calibrate: .npz file with calibration samples.
+        out: file to write.
+        format: ``qoperator``, ``qdq``, or ``auto``: what ``compile`` takes with the best ratio.
+        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio.
+        arch: built-in name or YAML file that ``compile`` is asked for.
+        host: ``auto``, ``none`` or ``contractions``: what the host may run there.
+    """
     path, source = _new_file(out), _model_file(model)
     samples = arguments.path(calibrate, "calibrate")
     _choices((arguments.text(format, "format"),), FORMATS, "--format")
     from dataflow import flow, quantise
+    from dataflow.arch import load_architecture
+    from dataflow.decide.host import HOST_MODES
+    from dataflow.machine import machine_of
 
-    return quantise.quantize_report(
-        source, samples, path, format, keep_float, judge=flow.refusal_of
-    )
+    _choices((arguments.text(host, "--host"),), HOST_MODES, "--host")
+    machine = machine_of(load_architecture(str(arguments.path(arch, "--arch"))))
+    judge = flow.judge_for(machine, host=host)
+    return quantise.quantize_report(source, samples, path, format, keep_float, judge=judge)
 
 
 @guarded
@@ -255,8 +274,7 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
     """Name, shape and dtype of each input of the whole network, for ``npz.check_arrays``."""
     from dataflow.npz import ArraySpec
 
-    tensors = [cascade.tensors[name] for name in cascade.graph_inputs or cascade.inputs]
-    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
+    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in cascade.entering)
 
 
 @dataclass(frozen=True)

@@ -127,24 +127,57 @@ def _export(spec: str, opset: int, out: str) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["qoperator", "qdq"]),
-    default="qoperator",
+    type=click.Choice(["auto", "qoperator", "qdq"]),
+    default="auto",
     show_default=True,
-    help="Integer operators, or quantise/dequantise pairs.",
+    help="Integer operators, quantise/dequantise pairs, or what compile takes with the best ratio.",
 )
 @_keep_float
+@_arch_option
+@_host
+@click.option(
+    "--min-snr",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="DB",
+    help="Exit with 1 when the worst held-out sample is below; the file is written all the same.",
+)
 @_output("Q.onnx", "The ONNX file to write.")
 @_json
 def _quantize(
-    model: str, calibrate: str, form: Any, keep_float: Any, out: str, as_json: bool
+    model: str,
+    calibrate: str,
+    form: Any,
+    keep_float: Any,
+    arch: str,
+    host: Any,
+    min_snr: float,
+    out: str,
+    as_json: bool,
 ) -> None:
-    """Quantise a float model to int8 after training."""
-    made = api.quantize_report(model, calibrate, out, form, keep_float)
+    """Quantise a float model to int8 after training; says whether compile takes the result."""
+    made = api.quantize_report(model, calibrate, out, form, keep_float, arch=arch, host=host)
     if as_json:
-        compiles = {"compiles": made.refusal == "", "path": str(made.path)}
-        _print_json({**dataclasses.asdict(made), **compiles})
-        return
-    click.echo(f"wrote {made.path}: {made.describe()}")
+        told = {
+            "float": [node.name for node in made.floats],
+            "why_float": {node.name: made.why_float(node) for node in made.floats},
+            "compiles": made.refusal == "",
+            "path": str(made.path),
+            "warning": made.warning,
+        }
+        _print_json({**dataclasses.asdict(made), **told})
+    else:
+        click.echo(f"wrote {made.path}: {made.describe()}")
+        if made.warning:
+            click.echo(f"warning: {made.warning}", err=True)
+    if not made.worst_snr_db >= min_snr:
+        click.echo(
+            f"the worst held-out sample is at {made.worst_snr_db:.1f} dB, below --min-snr "
+            f"{min_snr:g}",
+            err=True,
+        )
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 @_command("check")
