@@ -1,6 +1,7 @@
 """Compiles neural networks onto a spatial accelerator and proves the hardware by simulation.
 
-``dataflow.evaluate`` and ``dataflow.report`` are the functions of :mod:`dataflow.api`, although
+``dataflow.cost``, ``dataflow.evaluate`` and ``dataflow.report`` are functions of
+:mod:`dataflow.api`, although
 rooms of the same names exist; import from those with ``from dataflow.evaluate import ...``.
 """
 
@@ -12,6 +13,7 @@ from types import ModuleType
 from dataflow import api as _api
 from dataflow.api import (
     check,
+    cost,
     csim,
     evaluate,
     export,
@@ -29,6 +31,7 @@ __all__ = [
     "__version__",
     "check",
     "compile",
+    "cost",
     "csim",
     "evaluate",
     "export",
@@ -48,6 +51,7 @@ class _FunctionsFirst(ModuleType):
     def _ignore(self, room: ModuleType) -> None:
         """The room stays reachable in ``sys.modules``, where import statements look."""
 
+    cost = property(lambda self: _api.cost, _ignore)
     evaluate = property(lambda self: _api.evaluate, _ignore)
     report = property(lambda self: _api.report, _ignore)
 

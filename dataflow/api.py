@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     import onnx
 
     from dataflow.analysis import FibreSummary
+    from dataflow.arch import Architecture
+    from dataflow.cost import Cost
     from dataflow.decide import HostMode, NodeDecision, Verdict
     from dataflow.ir import Cascade
+    from dataflow.mapping import Mapping as LoopMapping
+    from dataflow.mapping import Workload
     from dataflow.npz import Array, ArraySpec
     from dataflow.quantise import KeepFloat, Quantized
     from dataflow.report import Csim, Report, Simulation, Summary
@@ -252,6 +256,47 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
 
     tensors = [cascade.tensors[name] for name in cascade.graph_inputs or cascade.inputs]
     return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
+
+
+@dataclass(frozen=True)
+class Costed:
+    """A mapping with its cost.
+
+    Attributes:
+        cost: exact counts, cycles and energy.
+        mapping, workload, arch: what was costed.
+    """
+
+    cost: Cost
+    mapping: LoopMapping
+    workload: Workload
+    arch: Architecture
+
+    def json(self) -> dict[str, object]:
+        """The keys of ``dataflow cost --json``."""
+        from dataflow.report import costs
+
+        return costs.cost_json(self.cost, self.mapping, self.workload)
+
+
+@guarded
+def cost(mapping: StrPath, arch: StrPath) -> Costed:
+    """The cost of a mapping file (a text cascade with a ``mapping`` section) on an architecture.
+
+    Raises:
+        DataflowError: the file does not parse, or the mapping is not legal on the architecture;
+            the message has the line or the path of the node, and the fix.
+    """
+    path = arguments.path(mapping, "mapping")
+    name = arguments.path(arch, "arch")
+    from dataflow.arch import load_architecture
+    from dataflow.cost import cost as cost_of
+    from dataflow.mapping.file import load_mapping
+
+    machine = load_architecture(name)
+    found = load_mapping(path)
+    result = cost_of(found.mapping, found.workload, machine, str(path))
+    return Costed(result, found.mapping, found.workload, machine)
 
 
 @guarded

@@ -256,6 +256,21 @@ def _rewrite(
     click.echo(f"wrote {out}: {count} Einsums")
 
 
+@_command("cost")
+@click.argument("mapping", metavar="M.yaml")
+@_arch_option
+@_json
+def _cost(mapping: str, arch: str, as_json: bool) -> None:
+    """Cost a mapping file: exact accesses, energy, time and what bounds it."""
+    result = api.cost(mapping, arch)
+    if as_json:
+        _print_json(result.json())
+        return
+    from dataflow.report import costs
+
+    costs.print_cost(terminal.console(), result.cost, result.arch)
+
+
 @_command("compile")
 @click.argument("model", metavar="M.onnx")
 @_arch_option

@@ -18,6 +18,7 @@ from dataflow.timing.sequencer import (
     BLOCK_ENDS,
     COLUMNS,
     FINISHES,
+    FIR_ROWS,
     FREES,
     LAYER,
     LINES,
@@ -78,6 +79,10 @@ def feed(w: Record, trace: Table) -> bool:
     if not valid or not ready or f.running:
         return False
     entry = f.passes[f.head % PASS_FIFO]
+    if entry[FIR_ROWS] > 0 and entry[FIR_ROWS] != f.fir_rows:
+        if f.fir_rows > 0 and now < f.idle_from:  # the ports' delays change in an empty array
+            return False
+        f.fir_rows = entry[FIR_ROWS]
     f.head += 1
     coming[FEED_PASSES] -= 1
     f.running = 1

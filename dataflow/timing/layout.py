@@ -95,9 +95,10 @@ SEQUENCER = _group(
 )
 FEED = _group(
     "head running end releases finishes layer pulse_release pulse_done pulse_layer acc_head"
-    " acc_tail starts idle_from",
+    " acc_tail starts idle_from fir_rows",
     acc=(IN_FLIGHT,),
-    passes=(PASS_FIFO, 6),  # steps, tail, block ends, releases, instruction ends, layer
+    # steps, tail, block ends, releases, instruction ends, layer, rows of a FIR port (0: flat)
+    passes=(PASS_FIFO, 7),
 )
 WEIGHTS = _group(
     "head free_from shadow_from settled ready_at begun left address stride release"

@@ -24,7 +24,7 @@ from dataflow.timing.walk import (
 
 UNIT = 1
 IDLE, START, TILE, PORT, PUSH = range(5)
-STEPS, TAIL, BLOCK_ENDS, RELEASES, FINISHES, LAYER = range(6)  # of a pass, for the feed
+STEPS, TAIL, BLOCK_ENDS, RELEASES, FINISHES, LAYER, FIR_ROWS = range(7)  # of a pass, for the feed
 SOURCE, LINES, ZERO_LINE, POINTER, FREES, ADDRESS, STRIDE, RELEASES_SECOND = range(8)
 RING, ROWS, COLUMNS = range(3)  # sources of weights
 
@@ -134,6 +134,7 @@ def push(w: Record, c: Record) -> None:
     feed[RELEASES] = tile_ends and c.tile.enable and ends(s.index, c.trips, c.tile.depth)
     feed[FINISHES] = all_last
     feed[LAYER] = c.header.layer
+    feed[FIR_ROWS] = c.fir_taps if c.fir else 0
 
     weights = w.weights.passes[s.tail % PASS_FIFO]
     weights[SOURCE] = c.w_source

@@ -3,7 +3,9 @@
 // Issue of a step in cycle s: feed reads go out; operands enter the array in cycle s + 3;
 // `swap` enters one cycle earlier than the first step's operands. The sum of a point launched in
 // cycle t leaves the array Rows cycles later and is added to its accumulator line in that cycle.
-// Passes follow each other without a gap when the next one's weights are ready.
+// Passes follow each other without a gap when the next one's weights are ready; a FIR pass whose
+// ports stand further apart or closer than those of the FIR pass before waits until the array is
+// empty, because the ports' delays change then.
 
 module array_feed
   import df_pkg::*;
@@ -68,8 +70,10 @@ module array_feed
   assign launch    = running_q && (!pass_q.fir
                                    || (phase_q == '0 && launched_q != pass_q.q_count));
 
-  logic start;
-  assign start   = valid_i && weights_ready_i && (!running_q || pass_ends);
+  logic       start, quiet;
+  logic [7:0] fir_rows_q;  // of the last FIR pass, 0: there was none
+  assign start   = valid_i && weights_ready_i && (!running_q || pass_ends)
+                   && (!pass_i.fir || fir_rows_q == '0 || pass_i.fir_rows == fir_rows_q || quiet);
   assign take_o  = start;
   assign start_o = start;
   assign busy_o  = running_q;
@@ -81,8 +85,10 @@ module array_feed
     if (!rst_ni) begin
       running_q    <= 1'b0;
       first_step_q <= 1'b0;
+      fir_rows_q   <= '0;
     end else begin
       first_step_q <= start;
+      if (start && pass_i.fir) fir_rows_q <= pass_i.fir_rows;
       if (start) begin
         running_q <= 1'b1;
       end else if (pass_ends) begin
@@ -144,7 +150,9 @@ module array_feed
   typedef struct packed {
     logic [FeedPorts-1:0][7:0]  lane_end;
     logic                       fir;
+    logic [FeedPorts-1:0]       used;
     logic [7:0]                 fir_taps;
+    logic [7:0]                 fir_rows;
     logic [31:0]                x_size;
     logic signed [8:0]          x_zero;
     logic                       x_signed;
@@ -161,7 +169,8 @@ module array_feed
 
   lanes_t lanes0, lanes1_q, lanes2_q;
   assign lanes0 = '{
-    lane_end: pass_q.lane_end, fir: pass_q.fir, fir_taps: pass_q.fir_taps,
+    lane_end: pass_q.lane_end, fir: pass_q.fir, used: pass_q.used, fir_taps: pass_q.fir_taps,
+    fir_rows: pass_q.fir_rows,
     x_size: pass_q.x_size, x_zero: pass_q.x_zero, x_signed: pass_q.x_signed,
     macs_columns: pass_q.macs_columns
   };
@@ -249,21 +258,16 @@ module array_feed
     end
   end
 
-  // FIR rows: row j*T + s belongs to port j and sees its line j*T cycles late.
-  logic [1:0] row_port  [Rows];
-  logic [5:0] row_delay [Rows];
+  // FIR rows: row j * fir_rows + s belongs to tap s of port j.
+  logic [Rows-1:0][1:0] row_port;
   always_comb begin
     for (int unsigned r = 0; r < Rows; r++) begin
-      row_port[r]  = 2'd3;
-      row_delay[r] = '0;
-      if (8'(r) < lanes2_q.lane_end[0]) begin
-        row_port[r]  = 2'd0;
-      end else if (8'(r) < lanes2_q.lane_end[1]) begin
-        row_port[r]  = 2'd1;
-        row_delay[r] = 6'(lanes2_q.fir_taps);
-      end else if (8'(r) < lanes2_q.lane_end[2]) begin
-        row_port[r]  = 2'd2;
-        row_delay[r] = 6'({lanes2_q.fir_taps, 1'b0});
+      row_port[r] = 2'd3;
+      for (int unsigned p = 0; p < FeedPorts; p++) begin
+        automatic logic [9:0] from = 10'(lanes2_q.fir_rows) * 10'(p);
+        if (lanes2_q.used[p] && 10'(r) >= from && 10'(r) < from + 10'(lanes2_q.fir_taps)) begin
+          row_port[r] = 2'(p);
+        end
       end
     end
   end
@@ -295,8 +299,8 @@ module array_feed
     .line_i     (line3_q),
     .swap_i     (first2_q),
     .fir_i      (lanes2_q.fir),
+    .fir_rows_i (lanes2_q.fir_rows),
     .row_port_i (row_port),
-    .row_delay_i(row_delay),
     .w_row_we_i (row_we_i),
     .w_col_we_i (col_we_i),
     .w_index_i,
@@ -356,6 +360,7 @@ module array_feed
     if (pass_ends) done_layer_o <= pass_q.layer;
   end
 
-  assign idle_o = !running_q && !valid_i && !step && !valid1_q && !valid2_q;
+  assign quiet  = !running_q && !step && !valid1_q && !valid2_q;
+  assign idle_o = quiet && !valid_i;
 
 endmodule

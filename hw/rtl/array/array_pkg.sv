@@ -14,7 +14,8 @@ package array_pkg;
     logic [FeedPorts-1:0]     used;
     logic [FeedPorts-1:0][7:0] lane_end;  // first lane behind each port's lanes
     logic                     fir;
-    logic [7:0]               fir_taps;
+    logic [7:0]               fir_taps;    // FIR: taps of each port
+    logic [7:0]               fir_rows;    // FIR: rows from port to port, at least fir_taps
     logic [7:0]               fir_stride;
     logic [7:0]               macs_columns;
     logic [15:0]              p_count;
@@ -37,6 +38,8 @@ package array_pkg;
   typedef struct packed {
     logic [1:0]        source;
     logic [7:0]        lines;      // weight rows (source 2: columns)
+    logic [7:0]        run;        // lines on consecutive rows; then `gap` rows are left out
+    logic [7:0]        gap;
     logic              zero_line;
     logic signed [8:0] zero;
     logic              is_signed;

@@ -194,6 +194,7 @@ module array_sequencer
   always_comb begin
     feed_o               = feed_q;
     feed_o.fir           = cfg_q.fir;
+    feed_o.fir_rows      = cfg_q.fir_taps;
     feed_o.fir_stride    = cfg_q.fir_stride;
     feed_o.macs_columns  = cfg_q.mac_columns == '0 ? columns : cfg_q.mac_columns;
     feed_o.p_count       = p_count;
@@ -215,6 +216,8 @@ module array_sequencer
     weights_o                = '0;
     weights_o.source         = cfg_q.w_source;
     weights_o.lines          = cfg_q.w_source == 2'd2 ? columns : lines;
+    weights_o.run            = feed_q.fir_taps;
+    weights_o.gap            = cfg_q.fir ? cfg_q.fir_taps - feed_q.fir_taps : '0;
     weights_o.zero_line      = cfg_q.w_zero_lines;
     weights_o.zero           = cfg_q.w_zero[8:0];
     weights_o.is_signed      = cfg_q.w_signed;

@@ -4,6 +4,9 @@
 // cycle (after a line of zero points, if any). ready_o rises after the first row's read is issued:
 // the wavefront reaches row r not before row r is written. Activation source: ready_o rises after
 // the last line is written, as its reads may be refused.
+//
+// Lines go to consecutive rows. In a FIR pass the rows of a port begin at a multiple of fir_rows,
+// so rows may be left out between its lines and the next port's.
 
 module array_weights
   import df_pkg::*;
@@ -45,6 +48,8 @@ module array_weights
   logic          ready_q;
   load_weights_t pass_q;
   logic [7:0]    issued_q;      // lines issued, the zero line not counted
+  logic [7:0]    index_q;       // row (or column) of the next line
+  logic [7:0]    run_q;         // lines left before a gap in the rows
   logic          zero_next_q;   // the zero line is still to come
   logic [23:0]   addr_q;        // ring line modulo WbufLines, or activation address
   logic [23:0]   freed_q;
@@ -91,6 +96,7 @@ module array_weights
 
   // In flight: two stages for the activation source, one for the ring.
   logic       f1_q, f2_q;
+  logic       f1_last_q, f2_last_q;
   logic [7:0] f1_index_q, f2_index_q;
   logic       f1_zero_q;
   logic signed [8:0] zero_line_q [Cols];
@@ -116,7 +122,7 @@ module array_weights
   end
 
   logic act_done;
-  assign act_done = f2_q && pass_q.source != '0 && f2_index_q + 8'd1 == pass_q.lines;
+  assign act_done = f2_q && pass_q.source != '0 && f2_last_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -141,6 +147,8 @@ module array_weights
         busy_q        <= 1'b1;
         shadow_used_q <= 1'b1;
         issued_q      <= '0;
+        index_q       <= '0;
+        run_q         <= pass_i.run;
         zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
         addr_q        <= pass_i.source == '0 ? ring_start : pass_i.addr;
         if (pass_i.source == '0) begin
@@ -150,7 +158,11 @@ module array_weights
       end
       if (accepted) begin
         zero_next_q <= 1'b0;
-        if (!zero_next_q) issued_q <= issued_q + 8'd1;
+        if (!zero_next_q) begin
+          issued_q <= issued_q + 8'd1;
+          run_q    <= run_q == 8'd1 ? pass_q.run : run_q - 8'd1;
+          index_q  <= index_q + 8'd1 + (run_q == 8'd1 ? pass_q.gap : 8'd0);
+        end
         if (pass_q.source == '0) begin
           addr_q <= addr_q + 24'd1 == 24'(WbufLines) ? '0 : addr_q + 24'd1;
           if (!zero_next_q && issued_q == '0) ready_q <= 1'b1;
@@ -159,10 +171,12 @@ module array_weights
         end
       end
       f1_q       <= accepted;
-      f1_index_q <= issued_q;
+      f1_index_q <= index_q;
+      f1_last_q  <= last_issue;
       f1_zero_q  <= zero_next_q;
       f2_q       <= f1_q && pass_q.source != '0;
       f2_index_q <= f1_index_q;
+      f2_last_q  <= f1_last_q;
       if (last_issue && pass_q.source == '0) begin
         busy_q <= 1'b0;
         if (pass_q.free) begin

@@ -1,14 +1,18 @@
-// Weight-stationary array: Rows x Cols multiply-accumulate, sums run down the columns.
+// Weight-stationary array: Rows x Cols multiply-accumulate, sums run down the columns. One
+// multiplier a PE serves both modes.
 //
 // Operand of row r enters r cycles after the operand of row 0 of the same output point, because a
 // partial sum needs one cycle for each row. In flat mode a row's operand is one value for all
-// columns. In FIR mode (depthwise) it is a whole line, one value for each column:
-// port j's line goes to fir_taps consecutive rows without skew, so that the running sum itself is
-// the delay line of the filter; port j is delayed by j * fir_taps cycles instead.
+// columns; it waits in a triangle of registers, r of them for row r. In FIR mode (depthwise) it is
+// a whole line, one value for each column: port j's line goes to its rows without skew, so that the
+// running sum itself is the delay line of the filter. The rows of port j begin at j * fir_rows_i,
+// and its line comes that many cycles late: one delay line for each port behind port 0.
 //
 // New weights are written a row (or a column) at a time into shadow registers. `swap_i` comes one
 // cycle before the first operand of a pass and travels down with it: row r takes its shadow
-// weights, its port and its delay at that moment, so passes follow each other without a gap.
+// weights, its mode and its port at that moment, so passes follow each other without a gap. The
+// ports' delays change with swap_i itself: while a FIR pass is in the array, fir_rows_i of the next
+// one must be the same.
 // psum_o belongs to the point that entered Rows cycles earlier (launch_i delayed by Rows).
 
 module pe_array
@@ -26,10 +30,10 @@ module pe_array
   input  logic signed [8:0] line_i [FeedPorts][Cols],  // FIR mode: a line for each port
 
   // pass configuration, sampled with swap_i
-  input  logic              swap_i,
-  input  logic              fir_i,
-  input  logic [1:0]        row_port_i  [Rows],  // FIR: port of each row, 3 = row unused
-  input  logic [5:0]        row_delay_i [Rows],  // FIR: delay of that port
+  input  logic                 swap_i,
+  input  logic                 fir_i,
+  input  logic [7:0]           fir_rows_i,  // rows from port to port, at least 1
+  input  logic [Rows-1:0][1:0] row_port_i,  // FIR: port of each row, 3 = row unused
 
   // shadow weights
   input  logic              w_row_we_i,
@@ -40,76 +44,44 @@ module pe_array
   output logic signed [31:0] psum_o [Cols]
 );
 
-  localparam int unsigned Depth = 2 ** $clog2(Rows + 2);
-  localparam int unsigned DepthW = $clog2(Depth);
+  // A port begins at the latest in row Rows - 1, and one cycle is a register.
+  localparam int unsigned DepthW = Rows > 2 ? $clog2(Rows - 1) : 1;
+  localparam int unsigned Depth = 2 ** DepthW;
 
   logic signed [8:0]  weight_q [Rows][Cols];
   logic signed [8:0]  shadow_q [Rows][Cols];
   logic signed [31:0] psum_q   [Rows][Cols];
 
-  // Histories are rings: a delay of d cycles reads d entries back, no shifting.
-  logic signed [8:0]  flat_hist_q [Depth][Rows];
-  logic signed [8:0]  line_hist_q [FeedPorts][Depth][Cols];
-  logic [DepthW-1:0]  now_q;
+  // Skew of the flat operands: stage k holds what came k + 1 steps ago, of the rows that need it.
+  logic [Rows-1:0][8:0] flat, skew_q [Rows];
 
-  logic               swap_q      [Rows];
-  logic               fir_q       [Rows];
-  logic [1:0]         row_port_q  [Rows];
-  logic [5:0]         row_delay_q [Rows];
-  logic               fir_hist_q  [Depth];
-  logic [1:0]         port_hist_q  [Depth][Rows];
-  logic [5:0]         delay_hist_q [Depth][Rows];
+  // The swap and what it brings, row by row.
+  logic [Rows-1:0]      swap_q;
+  logic [Rows-1:0]      fir_q;
+  logic [Rows-1:0][1:0] port_q [Rows];
 
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      now_q <= '0;
-    end else if (step_i) begin
-      now_q <= now_q + 1'b1;
-    end
+  for (genvar r = 0; r < Rows; r++) begin : gen_flat
+    assign flat[r] = flat_i[r];
   end
 
-  // Row 0 uses this cycle's inputs; the history serves the others.
   always_ff @(posedge clk_i) begin
     if (step_i) begin
-      for (int unsigned r = 0; r < Rows; r++) begin
-        flat_hist_q[now_q][r] <= flat_i[r];
-      end
-      for (int unsigned p = 1; p < FeedPorts; p++) begin
-        for (int unsigned c = 0; c < Cols; c++) begin
-          line_hist_q[p][now_q][c] <= line_i[p][c];
-        end
-      end
-      if (swap_i) begin
-        fir_hist_q[now_q] <= fir_i;
-        for (int unsigned r = 0; r < Rows; r++) begin
-          port_hist_q[now_q][r]  <= row_port_i[r];
-          delay_hist_q[now_q][r] <= row_delay_i[r];
-        end
-      end
+      skew_q[0] <= flat;
+      for (int unsigned k = 1; k < Rows; k++) skew_q[k] <= skew_q[k-1];
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      for (int unsigned r = 0; r < Rows; r++) begin
-        swap_q[r] <= 1'b0;
-      end
-    end else if (step_i) begin
-      swap_q[0] <= swap_i;
-      for (int unsigned r = 1; r < Rows; r++) begin
-        swap_q[r] <= swap_q[r-1];
-      end
-    end
+    if (!rst_ni) swap_q <= '0;
+    else if (step_i) swap_q <= Rows'({swap_q, swap_i});
   end
 
-  // Row r swaps when the wavefront's swap has travelled r cycles.
   always_ff @(posedge clk_i) begin
     if (step_i) begin
       for (int unsigned r = 0; r < Rows; r++) begin
         if (r == 0 ? swap_i : swap_q[r-1]) begin
-          fir_q[r]       <= r == 0 ? fir_i : fir_hist_q[DepthW'(now_q - DepthW'(r))];
-          row_port_q[r]  <= r == 0 ? row_port_i[0] : port_hist_q[DepthW'(now_q - DepthW'(r))][r];
-          row_delay_q[r] <= r == 0 ? row_delay_i[0] : delay_hist_q[DepthW'(now_q - DepthW'(r))][r];
+          fir_q[r]  <= r == 0 ? fir_i : fir_q[r-1];
+          port_q[r] <= r == 0 ? row_port_i : port_q[r-1];
           for (int unsigned c = 0; c < Cols; c++) begin
             weight_q[r][c] <= shadow_q[r][c];
           end
@@ -131,25 +103,53 @@ module pe_array
     end
   end
 
+  // Delayed lines of the ports 1 and up: a ring that is read `back` places behind its write (LUT
+  // RAM), and a register.
+  logic [Cols-1:0][8:0] late_q [FeedPorts];
+  logic [DepthW-1:0]    now_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) now_q <= '0;
+    else if (step_i) now_q <= now_q + 1'b1;
+  end
+
+  for (genvar p = 0; p < FeedPorts; p++) begin : gen_port
+    logic [Cols-1:0][8:0] line;
+
+    for (genvar c = 0; c < Cols; c++) begin : gen_pack
+      assign line[c] = line_i[p][c];
+    end
+
+    if (p == 0) begin : gen_direct
+      assign late_q[p] = line;
+    end else begin : gen_late
+      logic [Cols-1:0][8:0] ring_q [Depth];
+      logic [DepthW-1:0]    back_q;  // the delay, less the register's cycle
+      logic                 none_q;
+
+      always_ff @(posedge clk_i) begin
+        if (step_i) begin
+          ring_q[now_q] <= line;
+          late_q[p] <= none_q ? line : ring_q[DepthW'(now_q - back_q)];
+          if (swap_i && fir_i) begin
+            back_q <= DepthW'(fir_rows_i * 8'(p) - 8'd1);
+            none_q <= fir_rows_i * 8'(p) == 8'd1;
+          end
+        end
+      end
+    end
+  end
+
   always_ff @(posedge clk_i) begin
     if (step_i) begin
       for (int unsigned r = 0; r < Rows; r++) begin
-        automatic logic [DepthW-1:0] at = fir_q[r] ? DepthW'(now_q - DepthW'(row_delay_q[r]))
-                                                   : DepthW'(now_q - DepthW'(r));
-        if (!fir_q[r]) begin
-          automatic logic signed [8:0] x = r == 0 ? flat_i[0] : flat_hist_q[at][r];
-          for (int unsigned c = 0; c < Cols; c++) begin
-            psum_q[r][c] <= (r == 0 ? 32'sd0 : psum_q[r == 0 ? 0 : r-1][c])
-                            + 32'(x) * 32'(weight_q[r][c]);
-          end
-        end else begin
-          for (int unsigned c = 0; c < Cols; c++) begin
-            automatic logic signed [8:0] x = row_port_q[r] == 2'd3 ? 9'sd0
-                                             : row_delay_q[r] == '0 ? line_i[row_port_q[r]][c]
-                                             : line_hist_q[row_port_q[r]][at][c];
-            psum_q[r][c] <= (r == 0 ? 32'sd0 : psum_q[r == 0 ? 0 : r-1][c])
-                            + 32'(x) * 32'(weight_q[r][c]);
-          end
+        automatic logic [1:0] port = port_q[r][r];
+        automatic logic [8:0] single = r == 0 ? flat[0] : skew_q[r == 0 ? 0 : r-1][r];
+        automatic logic [Cols-1:0][8:0] operands = !fir_q[r] ? {Cols{single}}
+                                                   : port == 2'd3 ? '0 : late_q[port];
+        for (int unsigned c = 0; c < Cols; c++) begin
+          psum_q[r][c] <= (r == 0 ? 32'sd0 : psum_q[r == 0 ? 0 : r-1][c])
+                          + 32'($signed(operands[c])) * 32'(weight_q[r][c]);
         end
       end
     end

@@ -87,12 +87,10 @@ module act_mem
     end
   end
 
-  // Simulation check only: synthesis drops it.
-  always_ff @(posedge clk_i) begin
-    if (rst_ni && conflict) begin
-      $error("act_mem: feed reads of one cycle meet in a bank");
-    end
-  end
+`ifndef SYNTHESIS
+  feed_banks: assert property (@(posedge clk_i) disable iff (!rst_ni) !conflict)
+    else $error("act_mem: feed reads of one cycle meet in a bank");
+`endif
 
   // Port B: fixed priority.
   logic [ActBanks-1:0] taken;

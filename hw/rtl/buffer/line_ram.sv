@@ -18,6 +18,7 @@ module line_ram #(
   localparam int unsigned Part = Width / Parts;
 
   for (genvar p = 0; p < Parts; p++) begin : gen_part
+    (* no_rw_check *)
     logic [Part-1:0] mem [Depth];
 
     always_ff @(posedge clk_i) begin

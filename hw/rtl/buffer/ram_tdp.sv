@@ -1,7 +1,7 @@
 // True dual-port RAM: port A reads, port B reads or writes with byte enables. Registered reads.
 //
-// Read-during-write on port B returns the old word; a port A read of a word that port B writes in
-// the same cycle is not used by the machine (event counters order the engines).
+// A cycle of port B reads or writes: b_data_o keeps its value in a write. A port A read of a word
+// that port B writes in the same cycle is not used by the machine (events order the engines).
 
 module ram_tdp #(
   parameter int unsigned Width = 128,
@@ -22,6 +22,7 @@ module ram_tdp #(
   output logic [Width-1:0]   b_data_o
 );
 
+  (* no_rw_check *)
   logic [Width-1:0] mem [Depth];
 
   always_ff @(posedge clk_i) begin
@@ -38,8 +39,9 @@ module ram_tdp #(
             mem[b_addr_i][i*8 +: 8] <= b_data_i[i*8 +: 8];
           end
         end
+      end else begin
+        b_data_o <= mem[b_addr_i];
       end
-      b_data_o <= mem[b_addr_i];
     end
   end
 
