@@ -22,6 +22,7 @@ from dataflow.api import (
     simulate,
 )
 from dataflow.api import compile_model as compile
+from dataflow.api import map_model as map
 from dataflow.errors import DataflowError
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "csim",
     "evaluate",
     "export",
+    "map",
     "quantize",
     "report",
     "simulate",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
-from dataflow import cost as general
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute
+from dataflow.cost import Cost
+from dataflow.cost import cost as cost_of
 from dataflow.errors import DataflowError
 from dataflow.search.build import nest
 from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
 from dataflow.search.constraints import Fix, constrained
 from dataflow.search.explain import diagnosis
-from dataflow.search.pose import pose, units_for
+from dataflow.search.fallback import floor, plain_cost, plain_nest
+from dataflow.search.pose import UnsupportedError, pose, units_for
 from dataflow.search.problem import Problem
 from dataflow.search.single import Solution, frame, search
 
@@ -42,7 +43,8 @@ class Layer:
         choices: the best for each objective, the asked one first.
         bounds: no mapping of the mapspace is below: latency in cycles, energy in pJ, their product.
         proven: whether the search of the asked objective ended before its budget.
-        factors: ``imperfect``, or ``perfect`` where there were too many imperfect ones.
+        factors: ``imperfect``, ``perfect`` where there were too many imperfect ones, ``none`` where
+            the Einsum is not searched but mapped plainly.
         searched: whether it was searched, not copied from an equal Einsum.
     """
 
@@ -69,7 +71,7 @@ class Found:
     """
 
     mapping: mp.Mapping
-    cost: general.Cost
+    cost: Cost
     bound: Mapping[str, float]
     gap: float
     optimal: bool
@@ -190,6 +192,28 @@ def _layer(
             raise DataflowError(
                 f"fix: {work.name}.unit", f"{fix.unit} cannot run it", f"use one of {able}"
             )
+    try:
+        return _searched(work, arch, units, objectives, fix, budget, perfect)
+    except UnsupportedError:
+        if fix is not None:
+            raise
+    nest_ = plain_nest(work, arch, units[0])
+    energy, latency = plain_cost(nest_, work, arch)
+    floors = [floor(work, arch, unit) for unit in units]
+    least_e, least_t = (min(f[i] for f in floors) for i in (0, 1))
+    bounds = {"latency": least_t, "energy": least_e, "edp": least_e * least_t}
+    return Layer(work.name, (Choice(nest_, energy, latency),), bounds, False, "none", True)
+
+
+def _searched(
+    work: mp.Work,
+    arch: Architecture,
+    units: Sequence[Compute],
+    objectives: Sequence[str],
+    fix: Fix | None,
+    budget: int,
+    perfect: bool,
+) -> Layer:
     lists = [tuple(objectives)]
     lists += [(name,) for name in OBJECTIVES if name != objectives[0]]
     best: list[tuple[Solution, Problem] | None] = [None] * len(lists)
@@ -280,7 +304,7 @@ def _assemble(
         mp.Group(layer.einsum, choice.nest) for layer, choice in zip(layers, chosen, strict=True)
     )
     made = mp.Mapping(groups)
-    counted = general.cost(made, workload, arch)
+    counted = cost_of(made, workload, arch)
     energy = sum(choice.energy_pj for choice in chosen)
     latency = sum(choice.latency_cycles for choice in chosen)
     for mine, theirs in ((energy, counted.energy_pj), (latency, counted.cycles)):
@@ -315,7 +339,7 @@ def _least_product(layers: Sequence[Layer]) -> list[Choice]:
         better = False
         energy = sum(c.energy_pj for c in best)
         latency = sum(c.latency_cycles for c in best)
-        for at, (layer, _) in enumerate(product(layers, (0,))):
+        for at, layer in enumerate(layers):
             old = best[at]
             for other in layer.choices:
                 e = energy - old.energy_pj + other.energy_pj

@@ -24,6 +24,10 @@ from dataflow.search.problem import (
 )
 
 
+class UnsupportedError(DataflowError):
+    """An Einsum that the exact search does not count."""
+
+
 def units_for(work: mp.Work, arch: Architecture) -> tuple[Compute, ...]:
     """Units that execute all operators of an Einsum, those that name them first.
 
@@ -55,7 +59,7 @@ def pose(
             it is not asked for, so that the mapspace contains the perfect one.
         resident: tensors that live on chip.
 
-    Raises DataflowError where the Einsum cannot be searched exactly.
+    Raises UnsupportedError where the Einsum cannot be searched exactly.
     """
     names = [operand.tensor for operand in work.operands]
     for operand in work.operands:
@@ -92,8 +96,8 @@ def pose(
     )
 
 
-def _unsupported(work: mp.Work, what: str) -> DataflowError:
-    return DataflowError(
+def _unsupported(work: mp.Work, what: str) -> UnsupportedError:
+    return UnsupportedError(
         work.name, f"{what}, which the exact search does not count", "give its mapping by hand"
     )
 
