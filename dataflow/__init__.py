@@ -1,8 +1,8 @@
 """Compiles neural networks onto a spatial accelerator and proves the hardware by simulation.
 
-``dataflow.cost``, ``dataflow.evaluate`` and ``dataflow.report`` are functions of
-:mod:`dataflow.api`, although
-rooms of the same names exist; import from those with ``from dataflow.evaluate import ...``.
+``dataflow.cost``, ``evaluate``, ``implement`` and ``report`` are the functions of
+:mod:`dataflow.api`, although rooms of the same names exist; import from those with
+``from dataflow.evaluate import ...``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataflow.api import (
     csim,
     evaluate,
     export,
+    implement,
+    pack,
     quantize,
     report,
     simulate,
@@ -36,7 +38,9 @@ __all__ = [
     "csim",
     "evaluate",
     "export",
+    "implement",
     "map",
+    "pack",
     "quantize",
     "report",
     "simulate",
@@ -56,6 +60,7 @@ class _FunctionsFirst(ModuleType):
     cost = property(lambda self: _api.cost, _ignore)
     evaluate = property(lambda self: _api.evaluate, _ignore)
     report = property(lambda self: _api.report, _ignore)
+    implement = property(lambda self: _api.implement, _ignore)
 
 
 sys.modules[__name__].__class__ = _FunctionsFirst

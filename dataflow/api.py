@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dataflow import arguments
 from dataflow.arguments import guarded
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from dataflow.ir import Cascade
     from dataflow.mapping import Mapping as LoopMapping
     from dataflow.mapping import Workload
+    from dataflow.memory import Packing
     from dataflow.npz import Array, ArraySpec
-    from dataflow.quantise import KeepFloat, Quantized
-    from dataflow.report import Csim, Report, Simulation, Summary
+    from dataflow.quantise import Format, KeepFloat, Quantized
+    from dataflow.report import Csim, Implementation, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
     from dataflow.search.network import Found
 
@@ -41,7 +42,7 @@ Inputs = Mapping[str, "Array"]
 
 OBJECTIVES = ("latency", "energy", "edp")
 TARGETS = ("rtl", "hls")
-FORMATS = ("qoperator", "qdq")
+FORMATS = ("auto", "qoperator", "qdq")
 
 
 @guarded
@@ -63,11 +64,14 @@ def quantize(
     model: StrPath,
     calibrate: StrPath,
     out: StrPath,
-    format: Literal["qoperator", "qdq"] = "qoperator",
+    format: Format = "auto",
     keep_float: KeepFloat = "auto",
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
 ) -> Path:
     """Writes the int8 form of the float ``model``, calibrated on the arrays of an .npz file."""
-    return quantize_report(model, calibrate, out, format, keep_float).path
+    return quantize_report(model, calibrate, out, format, keep_float, arch=arch, host=host).path
 
 
 @guarded
@@ -75,19 +79,35 @@ def quantize_report(
     model: StrPath,
     calibrate: StrPath,
     out: StrPath,
-    format: Literal["qoperator", "qdq"] = "qoperator",
+    format: Format = "auto",
     keep_float: KeepFloat = "auto",
+    *,
+    arch: StrPath = "edge16",
+    host: HostMode = "auto",
 ) -> Quantized:
-    """:func:`quantize`, what it chose and measured on held-out calibration samples, and whether
-    ``compile`` takes the result for the default architecture."""
+    """:func:`quantize`, and what it chose and measured on held-out calibration samples.
+
+    Args:
+        model: float ONNX file.
+        calibrate: .npz file with calibration samples.
+        out: file to write.
+        format: ``qoperator``, ``qdq``, or ``auto``: what ``compile`` takes with the best ratio.
+        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio.
+        arch: built-in name or YAML file that ``compile`` is asked for.
+        host: ``auto``, ``none`` or ``contractions``: what the host may run there.
+    """
     path, source = _new_file(out), _model_file(model)
     samples = arguments.path(calibrate, "calibrate")
     _choices((arguments.text(format, "format"),), FORMATS, "--format")
     from dataflow import flow, quantise
+    from dataflow.arch import load_architecture
+    from dataflow.decide.host import HOST_MODES
+    from dataflow.machine import machine_of
 
-    return quantise.quantize_report(
-        source, samples, path, format, keep_float, judge=flow.refusal_of
-    )
+    _choices((arguments.text(host, "--host"),), HOST_MODES, "--host")
+    machine = machine_of(load_architecture(str(arguments.path(arch, "--arch"))))
+    judge = flow.judge_for(machine, host=host)
+    return quantise.quantize_report(source, samples, path, format, keep_float, judge=judge)
 
 
 @guarded
@@ -256,8 +276,7 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
     """Name, shape and dtype of each input of the whole network, for ``npz.check_arrays``."""
     from dataflow.npz import ArraySpec
 
-    tensors = [cascade.tensors[name] for name in cascade.graph_inputs or cascade.inputs]
-    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
+    return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in cascade.entering)
 
 
 @dataclass(frozen=True)
@@ -392,6 +411,63 @@ def map_model(
     if target is not None:
         save_mapping(target, cascade, found.mapping)
     return result
+
+
+@guarded
+def pack(
+    buffers: StrPath,
+    out: StrPath,
+    *,
+    capacity: int | None = None,
+    align: int = 1,
+    minimize: bool = False,
+    bank_bytes: int | None = None,
+    seed: int = 0,
+    effort: int | None = None,
+) -> Packing:
+    """Offsets for the buffers of a CSV file, judged, and written to ``out`` where there are any.
+
+    Args:
+        capacity: bytes of the memory; needed unless ``minimize`` asks for the least one.
+        align: every offset is a multiple of it.
+        bank_bytes: bytes of a bank, where buffers have bank groups.
+        seed: of the search; the result depends on nothing but the arguments.
+        effort: decisions of the search before it gives up.
+    """
+    from dataflow.files import write_atomic
+    from dataflow.memory import EFFORT, minimise, read_buffers, validate, write_offsets
+    from dataflow.memory import pack as place
+
+    source, path = arguments.path(buffers, "buffers"), _new_file(out)
+    if not source.is_file():
+        what = "is a folder" if source.is_dir() else "there is no such file"
+        raise DataflowError(str(source), what, "give a CSV file of buffers")
+    if capacity is None and not minimize:
+        raise DataflowError("--capacity", "is missing", "give bytes, or --minimize")
+    capacity = None if capacity is None else _positive(capacity, "--capacity")
+    align = _positive(align, "--align")
+    bank = None if bank_bytes is None else _positive(bank_bytes, "--bank-bytes")
+    nodes = EFFORT if effort is None else _positive(effort, "--effort")
+    seed = arguments.whole(seed, "--seed")
+    if seed < 0:
+        raise DataflowError("--seed", f"is {seed}", "use 0 or more")
+    read = read_buffers(source, capacity, align, bank)
+    if minimize:
+        found = minimise(read, align, bank_bytes=bank, seed=seed, effort=nodes)
+        if found.offsets is not None and capacity is not None and found.top > capacity:
+            proven = found.bound > capacity
+            reason = (
+                f"{'proven' if proven else 'not proven'}: the least capacity found is {found.top}, "
+                f"none below {found.bound} will do, and {capacity} are there"
+            )
+            found = replace(found, offsets=None, proven=proven, reason=reason)
+    else:
+        assert capacity is not None
+        found = place(read, capacity, align, bank_bytes=bank, seed=seed, effort=nodes)
+    if found.offsets is not None:
+        validate(read, found.offsets, capacity or found.top, align, bank)
+        write_atomic(path, write_offsets(read, found.offsets))
+    return found
 
 
 @guarded
@@ -530,6 +606,28 @@ def csim(
 
 
 @guarded
+def implement(out: StrPath, device: str, *, progress: Progress = silent) -> Implementation:
+    """Synthesises the machine of ``out`` for a device, places and routes it where open tools can.
+
+    Writes ``OUT/report/implementation.json`` and, where the device has an open router and holds the
+    design, the bitstream.
+    """
+    from dataflow.outdir import used
+
+    folder, name = _ours(out), arguments.text(device, "device")
+    arguments.called(progress, "progress")
+    from dataflow.implement import implement as run
+    from dataflow.report import load_implementation
+
+    with used(folder):
+        result = run(folder, name, progress)
+        _write_result(folder, "implementation.json", result)
+        loaded = load_implementation(folder)
+    assert loaded is not None
+    return loaded
+
+
+@guarded
 def report(out: StrPath) -> Report:
     """Writes ``OUT/report/index.html`` from what compile, simulate and csim have found."""
     from dataflow.report import write_report
@@ -580,6 +678,13 @@ def _new_file(out: StrPath) -> Path:
             str(path), f"the folder {path.parent} does not exist", "create it first"
         )
     return path
+
+
+def _positive(value: object, where: str) -> int:
+    number = arguments.whole(value, where)
+    if not 0 < number <= 1 << 53:
+        raise DataflowError(where, f"is {number}", f"use 1 to {1 << 53}")
+    return number
 
 
 def _check_part(part: str, targets: Sequence[str]) -> None:

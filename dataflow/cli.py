@@ -127,24 +127,57 @@ def _export(spec: str, opset: int, out: str) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["qoperator", "qdq"]),
-    default="qoperator",
+    type=click.Choice(["auto", "qoperator", "qdq"]),
+    default="auto",
     show_default=True,
-    help="Integer operators, or quantise/dequantise pairs.",
+    help="Integer operators, quantise/dequantise pairs, or what compile takes with the best ratio.",
 )
 @_keep_float
+@_arch_option
+@_host
+@click.option(
+    "--min-snr",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="DB",
+    help="Exit with 1 when the worst held-out sample is below; the file is written all the same.",
+)
 @_output("Q.onnx", "The ONNX file to write.")
 @_json
 def _quantize(
-    model: str, calibrate: str, form: Any, keep_float: Any, out: str, as_json: bool
+    model: str,
+    calibrate: str,
+    form: Any,
+    keep_float: Any,
+    arch: str,
+    host: Any,
+    min_snr: float,
+    out: str,
+    as_json: bool,
 ) -> None:
-    """Quantise a float model to int8 after training."""
-    made = api.quantize_report(model, calibrate, out, form, keep_float)
+    """Quantise a float model to int8 after training; says whether compile takes the result."""
+    made = api.quantize_report(model, calibrate, out, form, keep_float, arch=arch, host=host)
     if as_json:
-        compiles = {"compiles": made.refusal == "", "path": str(made.path)}
-        _print_json({**dataclasses.asdict(made), **compiles})
-        return
-    click.echo(f"wrote {made.path}: {made.describe()}")
+        told = {
+            "float": [node.name for node in made.floats],
+            "why_float": {node.name: made.why_float(node) for node in made.floats},
+            "compiles": made.refusal == "",
+            "path": str(made.path),
+            "warning": made.warning,
+        }
+        _print_json({**dataclasses.asdict(made), **told})
+    else:
+        click.echo(f"wrote {made.path}: {made.describe()}")
+        if made.warning:
+            click.echo(f"warning: {made.warning}", err=True)
+    if not made.worst_snr_db >= min_snr:
+        click.echo(
+            f"the worst held-out sample is at {made.worst_snr_db:.1f} dB, below --min-snr "
+            f"{min_snr:g}",
+            err=True,
+        )
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 @_command("check")
@@ -324,6 +357,71 @@ def _cost(mapping: str, arch: str, as_json: bool) -> None:
     costs.print_cost(terminal.console(), result.cost, result.arch)
 
 
+@_command("pack")
+@click.argument("buffers", metavar="B.csv")
+@click.option("--capacity", type=int, metavar="N", help="Bytes of the memory.")
+@click.option(
+    "--align", type=int, default=1, show_default=True, help="All offsets are multiples of it."
+)
+@click.option("--minimize", is_flag=True, help="Look for the least capacity, with a lower bound.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@click.option("--bank-bytes", type=int, metavar="N", help="Bytes of a bank, for bank groups.")
+@click.option("--effort", type=int, metavar="N", help="Decisions before the search gives up.")
+@_output("O.csv", "The file to write: id,lower,upper,size,offset.")
+@_json
+def _pack(
+    buffers: str,
+    capacity: int | None,
+    align: int,
+    minimize: bool,
+    seed: int,
+    bank_bytes: int | None,
+    effort: int | None,
+    out: str,
+    as_json: bool,
+) -> None:
+    """Place buffers with given lifetimes in a memory.
+
+    B.csv has the columns id,lower,upper,size (half-open lifetimes, bytes) and may have align
+    (bytes), gap (bytes kept free behind the buffer, or steps such as 3-5 of its life in which its
+    bytes are free), fixed_offset (bytes) and bank_group (names; buffers of one group that live
+    together share no bank). Exit 1 when there are no offsets, or none are found: which, is said.
+    """
+    from dataflow.memory import COMPILED, NOTE
+
+    if not COMPILED:
+        click.echo(f"note: {NOTE}", err=True)
+    found = api.pack(
+        buffers,
+        out,
+        capacity=capacity,
+        align=align,
+        minimize=minimize,
+        bank_bytes=bank_bytes,
+        seed=seed,
+        effort=effort,
+    )
+    if as_json:
+        keys = ("proven", "reason", "top", "bound", "nodes")
+        solved = found.offsets is not None
+        _print_json(
+            {
+                "status": "solved" if solved else "infeasible" if found.proven else "unknown",
+                **{key: getattr(found, key) for key in keys},
+                "gap": found.top / found.bound - 1 if solved and found.bound else None,
+                "compiled": COMPILED,
+                "path": out if solved else None,
+            }
+        )
+    if found.offsets is None:
+        if not as_json:
+            click.echo(found.reason, err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
+    if not as_json:
+        end = "no less will do" if found.proven else f"none below {found.bound} will do"
+        click.echo(f"wrote {out}: {len(found.offsets)} buffers in {found.top} bytes; {end}")
+
+
 @_command("compile")
 @click.argument("model", metavar="M.onnx")
 @_arch_option
@@ -442,6 +540,33 @@ def _csim(out: str, input_file: str | None, as_json: bool) -> None:
     else:
         _print_tables(out)
     _exit_for(result.mismatches)
+
+
+@_command("implement")
+@click.argument("out", metavar="OUT")
+@click.option("--device", required=True, metavar="D", help="ecp5-85k, gw2a-18, xc7z020, ...")
+@_json
+def _implement(out: str, device: str, as_json: bool) -> None:
+    """Synthesise the RTL for a device; place, route and pack it where open tools can."""
+    with terminal.progress_bar("implement") as progress:
+        result = api.implement(out, device, progress=progress)
+    if as_json:
+        _print_file(out, "implementation.json")
+    else:
+        click.echo(f"{'':22}{'lut':>8}{'ff':>8}{'dsp':>6}{'bram':>6}")
+        rows = {f"synthesised {result.device}": result, "estimated before": result.estimate}
+        for title, counts in {**rows, "the device has": result.capacity}.items():
+            click.echo(f"{title:22}{counts.lut:8}{counts.ff:8}{counts.dsp:6}{counts.bram:6}")
+        if result.fmax_mhz is not None:
+            click.echo(f"{result.fmax_mhz:.1f} MHz, worst of the seeds; {result.bitstream}")
+    if not result.fits:
+        over = [
+            f"{kind} {getattr(result, kind)} of {getattr(result.capacity, kind)}"
+            for kind in ("lut", "ff", "dsp", "bram")
+            if getattr(result, kind) > getattr(result.capacity, kind)
+        ]
+        click.echo(f"does not fit {result.device}: {', '.join(over)}", err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 @_command("report")

@@ -102,7 +102,7 @@ def run(tool: Tool, arguments: Sequence[str], folder: Path, log: Path) -> None:
         raise DataflowError(
             tool.name,
             f"stopped with status {done.returncode}: {' | '.join(errors[:2])}",
-            f"read {log}",
+            f"{log.name} has the whole message",
         )
 
 

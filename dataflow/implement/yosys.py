@@ -63,7 +63,7 @@ def synthesise(
     script = folder / "synthesis.ys"
     script.write_text(
         f"read_slang -j 1 -D SYNTHESIS --top {top} {keep} {values} {' '.join(names)}\n"
-        f"{command} -top {top}{' -noflatten' if keep_hierarchy and family == 'ecp5' else ''}\n"
+        f"{command} -top {top}{' -noflatten' if keep_hierarchy and family != 'xilinx' else ''}\n"
         "tee -q -o counts.json stat -json\n"
         f"write_json {NETLIST}\n",
         encoding="utf-8",
