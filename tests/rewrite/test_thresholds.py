@@ -13,6 +13,7 @@ from dataflow.frontend import load_model
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.expr import Call, walk
 from dataflow.rewrite.cone import is_codes
+from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.threshold_counts import threshold_counts
 from dataflow.rewrite.thresholds import integer_signs
 from tests.cosim.operator_models import QONNX, binary, thresholds
@@ -36,7 +37,7 @@ def operations(cascade: Cascade) -> set[str]:
 
 
 def test_signs_of_normalised_accumulators_keep_every_code() -> None:
-    imported = load_model(binary())
+    imported = fold_parameters(load_model(binary()))
     made = integer_signs(imported)
     assert "where" in operations(imported)
     assert "where" not in operations(made)
