@@ -28,6 +28,7 @@ from dataflow.decide.floats import is_float
 from dataflow.decide.host import host_work
 from dataflow.decide.wide import RECOMPUTED
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
+from dataflow.emit.integration import emit_integration
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
@@ -142,6 +143,7 @@ def compile_model(
         save_npz(folder / layout.OUTPUTS, outputs)
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
+            emit_integration(machine, folder / "package" / "rtl")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
             graph, to = compiled.graph, folder / "hls"
