@@ -24,6 +24,7 @@ from dataflow.api import (
     simulate,
 )
 from dataflow.api import compile_model as compile
+from dataflow.api import map_model as map
 from dataflow.errors import DataflowError
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "evaluate",
     "export",
     "implement",
+    "map",
     "pack",
     "quantize",
     "report",

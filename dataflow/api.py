@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dataflow.quantise import Format, KeepFloat, Quantized
     from dataflow.report import Csim, Implementation, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
+    from dataflow.search.network import Found
 
 StrPath = str | PathLike[str]
 Inputs = Mapping[str, "Array"]
@@ -293,9 +295,12 @@ class Costed:
 
     def json(self) -> dict[str, object]:
         """The keys of ``dataflow cost --json``."""
+        from dataflow.cost.stalls import stalled
         from dataflow.report import costs
 
-        return costs.cost_json(self.cost, self.mapping, self.workload)
+        found = costs.cost_json(self.cost, self.mapping, self.workload)
+        estimate = stalled(self.mapping, self.workload, self.arch)
+        return {**found, "with_stalls": costs.stalls_json(estimate)}
 
 
 @guarded
@@ -316,6 +321,99 @@ def cost(mapping: StrPath, arch: StrPath) -> Costed:
     found = load_mapping(path)
     result = cost_of(found.mapping, found.workload, machine, str(path))
     return Costed(result, found.mapping, found.workload, machine)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """The mapping that a search found.
+
+    Attributes:
+        found: mapping, cost, bounds, gap, layers.
+        cascade, workload, arch: what was mapped on what.
+        objectives: what was asked, the first first.
+        seconds: wall time of the search.
+    """
+
+    found: Found
+    cascade: Cascade
+    workload: Workload
+    arch: Architecture
+    objectives: tuple[str, ...]
+    seconds: float
+
+    def json(self) -> dict[str, object]:
+        """The keys of ``dataflow map --json``."""
+        from dataflow.report import maps
+
+        return maps.map_json(self.found, self.workload, self.arch, self.objectives, self.seconds)
+
+
+@guarded
+def map_model(
+    workload: StrPath | onnx.ModelProto,
+    arch: StrPath,
+    objectives: Sequence[str] = ("latency",),
+    *,
+    out: StrPath | None = None,
+    fix: StrPath | None = None,
+    effort: int = 1,
+    perfect: bool = False,
+    dims: Mapping[str, int] | None = None,
+    progress: Progress = silent,
+) -> Mapped:
+    """The best mapping found of a text cascade or ONNX model on any architecture.
+
+    Args:
+        objectives: lexicographic list of ``latency``, ``energy``, ``edp``.
+        out: mapping file to write; ``cost`` reads it.
+        fix: YAML file with parts of the mapping that are given, by Einsum.
+        effort: multiplies how much is searched; more never ends worse.
+        perfect: only tiles that divide.
+
+    Raises:
+        DataflowError: bad input, or nothing fits (which memory, which tensor, by how many bytes).
+    """
+    from dataflow.arch import load_architecture
+    from dataflow.mapping import workload_of
+    from dataflow.mapping.file import save_mapping
+    from dataflow.search import network
+    from dataflow.search.constraints import parse_fixes
+
+    wanted = _choices(tuple(objectives), network.OBJECTIVES, "--objective")
+    if effort < 1:
+        raise DataflowError("--effort", f"{effort} is below 1", "give 1 or more")
+    target = None if out is None else _new_file(out)
+    machine = load_architecture(arguments.path(arch, "arch"))
+    fixes = None
+    if fix is not None:
+        from dataflow.arch.strict_yaml import read_yaml
+
+        fixes = parse_fixes(read_yaml(arguments.path(fix, "--fix")), str(fix))
+    cascade = load(workload, dims)
+    asked = workload_of(cascade)
+    if not asked.works:
+        raise DataflowError(cascade.name, "has no Einsum to map", "give a larger workload")
+    start = time.monotonic()
+    done = 0
+
+    def step(name: str) -> None:
+        nonlocal done
+        done += 1
+        progress(f"map {name}", done, len(asked.works))
+
+    found = network.map_workload(
+        asked,
+        machine,
+        wanted,
+        fixes=fixes,
+        budget=effort * network.BUDGET,
+        perfect=perfect,
+        step=step,
+    )
+    result = Mapped(found, cascade, asked, machine, wanted, time.monotonic() - start)
+    if target is not None:
+        save_mapping(target, cascade, found.mapping)
+    return result
 
 
 @guarded

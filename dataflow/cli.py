@@ -289,6 +289,59 @@ def _rewrite(
     click.echo(f"wrote {out}: {count} Einsums")
 
 
+@_command("map")
+@click.argument("workload", metavar="W")
+@_arch_option
+@click.option(
+    "--objective",
+    default="latency",
+    show_default=True,
+    help="latency, energy or edp; several with commas are lexicographic.",
+)
+@click.option("--fix", metavar="FIX.yaml", help="Parts of the mapping that are given, by Einsum.")
+@click.option(
+    "--effort",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Multiplies how much is searched; more is never worse.",
+)
+@click.option("--perfect", is_flag=True, help="Only tiles that divide.")
+@_dims
+@_output("M.yaml", "Mapping file to write; dataflow cost reads it.")
+@_json
+def _map(
+    workload: str,
+    arch: str,
+    objective: str,
+    fix: str | None,
+    effort: int,
+    perfect: bool,
+    dims: Sequence[str],
+    out: str,
+    as_json: bool,
+) -> None:
+    """Find the best mapping of a text cascade or ONNX model on any architecture."""
+    with terminal.progress_bar("map") as progress:
+        result = api.map_model(
+            workload,
+            arch,
+            _split(objective),
+            out=out,
+            fix=fix,
+            effort=effort,
+            perfect=perfect,
+            dims=_parse_dims(dims),
+            progress=progress,
+        )
+    if as_json:
+        _print_json(result.json())
+        return
+    from dataflow.report import maps
+
+    maps.print_map(terminal.console(), result.found, result.arch, result.objectives)
+
+
 @_command("cost")
 @click.argument("mapping", metavar="M.yaml")
 @_arch_option
@@ -299,9 +352,11 @@ def _cost(mapping: str, arch: str, as_json: bool) -> None:
     if as_json:
         _print_json(result.json())
         return
+    from dataflow.cost.stalls import stalled
     from dataflow.report import costs
 
-    costs.print_cost(terminal.console(), result.cost, result.arch)
+    estimate = stalled(result.mapping, result.workload, result.arch)
+    costs.print_cost(terminal.console(), result.cost, result.arch, estimate)
 
 
 @_command("pack")
