@@ -1,31 +1,54 @@
-// Has the event that a tile waits for happened? Combinational.
+// Has the event that a tile waits for happened?
 //
-// Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison: the base
-// may be negative (the first tiles need not wait). EventNone is always reached.
+// Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison, t = fires
+// so far: the base may be negative (the first tiles need not wait). EventNone is always reached.
+//
+// The target is kept, with its 8 fraction bits, and grows by step with each fire: no multiplier. It
+// stops at the cap, which it cannot leave, because step is not negative. new_i is read with load_i,
+// wait_i (the same wait) from the next cycle on; load_i and fire_i take effect at the clock edge.
 
 module event_wait
   import df_pkg::*;
 (
+  input  logic                             clk_i,
+
+  input  logic                             load_i,
+  // Of the new wait only base and cap are read, of the running one all but the base.
+  // verilator lint_off UNUSEDSIGNAL
+  input  wait_t                            new_i,
   input  wait_t                            wait_i,
-  input  logic [EventW-1:0]                t_i,  // fires of the reference so far
+  // verilator lint_on UNUSEDSIGNAL
+  input  logic                             fire_i,
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
 
   output logic                             reached_o
 );
 
-  localparam int unsigned ProductW = 2 * EventW;
-  localparam int unsigned WideW    = ProductW - 8 + 2;  // the shifted product plus a signed base
+  localparam int unsigned WholeW = EventW + 2;  // a count beyond the largest cap, signed
 
-  logic        [ProductW-1:0] product;
-  logic signed [WideW-1:0]    wanted;
-  logic signed [WideW-1:0]    counter;
+  logic signed [WholeW-1:0] counter, first, grown;
+  logic signed [WholeW-1:0] target_q;
+  logic        [7:0]        grown_fraction, fraction_q;
 
-  always_comb begin
-    product = ProductW'(t_i) * ProductW'(wait_i.step);
-    wanted = WideW'(wait_i.base) + signed'(WideW'(product >> 8));
-    counter = signed'(WideW'(counters_i[wait_i.event_f]));
-    if (wanted > signed'(WideW'(wait_i.cap))) wanted = signed'(WideW'(wait_i.cap));
-    reached_o = wait_i.event_f == EventNone || counter >= wanted;
+  assign {grown, grown_fraction} = {target_q, fraction_q} + (WholeW + 8)'(wait_i.step);
+  assign first = WholeW'(new_i.base);
+  assign counter = signed'(WholeW'(counters_i[wait_i.event_f]));
+  assign reached_o = wait_i.event_f == EventNone || counter >= target_q;
+
+  // No reset: load_i comes before any use.
+  always_ff @(posedge clk_i) begin
+    if (load_i) begin
+      fraction_q <= '0;
+      target_q <= first > signed'(WholeW'(new_i.cap)) ? signed'(WholeW'(new_i.cap)) : first;
+    end else if (fire_i) begin
+      if (grown > signed'(WholeW'(wait_i.cap))) begin
+        fraction_q <= '0;
+        target_q <= signed'(WholeW'(wait_i.cap));
+      end else begin
+        fraction_q <= grown_fraction;
+        target_q <= grown;
+      end
+    end
   end
 
 endmodule
