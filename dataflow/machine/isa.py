@@ -376,7 +376,7 @@ MICRO_OP = Struct(
         _f("b", 5),
         _f("c", 5),
         _f("a_float", 1),  # convert the int32 operand to binary32
-        _f("b_float", 1),
+        _f("b_float", 1),  # both only when a and b are the same operand
         _f("a_negate", 1),  # flip the float sign
         _f("b_negate", 1),
         _f("c_negate", 1),
