@@ -51,4 +51,12 @@ module event_wait
     end
   end
 
+`ifndef SYNTHESIS
+  // Events are counted up only.
+  stays_reached: assert property (@(posedge clk_i)
+    reached_o && !fire_i && !load_i |=> reached_o || !$stable(wait_i) || $past(counters_i) != '0
+                                        && counters_i == '0)
+    else $error("event_wait: an event was reached and is not any more");
+`endif
+
 endmodule

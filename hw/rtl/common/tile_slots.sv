@@ -38,4 +38,10 @@ module tile_slots #(
     end
   end
 
+`ifndef SYNTHESIS
+  slot_exists: assert property (@(posedge clk_i)
+    fire_i && !load_i && slots_i != '0 |-> slot_q < slots_i)
+    else $error("tile_slots: slot %0d of %0d", slot_q, slots_i);
+`endif
+
 endmodule
