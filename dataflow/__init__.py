@@ -1,7 +1,8 @@
 """Compiles neural networks onto a spatial accelerator and proves the hardware by simulation.
 
-``dataflow.evaluate`` and ``dataflow.report`` are the functions of :mod:`dataflow.api`, although
-rooms of the same names exist; import from those with ``from dataflow.evaluate import ...``.
+``dataflow.cost``, ``evaluate``, ``implement`` and ``report`` are the functions of
+:mod:`dataflow.api`, although rooms of the same names exist; import from those with
+``from dataflow.evaluate import ...``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from types import ModuleType
 from dataflow import api as _api
 from dataflow.api import (
     check,
+    cost,
     csim,
     evaluate,
     export,
+    implement,
     quantize,
     report,
     simulate,
@@ -29,9 +32,11 @@ __all__ = [
     "__version__",
     "check",
     "compile",
+    "cost",
     "csim",
     "evaluate",
     "export",
+    "implement",
     "quantize",
     "report",
     "simulate",
@@ -48,8 +53,10 @@ class _FunctionsFirst(ModuleType):
     def _ignore(self, room: ModuleType) -> None:
         """The room stays reachable in ``sys.modules``, where import statements look."""
 
+    cost = property(lambda self: _api.cost, _ignore)
     evaluate = property(lambda self: _api.evaluate, _ignore)
     report = property(lambda self: _api.report, _ignore)
+    implement = property(lambda self: _api.implement, _ignore)
 
 
 sys.modules[__name__].__class__ = _FunctionsFirst

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     import onnx
 
     from dataflow.analysis import FibreSummary
+    from dataflow.arch import Architecture
+    from dataflow.cost import Cost
     from dataflow.decide import HostMode, NodeDecision, Verdict
     from dataflow.ir import Cascade
+    from dataflow.mapping import Mapping as LoopMapping
+    from dataflow.mapping import Workload
     from dataflow.npz import Array, ArraySpec
     from dataflow.quantise import KeepFloat, Quantized
-    from dataflow.report import Csim, Report, Simulation, Summary
+    from dataflow.report import Csim, Implementation, Report, Simulation, Summary
     from dataflow.rewrite import Outcome
 
 StrPath = str | PathLike[str]
@@ -254,6 +258,47 @@ def input_specs(cascade: Cascade) -> tuple[ArraySpec, ...]:
     return tuple(ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors)
 
 
+@dataclass(frozen=True)
+class Costed:
+    """A mapping with its cost.
+
+    Attributes:
+        cost: exact counts, cycles and energy.
+        mapping, workload, arch: what was costed.
+    """
+
+    cost: Cost
+    mapping: LoopMapping
+    workload: Workload
+    arch: Architecture
+
+    def json(self) -> dict[str, object]:
+        """The keys of ``dataflow cost --json``."""
+        from dataflow.report import costs
+
+        return costs.cost_json(self.cost, self.mapping, self.workload)
+
+
+@guarded
+def cost(mapping: StrPath, arch: StrPath) -> Costed:
+    """The cost of a mapping file (a text cascade with a ``mapping`` section) on an architecture.
+
+    Raises:
+        DataflowError: the file does not parse, or the mapping is not legal on the architecture;
+            the message has the line or the path of the node, and the fix.
+    """
+    path = arguments.path(mapping, "mapping")
+    name = arguments.path(arch, "arch")
+    from dataflow.arch import load_architecture
+    from dataflow.cost import cost as cost_of
+    from dataflow.mapping.file import load_mapping
+
+    machine = load_architecture(name)
+    found = load_mapping(path)
+    result = cost_of(found.mapping, found.workload, machine, str(path))
+    return Costed(result, found.mapping, found.workload, machine)
+
+
 @guarded
 def compile_model(
     model: StrPath,
@@ -385,6 +430,28 @@ def csim(
         result = run(folder, input=arrays, progress=progress)
         _write_result(folder, "csim.json", result)
         loaded = load_csim(folder)
+    assert loaded is not None
+    return loaded
+
+
+@guarded
+def implement(out: StrPath, device: str, *, progress: Progress = silent) -> Implementation:
+    """Synthesises the machine of ``out`` for a device, places and routes it where open tools can.
+
+    Writes ``OUT/report/implementation.json`` and, where the device has an open router and holds the
+    design, the bitstream.
+    """
+    from dataflow.outdir import used
+
+    folder, name = _ours(out), arguments.text(device, "device")
+    arguments.called(progress, "progress")
+    from dataflow.implement import implement as run
+    from dataflow.report import load_implementation
+
+    with used(folder):
+        result = run(folder, name, progress)
+        _write_result(folder, "implementation.json", result)
+        loaded = load_implementation(folder)
     assert loaded is not None
     return loaded
 

@@ -256,6 +256,21 @@ def _rewrite(
     click.echo(f"wrote {out}: {count} Einsums")
 
 
+@_command("cost")
+@click.argument("mapping", metavar="M.yaml")
+@_arch_option
+@_json
+def _cost(mapping: str, arch: str, as_json: bool) -> None:
+    """Cost a mapping file: exact accesses, energy, time and what bounds it."""
+    result = api.cost(mapping, arch)
+    if as_json:
+        _print_json(result.json())
+        return
+    from dataflow.report import costs
+
+    costs.print_cost(terminal.console(), result.cost, result.arch)
+
+
 @_command("compile")
 @click.argument("model", metavar="M.onnx")
 @_arch_option
@@ -374,6 +389,33 @@ def _csim(out: str, input_file: str | None, as_json: bool) -> None:
     else:
         _print_tables(out)
     _exit_for(result.mismatches)
+
+
+@_command("implement")
+@click.argument("out", metavar="OUT")
+@click.option("--device", required=True, metavar="D", help="ecp5-85k, gw2a-18, xc7z020, ...")
+@_json
+def _implement(out: str, device: str, as_json: bool) -> None:
+    """Synthesise the RTL for a device; place, route and pack it where open tools can."""
+    with terminal.progress_bar("implement") as progress:
+        result = api.implement(out, device, progress=progress)
+    if as_json:
+        _print_file(out, "implementation.json")
+    else:
+        click.echo(f"{'':22}{'lut':>8}{'ff':>8}{'dsp':>6}{'bram':>6}")
+        rows = {f"synthesised {result.device}": result, "estimated before": result.estimate}
+        for title, counts in {**rows, "the device has": result.capacity}.items():
+            click.echo(f"{title:22}{counts.lut:8}{counts.ff:8}{counts.dsp:6}{counts.bram:6}")
+        if result.fmax_mhz is not None:
+            click.echo(f"{result.fmax_mhz:.1f} MHz, worst of the seeds; {result.bitstream}")
+    if not result.fits:
+        over = [
+            f"{kind} {getattr(result, kind)} of {getattr(result.capacity, kind)}"
+            for kind in ("lut", "ff", "dsp", "bram")
+            if getattr(result, kind) > getattr(result.capacity, kind)
+        ]
+        click.echo(f"does not fit {result.device}: {', '.join(over)}", err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 @_command("report")

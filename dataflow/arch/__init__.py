@@ -5,8 +5,10 @@ from dataflow.arch.loader import (
     architecture_path,
     builtin_names,
     load_architecture,
+    machine_names,
     resolve,
 )
+from dataflow.arch.sets import NOTHING, TensorSet, parse_set
 from dataflow.arch.tree import (
     ROLES,
     AccessEnergy,
@@ -22,6 +24,7 @@ from dataflow.arch.tree import (
 
 __all__ = [
     "DEFAULT_NAME",
+    "NOTHING",
     "ROLES",
     "AccessEnergy",
     "Architecture",
@@ -32,8 +35,11 @@ __all__ = [
     "Node",
     "Operation",
     "Port",
+    "TensorSet",
     "architecture_path",
     "builtin_names",
     "load_architecture",
+    "machine_names",
+    "parse_set",
     "resolve",
 ]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dataflow import resources
 from dataflow.arch import schema
 from dataflow.arch.messages import check_mapping, schema_error
+from dataflow.arch.sets import NOTHING, TensorSet, parse_set
 from dataflow.arch.strict_yaml import read_yaml
 from dataflow.arch.tree import (
     TENSOR_ROLES,
@@ -31,10 +32,24 @@ DEFAULT_NAME = "edge16"
 """The architecture used when none is asked for."""
 
 
+def machine_names() -> tuple[str, ...]:
+    """Names of the built-in architectures that the RTL library builds, in order of size."""
+    return _names(resources.arch_dir())
+
+
 def builtin_names() -> tuple[str, ...]:
-    """Names of the built-in architectures, in order of size of their names' numbers."""
-    names = [path.stem for path in resources.arch_dir().glob("*.yaml")]
-    return tuple(sorted(names, key=lambda name: (len(name), name)))
+    """Names of the built-in architectures: `machine_names`, then those for map and cost alone."""
+    return machine_names() + _names(_model_dir())
+
+
+def _model_dir() -> Path:
+    return resources.arch_dir() / "model"
+
+
+def _names(folder: Path) -> tuple[str, ...]:
+    return tuple(
+        sorted((p.stem for p in folder.glob("*.yaml")), key=lambda name: (len(name), name))
+    )
 
 
 def architecture_path(name_or_path: str | Path) -> Path:
@@ -43,8 +58,9 @@ def architecture_path(name_or_path: str | Path) -> Path:
     A bare word is a built-in name; anything with a folder or an extension is a file.
     """
     text = str(name_or_path)
-    if text in builtin_names():
-        return resources.arch_dir() / f"{text}.yaml"
+    for folder in (resources.arch_dir(), _model_dir()):
+        if text in _names(folder):
+            return folder / f"{text}.yaml"
     path = Path(text)
     if path.is_file():
         return path
@@ -129,13 +145,20 @@ def _resolve_node(name: str, spec: schema.NodeSpec, source: str) -> Node:
                 shares=_roles(spec.shares),
                 only_irrelevant_to=_roles(spec.only_irrelevant_to),
                 systolic=spec.systolic,
+                least_use=_least_use(spec, f"{source}: nodes.{name}"),
             )
         case schema.ComputeSpec():
             return Compute(
                 name=name,
                 under=spec.under,
                 executes=tuple(
-                    Operation(tuple(item.operators), tuple(item.inputs), item.output)
+                    Operation(
+                        tuple(item.operators),
+                        tuple(item.inputs),
+                        item.output,
+                        exact(item.cycles),
+                        None if item.energy_pj is None else exact(item.energy_pj),
+                    )
                     for item in spec.executes
                 ),
                 per_cycle=exact(spec.per_cycle),
@@ -194,6 +217,7 @@ def _memory(name: str, spec: schema.MemorySpec, where: str) -> Memory:
             min_bits=port.min_bits,
             count=port.count,
             carries=_roles(port.carries),
+            sides=tuple(dict.fromkeys(port.sides)),
         )
         for port_name, port in spec.ports.items()
     )
@@ -212,7 +236,26 @@ def _memory(name: str, spec: schema.MemorySpec, where: str) -> Memory:
         energy=AccessEnergy(exact(energy.read), exact(energy.write), energy.bits or spec.line_bits),
         leakage_mw=exact(spec.leakage_mw),
         bus=None if bus is None else Bus(**bus.model_dump()),
+        keep=_set(spec.keep, f"{where}.keep"),
+        bypass=_set(spec.bypass, f"{where}.bypass"),
     )
+
+
+def _set(text: str | None, where: str) -> TensorSet:
+    return NOTHING if text is None else parse_set(text, where)
+
+
+def _least_use(spec: schema.FanOutSpec, where: str) -> int | None:
+    if spec.least_use == "largest":
+        return None
+    assert isinstance(spec.least_use, int)
+    if spec.least_use > spec.size:
+        raise DataflowError(
+            f"{where}.least_use",
+            f"{spec.least_use} is more than the {spec.size} instances",
+            f"use at most {spec.size}, or largest",
+        )
+    return spec.least_use
 
 
 def _rate(value: float | str) -> Fraction | None:

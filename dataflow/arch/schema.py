@@ -29,6 +29,7 @@ DtypeName = Annotated[
 
 _ROLES = "a list of roles (input, weight, output, intermediate, partial, parameter, program, all)"
 _NAME = "a name of letters, digits and _ that starts with a letter"
+_SET = "a set of roles and tensor names with ~, &, |, - and parentheses"
 _PJ = "an energy in pJ, 0 or more"
 _MW = "a power in mW, 0 or more"
 
@@ -49,6 +50,11 @@ class PortSpec(_Strict):
     min_bits: Count = Field(default=1, description="a whole number of bits above 0", examples=["8"])
     count: Count = Field(default=1, description="a whole number above 0", examples=["1"])
     carries: Roles = Field(default=[], description=_ROLES, examples=["[weight]"])
+    sides: list[Literal["low", "high"]] = Field(
+        default=[],
+        description="a list of low (towards the units), high (towards the root); empty: both",
+        examples=["[low]"],
+    )
 
 
 class EnergySpec(_Strict):
@@ -96,6 +102,8 @@ class MemorySpec(_Strict):
     copies: Count = Field(default=1, description="a whole number above 0", examples=["2"])
     must_hold: Roles = Field(default=[], description=_ROLES, examples=["[weight]"])
     may_hold: Roles = Field(description=_ROLES, examples=["[weight]"])
+    keep: str | None = Field(default=None, description=_SET, examples=["input & ~intermediate"])
+    bypass: str | None = Field(default=None, description=_SET, examples=["weight | X"])
     ports: dict[Name, PortSpec] = Field(
         description="a mapping from port names to ports",
         examples=["{any: {does: [read, write], bits_per_cycle: 64}}"],
@@ -118,6 +126,12 @@ class FanOutSpec(_Strict):
     shares: Roles = Field(default=[], description=_ROLES, examples=["[input]"])
     only_irrelevant_to: Roles = Field(default=[], description=_ROLES, examples=["[output]"])
     systolic: bool = Field(default=False, description="true or false", examples=["true"])
+    least_use: Count | Literal["largest"] = Field(
+        default=1,
+        description="a whole number of instances above 0, or largest (the most that any mapping "
+        "of the Einsum reaches)",
+        examples=["8"],
+    )
 
 
 class OperationSpec(_Strict):
@@ -135,6 +149,10 @@ class OperationSpec(_Strict):
         description="a dtype (int1 to int64, uint1 to uint64, float16, float32, float64, bool)",
         examples=["int32"],
     )
+    cycles: Rate = Field(
+        default=1.0, description="a number of cycles of one instance above 0", examples=["7"]
+    )
+    energy_pj: Quantity | None = Field(default=None, description=_PJ, examples=["0.3"])
 
 
 class ComputeSpec(_Strict):

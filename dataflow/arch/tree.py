@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
+from dataflow.arch.sets import NOTHING, TensorSet
+
+ANY = "any"
+"""An operator that stands for all others."""
+
 ROLES = ("input", "weight", "output", "intermediate", "partial", "parameter", "program")
 """What a memory may hold. ``partial`` are unfinished sums, ``parameter`` biases and multipliers."""
 
@@ -23,7 +28,8 @@ class Port:
 
     ``count`` equal ports move at most ``bits_per_cycle`` each; a transfer shorter than ``min_bits``
     is charged as ``min_bits``. ``carries`` restricts the roles (empty: all that the memory holds).
-    ``bits_per_cycle`` is None when unbounded.
+    ``bits_per_cycle`` is None when unbounded. ``sides`` restricts the neighbour that it serves:
+    ``low`` towards the units, ``high`` towards the root (empty: both).
     """
 
     name: str
@@ -32,6 +38,7 @@ class Port:
     min_bits: int
     count: int
     carries: tuple[str, ...]
+    sides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,9 @@ class Memory:
 
     ``size_bits`` (None: unbounded) is that of one instance, all ``copies`` together; ``copies`` are
     equal parts used in turn (double buffering in hardware). ``line_bits`` is the width of one
-    address. ``leakage_mw`` is that of all instances.
+    address. ``leakage_mw`` is that of all instances. A tensor must be held when its role is in
+    ``must_hold`` or ``keep`` matches it, and may be when its role is in ``may_hold`` and ``bypass``
+    does not match it.
     """
 
     name: str
@@ -74,6 +83,8 @@ class Memory:
     energy: AccessEnergy
     leakage_mw: Fraction
     bus: Bus | None
+    keep: TensorSet = NOTHING
+    bypass: TensorSet = NOTHING
 
     @property
     def lines(self) -> int | None:
@@ -91,6 +102,7 @@ class FanOut:
 
     ``shares``: roles that the network multicasts (or reduces, for outputs) over the instances.
     ``only_irrelevant_to``: only loops that do not index these roles may be placed here.
+    ``least_use``: instances that a mapping has to use; None: the most that any mapping reaches.
     """
 
     name: str
@@ -99,15 +111,22 @@ class FanOut:
     shares: tuple[str, ...]
     only_irrelevant_to: tuple[str, ...]
     systolic: bool
+    least_use: int | None = 1
 
 
 @dataclass(frozen=True)
 class Operation:
-    """Operators that a unit executes on operands of ``inputs`` (dtypes), giving ``output``."""
+    """Operators that a unit executes on operands of ``inputs`` (dtypes), giving ``output``.
+
+    One takes ``cycles`` of an instance (beside ``Compute.per_cycle``) and ``energy_pj`` (None: that
+    of the unit). The operator ``any`` stands for all that no other operation names.
+    """
 
     operators: tuple[str, ...]
     inputs: tuple[str, ...]
     output: str
+    cycles: Fraction = Fraction(1)
+    energy_pj: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +149,14 @@ class Compute:
     def can(self, operator: str) -> bool:
         """Whether the unit executes ``operator`` on any operands."""
         return any(operator in operation.operators for operation in self.executes)
+
+    def operation(self, operator: str) -> Operation | None:
+        """The operation that executes ``operator``: one that names it, else one with ``any``."""
+        for name in (operator, ANY):
+            for found in self.executes:
+                if name in found.operators:
+                    return found
+        return None
 
 
 Node = Memory | FanOut | Compute

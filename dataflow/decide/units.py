@@ -60,8 +60,12 @@ def _inherit(
     units: dict[str, frozenset[Unit]],
     reasons: dict[str, Refused],
 ) -> None:
-    """Einsums that a pass took into their readers run, or are refused, where those are."""
+    """Einsums that a pass took into their readers run, or are refused, where those are.
+
+    What it made of one Einsum beside it (pieces) counts for that one.
+    """
     left = {e.name for e in after.einsums}
+    _gather_pieces(before, after, units, reasons)
     for einsum in reversed(before.einsums):
         if einsum.name in left or einsum.name in reasons or einsum.iterates:
             continue
@@ -71,3 +75,24 @@ def _inherit(
         bad = [reasons[r] for r in readers if r in reasons]
         if bad and not units[einsum.name]:
             reasons[einsum.name] = bad[0]
+
+
+def _gather_pieces(
+    before: Cascade,
+    after: Cascade,
+    units: dict[str, frozenset[Unit]],
+    reasons: dict[str, Refused],
+) -> None:
+    """Einsums that are new count for one that they come from: the same node, the same tensor."""
+    known = {e.name for e in before.einsums}
+    for new in after.einsums:
+        if new.name in known:
+            continue
+        near = [
+            e.name for e in before.einsums if (e.source, e.operator) == (new.source, new.operator)
+        ]
+        writers = {e.name for e in before.einsums if e.output.tensor == new.output.tensor}
+        for name in [n for n in near if n in writers][:1] or near[:1]:
+            units[name] = units.get(name, frozenset()) | units.get(new.name, frozenset())
+            if new.name in reasons:
+                reasons.setdefault(name, reasons[new.name])

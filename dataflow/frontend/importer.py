@@ -12,7 +12,7 @@ from onnx import defs
 
 from dataflow.errors import DataflowError
 from dataflow.frontend import views
-from dataflow.frontend.codes import conv, linear, matmul, pointwise, pool, softmax
+from dataflow.frontend.codes import conv, conv_transpose, linear, matmul, pointwise, pool, softmax
 from dataflow.frontend.context import Context, PoisonedError, UnsupportedError
 from dataflow.frontend.finish import finish, require_declared
 from dataflow.frontend.fold import fold, foldable
@@ -32,6 +32,7 @@ MICROSOFT = "com.microsoft"
 LOWERINGS: dict[tuple[str, str], Lower] = {
     ("", "Conv"): conv.conv,
     ("", "QLinearConv"): conv.qlinear_conv,
+    ("", "ConvTranspose"): conv_transpose.conv_transpose,
     ("", "MatMul"): matmul.matmul,
     ("", "Gemm"): matmul.gemm,
     ("", "QLinearMatMul"): matmul.qlinear_matmul,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import prod
+from math import gcd, prod
 
 from dataflow.errors import DataflowError
 from dataflow.ir.affine import Affine
@@ -363,7 +363,7 @@ def _coverage(cascade: Cascade) -> None:
         if tensor.role not in ("intermediate", "output"):
             continue
         _require(name in writers, f"tensor {name!r}", "is never written")
-        written, boxes, known = 0, [], True
+        written, boxes, known = 0, list[Box](), True
         for einsum in writers[name]:
             sizes = {v: cascade.size(v) for v in einsum.output.variables}
             if einsum.iterates or einsum.output.indirect:
@@ -372,7 +372,7 @@ def _coverage(cascade: Cascade) -> None:
             points = prod(sizes.values())
             written += points
             if points:
-                boxes.append([i.bounds(sizes) for i in einsum.output.indices])
+                boxes.append([_span_of(i, sizes) for i in einsum.output.indices])
         if not known or not tensor.elements:
             continue
         _require(
@@ -383,8 +383,17 @@ def _coverage(cascade: Cascade) -> None:
         _require(not _overlap(boxes), f"tensor {name!r}", "two Einsums write the same region")
 
 
-def _overlap(boxes: list[list[tuple[int, int]]]) -> bool:
-    """Whether two boxes, each a (low, high) pair for each dimension, have a point in common.
+Box = list[tuple[int, int, int]]
+"""For each dimension the lowest and the highest coordinate, and the distance between them."""
+
+
+def _span_of(index: Affine, sizes: Mapping[str, int]) -> tuple[int, int, int]:
+    steps = [c for v, c in index.terms if sizes[v] > 1]
+    return (*index.bounds(sizes), gcd(*steps))
+
+
+def _overlap(boxes: list[Box]) -> bool:
+    """Whether two boxes have a point in common; those whose points interleave have none.
 
     Swept along the dimension in which most begin apart: a concatenation has many boxes.
     """
@@ -392,11 +401,19 @@ def _overlap(boxes: list[list[tuple[int, int]]]) -> bool:
     sweep = max(range(rank), key=lambda k: len({b[k][0] for b in boxes}), default=None)
     if sweep is None:
         return len(boxes) > 1
-    running: list[list[tuple[int, int]]] = []
+    running: list[Box] = []
     for box in sorted(boxes, key=lambda b: b[sweep]):
         running = [other for other in running if other[sweep][1] >= box[sweep][0]]
         for other in running:
-            if all(a[0] <= b[1] and b[0] <= a[1] for a, b in zip(box, other, strict=True)):
+            if all(_meet(a, b) for a, b in zip(box, other, strict=True)):
                 return True
         running.append(box)
     return False
+
+
+def _meet(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
+    """Whether two spans of one dimension may have a coordinate in common."""
+    if a[0] > b[1] or b[0] > a[1]:
+        return False
+    step = gcd(a[2], b[2])
+    return step == 0 or (a[0] - b[0]) % step == 0

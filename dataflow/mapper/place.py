@@ -64,7 +64,7 @@ def place(
             else:
                 low = max(0, low - slack)
             buffers.append(Buffer(f"{region.layer}/{region.role}", region.bytes, low, high))
-        offsets = pack(buffers, machine.act_bytes, line)
+        offsets = pack(buffers, machine.act_bytes, line).offsets
         if offsets is not None:
             validate(buffers, offsets, machine.act_bytes, line)
             break

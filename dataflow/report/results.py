@@ -153,6 +153,39 @@ class Csim(_Result):
     run_seconds: float
 
 
+class Counts(_Result):
+    """What a design or a module takes of a device."""
+
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
+
+
+class Implementation(Counts):
+    """``report/implementation.json``, written by implement.
+
+    Attributes:
+        fmax_mhz, bitstream: None where the device has no open place and route, or does not hold
+            the design; the bitstream is a path in the output folder.
+        modules: each module without those that it instantiates.
+        estimate: the compiler's, before synthesis.
+        capacity: of the device.
+    """
+
+    device: str
+    tool_versions: dict[str, str]
+    fmax_mhz: float | None
+    fits: bool
+    bitstream: str | None
+    modules: dict[str, Counts]
+    estimate: Counts
+    capacity: Counts
+    top: str
+    speed_grade: int | None
+    seconds: float
+
+
 _ResultT = TypeVar("_ResultT", bound=_Result)
 
 
@@ -190,3 +223,9 @@ def load_csim(out: Path) -> Csim | None:
     """The C simulation of ``out``, None when it has not been run. Raises DataflowError."""
     path = report_dir(out) / "csim.json"
     return _load(path, Csim, "csim") if path.exists() else None
+
+
+def load_implementation(out: Path) -> Implementation | None:
+    """The implementation of ``out``, None when there is none. Raises DataflowError."""
+    path = report_dir(out) / "implementation.json"
+    return _load(path, Implementation, "implement") if path.exists() else None

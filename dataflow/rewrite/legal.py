@@ -21,6 +21,7 @@ from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
+from dataflow.rewrite.pieces import split_pieces
 from dataflow.rewrite.tabulate import tabulate
 
 DEAD_CODE = Pass(
@@ -47,6 +48,13 @@ REWRITES = (
         fold_parameters,
         True,
         "arithmetic between weights is done now; before the passes that look at single constants",
+    ),
+    Pass(
+        "split-pieces",
+        split_pieces,
+        True,
+        "wide numbers that are written in pieces are followed piece by piece; before the passes "
+        "that look for functions of one code",
     ),
     Pass(
         "tabulate",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dataflow.arch import FanOut, Memory, builtin_names, load_architecture, resolve
+from dataflow.arch import FanOut, Memory, load_architecture, machine_names, resolve
 from dataflow.errors import DataflowError
 from dataflow.machine import machine_of
 from dataflow.resources import arch_dir
@@ -24,8 +24,8 @@ CONTRACT = {
 }
 
 
-def test_builtin_names_are_those_of_the_contract() -> None:
-    assert builtin_names() == tuple(CONTRACT)
+def test_machine_names_are_those_of_the_contract() -> None:
+    assert machine_names() == tuple(CONTRACT)
 
 
 @pytest.mark.parametrize("name", CONTRACT)

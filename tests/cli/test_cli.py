@@ -19,8 +19,8 @@ from dataflow.resources import arch_dir
 from tests.report import samples
 
 COMMANDS = (
-    "arch", "check", "compile", "csim", "evaluate", "export", "passes", "quantize", "report",
-    "rewrite", "simulate",
+    "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "passes",
+    "quantize", "report", "rewrite", "simulate",
 )  # fmt: skip
 
 
@@ -47,7 +47,9 @@ def test_every_command_has_help_and_debug(capsys: pytest.CaptureFixture[str], na
     assert "--debug" in out
 
 
-@pytest.mark.parametrize("name", ["arch", "check", "compile", "csim", "report", "simulate"])
+@pytest.mark.parametrize(
+    "name", ["arch", "check", "compile", "csim", "implement", "report", "simulate"]
+)
 def test_commands_with_a_result_print_json(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert "--json" in run(capsys, name, "--help")[1]
 

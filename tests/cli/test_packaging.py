@@ -54,7 +54,8 @@ def test_unpacked_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
     program = (
         "import dataflow, dataflow.resources as r; from dataflow.arch import load_architecture; "
-        "print(load_architecture('edge8').name, r.arch_dir(), r.templates_dir())"
+        "print(load_architecture('edge8').name, load_architecture('fusemax').name, r.arch_dir(), "
+        "r.templates_dir())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -65,7 +66,12 @@ def test_unpacked_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None:
         check=True,
     )
     data = tmp_path / "dataflow" / "_data"
-    assert done.stdout.split() == ["edge8", str(data / "hw" / "arch"), str(data / "templates")]
+    assert done.stdout.split() == [
+        "edge8",
+        "fusemax",
+        str(data / "hw" / "arch"),
+        str(data / "templates"),
+    ]
 
 
 def test_readme_names_every_command_and_dependency() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dataflow.arch import architecture_path, builtin_names, load_architecture
+from dataflow.arch import architecture_path, load_architecture, machine_names
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
 from dataflow.emit.sv_package import field_name
@@ -71,7 +71,7 @@ def test_name_of_a_machine_cannot_leave_its_comment() -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", builtin_names())
+@pytest.mark.parametrize("name", machine_names())
 def test_package_is_lint_clean(name: str, tmp_path: Path) -> None:
     package, user = tmp_path / "df_pkg.sv", tmp_path / "user.sv"
     package.write_text(sv_package(machine_of(load_architecture(architecture_path(name)))))

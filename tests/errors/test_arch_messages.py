@@ -49,8 +49,8 @@ WRONG: list[tuple[str, Any, str]] = [
         "nodes.activations.bank",
         8,
         "nodes.activations.bank: is not a known key; did you mean banks? known keys: kind, under, "
-        "size_bytes, size_bits, line_bits, banks, copies, must_hold, may_hold, ports, energy_pj, "
-        "leakage_mw, bus",
+        "size_bytes, size_bits, line_bits, banks, copies, must_hold, may_hold, keep, bypass, "
+        "ports, energy_pj, leakage_mw, bus",
     ),
     (
         "nodes.activations.size_bytes",
@@ -91,13 +91,13 @@ WRONG: list[tuple[str, Any, str]] = [
         "nodes.activations.ports.feed.bits",
         3,
         "nodes.activations.ports.feed.bits: is not a known key; did you mean min_bits? known keys: "
-        "does, bits_per_cycle, min_bits, count, carries",
+        "does, bits_per_cycle, min_bits, count, carries, sides",
     ),
     (
         "nodes.activations.ports.feed",
         7,
         "nodes.activations.ports.feed: 7 is not a mapping; use keys: does, bits_per_cycle, "
-        "min_bits, count, carries",
+        "min_bits, count, carries, sides",
     ),
     (
         "nodes.weights.must_hold",
@@ -270,14 +270,15 @@ def test_file_that_is_too_long(tmp_path: Path) -> None:
         (
             "egde16",
             "egde16: is not the name of a built-in architecture nor a file; did you mean edge16? "
-            "use edge8, edge16, edge32 or the path of a YAML file",
+            "use edge8, edge16, edge32, flat, nvdla, simple, eyeriss, fusemax, tpu_like or the "
+            "path of a YAML file",
         ),
         ("none/edge.yaml", "none/edge.yaml: there is no such architecture file; "
          "give an existing file"),
         (
             "",
             "--arch: is not the name of a built-in architecture nor a file; use edge8, edge16, "
-            "edge32 or the path of a YAML file",
+            "edge32, flat, nvdla, simple, eyeriss, fusemax, tpu_like or the path of a YAML file",
         ),
     ],
 )  # fmt: skip

@@ -17,7 +17,8 @@ from dataflow.rewrite import Pass, run_passes
 from tests.decide.mutants import seed_model
 
 NAMES = [
-    *("dead-code", "parameter-folding", "tabulate", "integer-sums", "code-arithmetic"),
+    *("dead-code", "parameter-folding", "split-pieces", "tabulate", "integer-sums"),
+    "code-arithmetic",
     *("integer-sums-near-ties", "near-ties", "merge-parameters", "reduction-order"),
     *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
 import numpy as np
 
 from dataflow.frontend.codes import lookahead
@@ -17,7 +20,7 @@ from dataflow.frontend.codes.contract import (
     zero_point,
 )
 from dataflow.frontend.codes.quant import activation_params
-from dataflow.frontend.codes.windows import Window, windows
+from dataflow.frontend.codes.windows import windows
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import Value, renamed, stored_value
@@ -39,7 +42,6 @@ def conv(ctx: Context, node: Node) -> None:
     """
     x, w = ctx.value(node, 0), ctx.value(node, 1)
     bias = ctx.optional(node, 2)
-    label = node.outputs[0]
     quantised = integer_operand(x) and integer_operand(w) and w.constant is not None
     # Scales by channel are those of weights; as an image they are read as floats.
     quantised = quantised and x.quant is not None and x.quant.axis is None
@@ -52,11 +54,28 @@ def conv(ctx: Context, node: Node) -> None:
         return
     assert x.quant is not None and w.quant is not None
     product = scale_product(x.quant, w.quant)
+    define_product(ctx, node, product, bias, w.shape[0], lambda: _convolve(ctx, node, x, w, True))
+
+
+def define_product(
+    ctx: Context,
+    node: Node,
+    product: Array,
+    bias: Value | None,
+    channels: int,
+    accumulate: Callable[[], Value],
+) -> None:
+    """A convolution of codes: accumulators, bias, and the quantiser that follows, if any.
+
+    Args:
+        product: scale of the accumulators, one or one for each of ``channels``.
+        accumulate: emits the accumulators.
+    """
     tail = lookahead.tail(ctx, node)
-    codes = product_bias(ctx, node, bias, product, w.shape[0], tail.quant.s if tail else None)
-    acc = _convolve(ctx, node, x, w, True)
+    codes = product_bias(ctx, node, bias, product, channels, tail.quant.s if tail else None)
+    acc = accumulate()
     if tail is None:
-        ctx.define(node, scaled(ctx, node, label, acc, 1, product, codes))
+        ctx.define(node, scaled(ctx, node, node.outputs[0], acc, 1, product, codes))
         return
     y = requantised(
         ctx,
@@ -115,18 +134,42 @@ def _convolve(ctx: Context, node: Node, x: Value, w: Value, exact: bool) -> Valu
     x = ctx.stored(x, f"{node.input(0)}_f", node, real=not exact)
     leaving = [2 + k for k, t in enumerate(taps) if not t.inside]
     x = ctx.bounded(x, leaving, node.input(0), node)
-    return _emit(ctx, node, x, w, taps, groups, exact)
+    return windowed(ctx, node, x, w, taps, groups, exact)
 
 
-def _emit(
+class Taps(Protocol):
+    """One spatial dimension of a product: which input each tap of each output reads."""
+
+    @property
+    def kernel(self) -> int:
+        """Taps of an output."""
+
+    @property
+    def out(self) -> int:
+        """Outputs."""
+
+    def index(self, p: str, r: str, /) -> Affine:
+        """The input coordinate of output p and tap r."""
+
+
+def windowed(
     ctx: Context,
     node: Node,
     x: Value,
     w: Value,
-    taps: tuple[Window, ...],
+    taps: Sequence[Taps],
     groups: int,
     exact: bool,
+    into: Callable[[list[str]], tuple[str, tuple[Affine, ...]]] | None = None,
 ) -> Value:
+    """The accumulator Einsum over any windows; int32 of code differences, or float32.
+
+    Args:
+        x: stored, [b, c, spatial..].
+        w: constant [n, c / groups, taps..].
+        into: from the variables of the spatial outputs, the accumulators' tensor [b, n, spatial..]
+            and the place in it; None: a new one.
+    """
     b = ctx.builder
     label = f"{node.outputs[0]}_acc"
     n_all, c_group = w.shape[:2]
@@ -162,8 +205,11 @@ def _emit(
         assert x.quant is not None and w.quant is not None
         left = call("sub", left, integer(x.quant.z))
         right = call("sub", right, zero_point(ctx, name, w, [n_rank], n_index))
-    acc = b.tensor(label, [batch, n_rank, *out_ranks], S32 if exact else F32)
-    outs = tuple(Affine.of(r.lower()) for r in out_ranks)
+    if into is None:
+        acc = b.tensor(label, [batch, n_rank, *out_ranks], S32 if exact else F32)
+        outs = tuple(Affine.of(r.lower()) for r in out_ranks)
+    else:
+        acc, outs = into([r.lower() for r in out_ranks])
     output = Access(acc, (Affine.of(batch.lower()), n_index, *outs))
     reduced = tuple(r.lower() for r in (c_rank, *kernel_ranks))
     b.einsum(

@@ -1,0 +1,161 @@
+"""Counts of one compute node: accesses, operations and busy time, in exact integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import prod
+
+from dataflow.arch import Architecture, Compute, FanOut
+from dataflow.cost.columns import Chain, Column, Cut, Once, evaluate
+from dataflow.cost.terms import Action, Side, Term, Transfer, transfers
+from dataflow.mapping.chains import Turn, complete, partial_bits, shared, stops, turns
+from dataflow.mapping.tree import Path
+from dataflow.mapping.workload import Operand, Work
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Words of one operand at one level, in one direction.
+
+    Attributes:
+        level: name of the memory.
+        operand: whose elements.
+        action, side: read or write, for the neighbour towards the unit (low) or the root (high).
+        words: elements, all instances and the whole run.
+        instance: elements of the busiest instance.
+        bits: width of an element; partial sums are wider than finished ones.
+    """
+
+    level: str
+    operand: Operand
+    action: Action
+    side: Side
+    words: int
+    instance: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one Einsum does under a mapping.
+
+    Attributes:
+        einsum, unit: names.
+        moved: all transfers, outermost level first, operand by operand.
+        points: executions of the compute node, recomputation included.
+        operations: operators executed, all instances.
+        cycles: busy cycles of the busiest instance of the unit.
+        energy_pj: of the operations.
+        steps: iterations of the temporal loops.
+    """
+
+    einsum: str
+    unit: str
+    moved: tuple[Moved, ...]
+    points: int
+    operations: int
+    cycles: Fraction
+    energy_pj: Fraction
+    steps: int
+
+
+def chains_of(loops: tuple[Turn, ...], work: Work) -> dict[str, Chain]:
+    """The chain of loops of every variable; foreign ones are called ``(name)``."""
+    cuts: dict[str, list[Cut]] = {v: [] for v in work.sizes}
+    sizes = dict(work.sizes)
+    for turn in loops:
+        name = turn.variable if turn.variable is not None else foreign_name(turn)
+        sizes.setdefault(name, turn.size)
+        fanout = None if turn.fanout is None else turn.fanout.name
+        cuts.setdefault(name, []).append(Cut(turn.at, turn.tile, fanout))
+    return {v: Chain(sizes[v], tuple(c)) for v, c in cuts.items()}
+
+
+def foreign_name(turn: Turn) -> str:
+    """The key of a variable that the Einsum does not have."""
+    return f"({turn.name})"
+
+
+class Counter:
+    """Counts one compute node; columns that several counts share are evaluated once."""
+
+    def __init__(
+        self, path: Path, work: Work, sizes: Mapping[str, int], arch: Architecture
+    ) -> None:
+        unit = arch.find(path.compute.unit)
+        assert isinstance(unit, Compute)
+        self.path = path
+        self.work = work
+        self.arch = arch
+        self.unit = unit
+        self.loops = turns(path, work, sizes, arch)
+        self.chains = chains_of(self.loops, work)
+        self.foreign = tuple(v for v in self.chains if v not in work.sizes)
+        self._values: dict[Column, int] = {}
+
+    def counts(self) -> Counts:
+        """All of it."""
+        moved = [m for operand in self.work.operands for m in self._moved(operand)]
+        end = len(self.path.steps)
+        everything = [Column((v,), (), end) for v in self.chains]
+        points = prod(self.value(c) for c in everything)
+        lanes = Once(0, end)
+        steps = prod(self.value(Column(c.variables, (), end, (lanes,))) for c in everything)
+        slots, energy, each = Fraction(0), Fraction(0), 0
+        for name, times in self.work.operators:
+            operation = self.unit.operation(name)
+            assert operation is not None, f"{self.unit.name} does not execute {name}"
+            slots += times * operation.cycles
+            picojoules = operation.energy_pj
+            energy += times * (self.unit.energy_pj if picojoules is None else picojoules)
+            each += times
+        return Counts(
+            self.work.name,
+            self.unit.name,
+            tuple(moved),
+            points,
+            points * each,
+            steps * slots / self.unit.per_cycle,
+            points * energy,
+            steps,
+        )
+
+    def value(self, column: Column) -> int:
+        """A column's value."""
+        if column not in self._values:
+            self._values[column] = evaluate(column, self.chains)
+        return self._values[column]
+
+    def total(self, terms: tuple[Term, ...]) -> int:
+        """A sum of terms."""
+        return sum(t.sign * prod(self.value(c) for c in t.columns) for t in terms)
+
+    def transfers(self, operand: Operand) -> list[Transfer]:
+        """The transfers of one operand, not yet evaluated."""
+        fanouts = [node for node in self.arch.nodes if isinstance(node, FanOut)]
+        networks = frozenset(f.name for f in fanouts if shared(f, operand))
+        unshared = frozenset(f.name for f in fanouts) - networks
+        chain = stops(self.path, operand.tensor, self.arch)
+        return transfers(self.work, operand, chain, self.foreign, networks, unshared)
+
+    def _moved(self, operand: Operand) -> list[Moved]:
+        chain = stops(self.path, operand.tensor, self.arch)
+        widths = []
+        for parent, child in pairwise(chain):
+            wide = operand.role == "output" and not complete(self.work, self.loops, parent, child)
+            widths.append(partial_bits(self.work, self.unit) if wide else operand.bits)
+        return [
+            Moved(
+                row.level,
+                row.operand,
+                row.action,
+                row.side,
+                self.total(row.terms),
+                self.total(row.instance),
+                widths[row.link],
+            )
+            for row in self.transfers(operand)
+        ]

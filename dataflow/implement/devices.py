@@ -1,0 +1,91 @@
+"""Devices that `implement` knows: what they hold, how their netlists are made and routed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from dataflow.errors import DataflowError
+from dataflow.implement.resources import Family, Resources
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device.
+
+    Attributes:
+        name: as the command line takes it.
+        family: counts of its cells.
+        synthesis: Yosys command that maps to it.
+        capacity: what it holds, from its data sheet.
+        router: place and route that exists as open source, or None.
+        part, package: as the router names them; empty without one.
+    """
+
+    name: str
+    family: Family
+    synthesis: str
+    capacity: Resources
+    router: Literal["ecp5", "gowin"] | None = None
+    part: str = ""
+    package: str = ""
+
+
+DEVICES: Mapping[str, Device] = {
+    device.name: device
+    for device in (
+        # Lattice FPGA-DS-02012, table 1.1
+        Device(
+            "ecp5-85k",
+            "ecp5",
+            "synth_ecp5",
+            Resources(83640, 83640, 156, 208),
+            router="ecp5",
+            part="85k",
+            package="CABGA381",
+        ),
+        # Gowin DS102, table 1-1 (the speed grade and package of a common board)
+        Device(
+            "gw2a-18",
+            "gowin",
+            "synth_gowin -family gw2a",
+            Resources(20736, 15552, 48, 46),
+            router="gowin",
+            part="GW2A-LV18PG256C8/I7",
+            package="GW2A-18",
+        ),
+        # AMD DS190 (xc7z020), DS180 (xc7a100t), DS891 (xczu7ev)
+        Device(
+            "xc7z020",
+            "xilinx",
+            "synth_xilinx -family xc7 -noiopad",
+            Resources(53200, 106400, 220, 140),
+        ),
+        Device(
+            "xc7a100t",
+            "xilinx",
+            "synth_xilinx -family xc7 -noiopad",
+            Resources(63400, 126800, 240, 135),
+        ),
+        Device(
+            "xczu7ev",
+            "xilinx",
+            "synth_xilinx -family xcup -noiopad",
+            Resources(230400, 460800, 1728, 312),
+        ),
+    )
+}
+
+
+def device(name: str) -> Device:
+    """The device of a name.
+
+    Raises:
+        DataflowError: there is none; the message lists those that there are.
+    """
+    if name not in DEVICES:
+        raise DataflowError(
+            "--device", f"there is no device {name!r}", f"choose one of {', '.join(DEVICES)}"
+        )
+    return DEVICES[name]

@@ -1,0 +1,53 @@
+"""The Mapping: loop trees for fusion groups, their text form, and whether they are legal."""
+
+from dataflow.mapping.check import faults, may_hold, must_hold, verify
+from dataflow.mapping.extract import workload_of
+from dataflow.mapping.occupancy import Tile, occupied_bits, tiles
+from dataflow.mapping.text import node_text, parse_mapping, print_mapping
+from dataflow.mapping.tree import (
+    Block,
+    Branches,
+    Compute,
+    Group,
+    Hold,
+    Loop,
+    Mapping,
+    Nest,
+    Node,
+    Path,
+    Step,
+    group_paths,
+    paths,
+)
+from dataflow.mapping.workload import Dim, Operand, Work, Workload
+
+__all__ = [
+    "Block",
+    "Branches",
+    "Compute",
+    "Dim",
+    "Group",
+    "Hold",
+    "Loop",
+    "Mapping",
+    "Nest",
+    "Node",
+    "Operand",
+    "Path",
+    "Step",
+    "Tile",
+    "Work",
+    "Workload",
+    "faults",
+    "group_paths",
+    "may_hold",
+    "must_hold",
+    "node_text",
+    "occupied_bits",
+    "parse_mapping",
+    "paths",
+    "print_mapping",
+    "tiles",
+    "verify",
+    "workload_of",
+]

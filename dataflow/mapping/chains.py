@@ -1,0 +1,155 @@
+"""Where a tensor is held on the way to one compute node: the list that all counting goes along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataflow.arch import Architecture, Compute, FanOut
+from dataflow.mapping.tree import Hold, Loop, Path
+from dataflow.mapping.workload import Dim, Operand, Work
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A level that holds the tensor, or the compute node at the end.
+
+    Attributes:
+        level: name of the memory, or of the unit.
+        at: how many steps of the path stand above it.
+        copies: of the tile; 0 for the compute node.
+    """
+
+    level: str
+    at: int
+    copies: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A loop of a path as one Einsum sees it.
+
+    Attributes:
+        at: its place among the steps of the path.
+        variable: the Einsum's own; None where the Einsum does not have it (it repeats all).
+        name: the variable to print.
+        tile: values left below it.
+        size: values of the variable in all.
+        fanout: the fan-out, None for a temporal loop.
+    """
+
+    at: int
+    variable: str | None
+    name: str
+    tile: int
+    size: int
+    fanout: FanOut | None
+
+
+def turns(path: Path, work: Work, sizes: Mapping[str, int], arch: Architecture) -> tuple[Turn, ...]:
+    """The loops of a path; ``sizes`` are those of all variables of the workload."""
+    found = []
+    for at, step in enumerate(path.steps):
+        if not isinstance(step.node, Loop):
+            continue
+        own = next((v for v in step.node.variables if v in work.sizes), None)
+        name = own if own is not None else step.node.variables[0]
+        fanout = None if step.node.fanout is None else arch.find(step.node.fanout)
+        assert fanout is None or isinstance(fanout, FanOut)
+        found.append(Turn(at, own, name, step.node.tile, sizes[name], fanout))
+    return tuple(found)
+
+
+def stops(path: Path, tensor: str, arch: Architecture) -> tuple[Stop, ...]:
+    """Who holds ``tensor``, outermost first, the unit last."""
+    chain = {node.name for node in arch.path(path.compute.unit)}
+    found = [
+        Stop(step.node.level, at, step.node.copies)
+        for at, step in enumerate(path.steps)
+        if isinstance(step.node, Hold) and tensor in step.node.tensors and step.node.level in chain
+    ]
+    return (*found, Stop(path.compute.unit, len(path.steps), 0))
+
+
+def extents_at(path: Path, work: Work, at: int) -> dict[str, int]:
+    """The largest extent of each variable of an Einsum below the first ``at`` steps."""
+    extents = dict(work.sizes)
+    for step in path.steps[:at]:
+        if isinstance(step.node, Loop):
+            for variable in step.node.variables:
+                if variable in extents:
+                    extents[variable] = min(extents[variable], step.node.tile)
+    return extents
+
+
+def dim_size(dim: Dim, extents: Mapping[str, int]) -> int:
+    """Elements that a tile of these extents touches of a dimension, at most.
+
+    An affine index touches the interval between its smallest and its largest value (which the
+    halo of a convolution is part of), no more than the dimension has.
+    """
+    if dim.indirect:
+        points = 1
+        for variable in dim.variables:
+            points *= extents[variable]
+        return min(points, dim.extent)
+    span = 1 + sum(abs(a) * (extents[v] - 1) for v, a in dim.terms)
+    return min(span, dim.extent)
+
+
+def tile_size(operand: Operand, extents: Mapping[str, int]) -> int:
+    """Elements of the largest tile of an operand.
+
+    Points write distinct elements, so that an output's tile has as many as its variables' extents.
+    """
+    size = 1
+    if operand.role == "output":
+        for variable in operand.variables:
+            size *= extents[variable]
+        return size
+    for dim in operand.dims:
+        size *= dim_size(dim, extents)
+    return size
+
+
+def shared(fanout: FanOut, operand: Operand) -> bool:
+    """Whether the network of a fan-out multicasts (reduces) the operand over its instances."""
+    roles: set[str] = {operand.role}
+    if operand.role == "output":
+        roles.add("partial")
+    if operand.intermediate:
+        roles.add("intermediate")
+    return bool(roles & set(fanout.shares))
+
+
+def partial_bits(work: Work, unit: Compute) -> int:
+    """Width of an output while its reduction is not complete: what the unit puts out."""
+    if not work.reduced:
+        return work.output.bits
+    widths = [work.output.bits]
+    for operator, _ in work.operators:
+        operation = unit.operation(operator)
+        if operation is not None:
+            widths.append(int("".join(c for c in operation.output if c.isdigit()) or 1))
+    return max(widths)
+
+
+def complete(work: Work, loops: tuple[Turn, ...], parent: Stop, child: Stop) -> bool:
+    """Whether what a child sends up to its parent are finished values.
+
+    They are when no loop above the child splits the reduction, but for those between the two on a
+    fan-out that adds up on the way.
+    """
+    extents = dict(work.sizes)
+    for turn in loops:
+        if turn.at >= child.at or turn.variable is None:
+            continue
+        split = extents[turn.variable] > turn.tile
+        extents[turn.variable] = min(extents[turn.variable], turn.tile)
+        if not split or turn.variable not in work.reduced:
+            continue
+        between = turn.at >= parent.at
+        if turn.fanout is not None and between and shared(turn.fanout, work.output):
+            continue
+        return False
+    return True

@@ -1,0 +1,138 @@
+"""Bits that a mapping needs in each instance of each memory, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dataflow.arch import Architecture, Compute, Memory
+from dataflow.errors import DataflowError
+from dataflow.mapping.chains import (
+    complete,
+    extents_at,
+    partial_bits,
+    stops,
+    tile_size,
+    turns,
+)
+from dataflow.mapping.tree import Branches, Hold, Mapping, Nest, Path, paths
+from dataflow.mapping.workload import Work, Workload
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The tile of a tensor in one instance of a level.
+
+    Attributes:
+        level, tensor: names.
+        place: of the hold.
+        elements: of one copy of the largest tile.
+        bits: of all copies; partial sums at their width.
+    """
+
+    level: str
+    tensor: str
+    place: str
+    elements: int
+    bits: int
+
+
+def tiles(mapping: Mapping, workload: Workload, arch: Architecture) -> tuple[Tile, ...]:
+    """The tiles of all holds of a legal mapping, in the order of the text."""
+    sizes = variable_sizes(workload)
+    found: dict[tuple[str, str], Tile] = {}
+    for path in paths(mapping):
+        work = workload.work(path.compute.einsum)
+        for tile in _path_tiles(path, work, sizes, arch):
+            key = (tile.place, tile.tensor)
+            old = found.get(key)
+            if old is None or (tile.bits, tile.elements) > (old.bits, old.elements):
+                found[key] = tile
+    return tuple(found.values())
+
+
+def variable_sizes(workload: Workload) -> dict[str, int]:
+    """Sizes of all rank variables of a workload."""
+    sizes: dict[str, int] = {}
+    for work in workload.works:
+        sizes.update(work.sizes)
+    return sizes
+
+
+def _path_tiles(
+    path: Path, work: Work, sizes: dict[str, int], arch: Architecture
+) -> Iterator[Tile]:
+    unit = arch.find(path.compute.unit)
+    assert isinstance(unit, Compute)
+    loops = turns(path, work, sizes, arch)
+    for operand in work.operands:
+        chain = stops(path, operand.tensor, arch)
+        for stop, below in pairwise(chain):
+            bits = operand.bits
+            if operand.role == "output" and not complete(work, loops, stop, below):
+                bits = partial_bits(work, unit)
+            elements = tile_size(operand, extents_at(path, work, stop.at))
+            place = path.steps[stop.at].place
+            yield Tile(stop.level, operand.tensor, place, elements, elements * bits * stop.copies)
+
+
+def occupied_bits(mapping: Mapping, found: tuple[Tile, ...]) -> dict[str, int]:
+    """Bits in use of one instance of each level, the most at any time of any group.
+
+    Parts of a split that run one after another use the same space, those that are in progress
+    together do not.
+    """
+    by_hold: dict[str, list[Tile]] = {}
+    for tile in found:
+        by_hold.setdefault(tile.place, []).append(tile)
+    total: dict[str, int] = {}
+    for number, group in enumerate(mapping.groups):
+        _most(total, _nest_bits(group.nest, f"groups[{number}].nest", by_hold))
+    return total
+
+
+def _most(total: dict[str, int], other: dict[str, int]) -> None:
+    for level, bits in other.items():
+        total[level] = max(total.get(level, 0), bits)
+
+
+def _nest_bits(nest: Nest, place: str, by_hold: dict[str, list[Tile]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for at, node in enumerate(nest):
+        here = f"{place}[{at}]"
+        inner: dict[str, int] = {}
+        if isinstance(node, Hold):
+            for tile in by_hold.get(here, ()):
+                inner[tile.level] = inner.get(tile.level, 0) + tile.bits
+        elif isinstance(node, Branches):
+            for number, part in enumerate(node.parts):
+                bits = _nest_bits(part, f"{here}.parts[{number}]", by_hold)
+                if node.together:
+                    for level, more in bits.items():
+                        inner[level] = inner.get(level, 0) + more
+                else:
+                    _most(inner, bits)
+        for level, bits_more in inner.items():
+            total[level] = total.get(level, 0) + bits_more
+    return total
+
+
+def capacity_faults(
+    mapping: Mapping, workload: Workload, arch: Architecture, where: str
+) -> Iterator[DataflowError]:
+    """Levels that are too small for what they hold."""
+    found = tiles(mapping, workload, arch)
+    for level, bits in occupied_bits(mapping, found).items():
+        memory = arch.find(level)
+        assert isinstance(memory, Memory)
+        if memory.size_bits is None or bits <= memory.size_bits:
+            continue
+        largest = max((t for t in found if t.level == level), key=lambda t: t.bits)
+        over = -(-(bits - memory.size_bits) // 8)
+        yield DataflowError(
+            f"{where}: {largest.place} (hold {level})",
+            f"{level} has {memory.size_bits} bit an instance and would hold {bits}, {over} bytes "
+            f"too many, {largest.bits} of them for {largest.tensor}",
+            f"use a smaller tile of {largest.tensor}, fewer copies, or a hold further inside",
+        )

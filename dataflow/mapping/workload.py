@@ -1,0 +1,145 @@
+"""What a Cascade asks of a machine: iteration spaces, operands, operators.
+
+A `Workload` is all that mapping and costing need of a Cascade, without its arithmetic. On the way:
+
+* views (``BK[e, m1, m0] = K[e, m1*M0 + m0]``) are put into the accesses of their readers, as they
+  move nothing;
+* a tensor that a loop generates slice after slice (``RM[m1+1, p]`` from ``RM[m1, p]``) is a state
+  that is overwritten: the iterative dimension is left out, the initial constant costs nothing;
+* the tensors of the host are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from typing import Literal
+
+Role = Literal["input", "weight", "output"]
+
+
+@dataclass(frozen=True)
+class Dim:
+    """A dimension of an operand.
+
+    Attributes:
+        terms: (variable, coefficient) of the affine index, sorted by variable.
+        offset: its constant part.
+        extent: elements of the tensor's dimension.
+        indirect: the index depends on data: at most one element is touched for each value of the
+            variables (coefficients are 1, the offset 0).
+    """
+
+    terms: tuple[tuple[str, int], ...]
+    offset: int
+    extent: int
+    indirect: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The rank variables of the index."""
+        return tuple(v for v, _ in self.terms)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An access of an Einsum.
+
+    Attributes:
+        tensor: its name.
+        role: its place in the Einsum. In a contraction the operand with constant data, else the
+            right one, is the ``weight``.
+        dims: one for each dimension that is not iterative.
+        bits: width of a finished element.
+        intermediate: written by one Einsum and read by others, it need not leave the chip.
+        state: a loop generates it slice after slice; the variables of those loops.
+    """
+
+    tensor: str
+    role: Role
+    dims: tuple[Dim, ...]
+    bits: int
+    intermediate: bool = False
+    state: tuple[str, ...] = ()
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Rank variables that index it, each once."""
+        return tuple(dict.fromkeys(v for dim in self.dims for v in dim.variables))
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """What set expressions may call it."""
+        kind = {"intermediate"} if self.intermediate else set()
+        return frozenset({self.tensor, self.role, *kind})
+
+
+@dataclass(frozen=True)
+class Work:
+    """One Einsum.
+
+    Attributes:
+        name: of the Einsum.
+        sizes: size of each rank variable, the output's first, then the reduced ones, then those of
+            loops around it.
+        inputs: operands read, each access once.
+        output: the operand written; distinct points of its variables write distinct elements.
+        reduced: the variables over which points are folded.
+        operators: (operator, times) executed at each point; ``mac`` is a multiply with addition.
+        contraction: whether its points are nominal multiply-accumulates.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    inputs: tuple[Operand, ...]
+    output: Operand
+    reduced: frozenset[str]
+    operators: tuple[tuple[str, int], ...]
+    contraction: bool
+
+    @property
+    def points(self) -> int:
+        """Size of the iteration space."""
+        return prod(self.sizes.values())
+
+    @property
+    def operands(self) -> tuple[Operand, ...]:
+        """Inputs, then the output."""
+        return (*self.inputs, self.output)
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of its tensors, each once."""
+        return tuple(dict.fromkeys(o.tensor for o in self.operands))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Einsums in an order in which each runs after those it reads from.
+
+    Attributes:
+        name: of the Cascade.
+        works: the Einsums that a machine has to run.
+        free: names of Einsums that cost nothing (views, initial values of states).
+    """
+
+    name: str
+    works: tuple[Work, ...]
+    free: tuple[str, ...] = ()
+    _by_name: dict[str, Work] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update({work.name: work for work in self.works})
+
+    def work(self, name: str) -> Work:
+        """The Einsum called ``name``. Raises KeyError."""
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @property
+    def macs(self) -> int:
+        """Nominal multiply-accumulates."""
+        return sum(work.points for work in self.works if work.contraction)

@@ -1,0 +1,206 @@
+"""Columns: the part of a product that one group of variables contributes in one skeleton."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dataflow.search.chains import Floats
+from dataflow.search.problem import Operand, Problem
+from dataflow.search.products import (
+    NOWHERE,
+    UNIT,
+    Fans,
+    First,
+    Moved,
+    Product,
+    Steps,
+    Tile,
+    Trips,
+)
+from dataflow.search.skeleton import Places
+from dataflow.search.tables import Key, Table, rank_total
+
+ONE: Key = ("one",)
+ZERO: Key = ("zero",)
+
+
+class Columns:
+    """Names columns by :data:`Key` and evaluates them on tables."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.operands: dict[str, Operand] = {o.name: o for o in problem.operands}
+        self._carriers: dict[str, Fans] = {
+            v: frozenset(
+                i
+                for i, part in enumerate(problem.path)
+                if v in getattr(part, "variables", ()) and getattr(part, "size", 1) > 1
+            )
+            for v in problem.sizes
+        }
+
+    def static(self, product: Product, group: tuple[str, ...]) -> float | None:
+        """The group's factor where it is the same in every skeleton, otherwise None."""
+        size = 1.0
+        match product:
+            case Trips(fan, _):
+                return None if any(fan in self._carriers[v] for v in group) else 1.0
+            case Tile(tensor, _):
+                operand = self.operands[tensor]
+                return None if any(v in operand.variables for v in group) else 1.0
+            case First(tensor, _, _, lanes, each):
+                for v in group:
+                    mine = bool(lanes & self._carriers[v])
+                    if v in self.operands[tensor].variables:
+                        if each and mine:
+                            return None
+                        size *= self.problem.sizes[v]
+                    elif not each and mine:
+                        return None
+                return size
+            case Steps(fans):
+                once, shared, tensor, child = fans, NOWHERE, "", UNIT
+            case Moved(tensor, _, child, once, shared):
+                pass
+        operand = self.operands.get(tensor, Operand("", ()))
+        for v in group:
+            inside = v in operand.variables
+            if (once | (NOWHERE if inside else shared)) & self._carriers[v]:
+                return None
+            if child != UNIT and (not inside or operand.overlaps(v)):
+                return None
+            size *= self.problem.sizes[v]
+        if child == UNIT:
+            joined = [r for r in operand.ranks if len(r) > 1 and r[0][0] in group]
+            # single values: each rank moves one element for each iteration of its variables
+            assert all(v in group for rank in joined for v, _ in rank)
+        return size
+
+    def key(
+        self,
+        product: Product,
+        group: tuple[str, ...],
+        by_variable: Mapping[str, Places],
+        nodes: Mapping[tuple[str, int], int],
+    ) -> Key:
+        """The column of a group in a skeleton.
+
+        Args:
+            product: one that the skeleton has.
+            group: the variables.
+            by_variable: their places.
+            nodes: node of each (tensor, level).
+        """
+        match product:
+            case Trips(fan, least):
+                spots = tuple(
+                    by_variable[v].fans.index(fan) if fan in by_variable[v].fans else -1
+                    for v in group
+                )
+                return ("trips", least, spots)
+            case Tile(tensor, level):
+                node = nodes[tensor, level]
+                tiles = []
+                for v in group:
+                    own = by_variable[v].own[node]
+                    tiles.append(
+                        ("own", own) if own is not None else ("next", by_variable[v].above[node])
+                    )
+                return ("tile", tensor, tuple(tiles))
+            case First(tensor, _, _, lanes, each):
+                used = tuple(
+                    (i, v in self.operands[tensor].variables)
+                    for i, v in enumerate(group)
+                    if (v in self.operands[tensor].variables) or not each
+                )
+                return ("first", lanes, used, each)
+            case Steps(fans):
+                return ("moved", "", tuple(len(by_variable[v].free) for v in group), fans, NOWHERE)
+            case Moved(tensor, _, child, once, shared):
+                if child == UNIT:
+                    spots = tuple(len(by_variable[v].free) for v in group)
+                else:
+                    node = nodes[tensor, child]
+                    spots = tuple(
+                        own if own is not None else by_variable[v].above[node] - 1
+                        for v in group
+                        for own in (by_variable[v].own[node],)
+                    )
+                return ("moved", tensor, spots, once, shared)
+
+    def masks(self, table: Table, key: Key) -> list[tuple[int, tuple[bool, ...]]]:
+        """The walks that a column needs."""
+        group = table.structure.variables
+        if key[0] == "first" and key[3]:
+            return [table.mask(i, key[1]) for i, inside in key[2] if inside]
+        if key[0] != "moved":
+            return []
+        inside = self.operands[key[1]].variables if key[1] else frozenset()
+        return [
+            table.mask(i, key[3] if v in inside else key[3] | key[4]) for i, v in enumerate(group)
+        ]
+
+    def evaluate(self, table: Table, key: Key) -> Floats:
+        """Values of a column, one for each row."""
+        if key == ZERO:
+            return np.zeros(table.rows)
+        result = np.ones(table.rows)
+        if key == ONE:
+            return result
+        match key[0]:
+            case "trips":
+                for i, place in enumerate(key[2]):
+                    if place >= 0:
+                        result = result * table.trips(i, place)
+                return result
+            case "first":
+                return self._first(table, key, result)
+            case "tile":
+                return self._tile(table, key, result)
+        return self._moved(table, key, result)
+
+    def _first(self, table: Table, key: Key, result: Floats) -> Floats:
+        _, lanes, used, each = key
+        for i, inside in used:
+            if inside and each:
+                result = result * table.total(i, len(table.structure.free[i]), lanes)
+            elif inside:
+                result = result * float(table.structure.sizes[i])
+            else:
+                for place, fan in enumerate(table.structure.fans[i]):
+                    if fan in lanes:
+                        result = result * table.trips(i, place)
+        return result
+
+    def _tile(self, table: Table, key: Key, result: Floats) -> Floats:
+        _, tensor, spots = key
+        operand = self.operands[tensor]
+        tiles = {
+            v: table.tile(i, spots[i])
+            for i, v in enumerate(table.structure.variables)
+            if v in operand.variables
+        }
+        for rank in operand.ranks:
+            if rank[0][0] in tiles:
+                extent = np.ones(table.rows)
+                for v, a in rank:
+                    extent = extent + a * (tiles[v] - 1)
+                result = result * extent
+        return result
+
+    def _moved(self, table: Table, key: Key, result: Floats) -> Floats:
+        _, tensor, spots, once, shared = key
+        operand = self.operands[tensor] if tensor else Operand("", ())
+        steps, total = {}, {}
+        for i, v in enumerate(table.structure.variables):
+            if v in operand.variables:
+                steps[v] = table.steps(i, spots[i], once)
+                total[v] = table.total(i, spots[i], once)
+            else:
+                result = result * table.steps(i, spots[i], once | shared)
+        for rank in operand.ranks:
+            if rank[0][0] in total:
+                result = result * rank_total(rank, steps, total)
+        return result

@@ -1,0 +1,144 @@
+"""What one search is asked: an iteration space, its tensors, a path of levels and fan-outs.
+
+Plain numbers only. :mod:`dataflow.search.pose` makes a Problem from a Cascade and an Architecture;
+nothing below this file knows about either, so other machines can pose problems too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Rank = tuple[tuple[str, int], ...]
+"""One rank of a tensor: (rank variable, coefficient) pairs of its affine index."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A tensor of the Einsum.
+
+    Attributes:
+        name: unique in the problem.
+        ranks: its ranks, outermost first.
+        output: whether it is the one that is written.
+        resident: the tensor does not come from (or go to) the outermost level: its outermost
+            holder below is where it lives (an intermediate of a fused group).
+    """
+
+    name: str
+    ranks: tuple[Rank, ...]
+    output: bool = False
+    resident: bool = False
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The rank variables that index it."""
+        return frozenset(v for rank in self.ranks for v, _ in rank)
+
+    def overlaps(self, variable: str) -> bool:
+        """Whether what is moved depends on the tile of ``variable``, not only on its size: the
+        variable shares a rank with another one (halos), or steps over elements (strides)."""
+        return any(
+            len(rank) > 1 or rank[0][1] != 1
+            for rank in self.ranks
+            if any(v == variable for v, _ in rank)
+        )
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A resource whose time is a weighted sum of accesses.
+
+    Attributes:
+        name: for reports.
+        reads, writes: cycles for each element read or written, by tensor; of one instance.
+    """
+
+    name: str
+    reads: Mapping[str, float]
+    writes: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A memory on the path.
+
+    Attributes:
+        name: that of the architecture.
+        capacity_bits: of one instance; None: unbounded.
+        must, may: tensors that it has to hold, and those it can (``must`` within ``may``).
+        bits: size of one element held, by tensor.
+        read_pj, write_pj: energy of one element, by tensor.
+        channels: its ports.
+    """
+
+    name: str
+    capacity_bits: int | None
+    must: frozenset[str]
+    may: frozenset[str]
+    bits: Mapping[str, int]
+    read_pj: Mapping[str, float]
+    write_pj: Mapping[str, float]
+    channels: tuple[Channel, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fan:
+    """A fan-out on the path.
+
+    Attributes:
+        name: that of the architecture.
+        size: instances.
+        variables: those whose loops may stand here.
+        shares: tensors that are multicast, or reduced (the output), over it.
+        least: the product of the trips placed here must reach it.
+    """
+
+    name: str
+    size: int
+    variables: frozenset[str]
+    shares: frozenset[str]
+    least: int = 1
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The compute unit at the end of the path.
+
+    Attributes:
+        name: that of the architecture.
+        cycles: for each point of the iteration space on one instance.
+        energy_pj: for each point.
+    """
+
+    name: str
+    cycles: float
+    energy_pj: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One Einsum on one path of an architecture.
+
+    Attributes:
+        sizes: values of each rank variable.
+        operands: the tensors.
+        path: levels and fan-outs, outermost first; the first is a level.
+        unit: what computes.
+        leakage_pj: picojoules of each cycle, all instances.
+    """
+
+    sizes: Mapping[str, int]
+    operands: tuple[Operand, ...]
+    path: tuple[Level | Fan, ...]
+    unit: Unit
+    leakage_pj: float = 0.0
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def points(self) -> int:
+        """Points of the iteration space."""
+        total = 1
+        for size in self.sizes.values():
+            total *= size
+        return total

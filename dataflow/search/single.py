@@ -1,0 +1,101 @@
+"""The search of one Einsum on one path: exact within its mapspace, or with a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataflow.search.chains import PERFECT, QUOTIENTS
+from dataflow.search.frame import Frame, build
+from dataflow.search.join import EDP, ENERGY, LATENCY, branch_and_bound
+from dataflow.search.problem import Problem
+from dataflow.search.skeleton import Skeleton, skeletons
+from dataflow.search.tables import Chain
+
+KEYS = {"energy": ENERGY, "latency": LATENCY, "edp": EDP}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The best mapping found for one objective.
+
+    Attributes:
+        skeleton: where its holds stand.
+        chains: tiles at each place, by variable.
+        energy_pj, latency_cycles: its cost.
+        bound: no mapping of the mapspace has a lower first objective.
+        looked: boxes that were looked at.
+    """
+
+    skeleton: Skeleton
+    chains: dict[str, Chain]
+    energy_pj: float
+    latency_cycles: float
+    bound: float
+    looked: int
+
+
+def order_of(objectives: Sequence[str]) -> tuple[int, int]:
+    """The two keys that a lexicographic list of objectives stands for; ties beyond are none."""
+    keys = [KEYS[name] for name in dict.fromkeys(objectives)]
+    rest = [k for k in (LATENCY, ENERGY) if k not in keys]
+    return tuple((keys + rest)[:2])  # type: ignore[return-value]
+
+
+def frame(problem: Problem, factors: int) -> Frame:
+    """The columns and forms of a problem; shared by all objectives."""
+    return build(problem, tuple(skeletons(problem)), factors)
+
+
+def search(
+    posed: Frame,
+    objectives: Sequence[str],
+    budget: int = 50_000_000,
+    best: tuple[float, float] = (np.inf, np.inf),
+    cutoff: float = 0.0,
+) -> Solution | None:
+    """The best mapping of a frame, or None when none fits (or beats ``best``)."""
+    f = posed.forms
+    order = np.array(order_of(objectives), np.int64)
+    known = np.array([*best, np.inf, np.inf])
+    found = np.full(len(posed.groups) + 1, -1, np.int64)
+    b = posed.boxes
+    looked, bound = branch_and_bound(
+        b.low,
+        b.first,
+        b.last,
+        b.rows,
+        posed.roots,
+        posed.columns,
+        f.energy,
+        f.energy_fixed,
+        f.time,
+        f.time_fixed,
+        f.room,
+        f.room_limit,
+        f.leakage,
+        order,
+        known,
+        found,
+        budget,
+        cutoff,
+    )
+    if found[0] < 0:
+        return None
+    s = int(found[0])
+    parts: dict[str, Chain] = {}
+    for g in range(len(posed.groups)):
+        parts.update(posed.chain(s, g, int(found[g + 1])))
+    return Solution(
+        posed.skeletons[s],
+        parts,
+        float(known[2]),
+        float(known[3]),
+        float(min(bound, known[0])),
+        int(looked),
+    )
+
+
+__all__ = ["PERFECT", "QUOTIENTS", "Solution", "frame", "order_of", "search"]

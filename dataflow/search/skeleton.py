@@ -1,0 +1,128 @@
+"""Skeletons: which level holds which tensor, below or above which, along the path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, permutations, product
+
+from dataflow.search.problem import Fan, Level, Operand, Problem
+
+
+@dataclass(frozen=True)
+class Node:
+    """A hold of a tensor, or a fan-out (``tensor`` empty). ``at`` is its index on the path."""
+
+    at: int
+    tensor: str = ""
+
+
+Skeleton = tuple[Node, ...]
+"""Nodes below the outermost level, outermost first."""
+
+
+def _holds(level: Level, at: int) -> list[tuple[Node, ...]]:
+    """Every order of every allowed set of tensors at a level."""
+    free = sorted(level.may - level.must)
+    return [
+        tuple(Node(at, tensor) for tensor in order)
+        for many in range(len(free), -1, -1)
+        for extra in combinations(free, many)
+        for order in permutations(sorted((*level.must, *extra)))
+    ]
+
+
+def skeletons(problem: Problem) -> Iterator[Skeleton]:
+    """All skeletons of a problem, in a fixed order."""
+    choices: list[list[tuple[Node, ...]]] = []
+    for at, part in enumerate(problem.path):
+        if isinstance(part, Fan):
+            choices.append([(Node(at),)])
+        elif at:
+            choices.append(_holds(part, at))
+    for parts in product(*choices):
+        nodes = tuple(node for part in parts for node in part)
+        held = {node.tensor for node in nodes}
+        if all(operand.name in held for operand in problem.operands if operand.resident):
+            yield nodes
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the tile of one variable is free in a skeleton.
+
+    Attributes:
+        free: (fan-out size or 0, largest tile) of each place, outermost first.
+        fans: path index of the fan-out at each place, -1 for a hold.
+        own: for each node of the skeleton, the place whose loops end at it; -1: before all places
+            (no loop of the variable above); None: a plain hold, which takes the tile below it.
+        above: for each node, places that stand strictly above it.
+    """
+
+    free: tuple[tuple[int, int], ...]
+    fans: tuple[int, ...]
+    own: tuple[int | None, ...]
+    above: tuple[int, ...]
+
+
+def _limit(operand: Operand, variable: str, level: Level, size: int) -> int:
+    """Largest tile of the variable with which the operand's tile can fit the level."""
+    if level.capacity_bits is None:
+        return size
+    room = level.capacity_bits // level.bits[operand.name]
+    for rank in operand.ranks:
+        for name, step in rank:
+            if name == variable:
+                size = min(size, max(0, (room - 1) // step + 1))
+    return size
+
+
+def places(
+    problem: Problem, operands: dict[str, Operand], skeleton: Skeleton, variable: str
+) -> Places:
+    """The places of ``variable``.
+
+    A hold of a tensor that it does not index wants the largest tile: it is free only when a bounded
+    hold that grows with the tile stands above it, before the next place; otherwise its tile is that
+    of the place above (or the whole rank).
+    """
+    size = problem.sizes[variable]
+    free: list[tuple[int, int]] = []
+    fans: list[int] = []
+    own: list[int | None] = []
+    above: list[int] = []
+    limit = size  # by holds that stand between the last place and here
+    grows = False  # whether there is one that is bounded
+    for node in skeleton:
+        above.append(len(free))
+        part = problem.path[node.at]
+        if isinstance(part, Fan):
+            if variable in part.variables and part.size > 1:
+                own.append(len(free))
+                free.append((part.size, limit))
+                fans.append(node.at)
+                limit, grows = size, True
+            else:
+                own.append(None)
+            continue
+        operand = operands[node.tensor]
+        if variable not in operand.variables:
+            if grows:
+                own.append(len(free))
+                free.append((0, limit))
+                fans.append(-1)
+                limit, grows = size, False
+            else:
+                own.append(len(free) - 1)
+            continue
+        here = _limit(operand, variable, part, size)
+        if operand.overlaps(variable):
+            own.append(len(free))
+            free.append((0, min(limit, here)))
+            fans.append(-1)
+            limit, grows = size, False
+        else:
+            own.append(None)
+            limit = min(limit, here)
+            grows = grows or part.capacity_bits is not None
+    return Places(tuple(free), tuple(fans), tuple(own), tuple(above))
