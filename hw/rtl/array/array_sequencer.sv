@@ -33,10 +33,7 @@ module array_sequencer
   array_t cfg_q;
 
   logic retired;
-  assign retired = counters_i[EventLoadDone][15:0]   >= instr_i.retired.load
-                && counters_i[EventArrayDone][15:0]  >= instr_i.retired.array
-                && counters_i[EventVectorDone][15:0] >= instr_i.retired.vector
-                && counters_i[EventStoreDone][15:0]  >= instr_i.retired.store;
+  assign retired = all_retired(counters_i, instr_i.retired);
   assign instr_take_o = state_q == Idle && instr_valid_i && retired;
   assign idle_o = state_q == Idle && !instr_valid_i;
 
@@ -71,28 +68,14 @@ module array_sequencer
     .step_i(step), .level_i(level), .value_o(x_base)
   );
 
-  function automatic logic at_last(input logic [2:0] l);
-    return l < 3'(Levels) && last[l];
-  endfunction
-
-  // Scope of a depth: all levels >= depth at their first (last) index.
-  function automatic logic scope(input logic [Levels-1:0] edge_levels, input logic [2:0] depth);
-    logic all;
-    all = 1'b1;
-    for (int unsigned l = 0; l < Levels; l++) begin
-      if (3'(l) >= depth && !edge_levels[l]) all = 1'b0;
-    end
-    return all;
-  endfunction
-
   // Fires so far, slots.
   logic [23:0] block_count_q, tile_offset, second_offset;
   logic        fire_tile, fire_second;
   logic        tile_fires, second_fires, tile_ready, second_ready, acc_ready;
   logic        k_first, k_last;
 
-  assign tile_fires   = cfg_q.tile.enable && scope(first, cfg_q.tile.depth);
-  assign second_fires = cfg_q.second.enable && scope(first, cfg_q.second.depth);
+  assign tile_fires   = cfg_q.tile.enable && all_from(first, cfg_q.tile.depth);
+  assign second_fires = cfg_q.second.enable && all_from(first, cfg_q.second.depth);
   assign k_first      = cfg_q.k_level >= 3'(Levels) || first[cfg_q.k_level];
   assign k_last       = cfg_q.k_level >= 3'(Levels) || last[cfg_q.k_level];
 
@@ -119,10 +102,10 @@ module array_sequencer
   logic        p_last, q_last, n_last, kl;
   logic [15:0] p_count, q_count, blocks;
   logic [23:0] segment;
-  assign p_last  = at_last(cfg_q.p_level);
-  assign q_last  = at_last(cfg_q.q_level);
-  assign n_last  = at_last(cfg_q.n_level);
-  assign kl      = at_last(cfg_q.k_level);
+  assign p_last  = ragged(last, cfg_q.p_level);
+  assign q_last  = ragged(last, cfg_q.q_level);
+  assign n_last  = ragged(last, cfg_q.n_level);
+  assign kl      = ragged(last, cfg_q.k_level);
   assign p_count = cfg_q.p_count[p_last];
   assign q_count = cfg_q.q_count[q_last];
   assign blocks  = cfg_q.blocks[n_last];
@@ -213,7 +196,7 @@ module array_sequencer
     feed_o.acc_half      = half_q;
     feed_o.acc_first     = k_first && tile_first_pass_q;
     feed_o.acc_last      = k_last && tile_pass_last;
-    feed_o.tile_release  = tile_pass_last && cfg_q.tile.enable && scope(last, cfg_q.tile.depth);
+    feed_o.tile_release  = tile_pass_last && cfg_q.tile.enable && all_from(last, cfg_q.tile.depth);
     feed_o.instr_last    = tile_pass_last && all_last;
     feed_o.layer         = cfg_q.header.layer;
 
@@ -227,11 +210,11 @@ module array_sequencer
     weights_o.is_signed      = cfg_q.w_signed;
     weights_o.pointer        = pointer_q;
     weights_o.free           = cfg_q.w_source == '0 && tile_pass_last
-                               && scope(last, cfg_q.w_depth);
+                               && all_from(last, cfg_q.w_depth);
     weights_o.addr           = second_line_q;
     weights_o.stride         = cfg_q.w_source == 2'd2 ? cfg_q.second_n : cfg_q.second_k;
     weights_o.release_second = tile_pass_last && cfg_q.second.enable
-                               && scope(last, cfg_q.second.depth);
+                               && all_from(last, cfg_q.second.depth);
   end
 
   function automatic step_t add(input step_t a, input step_t b);
