@@ -3,9 +3,9 @@
 // Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison, t = fires
 // so far: the base may be negative (the first tiles need not wait). EventNone is always reached.
 //
-// The target is kept, with its 8 fraction bits, and grows by step with each fire: no multiplier. It
-// stops at the cap, which it cannot leave, because step is not negative. new_i is read with load_i,
-// wait_i (the same wait) from the next cycle on; load_i and fire_i take effect at the clock edge.
+// base + t * step / 256 is kept, with its 8 fraction bits, and grows by step with each fire: no
+// multiplier. It stops where no counter comes. new_i is read with load_i, wait_i (the same wait)
+// from the next cycle on; load_i and fire_i take effect at the clock edge.
 
 module event_wait
   import df_pkg::*;
@@ -13,7 +13,7 @@ module event_wait
   input  logic                             clk_i,
 
   input  logic                             load_i,
-  // Of the new wait only base and cap are read, of the running one all but the base.
+  // Of the new wait only the base is read, of the running one all but the base.
   // verilator lint_off UNUSEDSIGNAL
   input  wait_t                            new_i,
   input  wait_t                            wait_i,
@@ -26,28 +26,23 @@ module event_wait
 
   localparam int unsigned WholeW = EventW + 2;  // a count beyond the largest cap, signed
 
-  logic signed [WholeW-1:0] counter, first, grown;
+  logic signed [WholeW-1:0] counter, grown;
   logic signed [WholeW-1:0] target_q;
   logic        [7:0]        grown_fraction, fraction_q;
 
   assign {grown, grown_fraction} = {target_q, fraction_q} + (WholeW + 8)'(wait_i.step);
-  assign first = WholeW'(new_i.base);
   assign counter = signed'(WholeW'(counters_i[wait_i.event_f]));
-  assign reached_o = wait_i.event_f == EventNone || counter >= target_q;
+  assign reached_o = wait_i.event_f == EventNone || counter >= target_q
+                     || counter >= signed'(WholeW'(wait_i.cap));
 
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
     if (load_i) begin
       fraction_q <= '0;
-      target_q <= first > signed'(WholeW'(new_i.cap)) ? signed'(WholeW'(new_i.cap)) : first;
-    end else if (fire_i) begin
-      if (grown > signed'(WholeW'(wait_i.cap))) begin
-        fraction_q <= '0;
-        target_q <= signed'(WholeW'(wait_i.cap));
-      end else begin
-        fraction_q <= grown_fraction;
-        target_q <= grown;
-      end
+      target_q <= WholeW'(new_i.base);
+    end else if (fire_i && target_q[WholeW-1:EventW] != 2'b01) begin
+      fraction_q <= grown_fraction;
+      target_q <= grown;
     end
   end
 
