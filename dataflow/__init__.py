@@ -18,11 +18,13 @@ from dataflow.api import (
     evaluate,
     export,
     implement,
+    pack,
     quantize,
     report,
     simulate,
 )
 from dataflow.api import compile_model as compile
+from dataflow.api import map_model as map
 from dataflow.errors import DataflowError
 
 __version__ = "0.1.0"
@@ -37,6 +39,8 @@ __all__ = [
     "evaluate",
     "export",
     "implement",
+    "map",
+    "pack",
     "quantize",
     "report",
     "simulate",

@@ -127,24 +127,57 @@ def _export(spec: str, opset: int, out: str) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["qoperator", "qdq"]),
-    default="qoperator",
+    type=click.Choice(["auto", "qoperator", "qdq"]),
+    default="auto",
     show_default=True,
-    help="Integer operators, or quantise/dequantise pairs.",
+    help="Integer operators, quantise/dequantise pairs, or what compile takes with the best ratio.",
 )
 @_keep_float
+@_arch_option
+@_host
+@click.option(
+    "--min-snr",
+    type=float,
+    default=10.0,
+    show_default=True,
+    metavar="DB",
+    help="Exit with 1 when the worst held-out sample is below; the file is written all the same.",
+)
 @_output("Q.onnx", "The ONNX file to write.")
 @_json
 def _quantize(
-    model: str, calibrate: str, form: Any, keep_float: Any, out: str, as_json: bool
+    model: str,
+    calibrate: str,
+    form: Any,
+    keep_float: Any,
+    arch: str,
+    host: Any,
+    min_snr: float,
+    out: str,
+    as_json: bool,
 ) -> None:
-    """Quantise a float model to int8 after training."""
-    made = api.quantize_report(model, calibrate, out, form, keep_float)
+    """Quantise a float model to int8 after training; says whether compile takes the result."""
+    made = api.quantize_report(model, calibrate, out, form, keep_float, arch=arch, host=host)
     if as_json:
-        compiles = {"compiles": made.refusal == "", "path": str(made.path)}
-        _print_json({**dataclasses.asdict(made), **compiles})
-        return
-    click.echo(f"wrote {made.path}: {made.describe()}")
+        told = {
+            "float": [node.name for node in made.floats],
+            "why_float": {node.name: made.why_float(node) for node in made.floats},
+            "compiles": made.refusal == "",
+            "path": str(made.path),
+            "warning": made.warning,
+        }
+        _print_json({**dataclasses.asdict(made), **told})
+    else:
+        click.echo(f"wrote {made.path}: {made.describe()}")
+        if made.warning:
+            click.echo(f"warning: {made.warning}", err=True)
+    if not made.worst_snr_db >= min_snr:
+        click.echo(
+            f"the worst held-out sample is at {made.worst_snr_db:.1f} dB, below --min-snr "
+            f"{min_snr:g}",
+            err=True,
+        )
+        raise click.exceptions.Exit(CHECK_FAILED)
 
 
 @_command("check")
@@ -256,6 +289,59 @@ def _rewrite(
     click.echo(f"wrote {out}: {count} Einsums")
 
 
+@_command("map")
+@click.argument("workload", metavar="W")
+@_arch_option
+@click.option(
+    "--objective",
+    default="latency",
+    show_default=True,
+    help="latency, energy or edp; several with commas are lexicographic.",
+)
+@click.option("--fix", metavar="FIX.yaml", help="Parts of the mapping that are given, by Einsum.")
+@click.option(
+    "--effort",
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Multiplies how much is searched; more is never worse.",
+)
+@click.option("--perfect", is_flag=True, help="Only tiles that divide.")
+@_dims
+@_output("M.yaml", "Mapping file to write; dataflow cost reads it.")
+@_json
+def _map(
+    workload: str,
+    arch: str,
+    objective: str,
+    fix: str | None,
+    effort: int,
+    perfect: bool,
+    dims: Sequence[str],
+    out: str,
+    as_json: bool,
+) -> None:
+    """Find the best mapping of a text cascade or ONNX model on any architecture."""
+    with terminal.progress_bar("map") as progress:
+        result = api.map_model(
+            workload,
+            arch,
+            _split(objective),
+            out=out,
+            fix=fix,
+            effort=effort,
+            perfect=perfect,
+            dims=_parse_dims(dims),
+            progress=progress,
+        )
+    if as_json:
+        _print_json(result.json())
+        return
+    from dataflow.report import maps
+
+    maps.print_map(terminal.console(), result.found, result.arch, result.objectives)
+
+
 @_command("cost")
 @click.argument("mapping", metavar="M.yaml")
 @_arch_option
@@ -269,6 +355,71 @@ def _cost(mapping: str, arch: str, as_json: bool) -> None:
     from dataflow.report import costs
 
     costs.print_cost(terminal.console(), result.cost, result.arch)
+
+
+@_command("pack")
+@click.argument("buffers", metavar="B.csv")
+@click.option("--capacity", type=int, metavar="N", help="Bytes of the memory.")
+@click.option(
+    "--align", type=int, default=1, show_default=True, help="All offsets are multiples of it."
+)
+@click.option("--minimize", is_flag=True, help="Look for the least capacity, with a lower bound.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the search.")
+@click.option("--bank-bytes", type=int, metavar="N", help="Bytes of a bank, for bank groups.")
+@click.option("--effort", type=int, metavar="N", help="Decisions before the search gives up.")
+@_output("O.csv", "The file to write: id,lower,upper,size,offset.")
+@_json
+def _pack(
+    buffers: str,
+    capacity: int | None,
+    align: int,
+    minimize: bool,
+    seed: int,
+    bank_bytes: int | None,
+    effort: int | None,
+    out: str,
+    as_json: bool,
+) -> None:
+    """Place buffers with given lifetimes in a memory.
+
+    B.csv has the columns id,lower,upper,size (half-open lifetimes, bytes) and may have align
+    (bytes), gap (bytes kept free behind the buffer, or steps such as 3-5 of its life in which its
+    bytes are free), fixed_offset (bytes) and bank_group (names; buffers of one group that live
+    together share no bank). Exit 1 when there are no offsets, or none are found: which, is said.
+    """
+    from dataflow.memory import COMPILED, NOTE
+
+    if not COMPILED:
+        click.echo(f"note: {NOTE}", err=True)
+    found = api.pack(
+        buffers,
+        out,
+        capacity=capacity,
+        align=align,
+        minimize=minimize,
+        bank_bytes=bank_bytes,
+        seed=seed,
+        effort=effort,
+    )
+    if as_json:
+        keys = ("proven", "reason", "top", "bound", "nodes")
+        solved = found.offsets is not None
+        _print_json(
+            {
+                "status": "solved" if solved else "infeasible" if found.proven else "unknown",
+                **{key: getattr(found, key) for key in keys},
+                "gap": found.top / found.bound - 1 if solved and found.bound else None,
+                "compiled": COMPILED,
+                "path": out if solved else None,
+            }
+        )
+    if found.offsets is None:
+        if not as_json:
+            click.echo(found.reason, err=True)
+        raise click.exceptions.Exit(CHECK_FAILED)
+    if not as_json:
+        end = "no less will do" if found.proven else f"none below {found.bound} will do"
+        click.echo(f"wrote {out}: {len(found.offsets)} buffers in {found.top} bytes; {end}")
 
 
 @_command("compile")

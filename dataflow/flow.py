@@ -19,16 +19,19 @@ from dataflow import frontend, quantise
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim import project as layout
 from dataflow.cosim.compare import snr_db
+from dataflow.cosim.inputs import stored_inputs
 from dataflow.cosim.job import write_job
 from dataflow.cosim.taps import residents
-from dataflow.decide import HostMode, decide
+from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.decide.host import host_work
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
+from dataflow.emit.integration import emit_integration
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
+from dataflow.frontend.onnx.cut import Parts
 from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
 from dataflow.layers.layer import LayerGraph
@@ -46,7 +49,6 @@ from dataflow.resources import templates_dir
 from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
 
-INPUT_SEED = 0
 STEPS = ("import", "decide", "map", "schedule", "emit", "write")
 
 
@@ -56,6 +58,7 @@ class Compiled:
 
     Attributes:
         stages: the Cascade after each pass; the last one is what the hardware computes.
+        parts: the models of the head, the machine's part and the tail, where the host has some.
     """
 
     model: onnx.ModelProto
@@ -66,6 +69,7 @@ class Compiled:
     mapping: NetworkMapping
     program: Program
     prediction: Prediction
+    parts: Parts | None = None
 
     @property
     def cascade(self) -> Cascade:
@@ -133,10 +137,12 @@ def compile_model(
         values = run_machine_part(
             compiled.cascade, {name: before[name] for name in compiled.cascade.inputs}
         )
-        outputs = after_machine(compiled.cascade, values)
+        outputs = after_machine(compiled.cascade, {**before, **values})
+        write_host(folder, compiled.parts)
         save_npz(folder / layout.OUTPUTS, outputs)
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
+            emit_integration(machine, folder / "package" / "rtl")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
             graph, to = compiled.graph, folder / "hls"
@@ -257,7 +263,8 @@ def run(
 
     step("import")
     tie_columns(objective)  # refused before any work
-    proto = quantised(model, calibrate, dims or {}, keep_float)
+    judge = judge_for(machine, dims, host, literal=literal)
+    proto = quantised(model, calibrate, dims or {}, keep_float, judge)
     step("decide")
     verdict = decide(proto, machine, dims or {}, host, literal=literal)
     graph = verdict.require()
@@ -268,7 +275,15 @@ def run(
     step("schedule")
     program, prediction = trials.of(mapping)
     return Compiled(
-        proto, verdict.imported, verdict.stages, graph, machine, mapping, program, prediction
+        proto,
+        verdict.imported,
+        verdict.stages,
+        graph,
+        machine,
+        mapping,
+        program,
+        prediction,
+        verdict.parts,
     )
 
 
@@ -277,8 +292,11 @@ def quantised(
     calibrate: Path | None,
     dims: Mapping[str, int],
     keep_float: quantise.KeepFloat = "auto",
+    judge: quantise.Judge | None = None,
 ) -> onnx.ModelProto:
     """The quantised model: as it is, or made from a float one with calibration data.
+
+    ``judge`` is what `quantise.quantize_report` is told of the compiler.
 
     Raises:
         DataflowError: a float model without calibration data, or with unsupported operators, all
@@ -300,17 +318,40 @@ def quantised(
         )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "quantised.onnx"
-        quantise.quantize(model, calibrate, path, keep_float=keep_float)
+        quantise.quantize_report(model, calibrate, path, keep_float=keep_float, judge=judge)
         return frontend.load_proto(path)
 
 
-def refusal_of(model: onnx.ModelProto, arch: str = "edge16", host: HostMode = "auto") -> str:
-    """Why ``compile`` refuses a quantised model, or an empty text: what `quantize` is told."""
-    try:
-        verdict = decide(model, machine_of(load_architecture(arch)), {}, host)
-    except DataflowError as error:
-        return str(error)
-    return "" if verdict.compiles else str(verdict.error())
+def judge_for(
+    machine: Machine,
+    dims: Mapping[str, int] | None = None,
+    host: HostMode = "auto",
+    *,
+    literal: bool = False,
+) -> quantise.Judge:
+    """What `quantize` is told of the compiler: why it refuses a model, and what stays float."""
+
+    def judge(model: onnx.ModelProto) -> quantise.Judgement:
+        try:
+            verdict = decide(model, machine, dims, host, literal=literal)
+        except DataflowError as error:
+            return quantise.Judgement(str(error))
+        floats = tuple(
+            quantise.FloatNode(row.name, row.operator, row.where)
+            for row in verdict.nodes
+            if computes_float(row)
+        )
+        return quantise.Judgement("" if verdict.compiles else str(verdict.error()), floats)
+
+    return judge
+
+
+def computes_float(row: NodeDecision) -> bool:
+    """Whether a node of an int8 model has no int8 form: the host's, and what is refused for it."""
+    if row.where:
+        return row.arithmetic.startswith("float") or "softmax" in row.lowered.split(", ")
+    own = row.how in ("einsums", "function")
+    return bool(row.reason) and own and row.arithmetic.startswith("float")
 
 
 def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
@@ -321,31 +362,29 @@ def refused_at_import(proto: onnx.ModelProto, dims: Mapping[str, int]) -> None:
         raise not_imported(error).error() from error
 
 
-def stored_inputs(cascade: Cascade) -> dict[str, Array]:
-    """Seeded inputs, normal over the middle of each input's range (four sigmas to its ends).
+def write_host(folder: Path, parts: Parts | None) -> None:
+    """`host/head.onnx` and `host/tail.onnx`, where the host does more than quantise."""
+    if parts is None:
+        return
+    for path, part in ((layout.HEAD, parts.head), (layout.TAIL, parts.tail)):
+        if part is not None:
+            (folder / path).parent.mkdir(exist_ok=True)
+            onnx.save(part, folder / path)
 
-    Uniform ones would drive a calibrated network far outside what its scales were made for.
-    """
-    rng = np.random.default_rng(INPUT_SEED)
-    inputs: dict[str, Array] = {}
-    quantize = {op.input: op for op in cascade.host if op.stage == "before"}
-    for name in cascade.graph_inputs or cascade.inputs:
-        tensor = cascade.tensors[name]
-        if name in quantize and quantize[name].op == "quantize":
-            op = quantize[name]
-            codes = cascade.tensors[op.output].dtype
-            low = (codes.lowest - op.zero_point) * op.scale
-            high = (codes.highest - op.zero_point) * op.scale
-            spread = rng.normal((low + high) / 2, (high - low) / 8, tensor.shape)
-            value = np.clip(spread, low, high).astype(np.float32)
-        elif tensor.dtype.kind == "int":
-            value = rng.integers(
-                tensor.dtype.lowest, tensor.dtype.highest, tensor.shape, endpoint=True
-            ).astype(tensor.dtype.numpy)
-        else:
-            value = rng.standard_normal(tensor.shape).astype(tensor.dtype.numpy)
-        inputs[tensor.label or name] = value
-    return inputs
+
+def hosted(cascade: Cascade, parts: Parts | None) -> list[str]:
+    """What the host does, in order: operators of the head, host operations, those of the tail."""
+    head = [] if parts is None else operators_of(parts.head)
+    tail = [] if parts is None else operators_of(parts.tail)
+    own = [f"{op.op} {op.source}".strip() for op in cascade.host]
+    before = sum(op.stage == "before" for op in cascade.host)
+    return [*head, *own[:before], "packing", *own[before:], *tail]
+
+
+def operators_of(part: onnx.ModelProto | None) -> list[str]:
+    """Operator and name of each node of a part of the host's."""
+    nodes = [] if part is None else part.graph.node
+    return [f"{n.op_type} {n.name or next(iter(n.output), '')}".strip() for n in nodes]
 
 
 def write_ir(folder: Path, compiled: Compiled) -> None:
@@ -463,7 +502,7 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
             "model_gap": compiled.mapping.model_gap,
             "model_optimal": compiled.mapping.model_optimal,
         },
-        "host": [f"{op.op} {op.source}".strip() for op in compiled.cascade.host] + ["packing"],
+        "host": hosted(compiled.cascade, compiled.parts),
         "host_operations": work.operations,
         "host_bytes": work.bytes,
         "layers": layers,

@@ -55,7 +55,10 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
     target = folder / f"{name}.int8.onnx"
     try:
         made = quantise.quantize_report(
-            source, network.samples(*SAMPLES), target, judge=flow.refusal_of
+            source,
+            network.samples(*SAMPLES),
+            target,
+            judge=flow.judge_for(machine_of(load_architecture("edge16"))),
         )
         compiled = [flow.run(target, machine) for machine in machines]
     except DataflowError as error:

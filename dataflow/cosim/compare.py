@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from dataflow.errors import DataflowError
-from dataflow.evaluate import evaluate
-from dataflow.ir import Cascade
+from dataflow.evaluate import before_machine, evaluate
+from dataflow.ir import Cascade, Tensor
 from dataflow.npz import Array
 
 SNR_EQUAL_DB = 300.0
@@ -162,6 +162,34 @@ def compare_outputs(
     return result
 
 
+def host_mismatches(
+    cascade: Cascade,
+    inputs: Mapping[str, Array],
+    before: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+) -> dict[str, int]:
+    """Differing elements of what the host gives the machine, and of what it makes behind it.
+
+    Args:
+        cascade: the meaning, with a head or a tail; without both there is nothing to compare.
+        inputs: by the model's input names.
+        before: what was computed before the machine, as `before_machine`.
+        outputs: what was computed behind it, by the model's output names.
+    """
+    if not cascade.delivers:
+        return {}
+    meant = before_machine(cascade, inputs)
+    found = {n: differing(meant[n], before[n]) for n in cascade.inputs}
+    evaluated = evaluate(cascade, inputs)
+    return found | {n: differing(evaluated[n], value) for n, value in outputs.items()}
+
+
+def differing(one: Array, other: Array) -> int:
+    """Elements that differ; NaN equals NaN."""
+    same = (one == other) | ((one != one) & (other != other))
+    return int(np.size(same) - np.count_nonzero(same))
+
+
 def _runtime(
     model: onnx.ModelProto, inputs: Mapping[str, Array]
 ) -> tuple[dict[str, Array] | None, str]:
@@ -171,17 +199,18 @@ def _runtime(
         return None, refusal.what
 
 
-def _tensor_of(cascade: Cascade, output: str) -> str:
-    leave = cascade.graph_outputs or cascade.outputs
-    return next(n for n in leave if (cascade.tensors[n].label or n) == output)
+def _tensor_of(cascade: Cascade, output: str) -> Tensor:
+    return next(t for t in cascade.leaving if (t.label or t.name) == output)
 
 
 def _lsb(cascade: Cascade, output: str) -> float | None:
     """One step of the codes behind an output, in output units; None when it is no such output."""
-    name = _tensor_of(cascade, output)
-    if cascade.tensors[name].dtype.is_int:
+    tensor = _tensor_of(cascade, output)
+    if tensor.dtype.is_int:
         return 1.0
-    last = [op for op in cascade.host if op.output == name]
+    parts = [p for p in (cascade.head, cascade, cascade.tail) if p is not None]
+    owner = next(p for p in parts if tensor in p.tensors.values())
+    last = [op for op in owner.host if op.output == tensor.name]
     return last[-1].scale if last and last[-1].op == "dequantize" else None
 
 
@@ -189,7 +218,7 @@ def _snr_vs_torch(
     cascade: Cascade, output: str, reference: Array, value: Array, spec: str | None
 ) -> float | None:
     """Noise of the quantised network; None when codes have no known scale."""
-    tensor = cascade.tensors[_tensor_of(cascade, output)]
+    tensor = _tensor_of(cascade, output)
     if tensor.dtype.is_int:
         if tensor.quant is None or tensor.quant.axis is not None:
             return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataflow.cosim.compare import compare_outputs
+from dataflow.cosim.compare import compare_outputs, host_mismatches
 from dataflow.cosim.project import load_project, reading
 from dataflow.emit.hls.data import TensorRow
 from dataflow.emit.hls.write import read_tensor_rows, tensor_bytes
@@ -64,7 +64,7 @@ def csim(
         raise DataflowError(str(out), "holds no HLS project", "compile with --target hls")
     project = load_project(out)
     inputs = project.check_inputs(input)
-    before = before_machine(project.cascade, inputs)
+    before = before_machine(project.driver, inputs)
     values = run_machine_part(
         project.cascade, {name: before[name] for name in project.cascade.inputs}
     )
@@ -72,10 +72,11 @@ def csim(
     with reading(out):
         run = run_csim(hls, values)
     progress("compare", 2, 3)
-    outputs = after_machine(project.cascade, {**values, **run.outputs})
+    outputs = after_machine(project.driver, {**before, **values, **run.outputs})
+    host = host_mismatches(project.cascade, inputs, before, outputs)
     result = {
-        "mismatches": sum(run.mismatches.values()),
-        "mismatches_by_tensor": dict(run.mismatches),
+        "mismatches": sum(run.mismatches.values()) + sum(host.values()),
+        "mismatches_by_tensor": {**run.mismatches, **host},
         "unchecked_tensors": list(run.unchecked),
         "outputs": compare_outputs(
             project.model, project.cascade, inputs, outputs, project.torch_spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from dataflow.arch import load_architecture
 from dataflow.cosim.taps import Resident
 from dataflow.errors import DataflowError
-from dataflow.frontend.onnx.load import load_proto
+from dataflow.frontend import load_model, load_proto
 from dataflow.ir import Cascade, text
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import LayerCounts, Program, TensorPlace
@@ -27,6 +27,8 @@ ARCHITECTURE = "architecture.yaml"
 PROGRAM = "data/program.json"
 INPUTS = "data/inputs.npz"
 OUTPUTS = "data/outputs.npz"
+HEAD = "host/head.onnx"
+TAIL = "host/tail.onnx"
 CONFIG = "config.yaml"
 
 
@@ -35,6 +37,8 @@ class Project:
     """The parts of an output folder.
 
     Attributes:
+        cascade: what the network means: `ir/cascade.yaml`.
+        driver: the same, but head and tail are what the host is given to run, `host/*.onnx`.
         summary: `report/summary.json`.
         torch_spec: `FILE.py:FACTORY` given to compile, or None.
         stored: the stored seeded inputs.
@@ -42,6 +46,7 @@ class Project:
     """
 
     cascade: Cascade
+    driver: Cascade
     model: onnx.ModelProto
     machine: Machine
     program: Program
@@ -55,8 +60,7 @@ class Project:
         ones."""
         if inputs is None:
             return self.stored
-        names = self.cascade.graph_inputs or self.cascade.inputs
-        tensors = [self.cascade.tensors[name] for name in names]
+        tensors = self.cascade.entering
         specs = [ArraySpec(t.label or t.name, t.shape, str(t.dtype)) for t in tensors]
         return arrays_or_file(inputs, lambda arrays: check_arrays(arrays, specs))
 
@@ -72,9 +76,14 @@ def load_project(out: Path) -> Project:
         _require_numbers(summary)
         cascade = text.load(out / CASCADE)
         stored = load_npz(out / INPUTS)
-        names = [cascade.tensors[n].label or n for n in cascade.graph_inputs or cascade.inputs]
+        names = [t.label or t.name for t in cascade.entering]
         return Project(
             cascade=cascade,
+            driver=replace(
+                cascade,
+                head=_part(out / HEAD, cascade.head),
+                tail=_part(out / TAIL, cascade.tail),
+            ),
             model=load_proto(out / MODEL),
             machine=machine_of(load_architecture(str(out / ARCHITECTURE))),
             program=read_program(out),
@@ -86,6 +95,22 @@ def load_project(out: Path) -> Project:
                 for e in document["residents"]
             ),
         )
+
+
+def _part(path: Path, meant: Cascade | None) -> Cascade | None:
+    """A part that the host runs; DataflowError when it is missing or has other ports."""
+    if meant is None:
+        return None
+    if not path.is_file():
+        raise DataflowError(str(path), "is missing", "compile again")
+    found = load_model(path)
+    for ports in ("entering", "leaving"):
+        wanted, got = getattr(meant, ports), getattr(found, ports)
+        if [(t.label, t.shape, t.dtype) for t in wanted] != [
+            (t.label, t.shape, t.dtype) for t in got
+        ]:
+            raise DataflowError(str(path), "has other inputs or outputs", "compile again")
+    return found
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dataflow.cosim.compare import compare_outputs
+from dataflow.cosim.compare import compare_outputs, host_mismatches
 from dataflow.cosim.job import unpack_tensor, write_job
 from dataflow.cosim.project import Project, load_project, reading
 from dataflow.cosim.rtl import Retired, RtlRun, model_of, run_job
@@ -60,7 +60,7 @@ def simulate(
     project = load_project(out)
     sources = _sources(out)
     inputs = project.check_inputs(input)
-    before = before_machine(project.cascade, inputs)
+    before = before_machine(project.driver, inputs)
     values = run_machine_part(
         project.cascade, {name: before[name] for name in project.cascade.inputs}
     )
@@ -74,17 +74,18 @@ def simulate(
     tested = None if self_test is None else self_test(model, project.machine)
     run = run_job(folder, job, model, stall=stall, seed=seed, waves=waves)
     progress("compare", 2, 3)
-    tensors = dict(values)
+    tensors = {**before, **values}
     for place in project.program.tensors.values():
         if place.written and place.name in values:
             data = run.dump[place.dram : place.dram + place.bytes]
             tensors[place.name] = unpack_tensor(data, place)
-    outputs = after_machine(project.cascade, tensors)
+    outputs = after_machine(project.driver, tensors)
     vector = [entry.layer for entry in run.retired if entry.unit == Unit.VECTOR]
     on_chip = tap_mismatches(read_taps(folder, project.machine), vector, project.residents, values)
     remove_taps(folder)
     _write_trace(out, project, run)
-    result = _result(project, run, on_chip)
+    host = host_mismatches(project.cascade, inputs, before, outputs)
+    result = _result(project, run, on_chip, host)
     result["outputs"] = compare_outputs(
         project.model, project.cascade, inputs, outputs, torch_spec or project.torch_spec
     )
@@ -113,7 +114,9 @@ def _sources(out: Path) -> list[Path]:
     return [rtl / name for name in names] + simulation
 
 
-def _result(project: Project, run: RtlRun, on_chip: Mapping[str, int]) -> dict[str, Any]:
+def _result(
+    project: Project, run: RtlRun, on_chip: Mapping[str, int], host: Mapping[str, int]
+) -> dict[str, Any]:
     counts, predicted = run.counters, project.summary["predicted"]
     cycles = counts["cycles"]
     macs = project.summary["macs"]
@@ -124,8 +127,12 @@ def _result(project: Project, run: RtlRun, on_chip: Mapping[str, int]) -> dict[s
         "cycle_error": predicted["cycles"] / cycles - 1,
         "mac_utilization": macs / (cycles * units),
         "cycles_by_cause": cycles_by_cause(counts, macs, units),
-        "mismatches": sum(run.mismatches.values()) + sum(on_chip.values()),
-        "mismatches_by_tensor": {"dram": dict(run.mismatches), "on_chip": dict(on_chip)},
+        "mismatches": sum(sum(p.values()) for p in (run.mismatches, on_chip, host)),
+        "mismatches_by_tensor": {
+            "dram": dict(run.mismatches),
+            "on_chip": dict(on_chip),
+            "host": dict(host),
+        },
         "macs": macs,
         "array_macs": counts["macs_low"] + (counts["macs_high"] << 32),
         "predicted_array_macs": sum(layer.array_macs for layer in project.program.layers),

@@ -27,6 +27,7 @@ class Moved:
         words: elements, all instances and the whole run.
         instance: elements of the busiest instance.
         bits: width of an element; partial sums are wider than finished ones.
+        hold: place of the hold below, which the words fill or leave; empty: the compute node.
     """
 
     level: str
@@ -36,6 +37,7 @@ class Moved:
     words: int
     instance: int
     bits: int
+    hold: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Counter:
 
     def _moved(self, operand: Operand) -> list[Moved]:
         chain = stops(self.path, operand.tensor, self.arch)
+        places = [self.path.steps[stop.at].place for stop in chain[:-1]] + [""]
         widths = []
         for parent, child in pairwise(chain):
             wide = operand.role == "output" and not complete(self.work, self.loops, parent, child)
@@ -156,6 +159,7 @@ class Counter:
                 self.total(row.terms),
                 self.total(row.instance),
                 widths[row.link],
+                places[row.link + 1],
             )
             for row in self.transfers(operand)
         ]

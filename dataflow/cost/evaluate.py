@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from dataflow.arch import Architecture, FanOut, Memory
 from dataflow.cost.busy import busy_cycles
 from dataflow.cost.columns import Column, Once
-from dataflow.cost.counts import Counter, Counts
+from dataflow.cost.counts import Counter, Counts, Moved
 from dataflow.mapping.check import verify
 from dataflow.mapping.occupancy import occupied_bits, tiles, variable_sizes
 from dataflow.mapping.tree import Branches, Compute, Group, Loop, Mapping, Nest, group_paths
@@ -85,7 +85,7 @@ def cost(mapping: Mapping, workload: Workload, arch: Architecture, where: str = 
         for path in group_paths(group, number):
             work = workload.work(path.compute.einsum)
             counters[work.name] = Counter(path, work, sizes, arch)
-    counts = {name: counter.counts() for name, counter in counters.items()}
+    counts = filled_once({name: counter.counts() for name, counter in counters.items()})
     blocks = [
         block for group in mapping.groups for block in _group_blocks(group, counters, counts, arch)
     ]
@@ -103,6 +103,34 @@ def cost(mapping: Mapping, workload: Workload, arch: Architecture, where: str = 
         macs,
         mac_units(arch),
     )
+
+
+def filled_once(counts: dict[str, Counts]) -> dict[str, Counts]:
+    """Counts of Einsums that share holds: a tile is filled once for all that read it.
+
+    The reader that needs most of it is charged. Nobody is when the Einsum that makes the tensor
+    puts it into the same tile.
+    """
+    made: set[tuple[str, str]] = set()
+    most: dict[tuple[str, str], tuple[int, str]] = {}
+    for name, found in counts.items():
+        for m in found.moved:
+            key = (m.operand.tensor, m.hold)
+            if m.hold and m.operand.role == "output":
+                made.add(key)
+            elif m.hold and m.words > most.get(key, (-1, ""))[0]:
+                most[key] = (m.words, name)
+
+    def charged(name: str, m: Moved) -> bool:
+        key = (m.operand.tensor, m.hold)
+        if not m.hold or m.operand.role == "output":
+            return True
+        return key not in made and most[key][1] == name
+
+    return {
+        name: replace(found, moved=tuple(m for m in found.moved if charged(name, m)))
+        for name, found in counts.items()
+    }
 
 
 def access_energy(counts: Counts, arch: Architecture) -> Fraction:

@@ -8,31 +8,17 @@ from pathlib import Path
 
 import onnx
 
-from dataflow.decide.host import HostMode, ends, forbidden, host_work
-from dataflow.decide.rows import NodeDecision, cascade_rows, node_rows, qualified
+from dataflow.decide.host import HostMode, forbidden, host_work
+from dataflow.decide.judged import Judged, lowered_of
+from dataflow.decide.parts import with_ends
+from dataflow.decide.rows import NodeDecision, cascade_rows, qualified
 from dataflow.decide.size import size_refusals
 from dataflow.decide.units import placed
 from dataflow.decide.verdict import Refusal, Verdict
 from dataflow.frontend import Imported, UnsupportedModelError, import_model
 from dataflow.ir.cascade import Cascade
-from dataflow.ir.macs import contraction_operands
-from dataflow.lower.lower import Lowered, layers_of
-from dataflow.lower.pipeline import MACHINE
-from dataflow.lower.refusal import Refused
+from dataflow.lower.lower import Lowered
 from dataflow.machine import Machine
-from dataflow.rewrite.legal import inexact_operators, legalisation
-from dataflow.rewrite.passes import Stage, run_passes
-
-NOT_BUILT = {
-    "head": (
-        "the host would run it before the machine (head), which no project does yet",
-        "begin the model behind it, and compute it on the host",
-    ),
-    "tail": (
-        "the host would run it behind the machine (tail), which no project does yet",
-        "end the model before it, and compute it on the host",
-    ),
-}
 
 
 def decide(
@@ -60,23 +46,32 @@ def decide(
         imported = import_model(model, dims)
     except UnsupportedModelError as error:
         return not_imported(error)
-    stages, lowered = lowered_of(imported.cascade, literal=literal)
-    cascades = [imported.cascade, *(s.cascade for s in stages)]
-    found = placed(cascades, lowered.graph.layers, lowered.refused)
-    rows = _hosted(imported, node_rows(imported, found), host)
+    first = Judged.of(imported, literal=literal)
+    hosted = None if host == "none" else with_ends(model, first, host, literal=literal)
+    found = first if hosted is None else hosted.body
+    rows = found.rows
     general: list[Refusal] = []
-    if not lowered.refused:
-        rows, general = _sized(imported, rows, lowered, machine)
-    refusals = [*causes(rows), *_without_node(imported, lowered), *general]
+    if not found.lowered.refused:
+        rows, general = _sized(found.imported, rows, found.lowered, machine)
+    without = _without_node(found.imported, found.lowered)
+    cascade = found.imported.cascade if hosted is None else hosted.whole(found.imported.cascade)
+    stages = found.stages
+    if hosted is not None:
+        rows = hosted.rows(rows)
+        stages = tuple(replace(s, cascade=hosted.whole(s.cascade)) for s in stages)
+    if host == "none":
+        rows = tuple(_allowed(row) for row in rows)
+    refusals = [*causes(rows), *without, *general]
     return Verdict(
         name=imported.cascade.name,
         nodes=rows,
         refusals=tuple(refusals),
         evaluates=True,
-        host=host_work(imported.cascade),
+        host=host_work(cascade),
         stages=stages,
-        imported=imported.cascade,
-        graph=None if refusals else lowered.graph,
+        imported=cascade,
+        graph=None if refusals else found.lowered.graph,
+        parts=None if hosted is None else hosted.parts,
     )
 
 
@@ -108,27 +103,6 @@ def causes(rows: Iterable[NodeDecision]) -> tuple[Refusal, ...]:
     return tuple(Refusal(r.name, r.operator, r.shape, r.reason, r.fix) for r in own)
 
 
-def lowered_of(cascade: Cascade, *, literal: bool = False) -> tuple[tuple[Stage, ...], Lowered]:
-    """The Cascade after each pass of the pipeline, and its layers."""
-    first = legalisation(literal=literal)
-    stages = run_passes(cascade, (*first, *MACHINE))
-    legal = stages[len(first) - 1].cascade
-    lowered = layers_of(legal, stages[-1].cascade)
-    known = {name for r in lowered.refused for name in r.einsums}
-    inexact = [
-        Refused(
-            (e.name,),
-            e.source,
-            e.operator,
-            f"uses {', '.join(names)} in float32, which has no exact algorithm",
-            "quantise the model so that it becomes a table, or leave it at the end",
-        )
-        for e in legal.einsums
-        if e.name not in known and (names := inexact_operators(e))
-    ]
-    return stages, replace(lowered, refused=(*lowered.refused, *inexact))
-
-
 def not_imported(error: UnsupportedModelError) -> Verdict:
     """The verdict on a model that the import refused."""
     rows = tuple(
@@ -147,51 +121,17 @@ def not_imported(error: UnsupportedModelError) -> Verdict:
     return Verdict(error.graph.name, rows, refusals, evaluates=False)
 
 
-def _hosted(
-    imported: Imported, rows: tuple[NodeDecision, ...], mode: HostMode
-) -> tuple[NodeDecision, ...]:
-    """The rows with what belongs on the host, and what must not stand there."""
-    nodes = imported.graph.nodes
-    machine = {n.index for n, r in zip(nodes, rows, strict=False) if _on_machine(r)}
-    products = _products(imported)
-    movable = {
-        n.index
-        for n, r in zip(nodes, rows, strict=False)
-        if r.reason and (mode == "contractions" or n.index not in products)
-    }
-    fixed = {n.index for n, r in zip(nodes, rows, strict=False) if r.reason} - movable
-    places = ends(nodes, machine | fixed, movable) if machine and mode != "none" else {}
-    result = list(rows)
-    for place, (node, row) in enumerate(zip(nodes, rows, strict=False)):
-        if node.index in places:
-            where = places[node.index]
-            why, fix = NOT_BUILT[where]
-            result[place] = replace(row, where=where, reason=f"{row.reason}; {why}", fix=fix)
-        elif row.runs == ("host",) and forbidden(mode, dict.fromkeys(row.lowered.split(", "), "")):
-            result[place] = replace(
-                row,
-                runs=(),
-                reason=f"stands on the host ({row.lowered}), where --host none allows only "
-                "quantising, dequantising and packing",
-                fix="use --host auto, or end the model before it",
-            )
-    return tuple(result)
-
-
-def _on_machine(row: NodeDecision) -> bool:
-    return bool({"array", "vector", "dma"} & set(row.runs))
-
-
-def _products(imported: Imported) -> set[int]:
-    """Nodes that own a contraction."""
-    named = {e.name: e for e in imported.cascade.einsums if contraction_operands(e) is not None}
-    nodes = {n.index: n for n in imported.graph.nodes}
-    return {
-        index
-        for index, names in imported.emitted.items()
-        for name in names
-        if name in named and index in nodes and named[name].source == nodes[index].name
-    }
+def _allowed(row: NodeDecision) -> NodeDecision:
+    """The row under ``--host none``."""
+    if row.runs != ("host",) or not forbidden("none", dict.fromkeys(row.lowered.split(", "), "")):
+        return row
+    return replace(
+        row,
+        runs=(),
+        reason=f"stands on the host ({row.lowered}), where --host none allows only "
+        "quantising, dequantising and packing",
+        fix="use --host auto, or end the model before it",
+    )
 
 
 def _sized(

@@ -22,10 +22,12 @@ from dataflow.frontend import Imported, UnsupportedModelError
 from dataflow.frontend.onnx.graph import Node
 from dataflow.ir.macs import total_macs
 from dataflow.machine import Machine
+from dataflow.quantise.choice import FORMS
+from dataflow.quantise.tool import Form
 
 Array = np.ndarray
-Quantiser = Callable[[onnx.ModelProto, Mapping[str, Array] | None], onnx.ModelProto]
-"""The int8 form of a float model, given a sample of each input unless a run would take long."""
+Quantiser = Callable[[onnx.ModelProto, Mapping[str, Array] | None, Form], onnx.ModelProto]
+"""An int8 form of a float model, given a sample of each input unless a run would take long."""
 
 MOST_BYTES, MOST_MACS = 1 << 28, 1 << 31
 """Tensors and products of the largest network that is run once when it is judged."""
@@ -51,10 +53,18 @@ def judge(
         return not_imported(error)
     try:
         require_bounded(imported.cascade, keep=True)  # as calibration would
-        made = quantiser(_named(proto), _sample(imported))
+        sample = _sample(imported)
+        made = [
+            decide(quantiser(_named(proto), sample, FORMS[0]), machine, dims, host, literal=literal)
+        ]
+        if not made[0].compiles:
+            made += [
+                decide(quantiser(_named(proto), sample, form), machine, dims, host, literal=literal)
+                for form in FORMS[1:]
+            ]
     except DataflowError as error:
         return _not_quantised(imported, error)
-    verdict = decide(made, machine, dims, host, literal=literal)
+    verdict = next((v for v in made if v.compiles), made[0])
     rows = _float_rows(imported, verdict)
     refusals = causes(rows)
     own = {row.name for row in rows if row.reason}

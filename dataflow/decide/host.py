@@ -14,9 +14,6 @@ from dataflow.ir.expr import Call, walk
 HostMode = Literal["auto", "none", "contractions"]
 HOST_MODES: tuple[HostMode, ...] = ("auto", "none", "contractions")
 
-BUILT = frozenset({"quantize", "dequantize", "softmax", "reshape"})
-"""Host operations that a project holds today."""
-
 PLAIN = frozenset({"quantize", "dequantize", "reshape"})
 """What ``--host none`` leaves to the host: quantising, dequantising and packing."""
 
@@ -54,8 +51,20 @@ def host_work(cascade: Cascade) -> HostWork:
         operations += OPERATIONS[op.op] * result.elements
         moved += source.bytes + result.bytes
     machine = sum(_operations(cascade, e) for e in cascade.einsums)
+    for part in (cascade.head, cascade.tail):
+        if part is not None:
+            operations += host_work(part).operations
+            operations += sum(_operations(part, e) for e in part.einsums)
+            moved += _moved(part)
     whole = operations + machine
     return HostWork(operations, moved, operations / whole if whole else 0.0)
+
+
+def _moved(part: Cascade) -> int:
+    """Bytes that a head or tail reads and writes, each result once."""
+    names = {a.tensor for e in part.einsums for a in e.inputs}
+    made = {e.output.tensor for e in part.einsums}
+    return sum(part.tensors[n].bytes for n in names) + sum(part.tensors[n].bytes for n in made)
 
 
 def _operations(cascade: Cascade, einsum: Einsum) -> int:

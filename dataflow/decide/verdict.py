@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataflow.decide.host import NOTHING, WARN_SHARE, HostWork
 from dataflow.decide.rows import NodeDecision
 from dataflow.errors import DataflowError
+from dataflow.frontend.onnx.cut import Parts
 from dataflow.ir.cascade import Cascade
 from dataflow.layers.layer import LayerGraph
 from dataflow.lower.refusal import refusal_error
@@ -49,6 +50,7 @@ class Verdict:
         stages: the Cascade after each pass.
         imported: the Cascade as it was imported; None when the import refused the model.
         graph: its layers; None when something was refused.
+        parts: the models of the head, the machine's part and the tail, where the host has some.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Verdict:
     stages: tuple[Stage, ...] = ()
     imported: Cascade | None = None
     graph: LayerGraph | None = None
+    parts: Parts | None = None
 
     @property
     def compiles(self) -> bool:

@@ -19,12 +19,12 @@ Array = np.ndarray
 def evaluate(
     cascade: Cascade, inputs: Mapping[str, Array], *, tensors: bool = False
 ) -> dict[str, Array]:
-    """Runs the network, host operations included.
+    """Runs the network, what the host does included.
 
     Args:
         cascade: the network.
         inputs: one array per network input, by the imported model's name (``Tensor.label``).
-        tensors: also return every tensor that is not a weight.
+        tensors: also return every tensor that is not a weight (of a head or tail: none).
 
     Returns:
         The outputs by the imported model's name; with ``tensors`` also each tensor by its name
@@ -37,17 +37,24 @@ def evaluate(
     entering = {n: values[n] for n in cascade.inputs}
     values.update(run_machine_part(cascade, entering, keep=tensors))
     outputs = after_machine(cascade, values)
-    result = {n: v for n, v in values.items() if n not in cascade.constants} if tensors else {}
-    result.update(outputs)
-    return result
+    kept = {n: v for n, v in values.items() if n in cascade.tensors and n not in cascade.constants}
+    return {**kept, **outputs} if tensors else outputs
 
 
 def before_machine(cascade: Cascade, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The network's inputs and what the host makes of them, by name in the cascade.
 
-    ``inputs`` are given by the imported model's names; raises as `evaluate`.
+    Where there is a head or a tail, its own inputs and results stand under `outside` of their
+    labels. ``inputs`` are given by the imported model's names; raises as `evaluate`.
     """
-    values = _bind(cascade, cascade.graph_inputs or cascade.inputs, inputs)
+    given = _bind(cascade, inputs)
+    if cascade.head is not None:
+        own = {t.label or t.name: given[t.label or t.name] for t in cascade.head.entering}
+        given |= evaluate(cascade.head, own)
+    values = {outside(label): value for label, value in given.items()} if cascade.delivers else {}
+    for name in cascade.graph_inputs or cascade.inputs:
+        tensor = cascade.tensors[name]
+        values[name] = host.checked(tensor.label or name, given[tensor.label or name], tensor)
     for op in cascade.host:
         if op.stage == "before":
             values[op.output] = host.run(op, values[op.input], cascade.tensors[op.output])
@@ -57,14 +64,31 @@ def before_machine(cascade: Cascade, inputs: Mapping[str, Array]) -> dict[str, A
 def after_machine(cascade: Cascade, values: dict[str, Array]) -> dict[str, Array]:
     """The network's outputs by the imported model's names, from the machine's tensors.
 
-    What the host computes on the way is added to ``values``.
+    With a head or tail, ``values`` holds what `before_machine` made too. What the host computes on
+    the way is added to ``values``.
     """
     for op in cascade.host:
         if op.stage == "after":
             values[op.output] = host.run(op, values[op.input], cascade.tensors[op.output])
     leave = cascade.graph_outputs or cascade.outputs
     tensors = cascade.tensors
-    return {tensors[n].label or n: host.delivered(values[n], tensors[n]) for n in leave}
+    made = {tensors[n].label or n: host.delivered(values[n], tensors[n]) for n in leave}
+    if not cascade.delivers:
+        return made
+    known = {n[len(OUTSIDE) :]: v for n, v in values.items() if n.startswith(OUTSIDE)} | made
+    if cascade.tail is not None:
+        own = {t.label or t.name: known[t.label or t.name] for t in cascade.tail.entering}
+        known |= evaluate(cascade.tail, own)
+    return {label: known[label] for label in cascade.delivers}
+
+
+OUTSIDE = "@"
+"""Stands before labels among values by name; no name of a tensor begins with it."""
+
+
+def outside(label: str) -> str:
+    """The key, among values by name, of what does not belong to the machine's own network."""
+    return OUTSIDE + label
 
 
 def run_machine_part(
@@ -161,22 +185,21 @@ def run_einsum(
     _Prepared(cascade, einsum, fast).run(values, fixed or {})
 
 
-def _bind(
-    cascade: Cascade, entry: tuple[str, ...], inputs: Mapping[str, Array]
-) -> dict[str, Array]:
-    labels = {cascade.tensors[n].label or n: n for n in entry}
+def _bind(cascade: Cascade, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The given inputs by label, each checked."""
+    ports = {t.label or t.name: t for t in cascade.entering}
     for given in inputs:
-        if given not in labels:
+        if given not in ports:
             raise DataflowError(
                 f"input {given!r}",
                 "is not an input of the network",
-                f"its inputs are {', '.join(sorted(labels))}",
+                f"its inputs are {', '.join(sorted(ports))}",
             )
     values: dict[str, Array] = {}
-    for label, name in labels.items():
+    for label, tensor in ports.items():
         if label not in inputs:
             raise DataflowError(
-                f"input {label!r}", "is missing", f"give an array for {', '.join(labels)}"
+                f"input {label!r}", "is missing", f"give an array for {', '.join(ports)}"
             )
-        values[name] = host.checked(label, np.asarray(inputs[label]), cascade.tensors[name])
+        values[label] = host.checked(label, np.asarray(inputs[label]), tensor)
     return values

@@ -198,6 +198,10 @@ class Cascade:
         host: host operations, in order.
         graph_inputs, graph_outputs: tensors that enter and leave the whole network, host
             included, in the order of the imported model; same as inputs, outputs without host.
+        head, tail: what the host computes before and behind, as networks of their own. They meet
+            this one where labels are equal: each input of a part is an input of the whole, or an
+            output of an earlier part.
+        delivers: with a head or a tail, the labels of what leaves the whole, in order.
         iterations: the loops by variable; the Einsums of a body are consecutive.
         sections: mapping sections of the text form, kept as they are written.
     """
@@ -214,6 +218,34 @@ class Cascade:
     graph_outputs: tuple[str, ...] = ()
     iterations: Mapping[str, Iteration] = field(default_factory=dict)
     sections: Mapping[str, Section] = field(default_factory=dict)
+    head: Cascade | None = None
+    tail: Cascade | None = None
+    delivers: tuple[str, ...] = ()
+
+    @property
+    def entering(self) -> tuple[Tensor, ...]:
+        """What the user gives to the whole network, head and tail included; labels are names."""
+        found: dict[str, Tensor] = {}
+        made: set[str] = set()
+        for part in (self.head, self, self.tail):
+            if part is None:
+                continue
+            ports = [part.tensors[n] for n in part.graph_inputs or part.inputs]
+            found |= {t.label or t.name: t for t in ports if (t.label or t.name) not in made}
+            made |= {part.tensors[n].label or n for n in part.graph_outputs or part.outputs}
+        return tuple(found.values())
+
+    @property
+    def leaving(self) -> tuple[Tensor, ...]:
+        """What the user gets of the whole network, head and tail included."""
+        if not self.delivers:
+            return tuple(self.tensors[n] for n in self.graph_outputs or self.outputs)
+        made = {(t.label or t.name): t for t in self.entering}
+        for part in (self.head, self, self.tail):
+            if part is not None:
+                ports = [part.tensors[n] for n in part.graph_outputs or part.outputs]
+                made |= {t.label or t.name: t for t in ports}
+        return tuple(made[label] for label in self.delivers)
 
     def size(self, variable: str) -> int:
         """Number of values of a rank variable."""

@@ -39,6 +39,7 @@ KEYS = (
     "outputs",
     "graph-inputs",
     "graph-outputs",
+    "delivers",
     "weights",
     "host-tensors",
     "labels",
@@ -53,6 +54,7 @@ KEYS = (
 )
 PARTS = ("init", "expressions", "finally")
 MAPPING_KEYS = ("mapping", "format", "rank-order", "partitioning", "loop-order", "spacetime")
+HOST_PARTS = ("head", "tail")
 MAX_SIZE = 1 << 40
 
 
@@ -71,7 +73,7 @@ def read_cascade(text: str, where: str, data: dict[str, Array]) -> Cascade:
     document = Document(text, where)
     top = document.mapping(document.root, "the file")
     for key, node in top.items():
-        if key != "einsum" and key not in MAPPING_KEYS:
+        if key != "einsum" and key not in MAPPING_KEYS + HOST_PARTS:
             raise document.error(node, f"unknown section {key!r}", "start with 'einsum:'")
     if "einsum" not in top:
         raise DataflowError(where, "has no 'einsum' section", "start with 'einsum:'")
@@ -82,8 +84,26 @@ def read_cascade(text: str, where: str, data: dict[str, Array]) -> Cascade:
     for key in ("shapes", "expressions"):
         if key not in body:
             raise document.error(top["einsum"], f"has no {key!r}", "add it")
-    sections = {k: read_section(document, n) for k, n in top.items() if k != "einsum"}
-    return replace(_Reader(document, body, data).cascade(), sections=sections)
+    sections = {k: read_section(document, n) for k, n in top.items() if k in MAPPING_KEYS}
+    own = {name: array for name, array in data.items() if "." not in name}
+    found = replace(_Reader(document, body, own).cascade(), sections=sections)
+    parts = [
+        _part(document, top[key], key, where, data) if key in top else None for key in HOST_PARTS
+    ]
+    if parts == [None, None]:
+        return found
+    delivers = tuple(document.texts(body["delivers"], "delivers")) if "delivers" in body else ()
+    found = replace(found, head=parts[0], tail=parts[1], delivers=delivers)
+    verify(found)
+    return found
+
+
+def _part(document: Document, node: Node, key: str, where: str, data: dict[str, Array]) -> Cascade:
+    """The network of a head or tail, whose text stands in this one's."""
+    inner = document.text(node, key)
+    prefix = f"{key}."
+    own = {n.removeprefix(prefix): a for n, a in data.items() if n.startswith(prefix)}
+    return read_cascade(inner, f"{where}: {key}", own)
 
 
 class _Reader:

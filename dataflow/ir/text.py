@@ -69,16 +69,25 @@ def save(cascade: Cascade, path: str | Path) -> None:
     path = Path(path)
     parts = {path: dumps(cascade).encode()}
     beside = path.with_suffix(".npz")
-    if cascade.constants:
+    arrays = _arrays(cascade)
+    if arrays:
         if beside.exists() and comment_of(beside) != WEIGHTS:
             raise DataflowError(
                 str(beside),
                 "is in the way: the weights belong there, and it holds other data",
                 f"name another file than {path.name}, or move it away",
             )
-        arrays = {name: cascade.constants[name] for name in sorted(cascade.constants)}
         parts[beside] = npz_bytes(arrays, WEIGHTS)
     write_together(parts)
+
+
+def _arrays(cascade: Cascade) -> dict[str, Array]:
+    """The data of the weights; of those of a head or tail with the part before the name."""
+    arrays = {name: cascade.constants[name] for name in sorted(cascade.constants)}
+    for key, part in (("head", cascade.head), ("tail", cascade.tail)):
+        if part is not None:
+            arrays |= {f"{key}.{name}": part.constants[name] for name in sorted(part.constants)}
+    return arrays
 
 
 def dumps(cascade: Cascade) -> str:
@@ -94,6 +103,7 @@ def dumps(cascade: Cascade) -> str:
         ("outputs", cascade.outputs),
         ("graph-inputs", cascade.graph_inputs),
         ("graph-outputs", cascade.graph_outputs),
+        ("delivers", tuple(_quoted(label) for label in cascade.delivers)),
         ("weights", tuple(t.name for t in tensors if t.role == "weight")),
         ("host-tensors", tuple(t.name for t in tensors if t.role == "host")),
     ):
@@ -105,6 +115,9 @@ def dumps(cascade: Cascade) -> str:
     lines += _sources(cascade)
     lines += _program(cascade)
     lines += format_sections(dict(cascade.sections))
+    for key, part in (("head", cascade.head), ("tail", cascade.tail)):
+        if part is not None:
+            lines += [f"{key}: |", *(f"  {line}" for line in dumps(part).splitlines())]
     return "\n".join(lines) + "\n"
 
 

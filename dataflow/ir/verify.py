@@ -30,6 +30,7 @@ def verify(cascade: Cascade) -> None:
         known = name in cascade.tensors and cascade.tensors[name].role == "weight"
         _require(known, f"constant {name!r}", "is no tensor of role weight")
     _interface(cascade)
+    _parts(cascade)
     names: set[str] = set()
     for einsum in cascade.einsums:
         _require(einsum.name not in names, f"einsum {einsum.name!r}", "is defined twice", "rename")
@@ -83,6 +84,22 @@ def _interface(cascade: Cascade) -> None:
     for host in cascade.host:
         for name in (host.input, host.output):
             _require(name in cascade.tensors, f"host {host.op}", f"uses unknown tensor {name!r}")
+
+
+def _parts(cascade: Cascade) -> None:
+    """The head and the tail are networks without parts, and what the whole delivers is made."""
+    made = {t.label or t.name for t in cascade.entering}
+    for which, part in (("head", cascade.head), ("", cascade), ("tail", cascade.tail)):
+        if part is None:
+            continue
+        if which:
+            _require(part.head is None and part.tail is None, which, "has a head or tail itself")
+            verify(part)
+        made |= {part.tensors[n].label or n for n in part.graph_outputs or part.outputs}
+    for label in cascade.delivers:
+        _require(label in made, f"output {label!r}", "is delivered and not made")
+    hosted = cascade.head is not None or cascade.tail is not None
+    _require(bool(cascade.delivers) == hosted, "the cascade", "does not say what it delivers")
 
 
 def expr_type(tensors: Mapping[str, Tensor], expr: Expr) -> DType:

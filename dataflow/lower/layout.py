@@ -86,7 +86,7 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
     groups = frozenset(set(moving.variables) & set(stationary.variables) - reduced)
     out_dims = _dims(einsum.output, columns, pure=False)
     found.append(Wish(at, einsum.output.tensor, out_dims, True, True))
-    in_dims = _dims(moving, reduced, pure=True, groups=groups)
+    in_dims = _channels_last(cascade, moving, _dims(moving, reduced, pure=True, groups=groups))
     found.append(Wish(at, moving.tensor, in_dims, True, False))
     if stationary.tensor not in cascade.constants:
         # Contiguous output channels or contiguous reduction: either will do.
@@ -135,6 +135,21 @@ def _dims(
             continue
         found.append(dim)
     return tuple(found)
+
+
+def _channels_last(cascade: Cascade, access: Access, dims: tuple[int, ...]) -> tuple[int, ...]:
+    """Dimensions of which only a part is read in front of those read whole.
+
+    What is read of them all is one run then: a few planes, each with all its channels.
+    """
+    shape = cascade.tensors[access.tensor].shape
+
+    def read_whole(dim: int) -> bool:
+        index = access.indices[dim]
+        low, high = index.bounds({v: cascade.size(v) for v in index.variables})
+        return low == 0 and high == shape[dim] - 1
+
+    return tuple(sorted(dims, key=read_whole))
 
 
 def _window_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:

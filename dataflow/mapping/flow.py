@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from dataflow.errors import DataflowError
 from dataflow.mapping.text import node_text
@@ -31,7 +32,33 @@ def flow_faults(mapping: Mapping, workload: Workload, where: str) -> Iterator[Da
                 above, below = by_einsum[writer.name], by_einsum[reader.name]
                 edges.append((above, below, operand.tensor))
                 yield from _handed(above, below, writer, reader, operand, where)
+    yield from _in_place(by_einsum, workload, where)
     yield from _circles(edges, where)
+
+
+def _in_place(
+    by_einsum: dict[str, Path], workload: Workload, where: str
+) -> Iterator[DataflowError]:
+    """Tensors of a hold that share one space replace each other point by point."""
+    seen: set[str] = set()
+    order = {work.name: number for number, work in enumerate(workload.works)}
+    for path in by_einsum.values():
+        for at, step in enumerate(path.steps):
+            if not isinstance(step.node, Hold) or not step.node.in_place or step.place in seen:
+                continue
+            seen.add(step.place)
+            for old, new in pairwise(step.node.tensors):
+                writers = [w for w in workload.works if w.output.tensor == new]
+                readers = [w for w in workload.works for o in w.inputs if o.tensor == old]
+                fits = len(writers) == 1 and any(
+                    o.tensor == old and o.dims == writers[0].output.dims and not writers[0].reduced
+                    for o in writers[0].inputs
+                )
+                last = order[writers[0].name] if writers else -1
+                if not fits or any(order[r.name] > last for r in readers):
+                    what = f"{new} is not made point by point from {old} as its last reader"
+                    fix = f"hold {old}, {new} with space for both"
+                    yield DataflowError(_at(where, path, at), what, fix)
 
 
 def outermost(path: Path, tensor: str) -> int:

@@ -104,7 +104,8 @@ def _nest_bits(nest: Nest, place: str, by_hold: dict[str, list[Tile]]) -> dict[s
         inner: dict[str, int] = {}
         if isinstance(node, Hold):
             for tile in by_hold.get(here, ()):
-                inner[tile.level] = inner.get(tile.level, 0) + tile.bits
+                before = inner.get(tile.level, 0)
+                inner[tile.level] = max(before, tile.bits) if node.in_place else before + tile.bits
         elif isinstance(node, Branches):
             for number, part in enumerate(node.parts):
                 bits = _nest_bits(part, f"{here}.parts[{number}]", by_hold)

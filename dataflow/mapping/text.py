@@ -9,11 +9,12 @@
         par k tile 1 on rows
           compute Mm on MAC
 
-What a loop repeats stands deeper than it; a hold is in force for what follows it. ``for p=p2`` is
-one loop over a coordinate that two Einsums call by different names. A nest splits into ``branch``
-lines with a nest each; under ``together`` (``together interval 138``) the branches are in progress
-at once. ``block A, B`` and ``block C after rows`` lines at the end of a group say what runs beside
-what, and which fan-outs results cross before. ``#`` starts a comment. Parsing what was printed
+What a loop repeats stands deeper than it; a hold is in force for what follows it. ``hold L: A = B``
+holds tensors that share one space, B made from A in place. ``for p=p2`` is one loop over a
+coordinate that two Einsums call by different names. A nest splits into ``branch`` lines with a nest
+each; under ``together`` (``together interval 138``) the branches are in progress at once.
+``block A, B`` and ``block C after rows`` lines at the end of a group say what runs beside what, and
+which fan-outs results cross before. ``#`` starts a comment. Parsing what was printed
 gives the same Mapping.
 """
 
@@ -29,9 +30,10 @@ from dataflow.mapping.tree import Block, Branches, Compute, Group, Hold, Loop, M
 
 _NAME = r"[A-Za-z_]\w{0,250}"
 _NAMES = rf"{_NAME}(?:\s*,\s*{_NAME})*"
+_PLACE = rf"{_NAME}(?:\s*=\s*{_NAME})+"
 _LINES = {
     "group": re.compile(rf"group\s+({_NAME})"),
-    "hold": re.compile(rf"hold\s+({_NAME})\s*:\s*({_NAMES})(?:\s+x(\d{{1,9}}))?"),
+    "hold": re.compile(rf"hold\s+({_NAME})\s*:\s*({_NAMES}|{_PLACE})(?:\s+x(\d{{1,9}}))?"),
     "for": re.compile(rf"for\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}})"),
     "par": re.compile(
         rf"par\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}})\s+on\s+({_NAME})"
@@ -75,8 +77,9 @@ def node_text(node: Node) -> str:
             return f"for {'='.join(variables)} tile {tile}"
         case Loop(variables, tile, fanout):
             return f"par {'='.join(variables)} tile {tile} on {fanout}"
-        case Hold(level, tensors, copies):
-            return f"hold {level}: {', '.join(tensors)}{f' x{copies}' if copies != 1 else ''}"
+        case Hold(level, tensors, copies, in_place):
+            names = (" = " if in_place else ", ").join(tensors)
+            return f"hold {level}: {names}{f' x{copies}' if copies != 1 else ''}"
         case Compute(einsum, unit):
             return f"compute {einsum} on {unit}"
         case Branches(_, together, interval):
@@ -237,7 +240,7 @@ class _Parser:
                 copies = int(found[3] or 1)
                 if not copies:
                     raise self.error(line, "holds no copy", "use x1 or more")
-                return Hold(found[1], _split(found[2]), copies)
+                return Hold(found[1], _split(found[2]), copies, "=" in found[2])
             case "compute":
                 return Compute(found[1], found[2])
         variables = tuple(part.strip() for part in found[1].split("="))
@@ -263,7 +266,7 @@ class _Parser:
 
 
 def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part.strip() for part in re.split("[,=]", text) if part.strip())
 
 
 def _short(text: str) -> str:

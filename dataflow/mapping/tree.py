@@ -39,12 +39,20 @@ class Loop:
 
 @dataclass(frozen=True)
 class Hold:
-    """Below it ``level`` stores the tiles of ``tensors``, ``copies`` of each (2: one fills while
-    the other is used)."""
+    """Below it ``level`` stores the tiles of ``tensors``.
+
+    Attributes:
+        level: name of the memory.
+        tensors: names.
+        copies: of each tile (2: one fills while the other is used).
+        in_place: all tensors share one space: each is computed point by point from the one before
+            it, which nobody reads later.
+    """
 
     level: str
     tensors: tuple[str, ...]
     copies: int = 1
+    in_place: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import onnx
 from onnx import numpy_helper
 
+from dataflow.quantise.tool import Form
+
 # Where one of these occurs, quantising everything costs most of the accuracy (measured on
 # BERT, GPT-2, LLaMA), so that only matrix products are quantised.
 FRAGILE = frozenset(
@@ -15,7 +17,6 @@ FRAGILE = frozenset(
         "RMSNormalization",
         "GroupNormalization",
         "InstanceNormalization",
-        "BatchNormalization",
         "LpNormalization",
         "MeanVarianceNormalization",
         "Attention",
@@ -42,6 +43,20 @@ QUANTISED = (
     "Unsqueeze",
     "Transpose",
 )
+BETWEEN_CODES = (
+    *("Sub", "Div", "Neg", "Abs", "Sqrt", "Exp", "Erf", "Tanh", "Max", "Min"),
+    *("Elu", "Selu", "Celu", "Gelu", "Mish", "HardSwish", "HardSigmoid", "Softplus", "Softsign"),
+    *("PRelu", "ThresholdedRelu", "BatchNormalization", "ConvTranspose", "Resize", "Pad", "Slice"),
+    *("Split", "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "GlobalMaxPool", "Identity"),
+)
+"""What has no integer kernel in onnxruntime, and can stand between dequantise and quantise."""
+
+
+def quantised(form: Form) -> tuple[str, ...]:
+    """All operators that can be quantised in a form."""
+    return QUANTISED if form == "qoperator" else QUANTISED + BETWEEN_CODES
+
+
 _REDUCTIONS = frozenset(
     {"ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceMax"}
 )

@@ -20,7 +20,7 @@ from dataflow.quantise.rules import PRODUCTS
 from dataflow.quantise.tool import (
     Array,
     Feed,
-    Format,
+    Form,
     Range,
     Runner,
     Settings,
@@ -71,9 +71,15 @@ class Trial:
 class Search:
     """One float model with its samples; makes and judges int8 forms of it."""
 
-    def __init__(self, proto: onnx.ModelProto, samples: Sequence[Feed], format: Format) -> None:
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        samples: Sequence[Feed],
+        format: Form,
+        observed: Observed | None = None,
+    ) -> None:
         self.proto, self.samples, self.format = proto, samples, format
-        self.observed: Observed = observe(proto, samples)
+        self.observed: Observed = observe(proto, samples) if observed is None else observed
         self.bounds = bounds(proto)
         self.parts = min(FOLDS, len(samples))
         self.rounds = self.parts

@@ -14,12 +14,13 @@ from dataflow.frontend.onnx.load import modernise
 from dataflow.frontend.onnx.order import sort_nodes
 from dataflow.quantise import rules
 from dataflow.quantise.constants import store_constants
+from dataflow.quantise.fold import fold_affine
 from dataflow.quantise.ranges import bounds, shared_with_activation
-from dataflow.quantise.tool import Feed, Format, Range, Runner, Settings, first_line, quiet
+from dataflow.quantise.tool import Feed, Form, Range, Runner, Settings, first_line, quiet
 
 
 def structural(
-    model: onnx.ModelProto, feed: Feed | None = None, format: Format = "qoperator"
+    model: onnx.ModelProto, feed: Feed | None = None, format: Form = "qoperator"
 ) -> onnx.ModelProto:
     """The model as `quantize` with ``keep_float="none"`` makes it, but for its scales.
 
@@ -39,7 +40,7 @@ def structural(
     proto = onnx.ModelProto()
     proto.CopyFrom(model)
     ready(proto, "model")
-    settings = prepared(proto)
+    settings = prepared(proto, format)
     runner = Runner(proto)  # what onnxruntime does not load cannot be calibrated
     if feed is not None:
         runner(feed)
@@ -56,14 +57,15 @@ def ready(proto: onnx.ModelProto, where: str) -> None:
     """Brings a float model, in place, into the form that the quantiser understands."""
     modernise(proto, where)
     store_constants(proto)
-
-
-def prepared(proto: onnx.ModelProto) -> Settings:
-    """Settings that leave nothing in float; names nodes and changes means as `quantize` does."""
     rules.name_nodes(proto)
+    fold_affine(proto)
+
+
+def prepared(proto: onnx.ModelProto, format: Form) -> Settings:
+    """Settings that leave nothing in float; changes means as `quantize` does."""
     rules.spatial_means(proto)
     proto.ir_version = min(proto.ir_version, 10)
-    return Settings(rules.QUANTISED)
+    return Settings(rules.quantised(format))
 
 
 def _ranges(proto: onnx.ModelProto) -> dict[str, Range]:
@@ -83,7 +85,7 @@ def _ranges(proto: onnx.ModelProto) -> dict[str, Range]:
 
 
 def _quantised(
-    proto: onnx.ModelProto, settings: Settings, format: Format, ranges: dict[str, Range]
+    proto: onnx.ModelProto, settings: Settings, format: Form, ranges: dict[str, Range]
 ) -> onnx.ModelProto:
     """What `quantize_static` does behind its calibration."""
     from pathlib import Path

@@ -20,7 +20,7 @@ from dataflow.frontend.onnx.order import sort_nodes
 
 Array = np.ndarray
 Feed = Mapping[str, Array]
-Format = Literal["qoperator", "qdq"]
+Form = Literal["qoperator", "qdq"]
 Range = tuple[float, float]
 
 
@@ -44,7 +44,7 @@ def run_tool(
     proto: onnx.ModelProto,
     samples: Sequence[Feed],
     settings: Settings,
-    format: Format,
+    format: Form,
     ranges: Mapping[str, Range] | None = None,
 ) -> onnx.ModelProto:
     """The int8 model: activations asymmetric per tensor, weights per output channel.

@@ -105,7 +105,7 @@ def _sum_of_codes(editor: Editor, einsum: Einsum) -> Sum | None:
     body = Cone(editor, fold)
     if len(body.leaves) != 1 or body.constants or not _same_points(body):
         return None
-    line = _line(body)
+    line = line_of_codes(body)
     points = prod(cascade.size(v) for v in reduction.variables)
     return None if line is None else Sum(tip, body, points, *line)
 
@@ -132,7 +132,7 @@ def _same_points(body: Cone) -> bool:
     )
 
 
-def _line(body: Cone) -> tuple[float, int] | None:
+def line_of_codes(body: Cone) -> tuple[float, int] | None:
     """(step, zero) where a code adds (code - zero) * step, correctly rounded."""
     (leaf,) = body.leaves
     tensor = body.cascade.tensors[leaf.tensor]

@@ -17,12 +17,15 @@ from dataflow.ir.ops import OPS
 from dataflow.rewrite.accumulators import merge_parameters
 from dataflow.rewrite.code_arithmetic import break_ties, cheapen_codes
 from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.filters import integer_filters
 from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
+from dataflow.rewrite.pool_codes import pool_codes
 from dataflow.rewrite.tabulate import tabulate
+from dataflow.rewrite.volumes import split_volumes
 
 DEAD_CODE = Pass(
     "dead-code",
@@ -50,11 +53,25 @@ REWRITES = (
         "arithmetic between weights is done now; before the passes that look at single constants",
     ),
     Pass(
+        "integer-filters",
+        integer_filters,
+        False,
+        "interpolations with weights over a power of two are integer convolutions of codes, one "
+        "for each phase; before the pass that follows their pieces",
+    ),
+    Pass(
         "split-pieces",
         split_pieces,
         True,
         "wide numbers that are written in pieces are followed piece by piece; before the passes "
         "that look for functions of one code",
+    ),
+    Pass(
+        "pool-codes",
+        pool_codes,
+        True,
+        "a maximum in front of a quantiser is a maximum of codes, which can wait in memory; before "
+        "tables, one of which the quantiser may be",
     ),
     Pass(
         "tabulate",
@@ -92,6 +109,13 @@ REWRITES = (
         merge_parameters,
         False,
         "more numbers for each channel than the machine reads become one multiply-add",
+    ),
+    Pass(
+        "volumes",
+        split_volumes,
+        True,
+        "windows over three dimensions become some over two; last, so that every other pass sees "
+        "one operator and not its planes",
     ),
 )
 """What makes a Cascade cheaper. Those that change rounding can be left out: ``literal``."""

@@ -82,7 +82,7 @@ def _followed(cascade: Cascade, pieces: list[Einsum], reads: Mapping[str, Access
     own: dict[str, Access] = {}
     for piece in pieces:
         names = piece.output.variables
-        name = _fresh(f"{whole.name}_piece", tensors.keys() | {whole.name})
+        name = fresh(f"{whole.name}_piece", tensors.keys() | {whole.name})
         shape = tuple(cascade.size(v) for v in names)
         ranks = tuple(v.upper() for v in names)
         tensors[name] = replace(whole, name=name, ranks=ranks, shape=shape, label=name)
@@ -95,7 +95,7 @@ def _followed(cascade: Cascade, pieces: list[Einsum], reads: Mapping[str, Access
             for piece in pieces:
                 made = _reader(einsum, reads[einsum.name], piece.output, own[piece.name])
                 if piece is not pieces[0]:
-                    made = replace(made, name=_fresh(f"{einsum.name}_piece", known))
+                    made = replace(made, name=fresh(f"{einsum.name}_piece", known))
                     known.add(made.name)
                 einsums.append(made)
         else:
@@ -119,8 +119,8 @@ def _reader(einsum: Einsum, read: Access, written: Access, own: Access) -> Einsu
     return replace(einsum, output=Access(einsum.output.tensor, indices), expr=expr)
 
 
-def _fresh(near: str, known: set[str]) -> str:
-    """A name that is not known yet."""
+def fresh(near: str, known: set[str]) -> str:
+    """A name that is not known yet: ``near`` with a number."""
     count = 2
     while (name := f"{near}{count}") in known:
         count += 1

@@ -9,6 +9,7 @@ exactly, last tiles included.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -104,69 +105,113 @@ def _branch(size, current, limit, factors, quotient):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def _lanes(size, below, most, factors, out):  # type: ignore[no-untyped-def]
-    """Trip counts of a spatial loop over tiles of ``below``, ascending, into ``out``."""
+def _blocks(size, below, most, pin, factors, out):  # type: ignore[no-untyped-def]
+    """What a spatial loop over tiles of ``below`` can cover, ascending, into ``out``.
+
+    Its trips follow: covered / below, rounded up. A ``pin`` above 0 asks for as many.
+    """
     count = 0
     whole = -(-size // below)
     top = min(most, whole)
+    if factors == 2:
+        for block in range(below, min(size, below * top) + 1):
+            if pin == 0 or -(-block // below) == pin:
+                out[count] = block
+                count += 1
+        return count
     for lanes in range(1, top + 1):
-        if factors == 0:
+        if pin > 0:
+            good = lanes == pin
+        elif factors == 0:
             good = size % (below * lanes) == 0
         else:
-            good = factors == 2 or lanes == top or -(-whole // -(-whole // lanes)) == lanes
+            good = lanes == top or -(-whole // -(-whole // lanes)) == lanes
         if good:
-            out[count] = lanes
+            out[count] = min(size, below * lanes)
             count += 1
     return count
 
 
 @njit(cache=True)
-def _spread(size, current, most, limit, factors):  # type: ignore[no-untyped-def]
-    """(chain index, trips) of every extension of the chains at a fan-out."""
-    buffer = np.empty(most + 1, np.int64)
+def _spread(size, current, most, limit, pin, factors):  # type: ignore[no-untyped-def]
+    """(chain index, block) of every extension of the chains at a fan-out."""
+    buffer = np.empty(size + most + 1, np.int64)
     total = 0
     for i in range(len(current)):
-        for j in range(_lanes(size, current[i], most, factors, buffer)):
-            total += min(size, current[i] * buffer[j]) <= limit
-    parent, lanes = np.empty(total, np.int64), np.empty(total, np.int64)
+        for j in range(_blocks(size, current[i], most, pin, factors, buffer)):
+            total += buffer[j] <= limit
+    parent, block = np.empty(total, np.int64), np.empty(total, np.int64)
     total = 0
     for i in range(len(current)):
-        for j in range(_lanes(size, current[i], most, factors, buffer)):
-            if min(size, current[i] * buffer[j]) <= limit:
-                parent[total], lanes[total] = i, buffer[j]
+        for j in range(_blocks(size, current[i], most, pin, factors, buffer)):
+            if buffer[j] <= limit:
+                parent[total], block[total] = i, buffer[j]
                 total += 1
-    return parent, lanes
+    return parent, block
 
 
-def chains(size: int, places: tuple[tuple[int, int], ...], factors: int) -> tuple[Ints, Ints, Ints]:
+@dataclass(frozen=True)
+class Place:
+    """Where the tile of a variable is free.
+
+    Attributes:
+        fan: instances of the fan-out there; 0: a hold.
+        limit: largest tile above it.
+        pin: the tile (at a fan-out: the trips) that is asked for; 0: any.
+    """
+
+    fan: int
+    limit: int
+    pin: int = 0
+
+
+class TooManyChainsError(Exception):
+    """There are more chains than the search enumerates."""
+
+
+MOST_CHAINS = 400_000
+
+
+def chains(size: int, places: tuple[Place, ...], factors: int) -> tuple[Ints, Ints, Ints]:
     """All chains of a variable.
 
     Args:
         size: values of the variable.
-        places: (fan-out size or 0 for a hold, largest tile there), outermost first.
+        places: outermost first.
         factors: PERFECT, QUOTIENTS or EVERY.
 
     Returns:
         (tiles below each place, tiles just above it, trips on it), each chains x places.
+
+    Raises TooManyChainsError.
     """
     many = len(places)
     below = np.ones((1, many), np.int64)
-    above, trips = below.copy(), below.copy()
+    above = below.copy()
     current = np.ones(1, np.int64)
     quotient = quotients(size, PERFECT if factors == PERFECT else QUOTIENTS)
     for i in range(many - 1, -1, -1):
-        fan, limit = places[i]
-        if fan:
-            parent, lanes = _spread(size, current, fan, limit, factors)
-            top = np.minimum(size, current[parent] * lanes)
-            below, above, trips = below[parent], above[parent], trips[parent]
-            below[:, i], above[:, i], trips[:, i] = current[parent], top, lanes
-            current = top
-        else:
-            parent, current = _branch(size, current, limit, factors, quotient)
-            below, above, trips = below[parent], above[parent], trips[parent]
+        place = places[i]
+        if place.fan:
+            parent, block = _spread(size, current, place.fan, place.limit, place.pin, factors)
+            below, above = below[parent], above[parent]
+            below[:, i], above[:, i] = current[parent], block
+            current = block
+        elif place.pin:
+            parent = np.flatnonzero(current <= place.pin) if place.pin <= place.limit else _NONE
+            current = np.full(len(parent), place.pin, np.int64)
+            below, above = below[parent], above[parent]
             below[:, i] = above[:, i] = current
-    return below, above, trips
+        else:
+            parent, current = _branch(size, current, place.limit, factors, quotient)
+            below, above = below[parent], above[parent]
+            below[:, i] = above[:, i] = current
+        if len(current) > MOST_CHAINS:
+            raise TooManyChainsError
+    return below, above, -(-above // below)
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 @njit(cache=True)

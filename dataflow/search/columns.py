@@ -11,6 +11,8 @@ from dataflow.search.problem import Operand, Problem
 from dataflow.search.products import (
     NOWHERE,
     UNIT,
+    Done,
+    DoneTile,
     Fans,
     First,
     Moved,
@@ -47,6 +49,9 @@ class Columns:
         match product:
             case Trips(fan, _):
                 return None if any(fan in self._carriers[v] for v in group) else 1.0
+            case Done(tensor) | DoneTile(tensor):
+                del tensor
+                return None
             case Tile(tensor, _):
                 operand = self.operands[tensor]
                 return None if any(v in operand.variables for v in group) else 1.0
@@ -71,11 +76,9 @@ class Columns:
                 return None
             if child != UNIT and (not inside or operand.overlaps(v)):
                 return None
+            if inside and operand.padded(v):
+                return None
             size *= self.problem.sizes[v]
-        if child == UNIT:
-            joined = [r for r in operand.ranks if len(r) > 1 and r[0][0] in group]
-            # single values: each rank moves one element for each iteration of its variables
-            assert all(v in group for rank in joined for v, _ in rank)
         return size
 
     def key(
@@ -101,14 +104,15 @@ class Columns:
                 )
                 return ("trips", least, spots)
             case Tile(tensor, level):
-                node = nodes[tensor, level]
-                tiles = []
-                for v in group:
-                    own = by_variable[v].own[node]
-                    tiles.append(
-                        ("own", own) if own is not None else ("next", by_variable[v].above[node])
-                    )
-                return ("tile", tensor, tuple(tiles))
+                return ("tile", tensor, self._tiles(group, by_variable, nodes[tensor, level]))
+            case DoneTile(tensor, parent, child, adding):
+                tiles = (
+                    self._tiles(group, by_variable, nodes[tensor, parent])
+                    if parent
+                    else tuple(("own", -1) for _ in group)
+                )
+                ends = self._spots(group, by_variable, child, nodes, tensor)
+                return ("done tile", ("tile", tensor, tiles), tensor, ends, adding)
             case First(tensor, _, _, lanes, each):
                 used = tuple(
                     (i, v in self.operands[tensor].variables)
@@ -119,22 +123,48 @@ class Columns:
             case Steps(fans):
                 return ("moved", "", tuple(len(by_variable[v].free) for v in group), fans, NOWHERE)
             case Moved(tensor, _, child, once, shared):
-                if child == UNIT:
-                    spots = tuple(len(by_variable[v].free) for v in group)
-                else:
-                    node = nodes[tensor, child]
-                    spots = tuple(
-                        own if own is not None else by_variable[v].above[node] - 1
-                        for v in group
-                        for own in (by_variable[v].own[node],)
-                    )
+                spots = self._spots(group, by_variable, child, nodes, tensor)
                 return ("moved", tensor, spots, once, shared)
+            case Done(tensor, _, child, once, shared, adding):
+                spots = self._spots(group, by_variable, child, nodes, tensor)
+                return ("done", ("moved", tensor, spots, once, shared), tensor, spots, adding)
+
+    def _tiles(
+        self, group: tuple[str, ...], by_variable: Mapping[str, Places], node: int
+    ) -> tuple[tuple[str, int], ...]:
+        """Where the tile of each variable at a node is read."""
+        found = []
+        for v in group:
+            own = by_variable[v].own[node]
+            found.append(("own", own) if own is not None else ("next", by_variable[v].above[node]))
+        return tuple(found)
+
+    def _spots(
+        self,
+        group: tuple[str, ...],
+        by_variable: Mapping[str, Places],
+        child: int,
+        nodes: Mapping[tuple[str, int], int],
+        tensor: str,
+    ) -> tuple[int, ...]:
+        """The place after whose loops a holder stands, for each variable."""
+        if child == UNIT:
+            return tuple(len(by_variable[v].free) for v in group)
+        node = nodes[tensor, child]
+        found = []
+        for v in group:
+            own = by_variable[v].own[node]
+            found.append(own if own is not None else by_variable[v].above[node] - 1)
+        return tuple(found)
 
     def masks(self, table: Table, key: Key) -> list[tuple[int, tuple[bool, ...]]]:
         """The walks that a column needs."""
         group = table.structure.variables
         if key[0] == "first" and key[3]:
             return [table.mask(i, key[1]) for i, inside in key[2] if inside]
+        if key[0] in ("done", "done tile"):
+            ends = [table.mask(i, key[4]) for i in range(len(group))]
+            return ends + self.masks(table, key[1])
         if key[0] != "moved":
             return []
         inside = self.operands[key[1]].variables if key[1] else frozenset()
@@ -157,6 +187,12 @@ class Columns:
                 return result
             case "first":
                 return self._first(table, key, result)
+            case "done" | "done tile":
+                _, inner, tensor, spots, adding = key
+                for i, v in enumerate(table.structure.variables):
+                    if v not in self.operands[tensor].variables:
+                        result = result * (table.steps(i, spots[i], adding) == 1)
+                return result * self.evaluate(table, inner)
             case "tile":
                 return self._tile(table, key, result)
         return self._moved(table, key, result)
@@ -182,12 +218,13 @@ class Columns:
             for i, v in enumerate(table.structure.variables)
             if v in operand.variables
         }
-        for rank in operand.ranks:
+        for number, rank in enumerate(operand.ranks):
             if rank[0][0] in tiles:
                 extent = np.ones(table.rows)
                 for v, a in rank:
-                    extent = extent + a * (tiles[v] - 1)
-                result = result * extent
+                    extent = extent + abs(a) * (tiles[v] - 1)
+                bound = operand.bound(number)
+                result = result * (extent if bound is None else np.minimum(extent, bound[1]))
         return result
 
     def _moved(self, table: Table, key: Key, result: Floats) -> Floats:
@@ -200,7 +237,15 @@ class Columns:
                 total[v] = table.total(i, spots[i], once)
             else:
                 result = result * table.steps(i, spots[i], once | shared)
-        for rank in operand.ranks:
-            if rank[0][0] in total:
+        for number, rank in enumerate(operand.ranks):
+            if rank[0][0] not in total:
+                continue
+            bound = operand.bound(number)
+            if bound is None:
                 result = result * rank_total(rank, steps, total)
+            else:
+                at = [table.structure.variables.index(v) for v, _ in rank]
+                result = result * table.inside(
+                    at, [a for _, a in rank], [spots[i] for i in at], once, bound
+                )
         return result

@@ -11,7 +11,18 @@ from dataflow.search.columns import ONE, ZERO, Columns
 from dataflow.search.join import Boxes, Forms, grow
 from dataflow.search.pareto import undominated
 from dataflow.search.problem import Problem
-from dataflow.search.products import Costs, First, Moved, Product, Tile, Trips, costs, links_of
+from dataflow.search.products import (
+    Costs,
+    Done,
+    DoneTile,
+    First,
+    Moved,
+    Product,
+    Tile,
+    Trips,
+    costs,
+    links_of,
+)
 from dataflow.search.skeleton import Places, Skeleton, places
 from dataflow.search.tables import Chain, Key, Structure, Table, groups
 
@@ -59,14 +70,14 @@ class Frame:
 
 
 def _has(product: Product, links: set[tuple[str, int, int]], held: set[tuple[str, int]]) -> bool:
-    if isinstance(product, Moved | First):
+    if isinstance(product, Moved | Done | First | DoneTile):
         return (product.tensor, product.parent, product.child) in links
     return not isinstance(product, Tile) or (product.tensor, product.level) in held
 
 
 def _maximised(key: Key) -> bool:
     """Whether the column enters with a negative sign."""
-    return key[0] == "first" or (key[0] == "trips" and bool(key[1]))
+    return key[0] in ("first", "done", "done tile") or (key[0] == "trips" and bool(key[1]))
 
 
 class _Layout:
@@ -201,9 +212,9 @@ def _forms(layout: _Layout) -> tuple[Ints, Forms]:
     fixed = (present[:, ~moving]).astype(float) @ weights[:, ~moving].T
     merged: dict[bytes, list[int]] = {}
     for j in np.flatnonzero(moving):
-        merged.setdefault(
-            read[:, :, j].tobytes() + bytes([isinstance(layout.products[j], First | Trips)]), []
-        ).append(int(j))
+        apart = isinstance(layout.products[j], First | Trips | Done | DoneTile)
+        mark = read[:, :, j].tobytes() + bytes([apart])
+        merged.setdefault(mark, []).append(int(j))
     chosen = [members[0] for members in merged.values()]
     summed = (
         np.stack([weights[:, members].sum(axis=1) for members in merged.values()], 1)

@@ -277,7 +277,6 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
     best,
     found,
     budget,
-    cutoff,
 ):
     """Depth first, skeletons in the order of their bounds; updates ``best`` and ``found``.
 
@@ -288,7 +287,6 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
         best: (first key, second key, energy, latency) of the best known; in and out.
         found: skeleton and rows of the best; skeleton -1 while nothing was found; in and out.
         budget: boxes to look at, at most.
-        cutoff: boxes whose first key is within (1 + cutoff) of the best are dropped.
 
     Returns:
         (boxes looked at, lower bound of the first key over all that was not searched).
@@ -355,7 +353,13 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
             if chosen < 0:
                 break
             here[wide] = chosen
-    order_s = np.argsort(starts[:, 0], kind="mergesort")
+    order_s = np.arange(many_s)
+    for i in range(1, many_s):  # by bound, stable
+        s, j = order_s[i], i - 1
+        while j >= 0 and starts[order_s[j], 0] > starts[s, 0]:
+            order_s[j + 1] = order_s[j]
+            j -= 1
+        order_s[j + 1] = s
     for s in order_s:
         if starts[s, 0] == np.inf or _worse(starts[s, 0], starts[s, 1], best):
             continue
@@ -370,9 +374,6 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
         while top:
             top -= 1
             if _worse(keys[top, 0], keys[top, 1], best):
-                continue
-            if cutoff > 0 and keys[top, 0] * (1 + cutoff) >= best[0]:
-                bound = min(bound, keys[top, 0])
                 continue
             if looked >= budget:
                 bound = min(bound, keys[top, 0])

@@ -23,12 +23,17 @@ class Operand:
         output: whether it is the one that is written.
         resident: the tensor does not come from (or go to) the outermost level: its outermost
             holder below is where it lives (an intermediate of a fused group).
+        widening: of the output: width of an unfinished sum over that of a finished one.
+        bounds: for each rank, (offset of the index, elements of the tensor) where some index lies
+            outside (padding), otherwise None; empty: none does.
     """
 
     name: str
     ranks: tuple[Rank, ...]
     output: bool = False
     resident: bool = False
+    widening: float = 1.0
+    bounds: tuple[tuple[int, int] | None, ...] = ()
 
     @property
     def variables(self) -> frozenset[str]:
@@ -39,24 +44,38 @@ class Operand:
         """Whether what is moved depends on the tile of ``variable``, not only on its size: the
         variable shares a rank with another one (halos), or steps over elements (strides)."""
         return any(
-            len(rank) > 1 or rank[0][1] != 1
-            for rank in self.ranks
+            len(rank) > 1 or rank[0][1] != 1 or self.bound(number) is not None
+            for number, rank in enumerate(self.ranks)
             if any(v == variable for v, _ in rank)
         )
+
+    def padded(self, variable: str) -> bool:
+        """Whether an index with the variable can lie outside the tensor."""
+        return any(
+            self.bound(number) is not None and any(v == variable for v, _ in rank)
+            for number, rank in enumerate(self.ranks)
+        )
+
+    def bound(self, number: int) -> tuple[int, int] | None:
+        """``bounds`` of a rank."""
+        return self.bounds[number] if self.bounds else None
+
+
+Transfer = tuple[str, str, str]
+"""(tensor, ``read`` or ``write``, ``low`` or ``high``: the side of the unit or of the root)."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A resource whose time is a weighted sum of accesses.
+    """A resource whose time is a weighted sum of transfers.
 
     Attributes:
         name: for reports.
-        reads, writes: cycles for each element read or written, by tensor; of one instance.
+        cycles: of one element, by kind of transfer; of one instance.
     """
 
     name: str
-    reads: Mapping[str, float]
-    writes: Mapping[str, float]
+    cycles: Mapping[Transfer, float]
 
 
 @dataclass(frozen=True)
@@ -67,9 +86,10 @@ class Level:
         name: that of the architecture.
         capacity_bits: of one instance; None: unbounded.
         must, may: tensors that it has to hold, and those it can (``must`` within ``may``).
-        bits: size of one element held, by tensor.
+        bits: size of one (finished) element held, by tensor.
         read_pj, write_pj: energy of one element, by tensor.
         channels: its ports.
+        order: the tensors that it is asked to hold, outermost hold first; None: any.
     """
 
     name: str
@@ -80,6 +100,7 @@ class Level:
     read_pj: Mapping[str, float]
     write_pj: Mapping[str, float]
     channels: tuple[Channel, ...] = ()
+    order: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,8 @@ class Problem:
         path: levels and fan-outs, outermost first; the first is a level.
         unit: what computes.
         leakage_pj: picojoules of each cycle, all instances.
+        tiles: tiles that are asked for, by (path index of a level, tensor, variable).
+        trips: instances that are asked for, by (path index of a fan-out, variable).
     """
 
     sizes: Mapping[str, int]
@@ -133,7 +156,8 @@ class Problem:
     path: tuple[Level | Fan, ...]
     unit: Unit
     leakage_pj: float = 0.0
-    fixed: Mapping[str, object] = field(default_factory=dict)
+    tiles: Mapping[tuple[int, str, str], int] = field(default_factory=dict)
+    trips: Mapping[tuple[int, str], int] = field(default_factory=dict)
 
     @property
     def points(self) -> int:

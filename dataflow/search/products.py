@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dataflow.search.problem import Fan, Level, Operand, Problem
+from dataflow.search.problem import Fan, Level, Operand, Problem, Transfer
 from dataflow.search.skeleton import Skeleton
 
 UNIT = -1
@@ -38,6 +38,19 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Done:
+    """As :class:`Moved`, where the link carries finished sums, otherwise none: no loop above the
+    child splits the reduction but over the fan-outs ``adding``, between the two, that add up."""
+
+    tensor: str
+    parent: int
+    child: int
+    once: Fans
+    shared: Fans
+    adding: Fans
+
+
+@dataclass(frozen=True)
 class First:
     """First fills of a holder: elements of the tensor, once for each lane that reduces it above.
 
@@ -60,6 +73,16 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class DoneTile:
+    """As :class:`Tile`, where the link from the child carries finished sums, otherwise none."""
+
+    tensor: str
+    parent: int
+    child: int
+    adding: Fans
+
+
+@dataclass(frozen=True)
 class Trips:
     """Instances in use on a fan-out; ``least``: as a lower limit."""
 
@@ -74,7 +97,7 @@ class Steps:
     fans: Fans
 
 
-Product = Moved | First | Tile | Trips | Steps
+Product = Moved | Done | First | Tile | DoneTile | Trips | Steps
 
 
 @dataclass
@@ -120,8 +143,9 @@ def links_of(operands: Iterable[Operand], skeleton: Skeleton) -> set[Link]:
 class _Costs:
     """Collects the costs of links."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, links: Iterable[Link]) -> None:
         self.problem = problem
+        self.links = frozenset(links)
         self.operands = {operand.name: operand for operand in problem.operands}
         self.fans = {i: p for i, p in enumerate(problem.path) if isinstance(p, Fan) and p.size > 1}
         self.levels = {i: p for i, p in enumerate(problem.path) if isinstance(p, Level)}
@@ -132,14 +156,21 @@ class _Costs:
         """Fan-outs above a level (all, for the unit)."""
         return frozenset(f for f in self.fans if at == UNIT or f < at)
 
+    def adding(self, tensor: str, parent: int, child: int) -> Fans:
+        """Fan-outs of a link that multicast or add up the tensor."""
+        between = self.above(child) - self.above(parent)
+        return frozenset(f for f in between if tensor in self.fans[f].shares)
+
     def _charge(
-        self, at: int, tensor: str, read: bool, total: Product, each: Product, weight: float
+        self, at: int, transfer: Transfer, total: Product, each: Product, weight: float
     ) -> None:
         """Energy by the count of all instances, time by that of the busiest."""
         level = self.levels[at]
-        self.energy.add(total, weight * (level.read_pj if read else level.write_pj)[tensor])
+        tensor, action, _ = transfer
+        energy = (level.read_pj if action == "read" else level.write_pj)[tensor]
+        self.energy.add(total, weight * energy)
         for channel in level.channels:
-            cycles = (channel.reads if read else channel.writes).get(tensor, 0.0)
+            cycles = channel.cycles.get(transfer, 0.0)
             if cycles:
                 name = f"{level.name}.{channel.name}"
                 self.times.setdefault(name, Form(name)).add(each, weight * cycles)
@@ -147,28 +178,40 @@ class _Costs:
     def link(self, tensor: str, parent: int, child: int) -> None:
         """The traffic of one link, as in the reference's rules for input and output."""
         over, under = self.above(parent), self.above(child)
-        shared = frozenset(f for f in under - over if tensor in self.fans[f].shares)
+        shared = self.adding(tensor, parent, child)
         via = Moved(tensor, parent, child, NOWHERE, shared)
         via_each = Moved(tensor, parent, child, over, shared)
         moved = Moved(tensor, parent, child, NOWHERE, NOWHERE)
         moved_each = Moved(tensor, parent, child, under, NOWHERE)
         if not self.operands[tensor].output:
-            self._charge(parent, tensor, True, via, via_each, 1)
+            self._charge(parent, (tensor, "read", "low"), via, via_each, 1)
             if child != UNIT:
-                self._charge(child, tensor, False, moved, moved_each, 1)
+                self._charge(child, (tensor, "write", "high"), moved, moved_each, 1)
             return
+        wide = self.operands[tensor].widening
         first = First(tensor, parent, child, over, False)
-        self._charge(parent, tensor, False, via, via_each, 1)
-        self._charge(parent, tensor, True, via, via_each, 1)
-        self._charge(
-            parent, tensor, True, first, First(tensor, parent, child, over, bool(over)), -1
-        )
+        each = First(tensor, parent, child, over, bool(over))
+        self._sums(parent, (tensor, "write", "low"), via, via_each, shared)
+        self._charge(parent, (tensor, "read", "low"), via, via_each, wide)
+        self._charge(parent, (tensor, "read", "low"), first, each, -wide)
         if child != UNIT:
-            first = First(tensor, parent, child, under, False)
+            reduces = any(tensor in fan.shares for fan in self.fans.values())
+            lanes = under if reduces else over
+            first = First(tensor, parent, child, lanes, False)
             each = First(tensor, parent, child, under, bool(under))
-            self._charge(child, tensor, True, moved, moved_each, 1)
-            self._charge(child, tensor, False, moved, moved_each, 1)
-            self._charge(child, tensor, False, first, each, -1)
+            self._sums(child, (tensor, "read", "high"), moved, moved_each, shared)
+            self._charge(child, (tensor, "write", "high"), moved, moved_each, wide)
+            self._charge(child, (tensor, "write", "high"), first, each, -wide)
+
+    def _sums(self, at: int, transfer: Transfer, total: Moved, each: Moved, shared: Fans) -> None:
+        """Sums on their way up: wide until they are finished. (What comes back is unfinished.)"""
+        wide = self.operands[transfer[0]].widening
+        self._charge(at, transfer, total, each, wide)
+        if wide != 1:
+            done, done_each = (
+                Done(p.tensor, p.parent, p.child, p.once, p.shared, shared) for p in (total, each)
+            )
+            self._charge(at, transfer, done, done_each, 1 - wide)
 
     def rooms(self) -> list[Form]:
         """Capacities, sizes of fan-outs and their least use."""
@@ -177,7 +220,13 @@ class _Costs:
             if level.capacity_bits is not None and at:
                 form = Form(level.name, limit=level.capacity_bits)
                 for tensor in sorted(level.may):
-                    form.add(Tile(tensor, at), level.bits[tensor])
+                    wide = self.operands[tensor].widening
+                    form.add(Tile(tensor, at), level.bits[tensor] * wide)
+                    for _, parent, child in sorted(self.links):
+                        if wide != 1 and (_, parent) == (tensor, at):
+                            adding = self.adding(tensor, parent, child)
+                            done = DoneTile(tensor, parent, child, adding)
+                            form.add(done, level.bits[tensor] * (1 - wide))
                 found.append(form)
         for at, fan in self.fans.items():
             if sum(v in fan.variables for v in self.problem.sizes) > 1:
@@ -189,8 +238,8 @@ class _Costs:
 
 def costs(problem: Problem, links: Iterable[Link]) -> Costs:
     """The forms of a problem whose skeletons have these links."""
-    made = _Costs(problem)
-    for tensor, parent, child in sorted(links):
+    made = _Costs(problem, links)
+    for tensor, parent, child in sorted(made.links):
         made.link(tensor, parent, child)
     steps = Form("compute", {Steps(made.above(UNIT)): problem.unit.cycles})
     return Costs(made.energy, (steps, *made.times.values()), tuple(made.rooms()))

@@ -14,6 +14,8 @@ from dataflow.search.problem import Problem
 from dataflow.search.skeleton import Skeleton, skeletons
 from dataflow.search.tables import Chain
 
+BUDGET = 50_000_000
+"""Boxes that a search looks at, at most."""
 KEYS = {"energy": ENERGY, "latency": LATENCY, "edp": EDP}
 
 
@@ -50,16 +52,26 @@ def frame(problem: Problem, factors: int) -> Frame:
 
 
 def search(
-    posed: Frame,
-    objectives: Sequence[str],
-    budget: int = 50_000_000,
-    best: tuple[float, float] = (np.inf, np.inf),
-    cutoff: float = 0.0,
-) -> Solution | None:
-    """The best mapping of a frame, or None when none fits (or beats ``best``)."""
+    posed: Frame, objectives: Sequence[str], budget: int = BUDGET, known: Solution | None = None
+) -> tuple[Solution | None, float, bool]:
+    """The best mapping of a frame.
+
+    Args:
+        objectives: lexicographic.
+        budget: boxes to look at, at most; a larger one never ends worse.
+        known: a solution to beat.
+
+    Returns:
+        (the best, None when nothing fits or beats ``known``; a lower bound of the first objective
+        over the mapspace, infinite when nothing fits; whether the search came to its end).
+    """
     f = posed.forms
     order = np.array(order_of(objectives), np.int64)
-    known = np.array([*best, np.inf, np.inf])
+    values = [np.inf] * 4
+    if known is not None:
+        numbers = (known.energy_pj, known.latency_cycles, known.energy_pj * known.latency_cycles)
+        values = [numbers[order[0]], numbers[order[1]], numbers[0], numbers[1]]
+    best = np.array(values)
     found = np.full(len(posed.groups) + 1, -1, np.int64)
     b = posed.boxes
     looked, bound = branch_and_bound(
@@ -77,25 +89,22 @@ def search(
         f.room_limit,
         f.leakage,
         order,
-        known,
+        best,
         found,
         budget,
-        cutoff,
     )
+    complete = bool(np.isinf(bound))
+    least = float(min(bound, best[0]))
     if found[0] < 0:
-        return None
+        return None, least, complete
     s = int(found[0])
     parts: dict[str, Chain] = {}
     for g in range(len(posed.groups)):
         parts.update(posed.chain(s, g, int(found[g + 1])))
-    return Solution(
-        posed.skeletons[s],
-        parts,
-        float(known[2]),
-        float(known[3]),
-        float(min(bound, known[0])),
-        int(looked),
+    solution = Solution(
+        posed.skeletons[s], parts, float(best[2]), float(best[3]), least, int(looked)
     )
+    return solution, least, complete
 
 
 __all__ = ["PERFECT", "QUOTIENTS", "Solution", "frame", "order_of", "search"]

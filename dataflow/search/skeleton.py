@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations, product
 
+from dataflow.search.chains import Place
 from dataflow.search.problem import Fan, Level, Operand, Problem
 
 
@@ -23,6 +24,8 @@ Skeleton = tuple[Node, ...]
 
 def _holds(level: Level, at: int) -> list[tuple[Node, ...]]:
     """Every order of every allowed set of tensors at a level."""
+    if level.order is not None:
+        return [tuple(Node(at, tensor) for tensor in level.order)]
     free = sorted(level.may - level.must)
     return [
         tuple(Node(at, tensor) for tensor in order)
@@ -52,14 +55,14 @@ class Places:
     """Where the tile of one variable is free in a skeleton.
 
     Attributes:
-        free: (fan-out size or 0, largest tile) of each place, outermost first.
+        free: each place, outermost first.
         fans: path index of the fan-out at each place, -1 for a hold.
         own: for each node of the skeleton, the place whose loops end at it; -1: before all places
             (no loop of the variable above); None: a plain hold, which takes the tile below it.
         above: for each node, places that stand strictly above it.
     """
 
-    free: tuple[tuple[int, int], ...]
+    free: tuple[Place, ...]
     fans: tuple[int, ...]
     own: tuple[int | None, ...]
     above: tuple[int, ...]
@@ -87,7 +90,7 @@ def places(
     of the place above (or the whole rank).
     """
     size = problem.sizes[variable]
-    free: list[tuple[int, int]] = []
+    free: list[Place] = []
     fans: list[int] = []
     own: list[int | None] = []
     above: list[int] = []
@@ -99,26 +102,27 @@ def places(
         if isinstance(part, Fan):
             if variable in part.variables and part.size > 1:
                 own.append(len(free))
-                free.append((part.size, limit))
+                free.append(Place(part.size, limit, problem.trips.get((node.at, variable), 0)))
                 fans.append(node.at)
                 limit, grows = size, True
             else:
                 own.append(None)
             continue
         operand = operands[node.tensor]
+        pin = problem.tiles.get((node.at, node.tensor, variable), 0)
         if variable not in operand.variables:
-            if grows:
+            if grows or pin:
                 own.append(len(free))
-                free.append((0, limit))
+                free.append(Place(0, limit, pin))
                 fans.append(-1)
                 limit, grows = size, False
             else:
                 own.append(len(free) - 1)
             continue
         here = _limit(operand, variable, part, size)
-        if operand.overlaps(variable):
+        if pin or operand.overlaps(variable):
             own.append(len(free))
-            free.append((0, min(limit, here)))
+            free.append(Place(0, min(limit, here), pin))
             fans.append(-1)
             limit, grows = size, False
         else:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.search.chains import Floats, Ints, chains, walk
+from dataflow.search.chains import Floats, Ints, Place, TooManyChainsError, chains, walk
+from dataflow.search.padding import inside
 from dataflow.search.problem import Problem
 
 
@@ -23,8 +24,11 @@ class Structure:
 
     variables: tuple[str, ...]
     sizes: tuple[int, ...]
-    free: tuple[tuple[tuple[int, int], ...], ...]
+    free: tuple[tuple[Place, ...], ...]
     fans: tuple[tuple[int, ...], ...]
+
+
+MOST_ROWS = 600_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Table:
         ]
         self.counts = tuple(len(part[0]) for part in self._parts)
         self.rows = int(np.prod(self.counts))
+        if self.rows > MOST_ROWS:
+            raise TooManyChainsError
         self._walks: dict[tuple[int, tuple[bool, ...]], tuple[Floats, Floats]] = {}
 
     def prepare(self, masks: Iterable[tuple[int, tuple[bool, ...]]]) -> None:
@@ -95,6 +101,51 @@ class Table:
         if spot < 0:
             return np.full(self.rows, float(self.structure.sizes[variable]))
         return self._expand(variable, self._walks[self.mask(variable, fans)][1][spot])
+
+    def inside(
+        self,
+        variables: list[int],
+        steps: list[int],
+        spots: list[int],
+        once: frozenset[int],
+        bound: tuple[int, int],
+    ) -> Floats:
+        """Sum over all tiles of the elements of an index that lie inside the tensor.
+
+        Args:
+            variables, steps: of the index, with their coefficients.
+            spots: the places down to which each is cut.
+            once: fan-outs of which one instance is followed; it is charged without padding.
+            bound: offset of the index, elements of the dimension.
+        """
+        several = sorted(variables)
+        assert several == list(range(several[0], several[-1] + 1)) and len(several) <= 2
+        parts = []
+        for i in (0, 1):
+            if i < len(several):
+                v = several[i]
+                below, above, _ = self._parts[v]
+                fans = self.structure.fans[v]
+                parts.append(
+                    (
+                        self.structure.sizes[v],
+                        below,
+                        above,
+                        np.array([f >= 0 for f in fans], bool),
+                        np.array([f in once for f in fans], bool),
+                        min(spots[variables.index(v)] + 1, len(fans)),
+                        spots[variables.index(v)] >= len(fans),
+                        steps[variables.index(v)],
+                    )
+                )
+            else:
+                none = np.ones((1, 0), np.int64)
+                flags = np.zeros(0, bool)
+                parts.append((1, none, none, flags, flags, 0, False, 0))
+        values = inside(*parts[0], *parts[1], bound[0], bound[1])
+        outer = int(np.prod(self.counts[: several[0]]))
+        inner = int(np.prod(self.counts[several[-1] + 1 :]))
+        return np.tile(np.repeat(values, inner), outer)
 
     def trips(self, variable: int, place: int) -> Floats:
         """Trips of the spatial loop at a place."""

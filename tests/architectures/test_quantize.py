@@ -8,7 +8,7 @@ from _pytest.mark import ParameterSet
 
 from dataflow import quantise
 from dataflow.quantise.rules import spatial_means
-from dataflow.quantise.tool import Settings, run_tool
+from dataflow.quantise.tool import Form, Settings, run_tool
 from examples.catalogue import NETWORKS, OPSETS
 from tests.architectures import support
 from tests.frontend import models
@@ -17,7 +17,7 @@ TESTED = 200
 """Samples that a quantised network is judged on, none of them in the calibration: few of them say
 more of the luck of a draw than of the ranges."""
 
-FORMS: tuple[quantise.Format, ...] = ("qoperator", "qdq")
+FORMS: tuple[Form, ...] = ("qoperator", "qdq")
 QUICK = ("lenet5", "gpt2_block", "llama_block", "moe_dense", "lstm")
 CASES: list[ParameterSet] = [
     pytest.param(
@@ -37,9 +37,7 @@ def judge(name: str, model: onnx.ModelProto) -> float:
     return support.snr_db(expected, [session.run(None, feed) for feed in inputs])
 
 
-def by_onnxruntime(
-    name: str, opset: int, form: quantise.Format, made: quantise.Quantized
-) -> onnx.ModelProto:
+def by_onnxruntime(name: str, opset: int, form: Form, made: quantise.Quantized) -> onnx.ModelProto:
     """The same nodes quantised by onnxruntime's tool called directly, ranges as it finds them."""
     model = onnx.load(support.exported(name, opset))
     spatial_means(model, range(4, 6))
@@ -49,7 +47,7 @@ def by_onnxruntime(
 
 @pytest.mark.parametrize(("name", "opset", "form"), CASES)
 def test_snr_is_at_least_20_db_and_that_of_onnxruntimes_tool(
-    name: str, opset: int, form: quantise.Format
+    name: str, opset: int, form: Form
 ) -> None:
     made = support.quantised(name, opset, form)
     ours = judge(name, onnx.load(made.path))

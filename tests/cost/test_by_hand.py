@@ -294,3 +294,44 @@ group g0
     found = cost(parse_mapping(text), matmul(512, 512, 512), load_architecture("eyeriss"))
     assert float(found.energy_pj) == pytest.approx(5.9441108e8, rel=1e-7)
     assert float(found.cycles) / 200e6 == pytest.approx(0.01048576, rel=1e-12)
+
+
+def test_a_tile_that_two_einsums_read_is_filled_once() -> None:
+    text = """\
+einsum:
+  name: twice
+  shapes: {M: 8, N: 4}
+  declaration: {X: [M, N]}
+  expressions: |
+    T[m, n] = X[m, n] + X[m, n]
+    S[m] = X[m, n] :: max(n)
+    Y[m, n] = T[m, n] - S[m]
+"""
+    nest = """\
+group g
+  hold MainMemory: X, Y
+  for m tile 2
+    hold GlobalBuffer: X, T, S
+    branch
+      for m tile 1
+        for n tile 1
+          compute T on vector
+    branch
+      for m tile 1
+        for n tile 1
+          compute S on vector
+    branch
+      for m tile 1
+        for n tile 1
+          compute Y on vector
+"""
+    found = cost(parse_mapping(nest), workload_of(loads(text)), load_architecture("simple"))
+    # Both read the tile; it comes from memory once. T and S never leave the buffer.
+    assert found.levels["MainMemory"] == {"X": (32, 0), "Y": (0, 32)}
+    assert found.levels["GlobalBuffer"]["X"] == (64, 32)
+    assert found.levels["GlobalBuffer"]["T"] == (32, 32)
+    assert found.levels["GlobalBuffer"]["S"] == (32 + 24, 32)
+    spilled = nest.replace("hold MainMemory: X, Y", "hold MainMemory: X, Y, T")
+    found = cost(parse_mapping(spilled), workload_of(loads(text)), load_architecture("simple"))
+    # Written out as it is made, read from the tile that it was made in.
+    assert found.levels["MainMemory"]["T"] == (0, 32)

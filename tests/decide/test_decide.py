@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from dataflow import api, cli
 from dataflow.arch import load_architecture
-from dataflow.decide import HostWork, decide
+from dataflow.decide import HostMode, HostWork, decide
 from dataflow.decide.host import ends, host_work
 from dataflow.decide.size import size_refusals
 from dataflow.decide.verdict import Verdict
@@ -83,27 +83,63 @@ def test_host_none_refuses_the_softmax_by_name() -> None:
         assert api.check(model, host=mode).compiles
 
 
+HEAD = classifier(head=[models.node("Exp", ["x"], ["h"])])
+TAIL = classifier(models.node("ArgMax", ["y"], ["a"], axis=1), output=np.int64)
+
+
 @pytest.mark.parametrize(
-    ("proto", "operator", "where", "fix"),
-    [
-        (
-            classifier(models.node("ArgMax", ["y"], ["a"], axis=1), output=np.int64),
-            *("ArgMax", "tail", "end the model before it, and compute it on the host"),
-        ),
-        (
-            classifier(head=[models.node("Exp", ["x"], ["h"])]),
-            *("Exp", "head", "begin the model behind it, and compute it on the host"),
-        ),
-    ],
+    ("proto", "operator", "where"), [(HEAD, "Exp", "head"), (TAIL, "ArgMax", "tail")]
 )
-def test_what_belongs_on_the_host_and_no_project_holds_is_refused_by_name(
-    proto: onnx.ModelProto, operator: str, where: str, fix: str
+def test_the_host_runs_what_the_machine_cannot_at_the_ends(
+    proto: onnx.ModelProto, operator: str, where: str
 ) -> None:
     verdict = api.check(proto)
+    assert verdict.compiles
     row = next(r for r in verdict.nodes if r.operator == operator)
-    assert (row.runs, row.where, row.fix) == ((), where, fix)
+    assert (row.runs, row.where, row.reason) == (("host",), where, "")
     alone = next(r for r in api.check(proto, host="none").nodes if r.operator == operator)
-    assert alone.where == "" and alone.reason and alone.fix != fix
+    assert (alone.runs, alone.where) == ((), "") and alone.reason and alone.fix
+
+
+def test_what_the_machine_can_run_stays_on_it_at_the_ends() -> None:
+    """A Relu between codes in front of the tail is the vector unit's."""
+    tail = [
+        models.node("Relu", ["y"], ["r"]),
+        models.node("QuantizeLinear", ["r", "s", "z"], ["rq"]),
+        models.node("DequantizeLinear", ["rq", "s", "z"], ["rf"]),
+        models.node("TopK", ["rf", "k"], ["v", "i"]),
+    ]
+    proto = classifier(*tail)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2]), "k"))
+    found = {r.name: (r.runs, r.where) for r in api.check(proto).nodes}
+    assert found["r"] == (("vector",), "") and found["v"] == (("host",), "tail")
+
+
+def test_a_product_is_the_hosts_only_when_that_is_asked_for() -> None:
+    """A product of floats behind the last quantiser."""
+    proto = classifier(models.node("MatMul", ["y", "f"], ["o"]))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 3), np.float32), "f"))
+    (refusal,) = api.check(proto).refusals
+    assert refusal.operator == "MatMul"
+    moved = api.check(proto, host="contractions")
+    row = next(r for r in moved.nodes if r.operator == "MatMul")
+    assert (row.runs, row.where, row.macs) == (("host",), "tail", 0)
+    assert moved.compiles and moved.host.operations > 2 * 5 * 3
+
+
+def test_nothing_between_two_nodes_of_the_machine_is_the_hosts() -> None:
+    tail = [
+        models.node("Softmax", ["y"], ["e"]),
+        models.node("QuantizeLinear", ["e", "s", "z"], ["eq"]),
+        models.node("QLinearMatMul", ["eq", "s", "z", "v", "ws", "z", "s", "z"], ["o"]),
+    ]
+    proto = classifier(*tail, output=np.int8)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 3), np.int8), "v"))
+    modes: tuple[HostMode, ...] = ("auto", "contractions")
+    for mode in modes:
+        verdict = api.check(proto, host=mode)
+        row = next(r for r in verdict.nodes if r.operator == "Softmax")
+        assert row.runs == () and row.reason and not verdict.compiles
 
 
 def node(index: int, inputs: str, outputs: str) -> Node:
@@ -156,7 +192,9 @@ def test_the_command_warns_and_keeps_the_contract(
 def test_evaluate_asks_only_what_evaluate_can_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = saved(tmp_path, classifier(models.node("ArgMax", ["y"], ["a"], axis=1), output=np.int64))
+    proto = classifier(models.node("MatMul", ["y", "f"], ["a"]))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((5, 3), np.float32), "f"))
+    path = saved(tmp_path, proto)
     assert cli.run(["check", path]) == 2
     assert cli.run(["check", path, "--evaluate"]) == 0
     capsys.readouterr()

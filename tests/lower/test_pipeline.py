@@ -17,9 +17,16 @@ from dataflow.rewrite import Pass, run_passes
 from tests.decide.mutants import seed_model
 
 NAMES = [
-    *("dead-code", "parameter-folding", "split-pieces", "tabulate", "integer-sums"),
-    "code-arithmetic",
-    *("integer-sums-near-ties", "near-ties", "merge-parameters", "reduction-order"),
+    *(
+        "dead-code",
+        "parameter-folding",
+        "integer-filters",
+        "split-pieces",
+        "pool-codes",
+        "tabulate",
+    ),
+    *("integer-sums", "code-arithmetic"),
+    *("integer-sums-near-ties", "near-ties", "merge-parameters", "volumes", "reduction-order"),
     *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]
 

@@ -244,3 +244,45 @@ def test_built_in_names_are_those_of_the_contract() -> None:
         *("edge8", "edge16", "edge32"),
         *("simple", "nvdla", "eyeriss", "tpu_like", "fusemax", "flat"),
     }
+
+
+SOFTMAX = """\
+einsum:
+  name: softmax
+  shapes: {M: 8, N: 4}
+  declaration: {X: [M, N]}
+  expressions: |
+    S[m] = X[m, n] :: max(n)
+    D[m, n] = sub_exp(X[m, n], S[m])
+    Y[m, n] = D[m, n] * D[m, n]
+"""
+IN_PLACE = """\
+group g
+  hold MainMemory: X, Y
+  hold GlobalBuffer: S
+  hold GlobalBuffer: X = D
+  branch
+    for m tile 1
+      for n tile 1
+        compute S on vector
+  branch
+    for m tile 1
+      for n tile 1
+        compute D on vector
+  branch
+    for m tile 1
+      for n tile 1
+        compute Y on vector
+"""
+
+
+def test_tensors_in_place_share_their_space() -> None:
+    workload, arch = workload_of(loads(SOFTMAX)), load_architecture("simple")
+    mapping = parse_mapping(IN_PLACE)
+    assert faults(mapping, workload, arch) == ()
+    bits = occupied_bits(mapping, tiles(mapping, workload, arch))["GlobalBuffer"]
+    assert bits == 32 * (8 + 8 * 4)
+    wrong = message(IN_PLACE.replace("X = D", "D = X"), arch, workload)
+    assert "X is not made point by point from D as its last reader" in wrong
+    later = workload_of(loads(SOFTMAX.replace("D[m, n] * D[m, n]", "D[m, n] * X[m, n]")))
+    assert "D is not made point by point from X" in message(IN_PLACE, arch, later)

@@ -15,8 +15,7 @@ from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
 from dataflow.frontend import export, load_model
 from dataflow.npz import save_npz
-from dataflow.quantise import quantize
-from dataflow.quantise.quantize import Format
+from dataflow.quantise import Format, quantize
 from tests.frontend import models
 
 Array = np.ndarray
@@ -166,4 +165,4 @@ def test_the_command_says_what_was_chosen(
     assert cli.run([*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["path"] == str(tmp_path / "q.onnx") and told["left_float"] == []
-    assert told["snr_db"] >= told["worst_sample_db"] > 20
+    assert told["snr_db"] >= told["worst_snr_db"] > 20

@@ -147,7 +147,7 @@ def test_plain_settings_stand_where_they_are_good_enough(tmp_path: Path) -> None
     data = np.random.default_rng(1).uniform(-1, 1, (32, 64)).astype(np.float32)
     report = quantize_report(made, {"x": data}, tmp_path / "q.onnx")
     assert not report.widened and report.left_float == ()
-    assert report.worst_sample_db >= search.PLAIN_DB
+    assert report.worst_snr_db >= search.PLAIN_DB
     direct = run_tool(made, feeds(data), Settings(QUANTISED), "qoperator")
     weights = [
         {t.name: onnx.numpy_helper.to_array(t) for t in m.graph.initializer}
@@ -184,7 +184,7 @@ def test_a_product_that_int8_ruins_is_left_in_float(tmp_path: Path) -> None:
     report = quantize_report(made, {"x": draw(16, 32, 1)}, tmp_path / "q.onnx")
     assert "product3" in report.left_float
     assert not {"product0", "product1"} <= set(report.left_float)
-    assert report.worst_sample_db >= search.AIM_DB
+    assert report.worst_snr_db >= search.AIM_DB
     assert "left in float: " in report.describe() and "product3" in report.describe()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from dataflow.search import Channel, Fan, Level, Operand, Problem, Unit
 
 MATMUL = (
@@ -32,7 +34,8 @@ def level(
 ) -> Level:
     """A memory of 8-bit words; ``rate`` words a cycle shared by reads and writes."""
     every = dict.fromkeys("ABC", 0.0)
-    channel = Channel("any", *([dict.fromkeys("ABC", 1 / rate)] * 2)) if rate else None
+    kinds = product("ABC", ("read", "write"), ("low", "high"))
+    channel = Channel("any", dict.fromkeys(kinds, 1 / rate)) if rate else None
     return Level(
         name,
         None if words is None else words * 8,

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow.search.chains import EVERY, PERFECT, QUOTIENTS, chains, quotients, walk
+from dataflow.search.chains import EVERY, PERFECT, QUOTIENTS, Place, chains, quotients, walk
 
 
 def loops(
@@ -33,7 +33,7 @@ def loops(
 def test_walk_counts_the_iterations_of_the_loops(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 30))
     spatial = data.draw(st.lists(st.booleans(), min_size=1, max_size=4))
-    places = tuple((data.draw(st.integers(1, 5)) if s else 0, size) for s in spatial)
+    places = tuple(Place(data.draw(st.integers(1, 5)) if s else 0, size) for s in spatial)
     factors = data.draw(st.sampled_from([PERFECT, QUOTIENTS]))
     below, above, _ = chains(size, places, factors)
     row = data.draw(st.integers(0, len(below) - 1))
@@ -61,7 +61,7 @@ def test_quotients_have_one_tile_for_each_trip_count() -> None:
 
 
 def test_perfect_chains_are_all_chains_of_divisors() -> None:
-    below, above, trips = chains(12, ((0, 12), (3, 12)), PERFECT)
+    below, above, trips = chains(12, (Place(0, 12), Place(3, 12)), PERFECT)
     found = {(int(b[0]), int(a[1]), int(t[1])) for b, a, t in zip(below, above, trips, strict=True)}
     expected = {
         (outer, lanes, lanes)
@@ -73,7 +73,7 @@ def test_perfect_chains_are_all_chains_of_divisors() -> None:
 
 
 def test_every_integer_is_tried_where_asked() -> None:
-    below, _, _ = chains(7, ((0, 7), (0, 5)), EVERY)
+    below, _, _ = chains(7, (Place(0, 7), Place(0, 5)), EVERY)
     found = {tuple(int(x) for x in row) for row in below}
     assert found == {(a, b) for b in range(1, 6) for a in range(b, 8)}
 
@@ -82,7 +82,9 @@ def test_quotient_chains_hold_the_perfect_ones_and_are_among_all() -> None:
     for size in (6, 16, 30):
         sets = []
         for factors in (PERFECT, QUOTIENTS, EVERY):
-            below, above, _ = chains(size, ((0, size), (4, size), (0, size)), factors)
+            below, above, _ = chains(
+                size, (Place(0, size), Place(4, size), Place(0, size)), factors
+            )
             sets.append(
                 {(tuple(b), tuple(a)) for b, a in zip(below.tolist(), above.tolist(), strict=True)}
             )

@@ -22,7 +22,8 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_least_energy_over_perfect_factors_is_the_golden_one(name: str) -> None:
     problem, energy, _ = GOLDEN[name]
-    found = search(frame(problem, PERFECT), ["energy"])
+    found, _, proven = search(frame(problem, PERFECT), ["energy"])
+    assert proven
     assert found is not None
     assert found.energy_pj <= energy * (1 + 1e-9)
     if name != "G8":  # there other nests reach less than the golden one
@@ -36,14 +37,14 @@ def test_imperfect_factors_are_never_worse(objective: str) -> None:
         problem = GOLDEN[name][0]
         bounds = []
         for factors in (PERFECT, QUOTIENTS):
-            found = search(frame(problem, factors), [objective])
+            found, _, _ = search(frame(problem, factors), [objective])
             assert found is not None
             bounds.append(found.bound)
         assert bounds[1] <= bounds[0] * (1 + 1e-12)
 
 
 def test_a_prime_matmul_uses_the_whole_array() -> None:
-    found = search(frame(golden(cube(257), 65536, 8, register=True), QUOTIENTS), ["latency"])
+    found, _, _ = search(frame(golden(cube(257), 65536, 8, register=True), QUOTIENTS), ["latency"])
     assert found is not None
     assert found.latency_cycles == 33 * 33 * 257
 
@@ -83,26 +84,27 @@ def test_branch_and_bound_finds_the_least_of_all_rows(factors: int) -> None:
         "edp": lambda v: (v[0] * v[1], v[1]),
     }
     for objective, key in keys.items():
-        found = search(posed, [objective])
+        found, _, _ = search(posed, [objective])
         assert found is not None
         best = min(values, key=key)
         assert key((found.energy_pj, found.latency_cycles)) == pytest.approx(key(best), rel=1e-9)
 
 
 def test_nothing_fits_a_buffer_of_two_words() -> None:
-    assert search(frame(golden(cube(4), 2), PERFECT), ["energy"]) is None
+    assert search(frame(golden(cube(4), 2), PERFECT), ["energy"])[0] is None
 
 
 def test_a_small_budget_gives_a_bound_below_and_more_is_never_worse() -> None:
     problem: Problem = golden(cube(60), 2048, 8, register=True)
     posed = frame(problem, QUOTIENTS)
-    best = search(posed, ["edp"])
+    best, _, proven = search(posed, ["edp"])
+    assert proven
     assert best is not None
     before = np.inf
     for budget in (500, 2000, 8000, 10**8):
-        found = search(posed, ["edp"], budget)
+        found, bound, _ = search(posed, ["edp"], budget)
         assert found is not None
         value = found.energy_pj * found.latency_cycles
-        assert found.bound <= best.bound * (1 + 1e-9)
+        assert bound <= best.bound * (1 + 1e-9)
         assert value <= before * (1 + 1e-12)
         before = value

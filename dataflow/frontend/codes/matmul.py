@@ -36,7 +36,8 @@ Array = np.ndarray
 def matmul(ctx: Context, node: Node) -> None:
     """MatMul, of a constant or of two activations, with NumPy's batch rules."""
     a, b = ctx.value(node, 0), ctx.value(node, 1)
-    if integer_operand(a) and integer_operand(b) and _by_column(a, b):
+    codes = integer_operand(a) and integer_operand(b)
+    if codes and (_by_column(a, b) or _by_row(a, b)):
         _dequantised(ctx, node, a, b, None, 1.0)
         return
     ctx.define(node, product(ctx, node, a, b, exact=False))
@@ -48,7 +49,8 @@ def gemm(ctx: Context, node: Node) -> None:
     c = ctx.optional(node, 2)
     alpha, beta = float(node.get("alpha", 1.0)), float(node.get("beta", 1.0))
     fits = c is None or (c.constant is not None and c.constant.size in (1, b.shape[1]))
-    codes = integer_operand(a) and integer_operand(b) and _by_column(a, b)
+    codes = integer_operand(a) and integer_operand(b)
+    codes = codes and (_by_column(a, b) or (c is None and _by_row(a, b)))
     if codes and fits and alpha > 0:
         if c is not None and beta != 1.0:
             c = constant_value(c.real_constant() * np.float32(beta))
@@ -121,10 +123,17 @@ def _transposed(ctx: Context, node: Node, position: int, flag: str) -> Value:
 def _by_column(a: Value, b: Value) -> bool:
     """Whether one scale belongs to each output column, so that codes can be summed.
 
-    Scales of rows, or along the sum, leave the product to floats.
+    Scales along the sum leave the product to floats.
     """
     assert a.quant is not None and b.quant is not None
     return a.quant.axis is None and b.quant.axis in (None, len(b.shape) - 1)
+
+
+def _by_row(a: Value, b: Value) -> bool:
+    """Whether one scale belongs to each output row: weights on the left, [.., m, k]."""
+    assert a.quant is not None and b.quant is not None
+    rows = len(a.shape) - 2
+    return b.quant.axis is None and len(b.shape) > 1 and a.quant.axis == rows >= 0
 
 
 def _dequantised(
@@ -132,18 +141,19 @@ def _dequantised(
 ) -> None:
     """A product of dequantised codes: integer, then requantised or scaled."""
     assert a.quant is not None and b.quant is not None
+    rows = _by_row(a, b)
     columns = b.shape[-1] if len(b.shape) > 1 else 1
     tail = lookahead.tail(ctx, node)
     scale = scale_product(a.quant, b.quant) * np.float32(alpha)
     codes = product_bias(ctx, node, bias, scale, columns, tail.quant.s if tail else None)
     acc = product(ctx, node, a, b, exact=True)
-    last = len(acc.dims) - 1
+    along = len(acc.dims) - (2 if rows else 1)
     if tail is None:
-        ctx.define(node, scaled(ctx, node, node.outputs[0], acc, last, scale, codes))
+        ctx.define(node, scaled(ctx, node, node.outputs[0], acc, along, scale, codes))
         return
     sources = frozenset(tail.nodes)
     y = requantised(
-        ctx, node, tail.output, acc, last, scale, codes, tail.quant, tail.chain, sources
+        ctx, node, tail.output, acc, along, scale, codes, tail.quant, tail.chain, sources
     )
     lookahead.absorb(ctx, tail, raw(y))
 
@@ -315,14 +325,15 @@ def _factor(
     assert value.quant is not None
     if value.quant.axis is None:
         return call("sub", code, integer(value.quant.z))
+    along = column if side == 1 else column - 1
     index = Affine()
-    left = shape[column]
-    for name, size in zip(place[column], parts[column], strict=True):
+    left = shape[along]
+    for name, size in zip(place[along], parts[along], strict=True):
         left //= size
         index = index + Affine.of((name, left))
-    if len(ranks[column]) != 1:
-        raise UnsupportedError("per-column scales on a flattened operand", "quantise per tensor")
-    return call("sub", code, zero_point(ctx, label, value, ranks[column], index))
+    if len(ranks[along]) != 1:
+        raise UnsupportedError("scales of columns on a flattened operand", "quantise per tensor")
+    return call("sub", code, zero_point(ctx, label, value, ranks[along], index))
 
 
 def _positions(parts: list[list[int]]) -> list[list[str]]:

@@ -6,6 +6,10 @@ end: an index is taken modulo the size of its dimension.
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
 from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.functions import literal
 from dataflow.frontend.lowering import Lowering, Place, axis_of
@@ -64,6 +68,8 @@ def gather_elements(ctx: Context, node: Node) -> None:
 def gather_nd(ctx: Context, node: Node) -> None:
     """GatherND: Y[b.., i.., d..] = X[b.., I[b.., i.., 0], I[b.., i.., 1], .., d..]."""
     low = Lowering(ctx, node)
+    if _constant_nd(low):
+        return
     raw = elements(low, ctx.value(node, 0), node.input(0))
     x = raw.operand
     batch = int(node.get("batch_dims", 0))
@@ -83,6 +89,26 @@ def gather_nd(ctx: Context, node: Node) -> None:
     ]
     places = [*out[:batch], *picked, *out[len(own) :]]
     low.view(raw.restored(low.let("", out, x.at(*places), dtype=x.dtype).value))
+
+
+def _constant_nd(low: Lowering) -> bool:
+    """GatherND with constant indices: pieces of the dimensions that they choose from, as one."""
+    ctx, node = low.ctx, low.node
+    x, chosen = ctx.value(node, 0), ctx.value(node, 1)
+    data = chosen.constant
+    if node.get("batch_dims", 0) or data is None or not data.ndim or chosen.quant is not None:
+        return False
+    depth = data.shape[-1]
+    if not (chosen.dtype.is_int and 1 <= depth <= len(x.shape)):
+        return False
+    flat = np.zeros(data.shape[:-1], np.int64)
+    for k, size in enumerate(x.shape[:depth]):
+        flat = flat * size + wrapped_data(data[..., k], size)
+    rest = x.shape[depth:]
+    joined = reshaped(ctx, node, x, (prod(x.shape[:depth]), *rest))
+    moved = arrange(low, joined, node.input(0), {0: flat.reshape(-1)})
+    low.view(reshaped(ctx, node, moved, (*data.shape[:-1], *rest)))
+    return True
 
 
 def reverse_sequence(ctx: Context, node: Node) -> None:

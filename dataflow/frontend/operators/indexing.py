@@ -27,8 +27,11 @@ Array = np.ndarray
 FILL = -1
 """In a map: no coordinate of the tensor, but the fill value."""
 
-MAX_PIECES = 16
+MAX_PIECES = 64
 """Affine pieces that a copy is made of before a table of coordinates is read instead."""
+
+MAX_STRIDE = 32
+"""Largest distance of the outputs of one piece that is looked for."""
 
 MAX_CONSTANT = 1 << 24
 """Elements of a constant that is made at import."""
@@ -41,19 +44,21 @@ Coordinates = Array | range
 
 @dataclass(frozen=True)
 class Run:
-    """Consecutive output coordinates that read an arithmetic progression.
+    """Output coordinates a stride apart that read an arithmetic progression.
 
     Attributes:
         start: first output coordinate.
         count: number of coordinates.
         first: coordinate read at ``start``, or `FILL`.
         step: difference of the coordinates read.
+        stride: difference of the output coordinates.
     """
 
     start: int
     count: int
     first: int
     step: int
+    stride: int = 1
 
 
 def digits(rows: Array) -> tuple[list[int], Array] | None:
@@ -102,6 +107,26 @@ def runs(places: Coordinates, most: int | None = None) -> list[Run]:
         found.append(Run(start, count, int(places[start]), int(steps[start])))
         start += count
     return found
+
+
+def interleaved(places: Coordinates, most: int) -> list[Run]:
+    """A map as the fewest progressions with outputs 1, 2, .. apart; at most ``most`` + 1 of them.
+
+    Outputs that a nearest neighbour takes from one input lie in neighbouring phases.
+    """
+    best = runs(places, most)
+    if isinstance(places, range) or (places == FILL).any():
+        return best
+    for stride in range(2, min(MAX_STRIDE, len(places) // 2, len(best) - 1) + 1):
+        found: list[Run] = []
+        for phase in range(stride):
+            found += [
+                replace(r, start=phase + r.start * stride, stride=stride)
+                for r in runs(places[phase::stride], most)
+            ]
+        if len(found) < len(best):
+            best = found
+    return best
 
 
 def selected(value: Value, dim: int, places: Coordinates) -> Value | None:
@@ -265,8 +290,10 @@ def _copied(
     for dim, places in maps.items():
         names[dim] = low.rank(names[dim][0].upper(), len(places))
     tensor = low.tensor(suffix, names, x.dtype)
-    most = MAX_PIECES if fill is None else None
-    parts = {dim: runs(places, most) for dim, places in maps.items()}
+    parts = {
+        dim: runs(places) if fill is not None else interleaved(places, MAX_PIECES)
+        for dim, places in maps.items()
+    }
     if fill is None and prod(len(p) for p in parts.values()) > MAX_PIECES:
         read: list[Place] = list(names)
         for dim, places in maps.items():
@@ -296,7 +323,7 @@ def _pieces(
     later = {d: p for d, p in parts.items() if d != dim}
     for run in parts[dim]:
         own = low.rank(names[dim][0].upper(), run.count)
-        write[dim] = Affine.of(own, run.start)
+        write[dim] = Affine.of((own, run.stride), run.start)
         if run.first == FILL:
             assert fill is not None
             rest = [names[d] if d in later else p for d, p in enumerate(write)]

@@ -55,12 +55,11 @@ def pack(
 def _placed(part: Part, capacity: int, seed: int, effort: int) -> Packing:
     """One part's offsets."""
     bound, _ = part.bound()
-    free = part.plain and not any(part.partners) and (part.fixed < 0).all()
-    if free:
-        quick = first_fit(part)
-        top = int((quick + part.size).max()) * part.unit
+    fitted = quick(part)
+    if fitted is not None:
+        top = int((fitted + part.size).max()) * part.unit
         if top <= capacity:
-            return Packing(_named(part, quick), top == bound, "", top, bound, 0)
+            return Packing(named(part, fitted), top == bound, "", top, bound, 0)
     found = exact(part, capacity, seed, effort)
     steps = f"steps {part.buffers[0].start} to {max(b.end for b in part.buffers)}"
     if found.offsets is None:
@@ -74,10 +73,18 @@ def _placed(part: Part, capacity: int, seed: int, effort: int) -> Packing:
             )
         return Packing(None, found.refuted, reason, 0, bound, found.nodes)
     top = int((found.offsets + part.size).max()) * part.unit
-    return Packing(_named(part, found.offsets), top == bound, "", top, bound, found.nodes)
+    return Packing(named(part, found.offsets), top == bound, "", top, bound, found.nodes)
 
 
-def _named(part: Part, offsets: Ints) -> dict[str, int]:
+def quick(part: Part) -> Ints | None:
+    """First fit in units, for a part of lives without holes, free of fixed buffers and banks."""
+    if not part.plain or any(part.partners) or (part.fixed >= 0).any():
+        return None
+    return first_fit(part)
+
+
+def named(part: Part, offsets: Ints) -> dict[str, int]:
+    """Offsets in bytes by name."""
     return {b.name: int(o) * part.unit for b, o in zip(part.buffers, offsets, strict=True)}
 
 
@@ -91,7 +98,13 @@ def _overfull(buffers: Sequence[Buffer], bound: int, capacity: int) -> str:
     )
 
 
-def check(buffers: Sequence[Buffer], capacity: int, align: int, bank_bytes: int | None) -> None:
+MOST_BYTES = 1 << 60
+"""All buffers together, with gaps, alignments and banks: sums stay below 64 bits."""
+
+
+def check(
+    buffers: Sequence[Buffer], capacity: int | None, align: int, bank_bytes: int | None
+) -> None:
     """Raises DataflowError where a problem contradicts itself, whatever the offsets."""
     where = "buffers"
     if align < 1:
@@ -122,13 +135,20 @@ def check(buffers: Sequence[Buffer], capacity: int, align: int, bank_bytes: int 
                 where, f"{b.name} has a bank group but no bank has a size", "give bank_bytes"
             )
         if b.fixed is not None:
-            if b.fixed < 0 or b.fixed + b.size > capacity or b.fixed % align or b.fixed % b.align:
+            outside = capacity is not None and b.fixed + b.size > capacity
+            if b.fixed < 0 or outside or b.fixed % align or b.fixed % b.align:
                 raise DataflowError(
                     where,
                     f"{b.name} is fixed at {b.fixed} with {b.size} bytes",
-                    f"use a multiple of its alignment inside the capacity {capacity}",
+                    "use a multiple of its alignment"
+                    + ("" if capacity is None else f" inside the capacity {capacity}"),
                 )
             fixed.append((b.fixed, b))
+    total = sum(b.size + b.gap + b.align + align + (b.fixed or 0) for b in buffers)
+    if total + len(buffers) * (bank_bytes or 0) + (capacity or 0) > MOST_BYTES:
+        raise DataflowError(
+            where, "their sizes, offsets and the capacity add up to 2**60 bytes", "use smaller ones"
+        )
     fixed.sort(key=lambda entry: entry[0])
     for i, (low, one) in enumerate(fixed):
         for high, other in fixed[i + 1 :]:

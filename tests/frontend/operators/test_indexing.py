@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow.frontend.operators.indexing import FILL, digits, runs, selected
+from dataflow.frontend.operators.indexing import FILL, digits, interleaved, runs, selected
 from dataflow.frontend.value import Value, stored_value
 from dataflow.ir.affine import Affine
 from dataflow.ir.dtype import F32
@@ -80,3 +80,22 @@ def test_one_coordinate_leaves_no_variable() -> None:
     found = selected(stored_value("X", ((3,), (5,)), F32), 0, range(2, 3))
     assert found is not None and found.dims == ((), (5,))
     assert found.expr == Access("X", (Affine.of(2), Affine.of("$0")))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_interleaved_runs_are_the_map_and_no_more_than_plain_ones(places: list[int]) -> None:
+    found = interleaved(np.array(places), 64)
+    made: dict[int, int] = {}
+    for run in found:
+        for k in range(run.count):
+            place = run.start + k * run.stride
+            assert place not in made
+            made[place] = run.first + k * run.step
+    assert [made[k] for k in range(len(places))] == places
+    assert len(found) <= len(runs(np.array(places)))
+
+
+def test_a_nearest_neighbour_by_two_takes_three_runs() -> None:
+    places = np.maximum(0, np.floor((np.arange(14) + 0.5) / 2 - 0.5)).astype(np.int64)
+    assert len(interleaved(places, 64)) == 3

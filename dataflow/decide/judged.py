@@ -1,0 +1,59 @@
+"""A model that was lowered, with what became of each of its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dataflow.decide.rows import NodeDecision, node_rows
+from dataflow.decide.units import placed
+from dataflow.frontend import Imported
+from dataflow.ir.cascade import Cascade
+from dataflow.lower.lower import Lowered, layers_of
+from dataflow.lower.pipeline import MACHINE
+from dataflow.lower.refusal import Refused
+from dataflow.rewrite.legal import inexact_operators, legalisation
+from dataflow.rewrite.passes import Stage, run_passes
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """An imported model and its layers.
+
+    Attributes:
+        stages: the Cascade after each pass of the pipeline.
+        rows: of the nodes, in graph order, then of those that no output needs.
+    """
+
+    imported: Imported
+    stages: tuple[Stage, ...]
+    lowered: Lowered
+    rows: tuple[NodeDecision, ...]
+
+    @classmethod
+    def of(cls, imported: Imported, *, literal: bool = False) -> Judged:
+        """Lowers a model; ``literal``: without the rewrites that change rounding."""
+        stages, lowered = lowered_of(imported.cascade, literal=literal)
+        cascades = [imported.cascade, *(s.cascade for s in stages)]
+        found = placed(cascades, lowered.graph.layers, lowered.refused)
+        return cls(imported, stages, lowered, node_rows(imported, found))
+
+
+def lowered_of(cascade: Cascade, *, literal: bool = False) -> tuple[tuple[Stage, ...], Lowered]:
+    """The Cascade after each pass of the pipeline, and its layers."""
+    first = legalisation(literal=literal)
+    stages = run_passes(cascade, (*first, *MACHINE))
+    legal = stages[len(first) - 1].cascade
+    lowered = layers_of(legal, stages[-1].cascade)
+    known = {name for r in lowered.refused for name in r.einsums}
+    inexact = [
+        Refused(
+            (e.name,),
+            e.source,
+            e.operator,
+            f"uses {', '.join(names)} in float32, which has no exact algorithm",
+            "quantise the model so that it becomes a table, or leave it at the end",
+        )
+        for e in legal.einsums
+        if e.name not in known and (names := inexact_operators(e))
+    ]
+    return stages, replace(lowered, refused=(*lowered.refused, *inexact))

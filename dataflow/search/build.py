@@ -1,0 +1,57 @@
+"""From a solution of the search to loops and holds."""
+
+from __future__ import annotations
+
+from dataflow import mapping as mp
+from dataflow.search.problem import Fan, Level, Problem
+from dataflow.search.single import Solution
+from dataflow.search.skeleton import places
+
+
+def nest(problem: Problem, solution: Solution, einsum: str) -> mp.Nest:
+    """The loop nest of a solution, the holds of the outermost level first."""
+    operands = {operand.name: operand for operand in problem.operands}
+    spots = {v: places(problem, operands, solution.skeleton, v) for v in problem.sizes}
+    left = dict(problem.sizes)
+    root = problem.path[0]
+    assert isinstance(root, Level)
+    nodes: list[mp.Node] = []
+    first = tuple(o.name for o in problem.operands if not o.resident)
+    if first:
+        nodes.append(mp.Hold(root.name, first))
+
+    def descend(variable: str, tile: int) -> None:
+        if left[variable] > tile:
+            nodes.append(mp.Loop.of(variable, tile))
+            left[variable] = tile
+
+    for number, node in enumerate(solution.skeleton):
+        part = problem.path[node.at]
+        if isinstance(part, Fan):
+            on = [v for v in problem.sizes if node.at in spots[v].fans]
+            for v in on:
+                descend(v, solution.chains[v].above[spots[v].fans.index(node.at)])
+            for v in on:
+                tile = solution.chains[v].below[spots[v].fans.index(node.at)]
+                if left[v] > tile:
+                    nodes.append(mp.Loop.of(v, tile, part.name))
+                    left[v] = tile
+            continue
+        for v in problem.sizes:
+            own, above = spots[v].own[number], spots[v].above[number]
+            if own is not None:
+                if own >= 0:
+                    descend(v, solution.chains[v].below[own])
+            elif above < len(spots[v].free):
+                descend(v, solution.chains[v].above[above])
+            else:
+                descend(v, 1)
+        last = nodes[-1] if nodes else None
+        if isinstance(last, mp.Hold) and last.level == part.name:
+            nodes[-1] = mp.Hold(part.name, (*last.tensors, node.tensor))
+        else:
+            nodes.append(mp.Hold(part.name, (node.tensor,)))
+    for v in problem.sizes:
+        descend(v, 1)
+    nodes.append(mp.Compute(einsum, problem.unit.name))
+    return tuple(nodes)

@@ -1,0 +1,349 @@
+"""The search of a whole Workload: each Einsum a group of its own, equal ones searched once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dataflow import mapping as mp
+from dataflow.arch import Architecture, Compute
+from dataflow.cost import Cost
+from dataflow.cost import cost as cost_of
+from dataflow.errors import DataflowError
+from dataflow.search.build import nest
+from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
+from dataflow.search.constraints import Fix, constrained
+from dataflow.search.explain import diagnosis
+from dataflow.search.fallback import floor, plain_cost, plain_nest
+from dataflow.search.pose import UnsupportedError, pose, units_for
+from dataflow.search.problem import Problem
+from dataflow.search.single import Solution, frame, search
+
+OBJECTIVES = ("latency", "energy", "edp")
+BUDGET = 3_000_000
+"""Boxes that a search of one Einsum and one objective looks at, at most."""
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One mapping of an Einsum and its cost by the search."""
+
+    nest: mp.Nest
+    energy_pj: float
+    latency_cycles: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What was found for one Einsum.
+
+    Attributes:
+        einsum, unit: names; the unit is that of the best choice.
+        choices: the best for each objective, the asked one first.
+        bounds: no mapping of the mapspace is below: latency in cycles, energy in pJ, their product.
+        proven: whether the search of the asked objective ended before its budget.
+        factors: ``imperfect``, ``perfect`` where there were too many imperfect ones, ``none`` where
+            the Einsum is not searched but mapped plainly.
+        searched: whether it was searched, not copied from an equal Einsum.
+    """
+
+    einsum: str
+    choices: tuple[Choice, ...]
+    bounds: Mapping[str, float]
+    proven: bool
+    factors: str
+    searched: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """The mapping of a Workload.
+
+    Attributes:
+        mapping: one group for each Einsum.
+        cost: by the general cost model; the search's own numbers were the same.
+        bound: of each objective over the mapspace.
+        gap: of the first objective: value / bound - 1.
+        optimal: whether the value is proven to be the least of the mapspace, which is then whole:
+            a single Einsum with imperfect factors.
+        layers: in order.
+    """
+
+    mapping: mp.Mapping
+    cost: Cost
+    bound: Mapping[str, float]
+    gap: float
+    optimal: bool
+    layers: tuple[Layer, ...]
+
+    def value(self, objective: str) -> float:
+        """The cost in an objective."""
+        return {
+            "latency": float(self.cost.cycles),
+            "energy": float(self.cost.energy_pj),
+            "edp": float(self.cost.edp),
+        }[objective]
+
+
+def value(objective: str, energy: float, latency: float) -> float:
+    """An objective of an energy and a latency."""
+    return {"energy": energy, "latency": latency, "edp": energy * latency}[objective]
+
+
+def map_workload(
+    workload: mp.Workload,
+    arch: Architecture,
+    objectives: Sequence[str] = ("latency",),
+    *,
+    fixes: Mapping[str, Fix] | None = None,
+    budget: int = BUDGET,
+    perfect: bool = False,
+    step: Callable[[str], None] = lambda name: None,
+) -> Found:
+    """The best mapping found for a Workload.
+
+    Args:
+        objectives: lexicographic list of ``latency``, ``energy``, ``edp``.
+        fixes: what is asked for, by Einsum; the rest is found.
+        budget: see BUDGET; a larger one never ends worse.
+        perfect: only perfect factors.
+        step: called with the name of each Einsum when it is done.
+
+    Raises DataflowError: no unit for an operator, nothing fits, a fix that does not apply.
+    """
+    layers: list[Layer] = []
+    known: dict[str, Layer] = {}
+    for work in workload.works:
+        fix = (fixes or {}).get(work.name)
+        plain, names = _canonical(work)
+        mark = repr((plain, fix))
+        if fix is not None or mark not in known:
+            layer = _layer(work, arch, objectives, fix, budget, perfect)
+            known[mark] = replace(layer, choices=tuple(_renamed(c, names) for c in layer.choices))
+        else:
+            back = {new: old for old, new in names.items()}
+            shared = known[mark]
+            layer = replace(
+                shared,
+                einsum=work.name,
+                choices=tuple(_renamed(c, back) for c in shared.choices),
+                searched=False,
+            )
+        layers.append(layer)
+        step(work.name)
+    for name in fixes or {}:
+        if name not in workload:
+            known_names = ", ".join(w.name for w in workload.works[:20])
+            raise DataflowError(f"fix: {name}", "is no Einsum", f"use one of {known_names}")
+    return _assemble(workload, arch, objectives, layers, perfect)
+
+
+def _canonical(work: mp.Work) -> tuple[mp.Work, dict[str, str]]:
+    """The Einsum with its names numbered, and the new name of each old one."""
+    names = {work.name: "einsum"}
+    names |= {v: f"v{i}" for i, v in enumerate(work.sizes)}
+    names |= {t: f"T{i}" for i, t in enumerate(work.tensors)}
+
+    def operand(o: mp.Operand) -> mp.Operand:
+        dims = tuple(replace(d, terms=tuple((names[v], a) for v, a in d.terms)) for d in o.dims)
+        return replace(o, tensor=names[o.tensor], dims=dims, state=tuple(names[v] for v in o.state))
+
+    plain = replace(
+        work,
+        name="einsum",
+        sizes={names[v]: n for v, n in work.sizes.items()},
+        inputs=tuple(operand(o) for o in work.inputs),
+        output=operand(work.output),
+        reduced=frozenset(names[v] for v in work.reduced),
+    )
+    # A set has no order that a text could show.
+    return replace(plain, reduced=frozenset()), names
+
+
+def _renamed(choice: Choice, names: Mapping[str, str]) -> Choice:
+    nodes: list[mp.Node] = []
+    for node in choice.nest:
+        match node:
+            case mp.Loop(variables, tile, fanout):
+                nodes.append(mp.Loop(tuple(names[v] for v in variables), tile, fanout))
+            case mp.Hold(level, tensors, copies):
+                nodes.append(mp.Hold(level, tuple(names[t] for t in tensors), copies))
+            case mp.Compute(einsum, unit):
+                nodes.append(mp.Compute(names[einsum], unit))
+            case _:
+                raise AssertionError("a search of one Einsum makes no branches")
+    return replace(choice, nest=tuple(nodes))
+
+
+def _layer(
+    work: mp.Work,
+    arch: Architecture,
+    objectives: Sequence[str],
+    fix: Fix | None,
+    budget: int,
+    perfect: bool,
+) -> Layer:
+    units = units_for(work, arch)
+    if fix is not None and fix.unit is not None:
+        units = tuple(u for u in units if u.name == fix.unit)
+        if not units:
+            able = ", ".join(u.name for u in units_for(work, arch))
+            raise DataflowError(
+                f"fix: {work.name}.unit", f"{fix.unit} cannot run it", f"use one of {able}"
+            )
+    try:
+        return _searched(work, arch, units, objectives, fix, budget, perfect)
+    except UnsupportedError:
+        if fix is not None:
+            raise
+    nest_ = plain_nest(work, arch, units[0])
+    energy, latency = plain_cost(nest_, work, arch)
+    floors = [floor(work, arch, unit) for unit in units]
+    least_e, least_t = (min(f[i] for f in floors) for i in (0, 1))
+    bounds = {"latency": least_t, "energy": least_e, "edp": least_e * least_t}
+    return Layer(work.name, (Choice(nest_, energy, latency),), bounds, False, "none", True)
+
+
+def _searched(
+    work: mp.Work,
+    arch: Architecture,
+    units: Sequence[Compute],
+    objectives: Sequence[str],
+    fix: Fix | None,
+    budget: int,
+    perfect: bool,
+) -> Layer:
+    lists = [tuple(objectives)]
+    lists += [(name,) for name in OBJECTIVES if name != objectives[0]]
+    best: list[tuple[Solution, Problem] | None] = [None] * len(lists)
+    bounds = dict.fromkeys(OBJECTIVES, float("inf"))
+    proven, whole = True, True
+    posed: list[Problem] = []
+    for unit in units:
+        found, limits, complete, imperfect, problem = _on_unit(
+            work, arch, unit, lists, fix, budget, perfect
+        )
+        posed.append(problem)
+        for i, (wanted, solution) in enumerate(zip(lists, found, strict=True)):
+            if solution is None:
+                continue
+            bounds[wanted[0]] = min(bounds[wanted[0]], limits[i])
+            old = best[i]
+            if old is None or _ranks(wanted, solution) < _ranks(wanted, old[0]):
+                best[i] = (solution, problem)
+        proven, whole = proven and complete, whole and imperfect
+    if best[0] is None:
+        raise diagnosis(work.name, arch, posed, fix is not None)
+    choices = [
+        Choice(nest(problem, solution, work.name), solution.energy_pj, solution.latency_cycles)
+        for solution, problem in (item for item in best if item is not None)
+    ]
+    bounds["edp"] = max(bounds["edp"], bounds["energy"] * bounds["latency"])
+    factors = "imperfect" if whole else "perfect"
+    return Layer(work.name, tuple(choices), bounds, proven, factors, True)
+
+
+def _ranks(wanted: Sequence[str], solution: Solution) -> tuple[float, ...]:
+    return tuple(
+        value(name, solution.energy_pj, solution.latency_cycles)
+        for name in (*wanted, "latency", "energy")
+    )
+
+
+def _on_unit(
+    work: mp.Work,
+    arch: Architecture,
+    unit: Compute,
+    lists: Sequence[tuple[str, ...]],
+    fix: Fix | None,
+    budget: int,
+    perfect: bool,
+) -> tuple[list[Solution | None], list[float], bool, bool, Problem]:
+    """Best solution and bound of each list of objectives on a unit; whether the first was proven,
+    and whether imperfect factors were searched.
+
+    Perfect factors come first: few, they give the imperfect ones a value to beat.
+    """
+    found: list[Solution | None] = [None] * len(lists)
+    bounds = [float("inf")] * len(lists)
+    proven, imperfect = True, not perfect
+    for factors in (PERFECT,) if perfect else (PERFECT, QUOTIENTS):
+        problem = constrained(pose(work, arch, unit, factors), fix, work.name, arch)
+        try:
+            posed = frame(problem, factors)
+        except TooManyChainsError:
+            if factors == PERFECT:
+                raise DataflowError(
+                    work.name, "has too many mappings to list", "fix some of its tiles"
+                ) from None
+            imperfect = False
+            break
+        for i, wanted in enumerate(lists):
+            known = found[i]
+            solution, bound, complete = search(posed, wanted, budget, known)
+            if solution is not None:
+                found[i] = solution
+            bounds[i] = bound
+            if i == 0:
+                proven = complete
+    return found, bounds, proven, imperfect, problem
+
+
+def _assemble(
+    workload: mp.Workload,
+    arch: Architecture,
+    objectives: Sequence[str],
+    layers: Sequence[Layer],
+    perfect: bool,
+) -> Found:
+    chosen = [layer.choices[0] for layer in layers]
+    if objectives[0] == "edp" and len(layers) > 1:
+        chosen = _least_product(layers)
+    groups = tuple(
+        mp.Group(layer.einsum, choice.nest) for layer, choice in zip(layers, chosen, strict=True)
+    )
+    made = mp.Mapping(groups)
+    counted = cost_of(made, workload, arch)
+    energy = sum(choice.energy_pj for choice in chosen)
+    latency = sum(choice.latency_cycles for choice in chosen)
+    for mine, theirs in ((energy, counted.energy_pj), (latency, counted.cycles)):
+        assert abs(mine - float(theirs)) <= _TOLERANCE * max(mine, 1.0), (
+            f"the search counts {mine}, the cost model {float(theirs)}"
+        )
+    bound = {name: sum(layer.bounds[name] for layer in layers) for name in ("latency", "energy")}
+    bound["edp"] = (
+        layers[0].bounds["edp"] if len(layers) == 1 else bound["latency"] * bound["energy"]
+    )
+    first = objectives[0]
+    reached = value(first, float(counted.energy_pj), float(counted.cycles))
+    gap = max(0.0, reached / bound[first] - 1) if bound[first] else 0.0
+    single = len(layers) == 1 and layers[0].factors == "imperfect" and not perfect
+    return Found(
+        made, counted, bound, gap, single and layers[0].proven and gap < 1e-9, tuple(layers)
+    )
+
+
+def _least_product(layers: Sequence[Layer]) -> list[Choice]:
+    """Choices whose total energy times total latency is least, by single exchanges from the best
+    of a few starts."""
+    starts = [[layer.choices[min(i, len(layer.choices) - 1)] for layer in layers] for i in range(3)]
+
+    def total(chosen: Sequence[Choice]) -> float:
+        energy = sum(c.energy_pj for c in chosen)
+        return energy * sum(c.latency_cycles for c in chosen)
+
+    best = min(starts, key=total)
+    better = True
+    while better:
+        better = False
+        energy = sum(c.energy_pj for c in best)
+        latency = sum(c.latency_cycles for c in best)
+        for at, layer in enumerate(layers):
+            old = best[at]
+            for other in layer.choices:
+                e = energy - old.energy_pj + other.energy_pj
+                t = latency - old.latency_cycles + other.latency_cycles
+                if e * t < energy * latency * (1 - 1e-12):
+                    best[at], old, energy, latency, better = other, other, e, t, True
+    return best

@@ -1,0 +1,116 @@
+"""What the compiler says decides between forms and sets of operators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from dataflow import api, cli, quantise
+from dataflow.npz import save_npz
+from dataflow.quantise import FloatNode, Judgement
+from tests.frontend import models
+
+Array = np.ndarray
+RNG = np.random.default_rng(3)
+SAMPLES = {"x": RNG.normal(0, 1, (8, 3, 8, 8)).astype(np.float32)}
+
+
+def network(*tail: Any, output: str = "y") -> onnx.ModelProto:
+    """Conv, BatchNormalization, HardSwish, GlobalAveragePool and what is given."""
+    rng = np.random.default_rng(1)
+    constants = {
+        "w": rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32),
+        **{k: rng.uniform(0.5, 1.5, 4).astype(np.float32) for k in ("s", "b", "m", "v")},
+        "f": rng.normal(0, 0.3, (4, 4, 1, 1)).astype(np.float32),
+        "u": rng.normal(0, 0.3, (4, 6)).astype(np.float32),
+    }
+    nodes = [
+        models.node("Conv", ["x", "w"], ["c"]),
+        models.node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"]),
+        models.node("HardSwish", ["n"], ["h"]),
+        models.node("GlobalAveragePool", ["h"], ["g"]),
+        models.node("Conv", ["g", "f"], ["y"]),
+        *tail,
+    ]
+    return models.model(nodes, {"x": ((1, 3, 8, 8), np.float32)}, {output: np.float32}, constants)
+
+
+def refusing(form: str) -> quantise.Judge:
+    def judge(model: onnx.ModelProto) -> Judgement:
+        pairs = any(n.op_type == "QLinearConv" for n in model.graph.node)
+        found = "qoperator" if pairs else "qdq"
+        return Judgement("not this form" if found == form else "", (FloatNode("a", "B"),))
+
+    return judge
+
+
+@pytest.mark.parametrize(("refused", "made"), [("qdq", "qoperator"), ("qoperator", "qdq")])
+def test_the_form_that_the_compiler_takes_is_chosen(
+    refused: str, made: quantise.Format, tmp_path: Path
+) -> None:
+    path = tmp_path / "q.onnx"
+    found = quantise.quantize_report(network(), SAMPLES, path, judge=refusing(refused))
+    assert (found.format, found.refusal) == (made, "")
+    assert [n.name for n in found.floats] == ["a"]
+    told = quantise.quantize_report(network(), SAMPLES, path, made, judge=refusing(made))
+    assert (told.format, told.refusal) == (made, "not this form")
+    assert "compile refuses it: not this form" in told.describe()
+
+
+def saved(folder: Path, proto: onnx.ModelProto) -> list[str]:
+    (folder / "m.onnx").write_bytes(proto.SerializeToString())
+    save_npz(folder / "x.npz", SAMPLES)
+    paths = [str(folder / "m.onnx"), "--calibrate", str(folder / "x.npz")]
+    return ["quantize", *paths, "-o", str(folder / "q.onnx")]
+
+
+def test_the_command_keeps_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """HardSwish in front of a mean runs in the form with pairs alone; a softmax stays float."""
+    command = saved(tmp_path, network(models.node("Softmax", ["y"], ["p"], axis=1), output="p"))
+    assert cli.run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"snr_db", "worst_snr_db", "float", "compiles"} <= told.keys()
+    assert told["compiles"] is True and told["format"] == "qdq"
+    assert len(told["float"]) == 1
+    assert told["why_float"] == {told["float"][0]: "the host runs it (tail)"}
+    operators = {n.op_type for n in onnx.load(tmp_path / "q.onnx").graph.node}
+    assert "BatchNormalization" not in operators
+    assert api.check(tmp_path / "q.onnx").compiles
+    assert cli.run([*command, "--host", "none"]) == 0
+    assert "compile refuses it: " in capsys.readouterr().out
+
+
+def test_a_ratio_below_the_wanted_one_is_exit_1_with_the_file_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = saved(tmp_path, network())
+    assert cli.run([*command, "--min-snr", "99"]) == 1
+    assert "below --min-snr 99" in capsys.readouterr().err
+    assert (tmp_path / "q.onnx").is_file()
+    assert cli.run([*command, "--min-snr", "5"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_poor_ratio_is_warned_of() -> None:
+    good = quantise.Quantized(Path("q"), "qdq", ("Conv",), (), False, 30.0, 21.0)
+    poor = quantise.Quantized(Path("q"), "qdq", ("Conv",), (), False, 30.0, 19.0)
+    assert good.warning == "" and "19.0 dB, below 20 dB" in poor.warning
+
+
+def test_keep_float_none_quantises_a_router(tmp_path: Path) -> None:
+    """A product whose result selects stays float, unless nothing may."""
+    tail = [
+        models.node("Flatten", ["y"], ["v4"]),
+        models.node("MatMul", ["v4", "u"], ["r"]),
+        models.node("ArgMax", ["r"], ["a"], axis=1),
+        models.node("Cast", ["a"], ["z"], to=1),
+    ]
+    proto = network(*tail, output="z")
+    kept = quantise.quantize_report(proto, SAMPLES, tmp_path / "a.onnx")
+    none = quantise.quantize_report(proto, SAMPLES, tmp_path / "b.onnx", keep_float="none")
+    assert len(kept.left_float) == 1 and none.left_float == ()
