@@ -295,9 +295,12 @@ class Costed:
 
     def json(self) -> dict[str, object]:
         """The keys of ``dataflow cost --json``."""
+        from dataflow.cost.stalls import stalled
         from dataflow.report import costs
 
-        return costs.cost_json(self.cost, self.mapping, self.workload)
+        found = costs.cost_json(self.cost, self.mapping, self.workload)
+        estimate = stalled(self.mapping, self.workload, self.arch)
+        return {**found, "with_stalls": costs.stalls_json(estimate)}
 
 
 @guarded

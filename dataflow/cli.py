@@ -352,9 +352,11 @@ def _cost(mapping: str, arch: str, as_json: bool) -> None:
     if as_json:
         _print_json(result.json())
         return
+    from dataflow.cost.stalls import stalled
     from dataflow.report import costs
 
-    costs.print_cost(terminal.console(), result.cost, result.arch)
+    estimate = stalled(result.mapping, result.workload, result.arch)
+    costs.print_cost(terminal.console(), result.cost, result.arch, estimate)
 
 
 @_command("pack")

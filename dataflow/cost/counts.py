@@ -11,7 +11,7 @@ from math import prod
 from dataflow.arch import Architecture, Compute, FanOut
 from dataflow.cost.columns import Chain, Column, Cut, Once, evaluate
 from dataflow.cost.terms import Action, Side, Term, Transfer, transfers
-from dataflow.mapping.chains import Turn, complete, partial_bits, shared, stops, turns
+from dataflow.mapping.chains import Turn, complete, partial_bits, shared, stops, sunk, turns
 from dataflow.mapping.tree import Path
 from dataflow.mapping.workload import Operand, Work
 
@@ -131,9 +131,11 @@ class Counter:
             self._values[column] = evaluate(column, self.chains)
         return self._values[column]
 
-    def total(self, terms: tuple[Term, ...]) -> int:
-        """A sum of terms."""
-        return sum(t.sign * prod(self.value(c) for c in t.columns) for t in terms)
+    def total(self, terms: tuple[Term, ...], chains: Mapping[str, Chain]) -> int:
+        """A sum of terms over these chains of loops."""
+        if chains is self.chains:
+            return sum(t.sign * prod(self.value(c) for c in t.columns) for t in terms)
+        return sum(t.sign * prod(evaluate(c, chains) for c in t.columns) for t in terms)
 
     def transfers(self, operand: Operand) -> list[Transfer]:
         """The transfers of one operand, not yet evaluated."""
@@ -145,10 +147,12 @@ class Counter:
 
     def _moved(self, operand: Operand) -> list[Moved]:
         chain = stops(self.path, operand.tensor, self.arch)
+        own = sunk(self.loops, chain, self.arch)
+        chains = self.chains if own == self.loops else chains_of(own, self.work)
         places = [self.path.steps[stop.at].place for stop in chain[:-1]] + [""]
         widths = []
         for parent, child in pairwise(chain):
-            wide = operand.role == "output" and not complete(self.work, self.loops, parent, child)
+            wide = operand.role == "output" and not complete(self.work, own, parent, child)
             widths.append(partial_bits(self.work, self.unit) if wide else operand.bits)
         return [
             Moved(
@@ -156,8 +160,8 @@ class Counter:
                 row.operand,
                 row.action,
                 row.side,
-                self.total(row.terms),
-                self.total(row.instance),
+                self.total(row.terms, chains),
+                self.total(row.instance, chains),
                 widths[row.link],
                 places[row.link + 1],
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataflow.arch import Architecture, Compute, FanOut
 from dataflow.mapping.tree import Hold, Loop, Path
@@ -71,14 +71,31 @@ def stops(path: Path, tensor: str, arch: Architecture) -> tuple[Stop, ...]:
     return (*found, Stop(path.compute.unit, len(path.steps), 0))
 
 
-def extents_at(path: Path, work: Work, at: int) -> dict[str, int]:
-    """The largest extent of each variable of an Einsum below the first ``at`` steps."""
+def sunk(loops: tuple[Turn, ...], chain: tuple[Stop, ...], arch: Architecture) -> tuple[Turn, ...]:
+    """The loops as one tensor sees them: those over fan-outs below a level stand below its hold.
+
+    Lanes have no order in time. A level above a fan-out has one tile for all its lanes, wherever
+    the hold stands among the temporal loops: accumulators that an array row shares may change with
+    each step while the weights below them stay.
+    """
+    found = []
+    for turn in loops:
+        at = turn.at
+        if turn.fanout is not None:
+            for stop in chain[:-1]:
+                below = any(node.name == stop.level for node in arch.path(turn.fanout.name))
+                if below and stop.at > at:
+                    at = stop.at
+        found.append(turn if at == turn.at else replace(turn, at=at))
+    return tuple(found)
+
+
+def extents_at(loops: tuple[Turn, ...], work: Work, at: int) -> dict[str, int]:
+    """The largest extent of each variable of an Einsum below the loops above place ``at``."""
     extents = dict(work.sizes)
-    for step in path.steps[:at]:
-        if isinstance(step.node, Loop):
-            for variable in step.node.variables:
-                if variable in extents:
-                    extents[variable] = min(extents[variable], step.node.tile)
+    for turn in loops:
+        if turn.at < at and turn.variable is not None:
+            extents[turn.variable] = min(extents[turn.variable], turn.tile)
     return extents
 
 

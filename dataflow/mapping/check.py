@@ -222,12 +222,13 @@ def _path(path: Path, work: Work, arch: Architecture, where: str) -> Iterator[Da
 
 
 def _order(path: Path, chain: list[str], unit: str, where: str) -> Iterator[DataflowError]:
-    """A hold stands below the loops on fan-outs above its level, and above those on fan-outs below.
+    """A hold stands below the loops on fan-outs above its level.
 
-    Memories with no fan-out between them may stand in any order, and so may fan-outs.
+    It should stand above those on fan-outs below, but lanes have no order in time: it may stand
+    further inside, as long as their variables are not cut again before it. Memories with no
+    fan-out between them may stand in any order, and so may fan-outs.
     """
     levels: dict[str, int] = {}
-    fanouts: dict[str, int] = {}
     for step in path.steps:
         node = step.node
         name = node.level if isinstance(node, Hold) else node.fanout
@@ -244,13 +245,30 @@ def _order(path: Path, chain: list[str], unit: str, where: str) -> Iterator[Data
             if below:
                 what = f"{below[0]} stands below {name} and is held above this loop"
                 yield DataflowError(at, what, f"move the loop above the holds of {below[0]}")
-            fanouts[name] = place
         else:
-            below = [other for other, depth in fanouts.items() if depth > place]
-            if below:
-                what = f"{name} stands above {below[0]}, whose loop is above this hold"
-                yield DataflowError(at, what, f"move the hold above the loops on {below[0]}")
+            lanes = _split_again(path, step, chain[place + 1 :])
+            if lanes:
+                what = f"{name} stands above {lanes}, whose loop is above this hold"
+                yield DataflowError(at, what, f"move the hold above the loops on {lanes}")
             levels[name] = place
+
+
+def _split_again(path: Path, hold: Step, below: list[str]) -> str:
+    """A fan-out below a held level whose loop stands above the hold and whose variable is cut
+    again between the two: its lanes then hold no one tile together."""
+    lanes: dict[str, str] = {}
+    for step in path.steps:
+        if step is hold:
+            return ""
+        node = step.node
+        if not isinstance(node, Loop):
+            continue
+        for variable in node.variables:
+            if variable in lanes:
+                return lanes[variable]
+            if node.fanout in below and node.fanout is not None:
+                lanes[variable] = node.fanout
+    return ""
 
 
 def _lanes(path: Path, work: Work, arch: Architecture, where: str) -> Iterator[DataflowError]:

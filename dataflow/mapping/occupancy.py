@@ -13,6 +13,7 @@ from dataflow.mapping.chains import (
     extents_at,
     partial_bits,
     stops,
+    sunk,
     tile_size,
     turns,
 )
@@ -68,11 +69,12 @@ def _path_tiles(
     loops = turns(path, work, sizes, arch)
     for operand in work.operands:
         chain = stops(path, operand.tensor, arch)
+        own = sunk(loops, chain, arch)
         for stop, below in pairwise(chain):
             bits = operand.bits
-            if operand.role == "output" and not complete(work, loops, stop, below):
+            if operand.role == "output" and not complete(work, own, stop, below):
                 bits = partial_bits(work, unit)
-            elements = tile_size(operand, extents_at(path, work, stop.at))
+            elements = tile_size(operand, extents_at(own, work, stop.at))
             place = path.steps[stop.at].place
             yield Tile(stop.level, operand.tensor, place, elements, elements * bits * stop.copies)
 

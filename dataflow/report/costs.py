@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from rich import box
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from dataflow.arch import Architecture
 from dataflow.cost import Cost
+from dataflow.cost.stalls import Stalled
 from dataflow.mapping import Mapping, Workload, print_mapping
 from dataflow.mapping.occupancy import variable_sizes
 from dataflow.mapping.tree import Group
@@ -79,13 +81,35 @@ def cost_json(
     }
 
 
+def stalls_json(found: Sequence[Stalled]) -> dict[str, object]:
+    """The second face of the time: Einsums one after another, with stalls, fill and drain."""
+    return {
+        "latency_cycles": sum(s.cycles for s in found),
+        "einsums": [
+            {
+                "name": s.einsum,
+                "temporal_cycles": s.temporal,
+                "stall_cycles": s.stall,
+                "onload_cycles": s.onload,
+                "offload_cycles": s.offload,
+                "drain_cycles": s.drain,
+                "ports": {f"{m}.{p}": n for (m, p), n in s.stalls.items()},
+                "energy_pj": number(s.energy_pj),
+            }
+            for s in found
+        ],
+    }
+
+
 def _einsums(group: Group) -> list[str]:
     from dataflow.mapping import group_paths
 
     return [path.compute.einsum for path in group_paths(group)]
 
 
-def print_cost(console: Console, cost: Cost, arch: Architecture) -> None:
+def print_cost(
+    console: Console, cost: Cost, arch: Architecture, estimate: Sequence[Stalled]
+) -> None:
     """Totals, accesses by level and tensor, time and what bounds it."""
     seconds = float(cost.cycles / (arch.clock_mhz * 1_000_000))
     used = utilization(cost)
@@ -112,6 +136,17 @@ def print_cost(console: Console, cost: Cost, arch: Architecture) -> None:
     for block in cost.blocks:
         table.add_row(", ".join(block.einsums), _text(block.cycles), block.bound)
     console.print(table)
+    total = sum(s.cycles for s in estimate)
+    parts = {
+        "stalls": sum(s.stall for s in estimate),
+        "onload": sum(s.onload for s in estimate),
+        "offload": sum(s.offload for s in estimate),
+        "drain": sum(s.drain for s in estimate),
+    }
+    listed = ", ".join(f"{name} {cycles:,}" for name, cycles in parts.items())
+    console.print(
+        f"Einsum by Einsum, ports contended for: {total:,} cycles ({listed})", highlight=False
+    )
 
 
 def _text(value: Fraction) -> str:

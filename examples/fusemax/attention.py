@@ -90,7 +90,8 @@ def config(name: str, tokens: int, heads: int = HEADS, e: int = 64, f: int = 64)
 def linear(tokens: int, width: int, out: int, arch: str) -> Problem:
     """A linear layer on the 2D array."""
     work = workload(texts.LINEAR, tokens=tokens, width=width, out=out)
-    return _legal(texts.LINEAR_NEST.format(tile=min(tokens, 2048)), work, arch)
+    tile = min(tokens, 1 << ((1 << 22) // width).bit_length() - 1)  # 8 MiB at most
+    return _legal(texts.LINEAR_NEST.format(tile=tile), work, arch)
 
 
 def _flat(tokens: int, shape: dict[str, int]) -> Problem:

@@ -68,6 +68,7 @@ def test_cost_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (einsum,) = found["einsums"]
     assert einsum["name"] == "C" and einsum["unit"] == "MAC" and einsum["macs"] == 64**3
     assert "for n tile 32" in einsum["mapping"]
+    assert found["with_stalls"]["latency_cycles"] == 64**3  # ports without limit
     words = 8192 + 4096 + 4096
     buffer = 64**3 * 4 + 8192 + 4096
     assert found["energy_pj"] == words * 800 + buffer * 8 + 64**3
@@ -77,7 +78,12 @@ def test_cost_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_cost_as_text(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "cost", file, "--arch", "simple")
     assert (code, err) == (0, "")
-    assert "262,144 cycles" in out and "GlobalBuffer" in out and "MAC" in out
+    assert (
+        "262,144 cycles" in out
+        and "ports contended for" in out
+        and "GlobalBuffer" in out
+        and "MAC" in out
+    )
 
 
 def test_an_edited_file_is_costed_anew(file: Path) -> None:

@@ -74,3 +74,80 @@ def constrained(draw: st.DrawFn) -> list[Buffer]:
             )
         )
     return found
+
+
+def near_full(seed: int, count: int) -> tuple[list[Buffer], int]:
+    """(about `count` buffers, the least capacity, which a known placement reaches).
+
+    A memory is filled and freed where its buffers stand: at each step some end, and what is free
+    is cut into new ones. Two steps of three leave at most 3 % of the bytes free, the others up to
+    40 %; the first one none, so that the capacity is what is alive and the least one.
+    """
+    rng = random.Random(seed)
+    units = rng.choice([64, 128, 256, 512, 1024])
+    mean = units / rng.uniform(8, 30)
+    ends = rng.choice([0.05, 0.1, 0.2, 0.3])
+    alive: dict[int, tuple[int, int]] = {}  # offset -> (size, start)
+    found: list[tuple[int, int, int]] = []
+    step = 0
+    while len(found) + len(alive) < count:
+        room = 0 if step == 0 else int(units * (rng.choice([0, 0.03, rng.uniform(0.1, 0.4)])))
+        holes = _holes(alive, units)
+        rng.shuffle(holes)
+        for low, high in holes:
+            at = low
+            while at < high:
+                take = min(high - at, max(1, round(rng.expovariate(1 / mean))))
+                if take > room or rng.random() < 0.5:
+                    alive[at] = (take, step)
+                else:
+                    room -= take
+                at += take
+        step += 1
+        share = rng.uniform(0.5, 1.5) * ends
+        for offset in [o for o in sorted(alive) if rng.random() < share]:
+            size, start = alive.pop(offset)
+            found.append((size, start, step))
+    found += [(size, start, step + 1) for size, start in alive.values()]
+    rng.shuffle(found)
+    buffers = [Buffer(f"b{i}", size * 64, a, b) for i, (size, a, b) in enumerate(found)]
+    return buffers, units * 64
+
+
+def _holes(alive: dict[int, tuple[int, int]], units: int) -> list[tuple[int, int]]:
+    """The free intervals between what is alive."""
+    holes, at = [], 0
+    for low, size in [*sorted((o, s) for o, (s, _) in alive.items()), (units, 0)]:
+        if at < low:
+            holes.append((at, low))
+        at = low + size
+    return holes
+
+
+def trace(seed: int, count: int) -> list[Buffer]:
+    """About `count` buffers of a network's execution, three an operator and some for all.
+
+    An operator's output lives until its last reader, mostly the next one, sometimes a skip ahead;
+    its workspace for one step; the weights fetched for it since two or three steps before. A few
+    tensors live for a large part of the run. Sizes are multiples of 64 bytes; they follow a slow
+    wave, as resolutions and channels do.
+    """
+    rng = random.Random(seed)
+    found: list[Buffer] = []
+
+    def add(size: float, start: int, end: int) -> None:
+        found.append(Buffer(f"b{len(found)}", 64 * max(1, round(size)), max(0, start), end))
+
+    steps = count // 3
+    for step in range(steps):
+        scale = 1 + 15 * abs((step / 37) % 2 - 1)
+        reach = rng.choice([1, 1, 1, 1, 2, 2, 3, 8, 40])
+        add(scale * rng.uniform(2, 24), step, step + 1 + reach)
+        add(rng.expovariate(1 / (4 * scale)), step, step + 1)
+        if step % 3:
+            add(rng.uniform(4, 160), step - rng.randint(1, 3), step + 1)
+        elif rng.random() < 0.0002:
+            add(rng.uniform(4, 60), step, step + steps // rng.randint(2, 20))
+        else:
+            add(rng.uniform(1, 40), step, step + rng.randint(2, 12))
+    return found

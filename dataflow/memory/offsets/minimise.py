@@ -9,8 +9,8 @@ import numpy as np
 
 from dataflow.memory.offsets.arrays import Ints, Part, Terms, parts
 from dataflow.memory.offsets.exact import exact
-from dataflow.memory.offsets.search import EFFORT, check, named, quick
-from dataflow.memory.plan import Buffer, Packing
+from dataflow.memory.offsets.search import EFFORT, check, named, quick, spread_out, spread_packing
+from dataflow.memory.plan import Buffer, Packing, peak_bytes
 
 ATTEMPTS = 8
 """Parts of the effort: no capacity may take more than one of what is left."""
@@ -31,6 +31,9 @@ def minimise(
     """
     terms = Terms(align, bank_bytes or 1)
     check(buffers, None, align, bank_bytes)
+    spread = spread_out(buffers, align)
+    if spread is not None:
+        return spread_packing(buffers, spread, peak_bytes(buffers))
     offsets: dict[str, int] = {}
     top = bound = nodes = 0
     # The part that needs most sets the capacity; the others need only stay below it.

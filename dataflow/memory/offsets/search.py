@@ -8,6 +8,7 @@ from dataflow.errors import DataflowError
 from dataflow.memory.offsets.arrays import Ints, Part, Terms, parts
 from dataflow.memory.offsets.exact import exact
 from dataflow.memory.offsets.firstfit import first_fit
+from dataflow.memory.offsets.large import LARGE, Spread, large
 from dataflow.memory.plan import Buffer, Packing, peak
 
 EFFORT = 2_000_000
@@ -36,6 +37,9 @@ def pack(
         DataflowError: a buffer, or a pair of fixed ones, cannot be meant.
     """
     check(buffers, capacity, align, bank_bytes)
+    spread = spread_out(buffers, align)
+    if spread is not None:
+        return _judged(buffers, spread, capacity)
     split = parts(buffers, Terms(align, bank_bytes or 1))
     bound = max((part.bound()[0] for part in split), default=0)
     if bound > capacity:
@@ -50,6 +54,32 @@ def pack(
         offsets.update(found.offsets)
     top = max((offsets[b.name] + b.size for b in buffers), default=0)
     return Packing(offsets, top == bound, "", top, bound, nodes)
+
+
+def spread_out(buffers: Sequence[Buffer], align: int) -> Spread | None:
+    """The heuristic's offsets, where there are too many buffers for the exact search."""
+    if len(buffers) < LARGE or any(b.fixed is not None or b.holes or b.groups for b in buffers):
+        return None
+    return large(buffers, align)
+
+
+def _judged(buffers: Sequence[Buffer], spread: Spread, capacity: int) -> Packing:
+    most = peak(buffers)[0]
+    if most > capacity:
+        return Packing(None, True, _overfull(buffers, most, capacity), 0, most, 0)
+    if spread.top > capacity:
+        reason = (
+            f"not proven: {len(buffers)} buffers are too many for the exact search, and the "
+            f"heuristic needs {spread.top} bytes of {capacity}; {most} are alive at once"
+        )
+        return Packing(None, False, reason, 0, most, 0)
+    return spread_packing(buffers, spread, most)
+
+
+def spread_packing(buffers: Sequence[Buffer], spread: Spread, most: int) -> Packing:
+    """The heuristic's offsets by name; `most` bytes are alive at once."""
+    offsets = dict(zip((b.name for b in buffers), spread.offsets.tolist(), strict=True))
+    return Packing(offsets, spread.top == most, "", spread.top, most, 0)
 
 
 def _placed(part: Part, capacity: int, seed: int, effort: int) -> Packing:

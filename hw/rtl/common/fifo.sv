@@ -54,4 +54,58 @@ module fifo #(
     end
   end
 
+`ifdef FORMAL
+  // Proved by induction (tests/formal): bounds, the hold rule, and that any one word, marked as it
+  // comes in, stands where its order says and goes out unchanged.
+  (* anyconst *) logic [Width-1:0] f_word;
+  (* anyseq *)   logic             f_mark;
+  logic              f_reset_q, f_marked_q, f_held_q;
+  logic [CountW-1:0] f_ahead_q;  // words before the marked one
+  logic [Width-1:0]  f_out_q;
+  logic [CountW:0]   f_end, f_place;
+
+  initial f_reset_q = 1'b0;
+  assign f_end = {1'b0, CountW'(head_q)} + {1'b0, count_q};
+  assign f_place = {1'b0, CountW'(head_q)} + {1'b0, f_ahead_q};
+
+  always @(posedge clk_i) begin
+    if (!rst_ni) begin
+      f_reset_q  <= 1'b1;
+      f_marked_q <= 1'b0;
+      f_held_q   <= 1'b0;
+    end else begin
+      if (f_marked_q && pop) begin
+        if (f_ahead_q == '0) f_marked_q <= 1'b0;
+        else f_ahead_q <= f_ahead_q - CountW'(1);
+      end else if (!f_marked_q && push && f_mark && in_data_i == f_word) begin
+        f_marked_q <= 1'b1;
+        f_ahead_q  <= count_q - CountW'(pop);
+      end
+      f_held_q <= out_valid_o && !out_ready_i;
+      f_out_q  <= out_data_o;
+    end
+    if (f_reset_q) begin
+      assert (count_q <= CountW'(Depth));
+      assert (head_q <= PtrW'(Depth - 1) && tail_q <= PtrW'(Depth - 1));
+      assert ((CountW + 1)'(tail_q) == (f_end >= (CountW + 1)'(Depth)
+                                        ? f_end - (CountW + 1)'(Depth) : f_end));
+      if (f_marked_q) begin
+        assert (f_ahead_q < count_q);
+        assert (store_q[PtrW'(f_place >= (CountW + 1)'(Depth)
+                              ? f_place - (CountW + 1)'(Depth) : f_place)] == f_word);
+        if (f_ahead_q == '0) assert (out_valid_o && out_data_o == f_word);
+      end
+      if (f_held_q) assert (out_valid_o && out_data_o == f_out_q);
+    end
+  end
+`elsif SYNTHESIS
+`else
+  bounded: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    count_q <= CountW'(Depth) && 32'(head_q) < Depth && 32'(tail_q) < Depth)
+    else $error("fifo: %0d words of %0d", count_q, Depth);
+  holds: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    out_valid_o && !out_ready_i |=> out_valid_o && $stable(out_data_o))
+    else $error("fifo: a word that was offered is gone");
+`endif
+
 endmodule
