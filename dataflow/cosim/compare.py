@@ -17,6 +17,7 @@ from dataflow.errors import DataflowError
 from dataflow.evaluate import before_machine, evaluate
 from dataflow.ir import Cascade, Tensor
 from dataflow.npz import Array
+from dataflow.onnx_session import open_session
 
 SNR_EQUAL_DB = 300.0
 """Stated for arrays that are equal: below the noise of float64, and a number JSON can hold."""
@@ -51,18 +52,9 @@ def run_onnxruntime(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> dict
     Raises:
         DataflowError: onnxruntime refuses the model or the inputs.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     names = [output.name for output in model.graph.output]
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = open_session(model.SerializeToString(), log_level=3)
         values = session.run(names, dict(inputs))
     except Exception as error:  # onnxruntime's own classes share no public base
         text = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -17,6 +17,7 @@ import onnx
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.onnx.order import sort_nodes
+from dataflow.onnx_session import open_session
 
 Array = np.ndarray
 Feed = Mapping[str, Array]
@@ -119,17 +120,8 @@ class Runner:
 
     def __init__(self, proto: onnx.ModelProto) -> None:
         """Raises DataflowError when onnxruntime does not take the model."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = 1
-        levels = onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = levels.ORT_DISABLE_ALL
         try:
-            self._session = onnxruntime.InferenceSession(
-                proto.SerializeToString(), options, ["CPUExecutionProvider"]
-            )
+            self._session = open_session(proto.SerializeToString())
         except Exception as error:  # onnxruntime has no base class of its own
             raise _refused(error) from error
         self.names = tuple(o.name for o in self._session.get_outputs())

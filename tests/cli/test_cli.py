@@ -19,8 +19,8 @@ from dataflow.resources import arch_dir
 from tests.report import samples
 
 COMMANDS = (
-    "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "passes",
-    "quantize", "report", "rewrite", "simulate",
+    "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "map", "pack",
+    "passes", "quantize", "report", "rewrite", "simulate",
 )  # fmt: skip
 
 
@@ -100,7 +100,8 @@ USAGE: list[tuple[list[str], str]] = [
     ),
     (
         ["quantize", "m.onnx", "--calibrate", "x.npz", "--format", "int4", "-o", "q.onnx"],
-        "dataflow quantize: Invalid value for '--format': 'int4' is not one of 'qoperator', 'qdq'; "
+        "dataflow quantize: Invalid value for '--format': 'int4' is not one of 'auto', "
+        "'qoperator', 'qdq'; "
         "see dataflow quantize --help",
     ),
     (["check", "m.onnx"], "m.onnx: there is no such file; give the path of a model"),
@@ -125,7 +126,8 @@ USAGE: list[tuple[list[str], str]] = [
     (
         ["arch", "edge"],
         "edge: is not the name of a built-in architecture nor a file; did you mean edge8? "
-        "use edge8, edge16, edge32 or the path of a YAML file",
+        "use edge8, edge16, edge32, flat, nvdla, simple, eyeriss, fusemax, tpu_like "
+        "or the path of a YAML file",
     ),
     (["arch", "--source"], "--source: needs the name of an architecture; give one"),
 ]
@@ -212,7 +214,9 @@ def test_arch_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert data["refused_for_rtl"] is None
     assert data["nodes"][0]["kind"] == "memory"
     code, out, _ = run(capsys, "arch", "--json")
-    assert [item["name"] for item in json.loads(out)] == ["edge8", "edge16", "edge32"]
+    names = [item["name"] for item in json.loads(out)]
+    assert names[:3] == ["edge8", "edge16", "edge32"]
+    assert set(names[3:]) == {"eyeriss", "flat", "fusemax", "nvdla", "simple", "tpu_like"}
 
 
 def test_arch_shows_a_file_that_cannot_be_built(capsys: pytest.CaptureFixture[str]) -> None:

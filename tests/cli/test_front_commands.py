@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from dataflow import cli
 from dataflow.npz import load_npz, save_npz
+from dataflow.onnx_session import open_session
 from examples import mlp
 
 REPOSITORY = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def test_evaluate_writes_what_onnxruntime_computes(folder: Path) -> None:
     arguments = ["evaluate", str(folder / "int8.onnx"), "--input", str(folder / "one.npz")]
     assert cli.run([*arguments, "-o", str(folder / "out.npz")]) == 0
     outputs = load_npz(folder / "out.npz")
-    session = onnxruntime.InferenceSession(str(folder / "int8.onnx"))
+    session = open_session(str(folder / "int8.onnx"))
     names = [item.name for item in session.get_outputs()]
     expected = session.run(names, load_npz(folder / "one.npz"))
     assert list(outputs) == names

@@ -46,7 +46,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     emit_hls(graph, mapping, machine, tmp_path / "hls", "small", values)
     # csim needs nothing of the program.
     known: dict[str, Any] = dict.fromkeys(field.name for field in fields(Project))
-    made = Project(**{**known, "cascade": cascade, "model": proto, "stored": INPUTS})
+    made = Project(
+        **{**known, "cascade": cascade, "driver": cascade, "model": proto, "stored": INPUTS}
+    )
     monkeypatch.setattr(module, "load_project", lambda out: made)
     return made
 

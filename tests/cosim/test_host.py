@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from dataflow import api
@@ -15,6 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.evaluate import evaluate
 from dataflow.ir import text
 from dataflow.npz import load_npz
+from dataflow.onnx_session import open_session
 from tests.decide.test_decide import classifier
 from tests.frontend import models
 
@@ -69,7 +69,7 @@ def test_head_and_tail_are_models_that_onnxruntime_runs(out: Path) -> None:
     cascade = text.load(out / "ir" / "cascade.yaml")
     values = {**inputs, **evaluate(cascade, inputs, tensors=True)}
     for name in ("head", "tail"):
-        session = ort.InferenceSession(str(out / "host" / f"{name}.onnx"))
+        session = open_session(str(out / "host" / f"{name}.onnx"))
         feed = {}
         for port in session.get_inputs():
             feed[port.name] = values[port.name] if port.name in values else values["m"]

@@ -10,6 +10,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
+from dataflow.onnx_session import open_session
+
 Array = np.ndarray
 MS = "com.microsoft"
 
@@ -51,12 +53,7 @@ def node(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: A
 
 def session(proto: onnx.ModelProto, *, optimise: bool = False) -> ort.InferenceSession:
     """onnxruntime on one thread, without graph optimisation unless asked for."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    levels = ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    return ort.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    return open_session(proto.SerializeToString(), optimise=optimise, log_level=3)
 
 
 def run(proto: onnx.ModelProto, inputs: dict[str, Array]) -> dict[str, Array]:

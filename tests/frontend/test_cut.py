@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from dataflow.errors import DataflowError
 from dataflow.frontend import import_model
 from dataflow.frontend.onnx.cut import Parts, ValueType, cut
+from dataflow.onnx_session import open_session
 from tests.frontend import models
 
 Array = np.ndarray
@@ -24,7 +24,7 @@ def run(proto: onnx.ModelProto | None, known: dict[str, Array]) -> dict[str, Arr
     """The values with those that a part makes."""
     if proto is None or not proto.graph.node:
         return known
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(proto.SerializeToString())
     names = [o.name for o in session.get_outputs()]
     made = session.run(None, {i.name: known[i.name] for i in session.get_inputs()}) if names else []
     return known | dict(zip(names, made, strict=True))

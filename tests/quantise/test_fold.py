@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataflow.onnx_session import open_session
 from dataflow.quantise.fold import fold_affine
 from tests.frontend import models
 
@@ -25,7 +25,7 @@ def norm(rng: np.random.Generator) -> dict[str, Array]:
 
 
 def run(proto: onnx.ModelProto, x: Array) -> Array:
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = open_session(proto.SerializeToString())
     return np.asarray(session.run(None, {"x": x})[0])
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -14,6 +13,7 @@ from dataflow.evaluate import run_machine_part
 from dataflow.frontend import load_model
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.expr import Access, Call
+from dataflow.onnx_session import open_session
 from dataflow.rewrite import tabulate
 from dataflow.rewrite.dead import remove_dead
 from tests.rewrite.code_models import (
@@ -30,9 +30,7 @@ from tests.rewrite.code_models import (
 
 def onnxruntime_codes(model: onnx.ModelProto) -> Array:
     """What onnxruntime gives, without optimisation, at all codes."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = open_session(model.SerializeToString())
     return np.asarray(session.run(None, {"x": CODES})[0])
 
 

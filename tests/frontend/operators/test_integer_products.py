@@ -14,7 +14,7 @@ from onnx import helper
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
 from tests.frontend import models
-from tests.frontend.drawing import CODES, codes, scale, zero
+from tests.frontend.drawing import CODES, codes, scale, uniform, zero
 
 Array = np.ndarray
 Draw = Any
@@ -142,9 +142,8 @@ def test_convolutions_of_codes_equal_onnxruntime(case: Case) -> None:
 @pytest.mark.parametrize("dtype", CODES)
 def test_dynamic_matmul_equals_onnxruntime(bias: bool, dtype: Any) -> None:
     rng = np.random.default_rng(5)
-    info = np.iinfo(dtype)
     arrays: dict[str, Array] = {
-        "b": rng.integers(info.min, info.max + 1, (6, 5)).astype(dtype),
+        "b": uniform(rng, (6, 5), dtype),
         "bs": np.asarray(np.float32(0.03)),
         "bz": np.array(4, dtype),
     }
@@ -160,7 +159,7 @@ def test_matmul_integer_to_float_equals_onnxruntime() -> None:
     rng = np.random.default_rng(6)
     arrays: dict[str, Array] = {
         "a": rng.integers(0, 256, (4, 6)).astype(np.uint8),
-        "b": rng.integers(-128, 128, (6, 5)).astype(np.int8),
+        "b": uniform(rng, (6, 5), np.int8),
         "as": np.asarray(np.float32(0.02)),
         "bs": rng.uniform(0.01, 0.1, 5).astype(np.float32),
         "az": np.array(7, np.uint8),
