@@ -26,6 +26,7 @@ from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.decide.host import host_work
+from dataflow.decide.wide import RECOMPUTED
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
 from dataflow.emit.integration import emit_integration
 from dataflow.emit.rtl import emit_rtl, library
@@ -34,7 +35,7 @@ from dataflow.evaluate import after_machine, before_machine, evaluate, run_machi
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.frontend.onnx.export import load_factory
 from dataflow.ir import Cascade, text
-from dataflow.layers.layer import LayerGraph
+from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import Program
@@ -464,7 +465,8 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
             null.
     """
     graph, machine, prediction = compiled.graph, compiled.machine, compiled.prediction
-    macs = sum(layer.macs for layer in graph.layers)
+    macs_of = {layer.name: nominal(compiled.cascade, layer) for layer in graph.layers}
+    macs = sum(macs_of.values())
     units, work = machine.mac_units, host_work(compiled.imported)
     layers = []
     for layer, counts, cycles in zip(
@@ -475,9 +477,9 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
                 "name": layer.name,
                 "operator": layer.kind,
                 "einsums": list(layer.einsums),
-                "macs": layer.macs,
+                "macs": macs_of[layer.name],
                 "predicted_cycles": cycles,
-                "mac_utilization": layer.macs / (cycles * units) if cycles else 0.0,
+                "mac_utilization": macs_of[layer.name] / (cycles * units) if cycles else 0.0,
                 "dram_read_bytes": counts.dram_read_bytes,
                 "dram_write_bytes": counts.store_bytes,
             }
@@ -512,6 +514,12 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
         for part in (*(result[key] for key in ("predicted", "bound", "mapper")), *layers):
             part.update(dict.fromkeys(part.keys() - kept))
     return result
+
+
+def nominal(cascade: Cascade, layer: Layer) -> int:
+    """Multiply-accumulates of a layer that the model asks for: none of what is computed again."""
+    again = {e.name for e in cascade.einsums if e.operator == RECOMPUTED}
+    return 0 if layer.einsums[0] in again else layer.macs
 
 
 def operators(model: onnx.ModelProto) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 The host runs what the machine cannot, before its first node and behind its last. Cutting may show
 more of it (what read a value of the head is an input now), so it is repeated until nothing moves.
+Last come results that are no codes: their accumulators leave the machine (`dataflow.decide.wide`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import onnx
 from dataflow.decide.host import HostMode, ends
 from dataflow.decide.judged import Judged
 from dataflow.decide.rows import NodeDecision
-from dataflow.frontend import Imported, import_model
+from dataflow.decide.wide import split_wide
+from dataflow.decide.wide_onnx import with_accumulators
+from dataflow.frontend import Imported, import_model, load_proto
 from dataflow.frontend.onnx.cut import Parts, ValueType, cut
 from dataflow.frontend.onnx.graph import Node
+from dataflow.frontend.onnx.unroll import without_sequences
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.macs import contraction_operands
 
@@ -82,12 +86,19 @@ def with_ends(
         places |= new
         makers = {n.index: _key(n) for n in nodes}
         parts = cut(
-            model if isinstance(model, onnx.ModelProto) else _loaded(model),
+            load_proto(model),
             {makers[k] for k, w in places.items() if w == "head"},
             {makers[k] for k, w in places.items() if w == "tail"},
             types,
         )
         current = Judged.of(import_model(parts.body), literal=literal)
+    body, wide = split_wide(current.imported.cascade)
+    if wide:
+        proto = without_sequences(load_proto(model))
+        parts = parts or Parts(None, proto, None)
+        tail = with_accumulators(parts.tail, wide, proto, current.imported.cascade)
+        parts = replace(parts, tail=tail)
+        current = Judged.of(replace(current.imported, cascade=body), literal=literal)
     if parts is None:
         return None
     return Ends(
@@ -102,12 +113,6 @@ def with_ends(
     )
 
 
-def _loaded(path: str | Path) -> onnx.ModelProto:
-    from dataflow.frontend import load_proto
-
-    return load_proto(path)
-
-
 def _key(node: Node) -> str:
     """The first result: unique in a model, and the same in its parts."""
     return next(filter(None, node.outputs), node.name)
@@ -120,9 +125,12 @@ def _moved(judged: Judged, mode: HostMode) -> dict[str, Where]:
     machine = {k for k, row in rows.items() if {"array", "vector", "dma"} & set(row.runs)}
     products = _products(judged.imported)
     refused = {k for k, row in rows.items() if row.reason}
-    movable = {k for k in refused if mode == "contractions" or k not in products}
-    separating = machine | (refused - movable)
-    if not machine:
+    # What is refused because of another waits for that one to move.
+    own = {k for k in refused if not rows[k].follows} or refused
+    fixed = set() if mode == "contractions" else refused & products
+    fixed |= (refused - own) & products
+    separating, movable = machine | fixed, own - fixed
+    if not separating:
         return {}
     places = ends(nodes, separating, movable)
     keys = {n.index: _key(n) for n in nodes}

@@ -28,7 +28,7 @@ _LANE = (3_800, 1_500)  # float unit, converters, registers of a vector lane
 _PORT_BYTE = (320, 45)  # scratchpad crossbar, for each byte of a line and bank of eight
 _SIX_INPUTS = 0.6
 _FMA_MULTIPLIERS = {"ecp5": 4, "gowin": 4, "xilinx": 2}  # of 24 x 24 bits
-_CONTROL_MULTIPLIERS = 20  # products of addresses and waits that are not strength-reduced
+_CONTROL_MULTIPLIERS = 1  # points of a tile; addresses and waits add instead
 
 
 def block_rams(words: int, bits: int, device: Device, *, dual: bool = False) -> int:

@@ -256,6 +256,10 @@ def window_view(
     must differ from those inside.
     """
     b, p, q = points.b, points.p, points.q
+    if any(axis.size > 1 and axis.stride(where) < 0 for axis in (b, p, q)):
+        raise CannotFuse(
+            f"reads {where.tensor} backwards", f"copy {where.tensor} behind a quantiser of its own"
+        )
     x_size = cols.size if cols else q.size
     x_bytes = channels
     if x_size > 1:

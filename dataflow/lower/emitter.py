@@ -186,6 +186,12 @@ class Emitter:
         floats = op in (Op.FMA, Op.FMAX, Op.FMIN)
         if c is not None and not c.is_float:
             c = self.converted(c)
+        if floats and b is not None and not (a.is_float or b.is_float) and a.ref != b.ref:
+            # A line converts one operand. What goes through a register anyway is converted there.
+            if a.ref == Operand.S1:
+                a = self._float_copy(a)
+            else:
+                b = self._float_copy(b)
         node = Node(
             op,
             a=a.ref,
@@ -208,6 +214,11 @@ class Emitter:
         copy = self.code.add(Node(Op.MOVE, a=Operand.S1))
         a, b, c = (copy if ref == Operand.S1 else ref for ref in (node.a, node.b, node.c))
         return replace(node, a=a, b=b, c=c)
+
+    def _float_copy(self, value: Value) -> Value:
+        """An integer as a float in a register; a negation stays with the reader, where -0 is -0."""
+        node = Node(Op.FMA, a=value.ref, b=ONE, c=MINUS_ZERO, a_float=True)
+        return Value(self.code.add(node), True, value.negate)
 
     def converted(self, value: Value) -> Value:
         """An integer as a float in a register."""

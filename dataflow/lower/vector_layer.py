@@ -55,7 +55,8 @@ def vector_layers(ctx: Context, group: Group) -> list[Layer]:
         sources = [expr]
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
     dense = axes_of(kept, sizes, uses)
-    if len(dense) <= 1 and not _numbers(ctx, expr, sources):
+    backwards = any(use.of(v) < 0 for use in uses for v in kept)
+    if len(dense) <= 1 and not backwards and not _numbers(ctx, expr, sources):
         return [_flat(ctx, group, expr, sources, dense, sizes)]
     return _split(ctx, group, expr, sources, kept, output, sizes)
 
@@ -237,8 +238,13 @@ def _split(
     output: Strided,
     sizes: Sizes,
 ) -> list[Layer]:
-    """Channels on lanes where all operands allow it, else one lane."""
+    """Channels on lanes where all operands allow it, else one lane.
+
+    No address generator walks backwards: each coordinate of such a dimension is a layer.
+    """
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
+    back = [v for v in kept if any(use.of(v) < 0 for use in uses)]
+    kept = [v for v in kept if v not in back]
     uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
     reasons: list[CannotFuse] = []
     for lanes in [1, 0] if kept else [0]:
@@ -246,7 +252,7 @@ def _split(
         axes = axes_of(kept[: len(kept) - lanes], sizes, uses)
         rest, inner = axes[: max(0, len(axes) - 3)], axes[max(0, len(axes) - 3) :]
         place = [NO_AXIS] * (3 - len(inner)) + inner
-        names = [v for axis in rest for v in axis.variables]
+        names = [*back, *(v for axis in rest for v in axis.variables)]
         if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
             reasons.append(
                 CannotFuse(

@@ -266,7 +266,7 @@ ARRAY = Struct(
         ("p_step", STEP),
         ("q_step", STEP),
         ("a_step", STEP),
-        ("b_step", STEP),
+        ("b_step", STEP),  # FIR: fir_taps feed steps, from pass to pass
         _f("block_step", 24),  # feed bytes from column block to column block
         _f("x_zero", 10, 1, True),
         _f("x_signed", 1),
@@ -279,6 +279,7 @@ ARRAY = Struct(
         ("second", TILE),  # stationary activations
         _f("second_k", 24),  # bytes from row to row of the reduction
         _f("second_n", 24),  # bytes from column to column
+        _f("second_block", 24),  # bytes from column block to column block: columns * second_n
         _f("acc_base", 24),  # accumulator blocks of all earlier instructions
     ),
 )
@@ -375,7 +376,7 @@ MICRO_OP = Struct(
         _f("b", 5),
         _f("c", 5),
         _f("a_float", 1),  # convert the int32 operand to binary32
-        _f("b_float", 1),
+        _f("b_float", 1),  # both only when a and b are the same operand
         _f("a_negate", 1),  # flip the float sign
         _f("b_negate", 1),
         _f("c_negate", 1),

@@ -114,6 +114,7 @@ def array_fields(
     moves: dict[Dim, int] = {d: u for d, u in source.local_units.items() if d not in local.moving}
     x_units: dict[Dim, int] = {d: u for d, u in moves.items() if d in ("g", "k")}
     x_units["q"] = layer.stride_q * local.x_step
+    pass_taps = tiling.fir_taps if tiled.feed.per_channel else 1
     packed = tiled.tile("g") > 1
     stationary = second is not None and layer.stationary.view is not None
     result: dict[str, Value] = {
@@ -144,7 +145,7 @@ def array_fields(
         "p_step": step(*points[outer]),
         "q_step": step(*inner_step),
         "a_step": step(*taps[tap_outer]),
-        "b_step": step(*taps[tap_inner]),
+        "b_step": step(*(move * pass_taps for move in taps[tap_inner])),
         "block_step": shape.pack * layer.c if packed else 0,
         "x_zero": layer.source_zero,
         "x_signed": int(layer.source_signed),
@@ -181,6 +182,7 @@ def _stationary_fields(tiled: TiledLayer, second: Operand, ready: Value | None) 
         ),
         "second_k": second.local_units["k"],
         "second_n": second.local_units["n"],
+        "second_block": tiled.columns.width * second.local_units["n"],
     }
 
 

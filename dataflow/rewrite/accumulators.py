@@ -86,7 +86,7 @@ def _merge(editor: Editor, einsum: Einsum) -> None:
     cone = Cone(editor, einsum)
     if len(cone.leaves) != 1 or _lines(cone) <= LINES or not monotone(cone):
         return
-    most = _largest(editor, cone.leaves[0])
+    most = largest(editor, cone.leaves[0])
     names = tuple(dict.fromkeys(v for a in cone.constants for v in a.variables))
     if most is None or prod(cascade.size(v) for v in names) > CHANNELS:
         return
@@ -111,7 +111,7 @@ def _lines(cone: Cone) -> int:
     return len(cone.constants) + len(divisors)
 
 
-def _largest(editor: Editor, leaf: Access) -> int | None:
+def largest(editor: Editor, leaf: Access) -> int | None:
     """Bound of the accumulators of a product of codes; None where the leaf is none."""
     cascade = editor.cascade
     fold = editor.writer(leaf.tensor)
@@ -134,7 +134,7 @@ def _fitted(chain: Chain) -> tuple[Array, Array, int, int] | None:
     if low == high:
         return None
     steps = np.arange(low, high)[:, None]
-    where = _steps(lambda t: chain.codes(t * way), steps, chain.most, count)
+    where = last_steps(lambda t: chain.codes(t * way), steps, chain.most, count)
     line = _line(chain, where[0] + 1, where[-1], way)
     if line is None:
         return None
@@ -144,11 +144,11 @@ def _fitted(chain: Chain) -> tuple[Array, Array, int, int] | None:
         numbers = compute("fma", [(t * way).astype(np.int32).astype(np.float32), scale, offset])
         return np.clip(compute("rint", [numbers]).astype(np.int64) + chain.zero, low, high)
 
-    moved = _steps(made, steps, chain.most, count)
+    moved = last_steps(made, steps, chain.most, count)
     return (scale, offset, low, high) if _near(chain, where, moved, steps, way) else None
 
 
-def _steps(codes: Callable[[Array], Array], steps: Array, most: int, count: int) -> Array:
+def last_steps(codes: Callable[[Array], Array], steps: Array, most: int, count: int) -> Array:
     """For each code and channel the last t at which the result is at most the code, by halving."""
     first = np.full((len(steps), count), -most - 1, dtype=np.int64)
     last = np.full((len(steps), count), most, dtype=np.int64)

@@ -18,7 +18,18 @@ from dataflow.evaluate.primitives import compute
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.ir.dtype import DType
-from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, single, substitute, walk
+from dataflow.ir.expr import (
+    Access,
+    Call,
+    Const,
+    Expr,
+    Index,
+    accesses,
+    integer,
+    single,
+    substitute,
+    walk,
+)
 from dataflow.ir.ops import OPS
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
@@ -115,6 +126,15 @@ class Editor:
         one = uniform(data)
         if one is not None:
             return single(float(one))
+        shape = tuple(self.cascade.size(v) for v in names)
+        name = self.weight(near, data.reshape(shape), tuple(v.upper() for v in names))
+        return Access(name, tuple(Affine.of(v) for v in names))
+
+    def integers(self, near: str, data: Array, names: tuple[str, ...]) -> Expr:
+        """An int32 number for each set of values of rank variables, as `parameter`."""
+        one = uniform(data)
+        if one is not None:
+            return integer(int(one))
         shape = tuple(self.cascade.size(v) for v in names)
         name = self.weight(near, data.reshape(shape), tuple(v.upper() for v in names))
         return Access(name, tuple(Affine.of(v) for v in names))

@@ -25,6 +25,8 @@ from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
 from dataflow.rewrite.pool_codes import pool_codes
 from dataflow.rewrite.tabulate import tabulate
+from dataflow.rewrite.threshold_counts import threshold_counts
+from dataflow.rewrite.thresholds import integer_signs
 from dataflow.rewrite.volumes import split_volumes
 
 DEAD_CODE = Pass(
@@ -79,6 +81,19 @@ REWRITES = (
         True,
         "any chain from one 8-bit code to another is a table of 256 bytes; before the passes that "
         "look for cheaper forms of what is left",
+    ),
+    Pass(
+        "integer-signs",
+        integer_signs,
+        True,
+        "a choice between two codes by an accumulator changes at one integer, which is one number "
+        "for each channel",
+    ),
+    Pass(
+        "threshold-counts",
+        threshold_counts,
+        True,
+        "a count of thresholds is a table of codes, or the sum of one choice for each of them",
     ),
     Pass(
         "integer-sums",

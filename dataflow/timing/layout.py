@@ -51,7 +51,7 @@ WRITE_FIFO = 8
 RETIRE_FIFO = 4
 PASS_FIFO = 4
 REQUEST_FIFO = 2
-PIPE = 16  # more than the stages of a vector lane
+PIPE = 32  # more than the stages of a vector lane
 IN_FLIGHT = 256  # accumulator blocks under way in the array
 
 # Order of the clients of the activation memory, first priority first.

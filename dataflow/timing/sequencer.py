@@ -82,7 +82,7 @@ def cut(w: Record, c: Record) -> None:
     """Takes taps for one pass; a tap costs a cycle, then the pass is pushed."""
     s = w.sequencer
     s.lanes = s.taps = s.taps_done = 0
-    s.second_line = s.reduction * c.second_k + s.block * c.columns * c.second_n
+    s.second_line = s.reduction * c.second_k + s.block * c.second_block
     more = True
     while more:
         s.taps += 1

@@ -129,6 +129,48 @@ def pooled_volume(op: str, scale: float = 0.02, **attributes: Any) -> onnx.Model
     return net.finish(net.through(y, scale, -5))
 
 
+QONNX = "qonnx.custom_op.general"
+
+
+def binary() -> onnx.ModelProto:
+    """A binarised layer: signs of normalised accumulators, some slopes negative."""
+    net = QdqNet(5)
+    x = net.through(net.input((6, 24)), 0.03, -5)
+    y = net.op("MatMul", x, net.weights((24, 17), 1))
+    gamma = net.constant(net.rng.uniform(-1, 1, 17).astype(np.float32))
+    norm = [net.floats(17), net.floats(17), net.floats(17, low=0.5)]
+    y = net.op("BatchNormalization", y, gamma, *norm)
+    one = net.constant(np.float32(1))
+    y = net.op("BipolarQuant", y, one, domain=QONNX)
+    y = net.op("MatMul", y, net.weights((17, 9)))
+    return net.finish(net.through(y, 0.1, 3))
+
+
+def thresholds(channels: int, *, codes: bool) -> onnx.ModelProto:
+    """15 thresholds of each channel of a convolution, or 15 of 8-bit codes."""
+    net = QdqNet(5)
+    x = net.through(net.input((1, 3, 6, 7)), 0.03, -5)
+    y = net.op("Conv", x, net.weights((channels, 3, 3, 3), scale=0.01))
+    if codes:
+        y = net.through(y, 0.1, 3)
+    limits = np.sort(net.rng.normal(0, 8, (1 if codes else channels, 15)), axis=1)
+    attributes = {"out_scale": 0.5, "out_bias": -4.0, "out_dtype": "INT4"}
+    limit = net.constant(limits.astype(np.float32))
+    y = net.op("MultiThreshold", y, limit, domain=QONNX, **attributes)
+    y = net.op("Conv", y, net.weights((4, channels, 1, 1)))
+    return net.finish(net.through(y, 0.3, 1))
+
+
+def reversed_rows() -> onnx.ModelProto:
+    """A picture read backwards from the memory of the host, and one from on chip."""
+    net = QdqNet(5)
+    x = net.through(net.input((1, 3, 6, 7)), 0.03, -5)
+    ends = [net.constant(np.array(v)) for v in ([5, 6], [-9, -9], [2, 3], [-1, -2])]
+    y = net.op("Slice", x, *ends)
+    z = net.op("Conv", net.op("Slice", x, *ends), net.weights((4, 3, 2, 2)))
+    return net.finish(net.through(y, 0.03, -5), net.through(z, 0.2, 1))
+
+
 WINDOW: dict[str, Any] = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 1]}
 
 NETWORKS: dict[str, Network] = {
@@ -147,6 +189,10 @@ NETWORKS: dict[str, Network] = {
     "HardSwish, ReduceMean": lambda: averaged_hard_swish("ReduceMean"),
     "BatchNormalization, MaxPool": pooled_accumulators,
     "MatMul, weights on the left": weights_on_the_left,
+    "BipolarQuant": binary,
+    "MultiThreshold": lambda: thresholds(6, codes=False),
+    "MultiThreshold of codes": lambda: thresholds(6, codes=True),
+    "Slice, backwards": reversed_rows,
     "Resize, linear": lambda: interpolated("half_pixel", 2),
     "Resize, linear, asymmetric": lambda: interpolated("asymmetric", 4),
     "Conv, 3-D": lambda: volume(strides=[2, 1, 2], pads=[1, 0, 1, 1, 1, 0]),

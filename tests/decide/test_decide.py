@@ -332,7 +332,10 @@ def test_a_float_model_is_judged_without_calibration_data() -> None:
 
 
 def test_the_node_at_fault_is_named_among_those_that_share_a_layer() -> None:
-    """Quantiser, convolution and function are one Einsum each way: the function is at fault."""
+    """Quantiser, product and function share an Einsum each way: the function is at fault.
+
+    With a product behind, so that it is no tail.
+    """
     constants = {
         "s": np.float32(0.1),
         "z": np.int8(0),
@@ -345,9 +348,11 @@ def test_the_node_at_fault_is_named_among_those_that_share_a_layer() -> None:
         models.node("MatMul", ["xf", "wf"], ["m"]),
         models.node("Sigmoid", ["m"], ["g"]),
         models.node("QuantizeLinear", ["g", "s", "z"], ["y"]),
+        models.node("QLinearMatMul", ["y", "s", "z", "v", "s", "z", "s", "z"], ["o"]),
     ]
+    constants["v"] = np.ones((5, 3), np.int8)
     arrays = {k: np.asarray(v) for k, v in constants.items()}
-    proto = models.model(nodes, {"x": ((2, 4), np.int8)}, {"y": np.int8}, arrays)
+    proto = models.model(nodes, {"x": ((2, 4), np.int8)}, {"o": np.int8}, arrays)
     verdict = api.check(proto)
     (refusal,) = verdict.refusals
     assert (refusal.operator, refusal.shape) == ("Sigmoid", "[2, 5]")

@@ -189,9 +189,9 @@ def test_block_rams_by_hand() -> None:
 
 
 def test_estimate_of_edge8_by_hand() -> None:
-    """64 PEs, 8 lanes of four multipliers, 20 of control; 32 + 12 + 2 x 8 + 8 + 5 x 2 blocks."""
+    """64 PEs, 8 lanes of four multipliers, 1 of control; 32 + 12 + 2 x 8 + 8 + 5 x 2 blocks."""
     found = estimate(EDGE8, device("ecp5-85k"))
-    assert found.dsp == 64 + 32 + 20
+    assert found.dsp == 64 + 32 + 1
     assert found.bram == 32 + 12 + 2 * 8 + 8 + 5 * 2
 
 

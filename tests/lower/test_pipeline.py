@@ -17,15 +17,8 @@ from dataflow.rewrite import Pass, run_passes
 from tests.decide.mutants import seed_model
 
 NAMES = [
-    *(
-        "dead-code",
-        "parameter-folding",
-        "integer-filters",
-        "split-pieces",
-        "pool-codes",
-        "tabulate",
-    ),
-    *("integer-sums", "code-arithmetic"),
+    *("dead-code", "parameter-folding", "integer-filters", "split-pieces", "pool-codes"),
+    *("tabulate", "integer-signs", "threshold-counts", "integer-sums", "code-arithmetic"),
     *("integer-sums-near-ties", "near-ties", "merge-parameters", "volumes", "reduction-order"),
     *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]

@@ -110,7 +110,7 @@ def near_full(seed: int, count: int) -> tuple[list[Buffer], int]:
             found.append((size, start, step))
     found += [(size, start, step + 1) for size, start in alive.values()]
     rng.shuffle(found)
-    buffers = [Buffer(f"b{i}", size * 64, low, high) for i, (size, low, high) in enumerate(found)]
+    buffers = [Buffer(f"b{i}", size * 64, a, b) for i, (size, a, b) in enumerate(found)]
     return buffers, units * 64
 
 

@@ -87,20 +87,23 @@ def run_array(
                         else:
                             at = second + byte * f["second_k"]
                             if f["w_source"] == 1:
-                                at += block * f["columns"] * f["second_n"] + c
+                                at += block * f["second_block"] + c
                             else:
-                                at = second + (block * f["columns"] + c) * f["second_n"] + byte
+                                at = second + block * f["second_block"] + byte
+                                at += c * f["second_n"]
                             code = _code(int(memory[at % len(memory)]), f["w_signed"]) - f["w_zero"]
                         weights[c] = code
                     if f["w_source"] == 0:
                         pointer += 1
                     for line, (i, j) in enumerate(itertools.product(range(p), range(q))):
                         jj = j * (f["fir_stride"] if f["fir"] else 1)
+                        # b_step leads from FIR pass to FIR pass.
+                        bb, within = divmod(b, f["fir_taps"]) if f["fir"] else (b, 0)
                         pos = {
                             k: i * f["p_step"][k]
-                            + jj * f["q_step"][k]
+                            + (jj + within) * f["q_step"][k]
                             + a * f["a_step"][k]
-                            + b * f["b_step"][k]
+                            + bb * f["b_step"][k]
                             for k in ("addr", "y", "x")
                         }
                         at = tile + block * f["block_step"] + pos["addr"] + byte

@@ -97,6 +97,7 @@ def _random_instruction(rng: random.Random, rows: int, cols: int, line: int) -> 
     x_zero = rng.choice([0, -128, 127, 3] if x_signed else [0, 255, 128, 3])
     w_zero = rng.choice([0, -128, 127, 3] if w_signed else [0, 255, 128, 3])
     x_step = (1 if mode == "fir" else stride) * c
+    b_step = (fir_taps if mode == "fir" else dilation) * c
     return {
         "header": {"version": isa.VERSION, "unit": 1},
         "retired": {},
@@ -128,7 +129,7 @@ def _random_instruction(rng: random.Random, rows: int, cols: int, line: int) -> 
         "p_step": {"addr": stride * pitch, "y": stride, "x": 0},
         "q_step": {"addr": x_step, "y": 0, "x": x_step},
         "a_step": {"addr": dilation * pitch, "y": dilation, "x": 0},
-        "b_step": {"addr": dilation * c, "y": 0, "x": dilation * c},
+        "b_step": {"addr": b_step, "y": 0, "x": b_step},
         "block_step": cols if mode == "fir" else 0,
         "x_zero": x_zero,
         "x_signed": x_signed,
@@ -141,6 +142,7 @@ def _random_instruction(rng: random.Random, rows: int, cols: int, line: int) -> 
         "second": second,
         "second_k": n if mode == "rows" else 1,
         "second_n": 1 if mode == "rows" else c,
+        "second_block": cols * (1 if mode == "rows" else c),
         "acc_base": 0,
     }
 

@@ -104,6 +104,8 @@ class MicroDraw(Draw):
                 op[name] = self.pick(*from_lines)
                 op[f"{name}_float"] = int(kinds[op[name]] == "int")
                 op[f"{name}_negate"] = self.integers(0, 1)
+            if op["a_float"] and op["b_float"]:  # a line converts one operand
+                op["b"] = op["a"]
             if code is Op.FMA:
                 op |= {"c": self.pick(*real), "c_negate": self.integers(0, 1)}
             if self.chance(0.4):

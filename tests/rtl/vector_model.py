@@ -22,7 +22,7 @@ U32 = NDArray[np.uint32]
 I64 = NDArray[np.int64]
 Fields = dict[str, Any]
 SIGN = np.uint32(1 << 31)
-WRITE_STAGE = 11  # cycles from the issue of a line to its write
+WRITE_STAGE = 17  # cycles from the issue of a line to its write
 FLOAT_OPS = (Op.FMA, Op.FMAX, Op.FMIN)
 
 

@@ -21,7 +21,7 @@ from dataflow.frontend.context import Context, UnsupportedError
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value, constant_value
-from dataflow.ir.dtype import F32, S8
+from dataflow.ir.dtype import F32, S8, U8
 from dataflow.ir.expr import Call, Expr, call, integer, single
 
 Array = np.ndarray
@@ -217,8 +217,32 @@ def multi_threshold(ctx: Context, node: Node) -> None:
     passed = call("where", call("less_equal", limit, x.at(*names)), single(1.0), single(0.0))
     count = low.let("count", names, passed, ("add", [step]), F32)
     gain, offset = (np.float32(node.get(k, d)) for k, d in (("out_scale", 1), ("out_bias", 0)))
+    params = _counted(table.shape[1], gain, offset)
+    if params is not None:
+        assert params.low is not None and params.high is not None
+        code = call("add", call("rint", count.at(*names)), integer(params.low))
+        code = call("clip", code, integer(params.low), integer(params.high))
+        y = low.let("codes", names, code, dtype=params.dtype)
+        ctx.define(node, replace(y.value, quant=params))
+        return
     scaled = call("mul", single(float(gain)), count.at(*names))
     low.result(low.let("", names, call("add", scaled, single(float(offset)))))
+
+
+def _counted(steps: int, gain: np.float32, offset: np.float32) -> QParams | None:
+    """Codes whose numbers are ``gain * count + offset`` to the bit for all counts, or None."""
+    if not (np.isfinite(gain) and gain > 0 and np.isfinite(offset)):
+        return None
+    first = int(np.rint(offset / gain))
+    dtype = S8 if first < 0 else U8
+    if first < dtype.lowest or first + steps > dtype.highest:
+        return None
+    counts = np.arange(steps + 1)
+    codes = (counts + first).astype(np.float32)
+    if not np.array_equal(gain * counts.astype(np.float32) + offset, codes * gain):
+        return None
+    scale, zero = np.array([gain], np.float32), np.zeros(1, np.int64)
+    return QParams(scale, zero, dtype, low=first, high=first + steps)
 
 
 LOWERINGS = {

@@ -59,13 +59,15 @@ module array_feed
   step_t       row_q, pos_q;  // cursor at the row start, and now
   logic [15:0] line_q;        // accumulator line of the next launch
 
-  logic [15:0] row_steps;     // steps of a row
-  assign row_steps = pass_q.fir ? 16'((pass_q.q_count - 16'd1) * 16'(pass_q.fir_stride))
-                                  + 16'(pass_q.fir_taps)
-                                : pass_q.q_count;
+  // The last launch of a FIR row is followed by one step for each tap but the first.
+  logic [7:0] tail_q;         // FIR: steps since the last launch of the row
+  logic       last_launch;
 
   logic row_ends, pass_ends, launch;
-  assign row_ends  = q_q + 16'd1 == row_steps;
+  assign last_launch = launched_q + 16'd1 == pass_q.q_count;
+  assign row_ends  = !pass_q.fir ? q_q + 16'd1 == pass_q.q_count
+                     : launched_q == pass_q.q_count ? tail_q + 8'd1 == pass_q.fir_taps
+                     : launch && last_launch && pass_q.fir_taps == 8'd1;
   assign pass_ends = running_q && row_ends && p_q + 16'd1 == pass_q.p_count;
   assign launch    = running_q && (!pass_q.fir
                                    || (phase_q == '0 && launched_q != pass_q.q_count));
@@ -113,6 +115,7 @@ module array_feed
         launched_q <= launched_q + 16'd1;
       end
       phase_q <= phase_q + 8'd1 == pass_q.fir_stride ? '0 : phase_q + 8'd1;
+      tail_q  <= launch ? 8'd1 : tail_q + 8'd1;
       if (row_ends) begin
         q_q        <= '0;
         p_q        <= p_q + 16'd1;
@@ -178,7 +181,7 @@ module array_feed
   // In FIR mode the last launch of a pass comes before its last step.
   logic pass_last_launch;
   assign pass_last_launch = p_q + 16'd1 == pass_q.p_count
-                            && (pass_q.fir ? launched_q + 16'd1 == pass_q.q_count : row_ends);
+                            && (pass_q.fir ? last_launch : row_ends);
 
   point_t point0, point1_q, point2_q, point3_q;
   assign point0 = '{
@@ -229,10 +232,18 @@ module array_feed
     point3_q <= point2_q;
   end
 
+  // A product of shifted sums: it only counts, and a multiplier is a PE's.
+  function automatic logic [15:0] times(input logic [7:0] a, input logic [7:0] b);
+    times = '0;
+    for (int unsigned i = 0; i < 8; i++) begin
+      if (b[i]) times = times + (16'(a) << i);
+    end
+  endfunction
+
   // Stage 2: differences, padding, lanes.
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
-      macs3_q <= 16'(lanes2_q.lane_end[FeedPorts-1]) * 16'(lanes2_q.macs_columns);
+      macs3_q <= times(lanes2_q.lane_end[FeedPorts-1], lanes2_q.macs_columns);
       if (lanes2_q.fir) begin
         for (int unsigned p = 0; p < FeedPorts; p++) begin
           for (int unsigned c = 0; c < Cols; c++) begin

@@ -33,10 +33,7 @@ module array_sequencer
   array_t cfg_q;
 
   logic retired;
-  assign retired = counters_i[EventLoadDone][15:0]   >= instr_i.retired.load
-                && counters_i[EventArrayDone][15:0]  >= instr_i.retired.array
-                && counters_i[EventVectorDone][15:0] >= instr_i.retired.vector
-                && counters_i[EventStoreDone][15:0]  >= instr_i.retired.store;
+  assign retired = all_retired(counters_i, instr_i.retired);
   assign instr_take_o = state_q == Idle && instr_valid_i && retired;
   assign idle_o = state_q == Idle && !instr_valid_i;
 
@@ -71,35 +68,24 @@ module array_sequencer
     .step_i(step), .level_i(level), .value_o(x_base)
   );
 
-  function automatic logic at_last(input logic [2:0] l);
-    return l < 3'(Levels) && last[l];
-  endfunction
-
-  // Scope of a depth: all levels >= depth at their first (last) index.
-  function automatic logic scope(input logic [Levels-1:0] edge_levels, input logic [2:0] depth);
-    logic all;
-    all = 1'b1;
-    for (int unsigned l = 0; l < Levels; l++) begin
-      if (3'(l) >= depth && !edge_levels[l]) all = 1'b0;
-    end
-    return all;
-  endfunction
-
   // Fires so far, slots.
-  logic [23:0] tile_count, second_count, block_count_q, tile_offset, second_offset;
+  logic [23:0] block_count_q, tile_offset, second_offset;
+  logic        fire_tile, fire_second;
   logic        tile_fires, second_fires, tile_ready, second_ready, acc_ready;
   logic        k_first, k_last;
 
-  assign tile_fires   = cfg_q.tile.enable && scope(first, cfg_q.tile.depth);
-  assign second_fires = cfg_q.second.enable && scope(first, cfg_q.second.depth);
+  assign tile_fires   = cfg_q.tile.enable && all_from(first, cfg_q.tile.depth);
+  assign second_fires = cfg_q.second.enable && all_from(first, cfg_q.second.depth);
   assign k_first      = cfg_q.k_level >= 3'(Levels) || first[cfg_q.k_level];
   assign k_last       = cfg_q.k_level >= 3'(Levels) || last[cfg_q.k_level];
 
   event_wait u_tile_wait (
-    .wait_i(cfg_q.tile.ready), .t_i(tile_count), .counters_i, .reached_o(tile_ready)
+    .clk_i, .load_i(load), .new_i(cfg_q.tile.ready), .wait_i(cfg_q.tile.ready),
+    .fire_i(fire_tile), .counters_i, .reached_o(tile_ready)
   );
   event_wait u_second_wait (
-    .wait_i(cfg_q.second.ready), .t_i(second_count), .counters_i, .reached_o(second_ready)
+    .clk_i, .load_i(load), .new_i(cfg_q.second.ready), .wait_i(cfg_q.second.ready),
+    .fire_i(fire_second), .counters_i, .reached_o(second_ready)
   );
 
   // Block t may start when block t-2 has been read out: VectorAcc >= acc_base + t - 1.
@@ -116,10 +102,10 @@ module array_sequencer
   logic        p_last, q_last, n_last, kl;
   logic [15:0] p_count, q_count, blocks;
   logic [23:0] segment;
-  assign p_last  = at_last(cfg_q.p_level);
-  assign q_last  = at_last(cfg_q.q_level);
-  assign n_last  = at_last(cfg_q.n_level);
-  assign kl      = at_last(cfg_q.k_level);
+  assign p_last  = ragged(last, cfg_q.p_level);
+  assign q_last  = ragged(last, cfg_q.q_level);
+  assign n_last  = ragged(last, cfg_q.n_level);
+  assign kl      = ragged(last, cfg_q.k_level);
   assign p_count = cfg_q.p_count[p_last];
   assign q_count = cfg_q.q_count[q_last];
   assign blocks  = cfg_q.blocks[n_last];
@@ -129,7 +115,6 @@ module array_sequencer
   logic [15:0] block_q, tap_a_q, tap_b_q;
   logic [23:0] block_addr_q;          // block * block_step
   logic [23:0] offset_q;              // byte of the segment
-  logic [23:0] reduction_q;           // reduction index of the pass (single tap)
   step_t       a_pos_q, b_pos_q;      // of tap (a, 0) and (a, b)
   logic [7:0]  lane_q;
   logic [1:0]  port_q;
@@ -140,6 +125,8 @@ module array_sequencer
   logic [23:0] start_q [Levels];      // ring pointer where a level's first iteration began
   feed_t         feed_q;
   logic [23:0]   second_line_q;       // first stationary line of the pass
+  logic [23:0]   second_block_q;      // stationary address of the block's first line
+  logic [15:0]   lines_q;             // accumulator lines of a block of this tile
 
   logic [7:0] columns;
   assign columns = block_q + 16'd1 == blocks ? cfg_q.columns_last[n_last] : cfg_q.columns;
@@ -209,7 +196,7 @@ module array_sequencer
     feed_o.acc_half      = half_q;
     feed_o.acc_first     = k_first && tile_first_pass_q;
     feed_o.acc_last      = k_last && tile_pass_last;
-    feed_o.tile_release  = tile_pass_last && cfg_q.tile.enable && scope(last, cfg_q.tile.depth);
+    feed_o.tile_release  = tile_pass_last && cfg_q.tile.enable && all_from(last, cfg_q.tile.depth);
     feed_o.instr_last    = tile_pass_last && all_last;
     feed_o.layer         = cfg_q.header.layer;
 
@@ -223,11 +210,11 @@ module array_sequencer
     weights_o.is_signed      = cfg_q.w_signed;
     weights_o.pointer        = pointer_q;
     weights_o.free           = cfg_q.w_source == '0 && tile_pass_last
-                               && scope(last, cfg_q.w_depth);
+                               && all_from(last, cfg_q.w_depth);
     weights_o.addr           = second_line_q;
     weights_o.stride         = cfg_q.w_source == 2'd2 ? cfg_q.second_n : cfg_q.second_k;
     weights_o.release_second = tile_pass_last && cfg_q.second.enable
-                               && scope(last, cfg_q.second.depth);
+                               && all_from(last, cfg_q.second.depth);
   end
 
   function automatic step_t add(input step_t a, input step_t b);
@@ -238,30 +225,20 @@ module array_sequencer
     return s;
   endfunction
 
-  // b positions a FIR pass further: fir_taps steps of b.
-  function automatic step_t scaled(input step_t a, input logic [7:0] n);
-    step_t s;
-    s.addr = 24'(a.addr * 24'(n));
-    s.y    = 24'(a.y * $signed({16'b0, n}));
-    s.x    = 24'(a.x * $signed({16'b0, n}));
-    return s;
-  endfunction
-
   // Slot offsets of the fire in progress, kept until the next fire.
-  logic fire_tile, fire_second;
   assign fire_tile   = state_q == Tile && tile_go && tile_fires;
   assign fire_second = state_q == Tile && tile_go && second_fires;
 
-  tile_slots #(.Width(24), .EventW(EventW)) u_tile_slots (
+  tile_slots #(.Width(24)) u_tile_slots (
     .clk_i, .load_i(load), .fire_i(fire_tile), .slots_i(cfg_q.tile.slots),
-    .slot_bytes_i(cfg_q.tile.slot_bytes), .t_o(tile_count), .offset_o(tile_offset)
+    .slot_bytes_i(cfg_q.tile.slot_bytes), .offset_o(tile_offset)
   );
-  tile_slots #(.Width(24), .EventW(EventW)) u_second_slots (
+  tile_slots #(.Width(24)) u_second_slots (
     .clk_i, .load_i(load), .fire_i(fire_second), .slots_i(cfg_q.second.slots),
-    .slot_bytes_i(cfg_q.second.slot_bytes), .t_o(second_count), .offset_o(second_offset)
+    .slot_bytes_i(cfg_q.second.slot_bytes), .offset_o(second_offset)
   );
 
-  logic [23:0] tile_addr_q, second_addr_q, tile_held_q, second_held_q;
+  logic [23:0] tile_addr_q, second_next_q, tile_held_q, second_held_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -283,7 +260,8 @@ module array_sequencer
 
         Tile: if (tile_go) begin
           tile_addr_q   <= tile_base + (tile_fires ? tile_offset : tile_held_q);
-          second_addr_q <= second_base + (second_fires ? second_offset : second_held_q);
+          second_block_q <= second_base + (second_fires ? second_offset : second_held_q);
+          second_next_q  <= second_base + (second_fires ? second_offset : second_held_q);
           if (tile_fires) tile_held_q <= tile_offset;
           if (second_fires) second_held_q <= second_offset;
           if (k_first) block_count_q <= block_count_q + 1'b1;
@@ -293,7 +271,6 @@ module array_sequencer
           tap_a_q           <= '0;
           tap_b_q           <= '0;
           offset_q          <= '0;
-          reduction_q       <= '0;
           a_pos_q           <= '0;
           b_pos_q           <= '0;
           lane_q            <= '0;
@@ -320,11 +297,12 @@ module array_sequencer
             end
           end
           if (port_q == '0) begin
-            second_line_q <= second_addr_q + 24'(reduction_q * cfg_q.second_k)
-                              + 24'(24'(block_q) * 24'(cfg_q.columns) * cfg_q.second_n);
+            second_line_q <= second_next_q;
+            // Only the last pass of a block may take fewer than Rows lines.
+            second_next_q <= second_next_q + 24'(cfg_q.second_k * 24'(Rows));
+            lines_q       <= 16'(p_count * q_count);
           end
           lane_q      <= lane_q + (cfg_q.fir ? fir_take : take);
-          reduction_q <= reduction_q + 24'(take);
           port_q      <= port_q + 2'd1;
           if (reduction_ends) taps_done_q <= 1'b1;
           if (cfg_q.fir) begin
@@ -332,8 +310,8 @@ module array_sequencer
             if (a_wraps) begin
               tap_a_q <= '0;
               tap_b_q <= tap_b_q + 16'(fir_take);
-              a_pos_q <= add(a_pos_q, scaled(cfg_q.b_step, fir_take));
-              b_pos_q <= add(a_pos_q, scaled(cfg_q.b_step, fir_take));
+              a_pos_q <= add(a_pos_q, cfg_q.b_step);
+              b_pos_q <= add(a_pos_q, cfg_q.b_step);
             end else begin
               tap_a_q <= tap_a_q + 16'd1;
               b_pos_q <= add(b_pos_q, cfg_q.a_step);
@@ -368,12 +346,13 @@ module array_sequencer
             tap_a_q           <= '0;
             tap_b_q           <= '0;
             offset_q          <= '0;
-            reduction_q       <= '0;
             a_pos_q           <= '0;
             b_pos_q           <= '0;
             block_q           <= block_q + 16'd1;
             block_addr_q      <= block_addr_q + cfg_q.block_step;
-            acc_line_q        <= acc_line_q + 16'(p_count * q_count);
+            acc_line_q        <= acc_line_q + lines_q;
+            second_block_q    <= second_block_q + cfg_q.second_block;
+            second_next_q     <= second_block_q + cfg_q.second_block;
             tile_first_pass_q <= 1'b1;
             if (last_block) begin
               if (k_last) half_q <= !half_q;

@@ -207,4 +207,13 @@ module array_weights
   assign freed_o = freed_q;
   assign idle_o  = !busy_q && !valid_i && !f1_q && !f2_q;
 
+`ifndef SYNTHESIS
+  in_ring: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    ring_rd_o |-> 32'(ring_addr_o) < WbufLines)
+    else $error("array_weights: line %0d of a ring of %0d", ring_addr_o, WbufLines);
+  in_array: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    row_we_o |-> 32'(index_o) < Rows)
+    else $error("array_weights: row %0d of %0d", index_o, Rows);
+`endif
+
 endmodule

@@ -159,4 +159,12 @@ module pe_array
     assign psum_o[c] = psum_q[Rows-1][c];
   end
 
+`ifndef SYNTHESIS
+  one_write: assert property (@(posedge clk_i) disable iff (!rst_ni) !(w_row_we_i && w_col_we_i))
+    else $error("pe_array: a row and a column of weights are written in one cycle");
+  port_rows: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    step_i && swap_i && fir_i |-> fir_rows_i != '0 && 32'(fir_rows_i) < Rows + 1)
+    else $error("pe_array: %0d rows from port to port", fir_rows_i);
+`endif
+
 endmodule

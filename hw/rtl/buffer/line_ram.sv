@@ -27,4 +27,10 @@ module line_ram #(
     end
   end
 
+`ifndef SYNTHESIS
+  // Ring pointers keep reads behind writes: what a collision returns is nobody's business.
+  no_collision: assert property (@(posedge clk_i) !(rd_i && we_i != '0 && wr_addr_i == rd_addr_i))
+    else $error("line_ram: line %0d is read in the cycle of its write", rd_addr_i);
+`endif
+
 endmodule

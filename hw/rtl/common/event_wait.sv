@@ -1,31 +1,57 @@
-// Has the event that a tile waits for happened? Combinational.
+// Has the event that a tile waits for happened?
 //
-// Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison: the base
-// may be negative (the first tiles need not wait). EventNone is always reached.
+// Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison, t = fires
+// so far: the base may be negative (the first tiles need not wait). EventNone is always reached.
+//
+// base + t * step / 256 is kept, with its 8 fraction bits, and grows by step with each fire: no
+// multiplier. It stops where no counter comes. new_i is read with load_i, wait_i (the same wait)
+// from the next cycle on; load_i and fire_i take effect at the clock edge.
 
 module event_wait
   import df_pkg::*;
 (
+  input  logic                             clk_i,
+
+  input  logic                             load_i,
+  // Of the new wait only the base is read, of the running one all but the base.
+  // verilator lint_off UNUSEDSIGNAL
+  input  wait_t                            new_i,
   input  wait_t                            wait_i,
-  input  logic [EventW-1:0]                t_i,  // fires of the reference so far
+  // verilator lint_on UNUSEDSIGNAL
+  input  logic                             fire_i,
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
 
   output logic                             reached_o
 );
 
-  localparam int unsigned ProductW = 2 * EventW;
-  localparam int unsigned WideW    = ProductW - 8 + 2;  // the shifted product plus a signed base
+  localparam int unsigned WholeW = EventW + 2;  // a count beyond the largest cap, signed
 
-  logic        [ProductW-1:0] product;
-  logic signed [WideW-1:0]    wanted;
-  logic signed [WideW-1:0]    counter;
+  logic signed [WholeW-1:0] counter, grown;
+  logic signed [WholeW-1:0] target_q;
+  logic        [7:0]        grown_fraction, fraction_q;
 
-  always_comb begin
-    product = ProductW'(t_i) * ProductW'(wait_i.step);
-    wanted = WideW'(wait_i.base) + signed'(WideW'(product >> 8));
-    counter = signed'(WideW'(counters_i[wait_i.event_f]));
-    if (wanted > signed'(WideW'(wait_i.cap))) wanted = signed'(WideW'(wait_i.cap));
-    reached_o = wait_i.event_f == EventNone || counter >= wanted;
+  assign {grown, grown_fraction} = {target_q, fraction_q} + (WholeW + 8)'(wait_i.step);
+  assign counter = signed'(WholeW'(counters_i[wait_i.event_f]));
+  assign reached_o = wait_i.event_f == EventNone || counter >= target_q
+                     || counter >= signed'(WholeW'(wait_i.cap));
+
+  // No reset: load_i comes before any use.
+  always_ff @(posedge clk_i) begin
+    if (load_i) begin
+      fraction_q <= '0;
+      target_q <= WholeW'(new_i.base);
+    end else if (fire_i && target_q[WholeW-1:EventW] != 2'b01) begin
+      fraction_q <= grown_fraction;
+      target_q <= grown;
+    end
   end
+
+`ifndef SYNTHESIS
+  // Events are counted up only.
+  stays_reached: assert property (@(posedge clk_i)
+    reached_o && !fire_i && !load_i |=> reached_o || !$stable(wait_i) || $past(counters_i) != '0
+                                        && counters_i == '0)
+    else $error("event_wait: an event was reached and is not any more");
+`endif
 
 endmodule

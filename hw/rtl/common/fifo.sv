@@ -98,6 +98,14 @@ module fifo #(
       if (f_held_q) assert (out_valid_o && out_data_o == f_out_q);
     end
   end
+`elsif SYNTHESIS
+`else
+  bounded: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    count_q <= CountW'(Depth) && 32'(head_q) < Depth && 32'(tail_q) < Depth)
+    else $error("fifo: %0d words of %0d", count_q, Depth);
+  holds: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    out_valid_o && !out_ready_i |=> out_valid_o && $stable(out_data_o))
+    else $error("fifo: a word that was offered is gone");
 `endif
 
 endmodule

@@ -51,4 +51,17 @@ module loop_nest #(
     end
   end
 
+`ifndef SYNTHESIS
+  // No reset: the loops mean nothing before the first load_i.
+  logic loaded_q;
+  initial loaded_q = 1'b0;
+  always_ff @(posedge clk_i) loaded_q <= loaded_q || load_i;
+
+  for (genvar l = 0; l < Levels; l++) begin : gen_check
+    inside_trips: assert property (@(posedge clk_i) loaded_q && step_i && !load_i
+      |-> index_q[l] < trips_i[l])
+      else $error("loop_nest: level %0d stands at %0d of %0d", l, index_q[l], trips_i[l]);
+  end
+`endif
+
 endmodule

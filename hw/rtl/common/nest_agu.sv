@@ -41,4 +41,9 @@ module nest_agu #(
     end
   end
 
+`ifndef SYNTHESIS
+  level_exists: assert property (@(posedge clk_i) step_i && !load_i |-> 32'(level_i) < Levels)
+    else $error("nest_agu: level %0d steps, there are %0d", level_i, Levels);
+`endif
+
 endmodule

@@ -1,12 +1,11 @@
-// How often a tile reference has fired in its instruction (t), and the offset of its slot,
-// (t mod slots) * slot_bytes, kept by addition. With slots_i = 0 the offset stays 0.
+// Offset of a tile reference's slot, (t mod slots) * slot_bytes with t = fires so far in its
+// instruction, kept by addition. With slots_i = 0 the offset stays 0.
 //
 // fire_i counts one fire at the clock edge; the outputs before it are those of the firing tile.
 // slots_i and slot_bytes_i are read with fire_i.
 
 module tile_slots #(
-  parameter int unsigned Width  = 24,
-  parameter int unsigned EventW = 24
+  parameter int unsigned Width = 24
 ) (
   input  logic              clk_i,
 
@@ -15,15 +14,12 @@ module tile_slots #(
   input  logic [3:0]        slots_i,
   input  logic [Width-1:0]  slot_bytes_i,
 
-  output logic [EventW-1:0] t_o,
   output logic [Width-1:0]  offset_o
 );
 
   logic [3:0]        slot_q;
   logic [Width-1:0]  offset_q;
-  logic [EventW-1:0] t_q;
 
-  assign t_o = t_q;
   assign offset_o = offset_q;
 
   // No reset: load_i comes before any use.
@@ -31,9 +27,7 @@ module tile_slots #(
     if (load_i) begin
       slot_q <= '0;
       offset_q <= '0;
-      t_q <= '0;
     end else if (fire_i) begin
-      t_q <= t_q + EventW'(1);
       if (slots_i == '0 || slot_q == slots_i - 4'd1) begin
         slot_q <= '0;
         offset_q <= '0;
@@ -43,5 +37,11 @@ module tile_slots #(
       end
     end
   end
+
+`ifndef SYNTHESIS
+  slot_exists: assert property (@(posedge clk_i)
+    fire_i && !load_i && slots_i != '0 |-> slot_q < slots_i)
+    else $error("tile_slots: slot %0d of %0d", slot_q, slots_i);
+`endif
 
 endmodule

@@ -118,4 +118,13 @@ module instr_queue
     end
   end
 
+`ifndef SYNTHESIS
+  instruction_holds: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    instr_valid_o && !instr_take_i |=> instr_valid_o && $stable(instr_o))
+    else $error("instr_queue: an instruction that was offered is gone");
+  taken_when_offered: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    instr_take_i |-> instr_valid_o)
+    else $error("instr_queue: an instruction is taken that is not offered");
+`endif
+
 endmodule

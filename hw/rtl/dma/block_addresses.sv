@@ -1,4 +1,5 @@
-// Where the current tile of a tensor lies: local and DRAM address, coordinates, fires so far.
+// Where the current tile of a tensor lies: local and DRAM address, coordinates; and whether the
+// event that it waits for has been reached.
 //
 // Loaded from the new instruction's block in the cycle of load_i, stepped with the loop nest; the
 // strides come from the running instruction. Outputs are registers (and one sum, local_o); they
@@ -18,13 +19,14 @@ module block_addresses
   input  block_t                    new_i,
   input  block_t                    block_i,
   // verilator lint_on UNUSEDSIGNAL
+  input  logic [NumEvents-1:0][EventW-1:0] counters_i,
 
   output logic [23:0]               local_o,  // slot included
   output logic [31:0]               dram_o,
   output logic signed [31:0]        y_o,
   output logic signed [31:0]        x_o,
   output logic signed [31:0]        z_o,
-  output logic [EventW-1:0]         t_o
+  output logic                      reached_o
 );
 
   logic [23:0] tile, slot;
@@ -101,16 +103,24 @@ module block_addresses
   );
 
   tile_slots #(
-    .Width (24),
-    .EventW(EventW)
+    .Width(24)
   ) u_slots (
     .clk_i,
     .load_i,
     .fire_i,
     .slots_i     (block_i.tile.slots),
     .slot_bytes_i(block_i.tile.slot_bytes),
-    .t_o,
     .offset_o    (slot)
+  );
+
+  event_wait u_wait (
+    .clk_i,
+    .load_i,
+    .new_i     (new_i.tile.ready),
+    .wait_i    (block_i.tile.ready),
+    .fire_i,
+    .counters_i,
+    .reached_o
   );
 
 endmodule

@@ -9,7 +9,7 @@ module block_extent
   input  block_t                           block_i,
   // verilator lint_on UNUSEDSIGNAL
   input  logic [Levels-1:0]                last_i,      // levels at their last index
-  input  logic [EventW-1:0]                t_i,         // fires so far
+  input  logic                             reached_i,   // the event that the tile waits for
   input  logic signed [31:0]               y_i,         // coordinates of the tile's first byte
   input  logic signed [31:0]               x_i,
   input  logic signed [31:0]               z_i,
@@ -25,14 +25,7 @@ module block_extent
   output logic [31:0]                      z_count_o
 );
 
-  logic reached, none_y, none_x, none_z;
-
-  event_wait u_wait (
-    .wait_i    (block_i.tile.ready),
-    .t_i,
-    .counters_i,
-    .reached_o (reached)
-  );
+  logic none_y, none_x, none_z;
 
   clip_range #(
     .Width(16)
@@ -67,7 +60,7 @@ module block_extent
     .count_o(z_count_o)
   );
 
-  assign ready_o = reached && all_retired(counters_i, block_i.retired);
+  assign ready_o = reached_i && all_retired(counters_i, block_i.retired);
   assign none_o = none_y || none_x || none_z;
 
 endmodule

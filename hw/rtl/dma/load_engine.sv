@@ -132,7 +132,7 @@ module load_engine
   logic signed [31:0]  block_y     [2];
   logic signed [31:0]  block_x     [2];
   logic signed [31:0]  block_z     [2];
-  logic [EventW-1:0]   fires_so_far[2];
+  logic                reached     [2];
   logic                fire        [2];
 
   assign ring[0] = instr_q.weights;
@@ -171,7 +171,8 @@ module load_engine
       .y_o    (block_y[g]),
       .x_o    (block_x[g]),
       .z_o    (block_z[g]),
-      .t_o    (fires_so_far[g])
+      .counters_i,
+      .reached_o(reached[g])
     );
   end
 
@@ -201,7 +202,7 @@ module load_engine
   block_extent u_extent (
     .block_i   (block[which]),
     .last_i    (last),
-    .t_i       (fires_so_far[which]),
+    .reached_i (reached[which]),
     .y_i       (block_y[which]),
     .x_i       (block_x[which]),
     .z_i       (block_z[which]),

@@ -90,7 +90,6 @@ module store_engine
   logic [$clog2(Levels)-1:0] level;
   logic [23:0]               tile, slot;
   logic [AxiAddrW-1:0]       dram;
-  logic [EventW-1:0]         fires_so_far;
 
   loop_nest #(
     .Levels(Levels)
@@ -132,15 +131,13 @@ module store_engine
   );
 
   tile_slots #(
-    .Width (24),
-    .EventW(EventW)
+    .Width(24)
   ) u_slots (
     .clk_i,
     .load_i      (load),
     .fire_i      (fire),
     .slots_i     (instr_q.tile.slots),
     .slot_bytes_i(instr_q.tile.slot_bytes),
-    .t_o         (fires_so_far),
     .offset_o    (slot)
   );
 
@@ -157,8 +154,11 @@ module store_engine
   assign empty = rows == '0 || columns == '0 || segment == '0;
 
   event_wait u_wait (
+    .clk_i,
+    .load_i    (load),
+    .new_i     (instr_i.tile.ready),
     .wait_i    (instr_q.tile.ready),
-    .t_i       (fires_so_far),
+    .fire_i    (fire),
     .counters_i,
     .reached_o (reached)
   );

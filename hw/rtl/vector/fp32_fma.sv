@@ -14,7 +14,8 @@
 // place is 2^-149, well inside the frame.
 //
 // Each stage computes inside its clocked block, so that a simulator does no work in a stage whose
-// enable is low, and synthesis sees the same registers as with separate next-state signals.
+// enable is low, and synthesis sees the same registers as with separate next-state signals. A stage
+// is one carry chain, or one shifter, or one priority encoder, with little around it.
 
 module fp32_fma
   import fp32_pkg::*;
@@ -31,19 +32,27 @@ module fp32_fma
 );
 
   localparam int unsigned FrameWidth = 53;  // carry, 48 product bits, 3 guard bits, sticky
+  localparam int unsigned ShiftWidth = 51;  // the frame without carry and sticky
+  localparam int unsigned HalfWidth = 12;   // of a significand: a multiplier's operand
+  localparam int unsigned LowGroups = 7;    // groups of 4 bits behind the round bit
 
-  if (LATENCY != 5) begin : gen_latency_check
-    $error("fp32_fma has 5 stages, fp32_pkg::FmaLatency says %0d", LATENCY);
+  if (LATENCY != 8) begin : gen_latency_check
+    $error("fp32_fma has 8 stages, fp32_pkg::FmaLatency says %0d", LATENCY);
   end
 
-  // Stage 1: unpack; exponent difference; special operands.
+  // What a result is when it is not the rounded sum.
+  typedef struct packed {
+    logic nan;
+    logic inf;
+    logic inf_sign;
+  } special_t;
 
-  logic [23:0] s1_sig_a_q, s1_sig_b_q, s1_sig_c_q;
-  logic        s1_sign_p_q, s1_sign_c_q;
-  logic        s1_c_larger_q;       // exponent of C above that of P
-  logic [8:0]  s1_distance_q;       // absolute exponent difference
-  logic [8:0]  s1_exp_q;            // larger of the two exponents, biased, at least 1
-  logic        s1_nan_q, s1_inf_q, s1_inf_sign_q;
+  // Stage 1: unpack; exponents; special operands.
+
+  logic [23:0]        s1_sig_a_q, s1_sig_b_q, s1_sig_c_q;
+  logic               s1_sign_p_q, s1_sign_c_q, s1_p_zero_q;
+  logic signed [10:0] s1_exp_p_q, s1_exp_c_q;  // biased; of a subnormal: 1
+  special_t           s1_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
@@ -55,146 +64,214 @@ module fp32_fma
       automatic logic c_max = c_i[30:23] == '1;
       automatic logic a_zero = a_sub && a_i[22:0] == '0;
       automatic logic b_zero = b_sub && b_i[22:0] == '0;
-      automatic logic p_zero = a_zero || b_zero;
       automatic logic nan_operand = (a_max && a_i[22:0] != '0) || (b_max && b_i[22:0] != '0)
                                     || (c_max && c_i[22:0] != '0);
       automatic logic sign_p = a_i[31] ^ b_i[31];
       automatic logic p_inf = a_max || b_max;  // where no NaN is involved
-      // Biased exponents; a subnormal has that of the smallest normal number.
-      automatic logic signed [10:0] exp_p = 11'(a_i[30:23]) + 11'(a_sub) + 11'(b_i[30:23])
-                                            + 11'(b_sub) - 11'sd127;
-      automatic logic signed [10:0] exp_c = 11'(c_i[30:23]) + 11'(c_sub);
-      automatic logic signed [10:0] difference = exp_p - exp_c;
 
       s1_sig_a_q <= {!a_sub, a_i[22:0]};
       s1_sig_b_q <= {!b_sub, b_i[22:0]};
       s1_sig_c_q <= {!c_sub, c_i[22:0]};
       s1_sign_p_q <= sign_p;
       s1_sign_c_q <= c_i[31];
-      s1_c_larger_q <= difference < 0;
-      // A zero product must not push the addend out of the frame, whatever its factors' exponents.
-      s1_distance_q <= p_zero ? '0 : difference < 0 ? 9'(-difference) : 9'(difference);
-      s1_exp_q <= p_zero || difference < 0 ? exp_c[8:0] : exp_p[8:0];
-      s1_nan_q <= nan_operand || (a_max && b_zero) || (b_max && a_zero)
-                  || (p_inf && c_max && sign_p != c_i[31]);
-      s1_inf_q <= p_inf || c_max;
-      s1_inf_sign_q <= p_inf ? sign_p : c_i[31];
+      s1_p_zero_q <= a_zero || b_zero;
+      s1_exp_p_q <= 11'(a_i[30:23]) + 11'(a_sub) + 11'(b_i[30:23]) + 11'(b_sub) - 11'sd127;
+      s1_exp_c_q <= 11'(c_i[30:23]) + 11'(c_sub);
+      s1_special_q <= '{
+          nan: nan_operand || (a_max && b_zero) || (b_max && a_zero)
+               || (p_inf && c_max && sign_p != c_i[31]),
+          inf: p_inf || c_max,
+          inf_sign: p_inf ? sign_p : c_i[31]
+      };
     end
   end
 
-  // Stage 2: multiply; align the addend when the product has the larger exponent.
+  // Stage 2: partial products; exponent difference.
 
-  logic [47:0]           s2_product_q;
-  logic [FrameWidth-1:0] s2_addend_q;
-  logic                  s2_sign_p_q, s2_sign_c_q;
-  logic                  s2_c_larger_q;
-  logic [8:0]            s2_distance_q;
-  logic [8:0]            s2_exp_q;
-  logic                  s2_nan_q, s2_inf_q, s2_inf_sign_q;
+  logic [2*HalfWidth-1:0] s2_hh_q, s2_hl_q, s2_lh_q, s2_ll_q;  // halves of a, of b
+  logic [23:0]            s2_sig_c_q;
+  logic                   s2_sign_p_q, s2_sign_c_q;
+  logic                   s2_c_larger_q;  // exponent of C above that of P
+  logic [8:0]             s2_distance_q;  // absolute exponent difference
+  logic [8:0]             s2_exp_q;       // larger of the two exponents, at least 1
+  special_t               s2_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      // 26 places (23 below the addend in the product, 3 guard bits) lose nothing; beyond 50
-      // nothing but the sticky bit is left.
-      automatic logic [8:0] shift = s1_c_larger_q ? '0 : s1_distance_q;
-      automatic logic [49:0] wide = {s1_sig_c_q, 26'b0};
-      automatic logic [49:0] kept = shift > 9'd50 ? '0 : wide >> shift[5:0];
-      automatic logic [23:0] low_mask = shift < 9'd26 ? '0
-                                        : shift > 9'd50 ? '1 : ~(24'hff_ffff << (shift - 9'd26));
+      automatic logic [HalfWidth-1:0] a_high = s1_sig_a_q[23:HalfWidth];
+      automatic logic [HalfWidth-1:0] a_low = s1_sig_a_q[HalfWidth-1:0];
+      automatic logic [HalfWidth-1:0] b_high = s1_sig_b_q[23:HalfWidth];
+      automatic logic [HalfWidth-1:0] b_low = s1_sig_b_q[HalfWidth-1:0];
+      // Both differences at once instead of a conditional negation behind the subtraction.
+      automatic logic [8:0] p_minus_c = 9'(s1_exp_p_q - s1_exp_c_q);
+      automatic logic [8:0] c_minus_p = 9'(s1_exp_c_q - s1_exp_p_q);
+      automatic logic c_larger = s1_exp_p_q < s1_exp_c_q;
 
-      s2_product_q <= 48'(s1_sig_a_q) * 48'(s1_sig_b_q);
-      s2_addend_q <= {2'b0, kept, (s1_sig_c_q & low_mask) != '0};
+      s2_hh_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_high);
+      s2_hl_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_low);
+      s2_lh_q <= (2 * HalfWidth)'(a_low) * (2 * HalfWidth)'(b_high);
+      s2_ll_q <= (2 * HalfWidth)'(a_low) * (2 * HalfWidth)'(b_low);
+      s2_sig_c_q <= s1_sig_c_q;
       s2_sign_p_q <= s1_sign_p_q;
       s2_sign_c_q <= s1_sign_c_q;
-      s2_c_larger_q <= s1_c_larger_q;
-      s2_distance_q <= s1_distance_q;
-      s2_exp_q <= s1_exp_q;
-      s2_nan_q <= s1_nan_q;
-      s2_inf_q <= s1_inf_q;
-      s2_inf_sign_q <= s1_inf_sign_q;
+      s2_c_larger_q <= c_larger;
+      // A zero product must not push the addend out of the frame, whatever its factors' exponents.
+      s2_distance_q <= s1_p_zero_q ? '0 : c_larger ? c_minus_p : p_minus_c;
+      s2_exp_q <= s1_p_zero_q || c_larger ? s1_exp_c_q[8:0] : s1_exp_p_q[8:0];
+      s2_special_q <= s1_special_q;
     end
   end
 
-  // Stage 3: align the product when the addend has the larger exponent; add or subtract.
+  // Stage 3: product; which bits the alignment shifts out.
 
-  logic [FrameWidth-1:0] s3_sum_q;    // magnitude
-  logic [FrameWidth-1:0] s3_floor_q;  // one bit set: a normalising shift stops there (subnormals)
-  logic                  s3_sign_q;   // of a non-zero sum
-  logic                  s3_zero_sign_q;
+  logic [47:0]           s3_product_q;
+  logic [23:0]           s3_sig_c_q;
+  logic [5:0]            s3_shift_q;
+  logic                  s3_all_lost_q;
+  logic [ShiftWidth-1:0] s3_lost_q;  // mask
+  logic                  s3_sign_p_q, s3_sign_c_q, s3_c_larger_q;
   logic [8:0]            s3_exp_q;
-  logic                  s3_nan_q, s3_inf_q, s3_inf_sign_q;
+  special_t              s3_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic [8:0] shift = s2_c_larger_q ? s2_distance_q : '0;
-      automatic logic [50:0] wide = {s2_product_q, 3'b0};
-      automatic logic [50:0] kept = shift > 9'd50 ? '0 : wide >> shift[5:0];
-      automatic logic [50:0] low_mask = shift > 9'd50 ? '1 : ~(51'h7_ffff_ffff_ffff << shift[5:0]);
-      automatic logic [FrameWidth-1:0] product = {1'b0, kept, (wide & low_mask) != '0};
-      automatic logic subtract = s2_sign_p_q ^ s2_sign_c_q;
-      // Both differences at once instead of a conditional negation behind the subtraction.
-      automatic logic [FrameWidth-1:0] p_minus_c = product - s2_addend_q;
-      automatic logic [FrameWidth-1:0] c_minus_p = s2_addend_q - product;
-      automatic logic c_above = product < s2_addend_q;
+      automatic logic all_lost = s2_distance_q >= 9'(ShiftWidth);
+      automatic logic [2*HalfWidth:0] middle = (2 * HalfWidth + 1)'(s2_hl_q)
+                                               + (2 * HalfWidth + 1)'(s2_lh_q);
 
-      s3_sum_q <= !subtract ? product + s2_addend_q : c_above ? c_minus_p : p_minus_c;
-      s3_floor_q <= {1'b1, {(FrameWidth - 1) {1'b0}}} >> (10'(s2_exp_q) + 10'd1);
-      s3_sign_q <= subtract && c_above ? s2_sign_c_q : s2_sign_p_q;
-      s3_zero_sign_q <= s2_sign_p_q && s2_sign_c_q;  // exact cancellation gives +0
+      s3_product_q <= {s2_hh_q, s2_ll_q} + {11'b0, middle, 12'b0};
+      s3_sig_c_q <= s2_sig_c_q;
+      s3_shift_q <= s2_distance_q[5:0];
+      s3_all_lost_q <= all_lost;
+      for (int unsigned i = 0; i < ShiftWidth; i++) begin
+        s3_lost_q[i] <= all_lost || s2_distance_q[5:0] > 6'(i);
+      end
+      s3_sign_p_q <= s2_sign_p_q;
+      s3_sign_c_q <= s2_sign_c_q;
+      s3_c_larger_q <= s2_c_larger_q;
       s3_exp_q <= s2_exp_q;
-      s3_nan_q <= s2_nan_q;
-      s3_inf_q <= s2_inf_q;
-      s3_inf_sign_q <= s2_inf_sign_q;
+      s3_special_q <= s2_special_q;
     end
   end
 
-  // Stage 4: normalise, no further than the exponent of the smallest normal number.
+  // Stage 4: the operand of the smaller exponent is shifted to the place of the other one.
 
-  logic [24:0] s4_sig_q;     // 24 bits and the round bit
-  logic        s4_sticky_q;
-  logic [9:0]  s4_exp_q;     // biased, minus one: the leading bit of the significand adds it
-  logic        s4_sign_q, s4_zero_q;
-  logic        s4_nan_q, s4_inf_q;
+  logic [FrameWidth-1:0] s4_small_q, s4_large_q;
+  logic                  s4_sign_p_q, s4_sign_c_q, s4_c_larger_q;
+  logic [8:0]            s4_exp_q;
+  special_t              s4_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic [5:0] shift = lzc64({s3_sum_q | s3_floor_q, 11'b0});
-      automatic logic [FrameWidth-1:0] normal = s3_sum_q << shift;
-      automatic logic zero = s3_sum_q == '0;
+      automatic logic [ShiftWidth-1:0] product = {s3_product_q, 3'b0};
+      automatic logic [ShiftWidth-1:0] addend = {1'b0, s3_sig_c_q, 26'b0};
+      automatic logic [ShiftWidth-1:0] lesser = s3_c_larger_q ? product : addend;
+      automatic logic [ShiftWidth-1:0] kept = s3_all_lost_q ? '0 : lesser >> s3_shift_q;
 
-      s4_sig_q <= normal[FrameWidth-1-:25];
-      s4_sticky_q <= normal[FrameWidth-26:0] != '0;
-      s4_exp_q <= 10'(s3_exp_q) + 10'd1 - 10'(shift);
-      s4_sign_q <= s3_inf_q ? s3_inf_sign_q : zero ? s3_zero_sign_q : s3_sign_q;
-      s4_zero_q <= zero;
-      s4_nan_q <= s3_nan_q;
-      s4_inf_q <= s3_inf_q;
+      s4_small_q <= {1'b0, kept, (lesser & s3_lost_q) != '0};
+      s4_large_q <= {1'b0, s3_c_larger_q ? addend : product, 1'b0};
+      s4_sign_p_q <= s3_sign_p_q;
+      s4_sign_c_q <= s3_sign_c_q;
+      s4_c_larger_q <= s3_c_larger_q;
+      s4_exp_q <= s3_exp_q;
+      s4_special_q <= s3_special_q;
     end
   end
 
-  // Stage 5: round and pack. A carry out of the significand moves into the exponent by itself.
+  // Stage 5: add or subtract.
 
-  logic [31:0] s5_y_q;
+  logic [FrameWidth-1:0] s5_sum_q;    // magnitude
+  logic [FrameWidth-1:0] s5_floor_q;  // one bit set: a normalising shift stops there (subnormals)
+  logic                  s5_sign_q;   // of a non-zero sum
+  logic                  s5_zero_sign_q;
+  logic [8:0]            s5_exp_q;
+  special_t              s5_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic round_up = s4_sig_q[0] && (s4_sticky_q || s4_sig_q[1]);
-      automatic logic [32:0] packed_y = {s4_exp_q, 23'b0} + 33'(s4_sig_q[24:1]) + 33'(round_up);
+      automatic logic subtract = s4_sign_p_q ^ s4_sign_c_q;
+      automatic logic [FrameWidth-1:0] large_minus = s4_large_q - s4_small_q;
+      automatic logic [FrameWidth-1:0] small_minus = s4_small_q - s4_large_q;
+      automatic logic small_above = s4_large_q < s4_small_q;
 
-      if (s4_nan_q) begin
-        s5_y_q <= QuietNan;
-      end else if (s4_inf_q) begin
-        s5_y_q <= {s4_sign_q, InfMagnitude};
-      end else if (s4_zero_q) begin
-        s5_y_q <= {s4_sign_q, 31'b0};
+      s5_sum_q <= !subtract ? s4_large_q + s4_small_q : small_above ? small_minus : large_minus;
+      for (int unsigned i = 0; i < FrameWidth; i++) begin
+        s5_floor_q[i] <= s4_exp_q == 9'(FrameWidth - 2 - i);
+      end
+      s5_sign_q <= subtract && (small_above ^ s4_c_larger_q) ? s4_sign_c_q : s4_sign_p_q;
+      s5_zero_sign_q <= s4_sign_p_q && s4_sign_c_q;  // exact cancellation gives +0
+      s5_exp_q <= s4_exp_q;
+      s5_special_q <= s4_special_q;
+    end
+  end
+
+  // Stage 6: how far to normalise: no further than the exponent of the smallest normal number.
+
+  logic [FrameWidth-1:0] s6_sum_q;
+  logic [5:0]            s6_shift_q;
+  logic                  s6_sign_q, s6_zero_q, s6_nan_q, s6_inf_q;
+  logic [8:0]            s6_exp_q;
+
+  always_ff @(posedge clk_i) begin
+    if (en_i) begin
+      automatic logic zero = s5_sum_q == '0;
+
+      s6_sum_q <= s5_sum_q;
+      s6_shift_q <= lzc64({s5_sum_q | s5_floor_q, 11'b0});
+      s6_sign_q <= s5_special_q.inf ? s5_special_q.inf_sign : zero ? s5_zero_sign_q : s5_sign_q;
+      s6_zero_q <= zero;
+      s6_nan_q <= s5_special_q.nan;
+      s6_inf_q <= s5_special_q.inf;
+      s6_exp_q <= s5_exp_q;
+    end
+  end
+
+  // Stage 7: normalise.
+
+  logic [24:0]          s7_sig_q;     // 24 bits and the round bit
+  logic [LowGroups-1:0] s7_sticky_q;  // is anything behind them?
+  logic [9:0]           s7_exp_q;     // minus one: the leading bit of the significand adds it
+  logic                 s7_sign_q, s7_zero_q, s7_nan_q, s7_inf_q;
+
+  always_ff @(posedge clk_i) begin
+    if (en_i) begin
+      automatic logic [FrameWidth-1:0] normal = s6_sum_q << s6_shift_q;
+
+      s7_sig_q <= normal[FrameWidth-1-:25];
+      for (int unsigned i = 0; i < LowGroups; i++) begin
+        s7_sticky_q[i] <= normal[4*i +: 4] != '0;
+      end
+      s7_exp_q <= 10'(s6_exp_q) + 10'd1 - 10'(s6_shift_q);
+      s7_sign_q <= s6_sign_q;
+      s7_zero_q <= s6_zero_q;
+      s7_nan_q <= s6_nan_q;
+      s7_inf_q <= s6_inf_q;
+    end
+  end
+
+  // Stage 8: round and pack. A carry out of the significand moves into the exponent by itself.
+
+  logic [31:0] s8_y_q;
+
+  always_ff @(posedge clk_i) begin
+    if (en_i) begin
+      automatic logic round_up = s7_sig_q[0] && (s7_sticky_q != '0 || s7_sig_q[1]);
+      automatic logic [32:0] packed_y = {s7_exp_q, 23'b0} + 33'(s7_sig_q[24:1]) + 33'(round_up);
+
+      if (s7_nan_q) begin
+        s8_y_q <= QuietNan;
+      end else if (s7_inf_q) begin
+        s8_y_q <= {s7_sign_q, InfMagnitude};
+      end else if (s7_zero_q) begin
+        s8_y_q <= {s7_sign_q, 31'b0};
       end else if (packed_y[32:23] >= 10'd255) begin
-        s5_y_q <= {s4_sign_q, InfMagnitude};
+        s8_y_q <= {s7_sign_q, InfMagnitude};
       end else begin
-        s5_y_q <= {s4_sign_q, packed_y[30:0]};
+        s8_y_q <= {s7_sign_q, packed_y[30:0]};
       end
     end
   end
 
-  assign y_o = s5_y_q;
+  assign y_o = s8_y_q;
 
 endmodule

@@ -9,49 +9,36 @@ package fp32_pkg;
   // verilator lint_off UNUSEDPARAM
 
   // Enabled clock edges from operands to result.
-  localparam int unsigned FmaLatency = 5;
-  localparam int unsigned FromIntLatency = 1;
-  localparam int unsigned ToIntLatency = 1;
+  localparam int unsigned FmaLatency = 8;
+  localparam int unsigned FromIntLatency = 3;
+  localparam int unsigned ToIntLatency = 2;
 
   localparam logic [31:0] QuietNan = 32'h7fc0_0000;
   localparam logic [30:0] InfMagnitude = 31'h7f80_0000;
 
   // verilator lint_on UNUSEDPARAM
 
-  // Number of leading zeros; the operand must not be zero (then the result is the width minus one).
-  // A binary search: log2(width) steps in simulation, log-depth logic in hardware.
+  // Number of leading zeros; of the operand 0: 63. First the zero count of each group of 4 bits,
+  // then the first group that is not zero, in two steps: 5 levels of logic.
   function automatic logic [5:0] lzc64(input logic [63:0] value);
-    logic [63:0] rest;
-    logic [5:0] count;
-    rest = value;
-    count[5] = rest[63:32] == '0;
-    if (count[5]) rest = rest << 32;
-    count[4] = rest[63:48] == '0;
-    if (count[4]) rest = rest << 16;
-    count[3] = rest[63:56] == '0;
-    if (count[3]) rest = rest << 8;
-    count[2] = rest[63:60] == '0;
-    if (count[2]) rest = rest << 4;
-    count[1] = rest[63:62] == '0;
-    if (count[1]) rest = rest << 2;
-    count[0] = !rest[63];
-    return count;
-  endfunction
-
-  function automatic logic [4:0] lzc32(input logic [31:0] value);
-    logic [31:0] rest;
-    logic [4:0] count;
-    rest = value;
-    count[4] = rest[31:16] == '0;
-    if (count[4]) rest = rest << 16;
-    count[3] = rest[31:24] == '0;
-    if (count[3]) rest = rest << 8;
-    count[2] = rest[31:28] == '0;
-    if (count[2]) rest = rest << 4;
-    count[1] = rest[31:30] == '0;
-    if (count[1]) rest = rest << 2;
-    count[0] = !rest[31];
-    return count;
+    logic [15:0]      zero;    // group of 4 bits, from the top
+    logic [15:0][1:0] place;   // leading zeros of a group
+    logic [2:0]       zero16;  // groups of 16 bits, the last one does not count
+    logic [3:0][3:0]  place16;
+    logic [1:0]       first;
+    for (int unsigned g = 0; g < 16; g++) begin
+      automatic logic [3:0] group = value[60-4*g +: 4];
+      zero[g] = group == '0;
+      place[g] = {group[3:2] == '0, !group[3] && (group[2] || !group[1])};
+    end
+    for (int unsigned h = 0; h < 4; h++) begin
+      automatic logic [1:0] at = !zero[4*h] ? 2'd0 : !zero[4*h+1] ? 2'd1 : !zero[4*h+2] ? 2'd2
+                                 : 2'd3;
+      if (h < 3) zero16[h] = zero[4*h +: 4] == '1;
+      place16[h] = {at, place[4*h+32'(at)]};
+    end
+    first = !zero16[0] ? 2'd0 : !zero16[1] ? 2'd1 : !zero16[2] ? 2'd2 : 2'd3;
+    return {first, place16[first]};
   endfunction
 
 endpackage

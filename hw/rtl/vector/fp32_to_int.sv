@@ -2,9 +2,8 @@
 //
 // rint rounds to nearest even and saturates (any bound from 2^11 to 2^30 gives the same code,
 // because zero_point, lo and hi have 10 bits; magnitudes from 2^11 up are not converted here but
-// clamped). NaN gives lo. One result per cycle, registered: y_o follows x_i by
-// fp32_pkg::ToIntLatency clock edges at which en_i is high. No valid bit inside, no reset of the
-// data register.
+// clamped). NaN gives lo. One result per cycle: y_o follows the inputs by fp32_pkg::ToIntLatency
+// clock edges at which en_i is high. No valid bit inside, no reset of the data registers.
 
 module fp32_to_int
   import fp32_pkg::*;
@@ -21,39 +20,58 @@ module fp32_to_int
   output logic signed [9:0] y_o
 );
 
-  if (LATENCY != 1) begin : gen_latency_check
-    $error("fp32_to_int has 1 stage, fp32_pkg::ToIntLatency says %0d", LATENCY);
+  if (LATENCY != 2) begin : gen_latency_check
+    $error("fp32_to_int has 2 stages, fp32_pkg::ToIntLatency says %0d", LATENCY);
   end
 
   localparam logic [7:0] HalfExponent = 8'd126;  // 0.5 <= |x| < 1
   localparam logic [7:0] LastExponent = 8'd137;  // 2^10 <= |x| < 2^11
 
-  logic signed [9:0] y_q;
+  // Stage 1: fixed point, rounding.
+
+  logic               s1_negative_q, s1_nan_q, s1_above_range_q, s1_round_up_q;
+  logic signed [12:0] s1_integer_q;
+  logic signed [9:0]  s1_zero_point_q, s1_lo_q, s1_hi_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic negative = x_i[31];
       automatic logic [7:0] exponent = x_i[30:23];
-      automatic logic nan = exponent == '1 && x_i[22:0] != '0;
-      automatic logic above_range = exponent > LastExponent;
       // 11 integer bits, the round bit, 23 sticky bits; below one half all of them are zero.
       automatic logic [3:0] shift = 4'(LastExponent - exponent);
       automatic logic [34:0] fixed = exponent < HalfExponent ? '0
                                      : {1'b1, x_i[22:0], 11'b0} >> shift;
-      automatic logic round_up = fixed[23] && (fixed[22:0] != '0 || fixed[24]);
-      // One adder for rounding, negation and zero point: -(n + r) + z = ~n + !r + z.
-      automatic logic signed [12:0] integer_part = 13'(fixed[34:24]);
-      automatic logic signed [12:0] sum = (negative ? ~integer_part : integer_part)
-                                          + 13'(zero_point_i)
-                                          + 13'(negative ^ round_up);
-      automatic logic below = nan || (above_range ? negative : sum < 13'(lo_i));
-      automatic logic above = !nan && (above_range ? !negative : sum > 13'(hi_i));
-      automatic logic signed [9:0] at_least_lo = below ? lo_i : sum[9:0];
 
-      y_q <= above || (below && lo_i > hi_i) ? hi_i : at_least_lo;
+      s1_negative_q <= x_i[31];
+      s1_nan_q <= exponent == '1 && x_i[22:0] != '0;
+      s1_above_range_q <= exponent > LastExponent;
+      s1_integer_q <= 13'(fixed[34:24]);
+      s1_round_up_q <= fixed[23] && (fixed[22:0] != '0 || fixed[24]);
+      s1_zero_point_q <= zero_point_i;
+      s1_lo_q <= lo_i;
+      s1_hi_q <= hi_i;
     end
   end
 
-  assign y_o = y_q;
+  // Stage 2: sign, zero point, bounds.
+
+  logic signed [9:0] s2_y_q;
+
+  always_ff @(posedge clk_i) begin
+    if (en_i) begin
+      // One adder for rounding, negation and zero point: -(n + r) + z = ~n + !r + z.
+      automatic logic signed [12:0] sum = (s1_negative_q ? ~s1_integer_q : s1_integer_q)
+                                          + 13'(s1_zero_point_q)
+                                          + 13'(s1_negative_q ^ s1_round_up_q);
+      automatic logic below = s1_nan_q
+                              || (s1_above_range_q ? s1_negative_q : sum < 13'(s1_lo_q));
+      automatic logic above = !s1_nan_q
+                              && (s1_above_range_q ? !s1_negative_q : sum > 13'(s1_hi_q));
+      automatic logic signed [9:0] at_least_lo = below ? s1_lo_q : sum[9:0];
+
+      s2_y_q <= above || (below && s1_lo_q > s1_hi_q) ? s1_hi_q : at_least_lo;
+    end
+  end
+
+  assign y_o = s2_y_q;
 
 endmodule

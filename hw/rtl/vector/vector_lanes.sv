@@ -2,19 +2,21 @@
 //
 //   stage 0   memory reads requested           1   accumulator and parameter data arrive
 //   stage 2   S0, S1, P0, P1                   3   operand selection, register file
-//   stage 4   int32 to binary32                5   short operations; FMA starts
-//   stage 10  binary32 to a code              11   write of register and sink
+//   stage 4   int32 to binary32                7   FMA starts
+//   stage 8   short operations                 9   they enter their ring
+//   stage 15  binary32 to a code              17   write of register and sink
 //
 // A parameter line travels in the same order as the lines that use it, so P0 and P1 change exactly
-// between the lines of two blocks. Results of the short operations wait for those of the FMA in a
-// ring that is written in stage 5 and read in stage 10. All loops over lanes stay rolled; stages
-// without a line do nothing.
+// between the lines of two blocks. A line converts one operand: a, or b, or both when they are the
+// same. Results of the short operations wait for those of the FMA in a ring. All loops over lanes
+// stay rolled; stages without a line do nothing.
 //
 // Fields of instr_i must hold until its last line has left the select stage.
 
 module vector_lanes
   import df_pkg::*;
   import vector_pkg::*;
+  import fp32_pkg::FromIntLatency, fp32_pkg::ToIntLatency;
 (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -40,7 +42,7 @@ module vector_lanes
   input  logic [31:0]         param_data_i [Cols],  // stage 1
   input  logic [LineBits-1:0] act_data_i,           // stage 2
 
-  output logic                sink_valid_o,  // stage 11
+  output logic                sink_valid_o,  // stage 17
   output logic [23:0]         sink_addr_o,
   output logic [LineBits-1:0] sink_data_o,
   output logic [LineBytes-1:0] sink_mask_o,
@@ -55,7 +57,8 @@ module vector_lanes
   localparam int unsigned RegLines = 4 << StripW;
   localparam int unsigned RegW = $clog2(RegLines);
   localparam int unsigned DelayDepth = 8;
-  localparam int unsigned Delay = FinishStage - ExecuteStage;
+  localparam int unsigned ShortStage = ExecuteStage + 1;  // short operations, from registers
+  localparam int unsigned Delay = FinishStage - ShortStage;
   localparam int unsigned LineOffsetW = LineIdxW;
   localparam int unsigned TableIdxW = TableBeats > 1 ? $clog2(TableBeats) : 1;
 
@@ -72,7 +75,7 @@ module vector_lanes
   // Waived: each stage reads some fields only.
   // verilator lint_off UNUSEDSIGNAL
   line_t               pipe_q [WriteStage+1];
-  line_t               select, execute, finish, write;  // at these stages
+  line_t               select, execute, short_way, finish, write;  // at these stages
   // verilator lint_on UNUSEDSIGNAL
 
   always_ff @(posedge clk_i) begin
@@ -89,6 +92,7 @@ module vector_lanes
 
   assign select = pipe_q[SelectStage];
   assign execute = pipe_q[ExecuteStage];
+  assign short_way = pipe_q[ShortStage];
   assign finish = pipe_q[FinishStage];
   assign write = pipe_q[WriteStage];
   assign front_busy_o = valid_q[SelectStage-1:1] != '0;
@@ -150,7 +154,7 @@ module vector_lanes
   // Stage 3: select. Selectors 0..3 are registers, 4..7 operand lines, the others scalars.
 
   logic [31:0]     regfile_q [RegLines][Cols];
-  logic [31:0]     result [Cols];  // of stage 11
+  logic [31:0]     result [Cols];  // of the write stage
   logic [31:0]     a_q [Cols], b_q [Cols], c_q [Cols];
   logic            forward;
   logic [RegW-1:0] write_line;
@@ -194,24 +198,37 @@ module vector_lanes
     end
   end
 
-  // Stage 4: conversion of a and b; the raw operands stay beside it.
+  // Conversion of a or b; the raw operands stay beside it.
 
-  logic [31:0] a_raw_q [Cols], b_raw_q [Cols], c_raw_q [Cols];
-  logic [31:0] a_float [Cols], b_float [Cols];
-  logic        a_convert, b_convert;
+  localparam int unsigned Convert = FromIntLatency;
+  logic [31:0] a_raw_q [Convert][Cols], b_raw_q [Convert][Cols], c_raw_q [Convert][Cols];
+  logic [31:0] to_convert [Cols], converted [Cols];
+  logic        converts;
 
-  assign a_convert = valid_q[ConvertStage] && pipe_q[ConvertStage].op.a_float;
-  assign b_convert = valid_q[ConvertStage] && pipe_q[ConvertStage].op.b_float;
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[ConvertStage]) begin
-      a_raw_q <= a_q;
-      b_raw_q <= b_q;
-      c_raw_q <= c_q;
+  always_comb begin
+    converts = 1'b0;
+    for (int unsigned s = ConvertStage; s < ExecuteStage; s++) begin
+      if (valid_q[s] && (pipe_q[s].op.a_float || pipe_q[s].op.b_float)) converts = 1'b1;
+    end
+    for (int unsigned i = 0; i < Cols; i++) begin
+      to_convert[i] = pipe_q[ConvertStage].op.a_float ? a_q[i] : b_q[i];
     end
   end
 
-  // Stage 5: operands are complete.
+  always_ff @(posedge clk_i) begin
+    if (valid_q[ExecuteStage-1:ConvertStage] != '0) begin
+      a_raw_q[0] <= a_q;
+      b_raw_q[0] <= b_q;
+      c_raw_q[0] <= c_q;
+      for (int unsigned s = 1; s < Convert; s++) begin
+        a_raw_q[s] <= a_raw_q[s-1];
+        b_raw_q[s] <= b_raw_q[s-1];
+        c_raw_q[s] <= c_raw_q[s-1];
+      end
+    end
+  end
+
+  // Execute: operands are complete.
 
   logic [31:0] a [Cols], b [Cols], c [Cols];
   logic [31:0] a_sign, b_sign, c_sign;
@@ -222,20 +239,42 @@ module vector_lanes
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      a[i] = (execute.op.a_float ? a_float[i] : a_raw_q[i]) ^ a_sign;
-      b[i] = (execute.op.b_float ? b_float[i] : b_raw_q[i]) ^ b_sign;
-      c[i] = c_raw_q[i] ^ c_sign;
+      a[i] = (execute.op.a_float ? converted[i] : a_raw_q[Convert-1][i]) ^ a_sign;
+      b[i] = (execute.op.b_float ? converted[i] : b_raw_q[Convert-1][i]) ^ b_sign;
+      c[i] = c_raw_q[Convert-1][i] ^ c_sign;
     end
   end
 
-  // Stages 5 to 10, short way. The table is a LUT RAM of beats, one copy a lane in hardware.
+  // The short way: operands in registers, then one operation. The table is a LUT RAM of beats, one
+  // copy a lane in hardware.
 
   logic [LineBits-1:0]           table_q [TableBeats];
+  logic [31:0]                   x_q [Cols], y_q [Cols];
   logic [31:0]                   delay_q [DelayDepth][Cols];
   logic [$clog2(DelayDepth)-1:0] now_q;
 
+  // vector_program keeps a table beat away from the lines before it up to two stages behind the
+  // select stage; the rest of their way to the look-up is waited here.
+  localparam int unsigned TableWait = ShortStage - SelectStage - 2;
+  logic [TableWait-1:0] table_we_q;
+  logic [TableIdxW-1:0] table_beat_q [TableWait];
+  logic [LineBits-1:0]  table_data_q [TableWait];
+
   always_ff @(posedge clk_i) begin
-    if (table_we_i) table_q[TableIdxW'(table_beat_i)] <= table_data_i;
+    if (!rst_ni) table_we_q <= '0;
+    else table_we_q <= {table_we_q[TableWait-2:0], table_we_i};
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (table_we_i || table_we_q != '0) begin
+      table_beat_q[0] <= TableIdxW'(table_beat_i);
+      table_data_q[0] <= table_data_i;
+      for (int unsigned s = 1; s < TableWait; s++) begin
+        table_beat_q[s] <= table_beat_q[s-1];
+        table_data_q[s] <= table_data_q[s-1];
+      end
+    end
+    if (table_we_q[TableWait-1]) table_q[table_beat_q[TableWait-1]] <= table_data_q[TableWait-1];
   end
 
   function automatic logic [31:0] short_result(
@@ -274,13 +313,17 @@ module vector_lanes
 
   always_ff @(posedge clk_i) begin
     if (valid_q[ExecuteStage] && !long_way(execute.op.op, execute.take_b, execute.param)) begin
-      if (execute.take_b) begin
-        delay_q[now_q] <= b;
-      end else if (execute.op.op == OpLookup) begin
-        for (int unsigned i = 0; i < Cols; i++) delay_q[now_q][i] <= 32'(lookup(a[i][7:0]));
+      x_q <= a;
+      y_q <= b;
+    end
+    if (valid_q[ShortStage] && !long_way(short_way.op.op, short_way.take_b, short_way.param)) begin
+      if (short_way.take_b) begin
+        delay_q[now_q] <= y_q;
+      end else if (short_way.op.op == OpLookup) begin
+        for (int unsigned i = 0; i < Cols; i++) delay_q[now_q][i] <= 32'(lookup(x_q[i][7:0]));
       end else begin
         for (int unsigned i = 0; i < Cols; i++) begin
-          delay_q[now_q][i] <= short_result(execute.op.op, a[i], b[i]);
+          delay_q[now_q][i] <= short_result(short_way.op.op, x_q[i], y_q[i]);
         end
       end
     end
@@ -299,16 +342,21 @@ module vector_lanes
     fma_moves = in_fma[FinishStage-1:ExecuteStage] != '0;
   end
 
-  // Stage 10: the result before rounding to a code.
+  // Finish: the result before rounding to a code.
 
   logic [31:0]       value [Cols];
-  logic [31:0]       value_q [Cols];
+  logic [31:0]       value_q [ToIntLatency][Cols];
   logic signed [9:0] code [Cols];
   logic              to_code;
   logic [$clog2(DelayDepth)-1:0] then;
 
   assign then = now_q - ($clog2(DelayDepth))'(Delay);
-  assign to_code = valid_q[FinishStage] && rounds(finish.op.to_int, finish.op.op);
+  always_comb begin
+    to_code = 1'b0;
+    for (int unsigned s = FinishStage; s < WriteStage; s++) begin
+      if (valid_q[s] && rounds(pipe_q[s].op.to_int, pipe_q[s].op.op)) to_code = 1'b1;
+    end
+  end
 
   function automatic logic rounds(input logic to_int, input logic [3:0] operation);
     return to_int && (operation == OpFma || operation == OpFmax || operation == OpFmin);
@@ -321,22 +369,18 @@ module vector_lanes
   end
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[FinishStage]) value_q <= value;
+    if (valid_q[WriteStage-1:FinishStage] != '0) begin
+      value_q[0] <= value;
+      for (int unsigned s = 1; s < ToIntLatency; s++) value_q[s] <= value_q[s-1];
+    end
   end
 
   for (genvar i = 0; i < Cols; i++) begin : gen_lane
-    int_to_fp32 u_a_float (
+    int_to_fp32 u_float (
       .clk_i,
-      .en_i(a_convert),
-      .x_i (a_q[i]),
-      .y_o (a_float[i])
-    );
-
-    int_to_fp32 u_b_float (
-      .clk_i,
-      .en_i(b_convert),
-      .x_i (b_q[i]),
-      .y_o (b_float[i])
+      .en_i(converts),
+      .x_i (to_convert[i]),
+      .y_o (converted[i])
     );
 
     fp32_fma u_fma (
@@ -359,11 +403,12 @@ module vector_lanes
     );
   end
 
-  // Stage 11: write.
+  // Write.
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      result[i] = rounds(write.op.to_int, write.op.op) ? 32'(code[i]) : value_q[i];
+      result[i] = rounds(write.op.to_int, write.op.op) ? 32'(code[i])
+                                                      : value_q[ToIntLatency-1][i];
     end
     sink_data_o = '0;
     for (int unsigned i = 0; i < Cols; i++) sink_data_o[8*i +: 8] = result[i][7:0];
@@ -392,6 +437,11 @@ module vector_lanes
     return a_selector == register || (!unary && b_selector == register)
            || (operation == OpFma && c_selector == register);
   endfunction
+
+  one_conversion: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    valid_q[SelectStage] && !select.param && select.op.a_float && select.op.b_float
+    |-> select.op.a == select.op.b)
+    else $error("vector: a line converts two different operands");
 
   always_ff @(posedge clk_i) begin
     if (rst_ni && valid_q[SelectStage] && !select.param) begin

@@ -22,8 +22,7 @@ module vector_reference
   output logic [23:0]          addr_o
 );
 
-  logic [23:0]       offset, slot, slot_q;
-  logic [EventW-1:0] t;
+  logic [23:0] offset, slot, slot_q;
 
   nest_agu #(
     .Width (24),
@@ -39,21 +38,22 @@ module vector_reference
   );
 
   tile_slots #(
-    .Width (24),
-    .EventW(EventW)
+    .Width(24)
   ) u_slots (
     .clk_i,
     .load_i      (start_i),
     .fire_i      (step_i && fires_o),
     .slots_i     (tile_i.slots),
     .slot_bytes_i(tile_i.slot_bytes),
-    .t_o         (t),
     .offset_o    (slot)
   );
 
   event_wait u_wait (
+    .clk_i,
+    .load_i    (start_i),
+    .new_i     (tile_i.ready),
     .wait_i    (tile_i.ready),
-    .t_i       (t),
+    .fire_i    (step_i && fires_o),
     .counters_i,
     .reached_o
   );

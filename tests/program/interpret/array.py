@@ -150,8 +150,8 @@ class _Engine:
     def _stationary(self, at: Position, row: int, lanes: int, block: int, columns: int) -> Array:
         f = self.f
         k = row + np.arange(lanes)
-        n = block * f["columns"] + np.arange(columns)
-        where = self.second.place(at) + k[:, None] * f["second_k"] + n[None, :] * f["second_n"]
+        first = self.second.place(at) + block * f["second_block"]
+        where = first + k[:, None] * f["second_k"] + np.arange(columns)[None, :] * f["second_n"]
         raw = self.state.read(where)
         data = raw.astype(np.int8).astype(np.int64) if f["w_signed"] else raw.astype(np.int64)
         return np.asarray(data - f["w_zero"])
@@ -167,12 +167,14 @@ class _Engine:
         out = []
         for base, key in zip(bases, ("addr", "y", "x"), strict=True):
             step = {n: _signed(f[n][key], key) for n in ("p_step", "q_step", "a_step", "b_step")}
+            # A FIR pass takes fir_taps feed steps along b; b_step leads from pass to pass.
+            b, within = divmod(tap.b, f["fir_taps"]) if f["fir"] else (tap.b, 0)
             out.append(
                 base
                 + p[:, None] * step["p_step"]
-                + q[None, :] * step["q_step"]
+                + (q[None, :] + within) * step["q_step"]
                 + tap.a * step["a_step"]
-                + tap.b * step["b_step"]
+                + b * step["b_step"]
             )
         return out
 
