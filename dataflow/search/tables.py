@@ -86,9 +86,9 @@ class Table:
         """A variable's column over the rows of the group."""
         inner = int(np.prod(self.counts[variable + 1 :]))
         outer = int(np.prod(self.counts[:variable]))
-        if inner > 1:
+        if inner != 1:
             values = np.repeat(values, inner)
-        return np.tile(values, outer) if outer > 1 else values
+        return np.tile(values, outer) if outer != 1 else values
 
     def steps(self, variable: int, spot: int, fans: frozenset[int]) -> Floats:
         """Iterations above a spot (-1: before all places; places: after all loops)."""

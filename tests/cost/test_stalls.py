@@ -9,6 +9,7 @@ from dataflow.cost.stalls import Stalled, stalled
 from dataflow.ir.text import loads
 from dataflow.mapping import Workload, parse_mapping, workload_of
 from dataflow.units import exact
+from tests.cost.test_by_hand import WEIGHT_STATIONARY, array, matmul
 from tests.mapping import golden
 
 GEMM = """\
@@ -135,3 +136,15 @@ def test_every_term_of_the_published_case() -> None:
     ports = {(p["memory"], p["port"]): p["cycles"] for p in case["port_stall_or_slack"]}
     assert found.stalls == ports
     assert found.cycles == case["latency_cycles"]["total"]
+
+
+def test_fill_and_drain_by_hand() -> None:
+    """8 x 8 x 8 on a systolic 8 x 8 array, one byte a cycle from DRAM."""
+    rw = {"rw": {"does": ["read", "write"], "bits_per_cycle": 8}}
+    arch = array(dram__ports=rw, y__systolic=True, x__systolic=True)
+    (found,) = stalled(parse_mapping(WEIGHT_STATIONARY), matmul(8, 8, 8), arch)
+    assert (found.temporal, found.stall) == (8, 0)
+    assert found.drain == 7 + 7
+    assert found.offload == 64
+    # 64 bytes each on one port; while the array runs, 8 of the weights' may still come.
+    assert found.onload == 64 + (64 - 8)

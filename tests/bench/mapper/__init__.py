@@ -1,0 +1,1 @@
+"""Search times beside a peer's: ``python -m tests.bench.mapper``."""

@@ -1,0 +1,84 @@
+"""CPU seconds of our search beside stored ones of a peer, and the ratio.
+
+Ours exclude import and compilation: one small search of each kind runs first. Peer values come from
+a table of values measured elsewhere (``--peers CSV``: tool, workload, architecture, objective,
+cpu_s); they are for orientation. The peer itself is not run: it needs another Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataflow.arch import architecture_path, load_architecture
+from dataflow.search import PERFECT, QUOTIENTS, Solution, frame, search
+from dataflow.search.pose import pose, units_for
+from tests.bench.mapper.cases import CASES, Case, matmul
+
+OBJECTIVES = ("latency", "energy", "edp")
+
+
+def ours(case: Case, machine: str, objective: str, factors: int) -> tuple[float, Solution, bool]:
+    """(CPU seconds of posing, tables and join; the solution; whether it is proven)."""
+    arch = load_architecture(architecture_path(machine))
+    work = case.work()
+    unit = units_for(work, arch)[0]
+    start = time.process_time()
+    known, proven = None, True
+    for kind in (PERFECT,) if factors == PERFECT else (PERFECT, QUOTIENTS):
+        found, _, proven = search(
+            frame(pose(work, arch, unit, kind), kind), [objective], known=known
+        )
+        known = found or known
+    assert known is not None
+    return time.process_time() - start, known, proven
+
+
+def stored(path: Path | None) -> dict[tuple[str, str, str], dict[str, str]]:
+    """Rows of the stored table by workload, architecture and objective."""
+    if path is None:
+        return {}
+    with path.open(newline="") as file:
+        return {(r["workload"], r["architecture"], r["objective"]): r for r in csv.DictReader(file)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints a row for each workload, machine, objective and kind of factors."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.mapper", description=__doc__)
+    parser.add_argument("--peers", type=Path, help="table of stored peer values")
+    parser.add_argument("--repeat", type=int, default=3, help="the least of this many times counts")
+    parser.add_argument("--only", default="", help="only workloads whose name has this in it")
+    options = parser.parse_args(arguments)
+    table = stored(options.peers)
+    for machine in ("simple", "nvdla", "eyeriss"):  # compiles, warms
+        for factors in (PERFECT, QUOTIENTS):
+            ours(Case("warm", matmul(24), ()), machine, "energy", factors)
+    print("workload machine objective factors cpu_s peer_cpu_s ratio energy_pj cycles proven")
+    for case in CASES:
+        if options.only not in case.name:
+            continue
+        for machine in case.machines:
+            for objective in OBJECTIVES:
+                row = table.get((case.name, machine, objective), {})
+                peer = float(row.get("cpu_s") or "nan")
+                kinds = (PERFECT,) if case.name.startswith("conv") else (PERFECT, QUOTIENTS)
+                for factors in kinds:
+                    times = [ours(case, machine, objective, factors) for _ in range(options.repeat)]
+                    cpu, found, proven = min(times, key=lambda t: t[0])
+                    print(
+                        case.name,
+                        machine,
+                        objective,
+                        "perfect" if factors == PERFECT else "imperfect",
+                        f"{cpu:.4f} {peer:.3f} {peer / cpu:.0f}",
+                        f"{found.energy_pj:.9g} {found.latency_cycles:.9g}",
+                        proven,
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What is searched: the workloads of the stored peer values and their names there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataflow import mapping as mp
+from dataflow.ir.text import loads
+
+BITS = "{bits: 8}"
+WEIGHT = "{bits: 8, role: weight}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload: its name in the peers' table (or ours), the machines, whether factors divide."""
+
+    name: str
+    text: str
+    machines: tuple[str, ...]
+
+    def work(self) -> mp.Work:
+        """Its only Einsum."""
+        (work,) = mp.workload_of(loads(self.text)).works
+        return work
+
+
+def matmul(size: int) -> str:
+    """A square matrix product of 8-bit values."""
+    return f"""einsum:
+  name: matmul_{size}
+  shapes: {{M: {size}, N: {size}, K: {size}}}
+  declaration: {{A: [M, K], B: [K, N]}}
+  types: {{A: int8, B: int8, C: int32}}
+  expressions: |
+    C[m, n] = A[m, k] * B[k, n]
+format: {{A: {BITS}, B: {WEIGHT}, C: {BITS}}}
+"""
+
+
+def convolution(side: int, channels: int) -> str:
+    """A 3x3 convolution without padding, as many channels in as out."""
+    return f"""einsum:
+  name: convolution
+  shapes: {{M: {channels}, C: {channels}, P: {side}, Q: {side}, R: 3, S: 3,
+    H: {side + 2}, W: {side + 2}}}
+  declaration: {{I: [C, H, W], F: [M, C, R, S]}}
+  types: {{I: int8, F: int8, O: int32}}
+  expressions: |
+    O[m, p, q] = I[c, p + r, q + s] * F[m, c, r, s]
+format: {{I: {BITS}, F: {WEIGHT}, O: {BITS}}}
+"""
+
+
+THREE = ("simple", "nvdla", "eyeriss")
+CASES = (
+    Case("matmul_512", matmul(512), THREE),
+    Case("matmul_4096", matmul(4096), THREE),
+    Case("convolution_56_64", convolution(56, 64), ("eyeriss",)),
+)
