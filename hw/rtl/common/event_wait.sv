@@ -54,8 +54,8 @@ module event_wait
 
   // Events are counted up only.
   stays_reached: assert property (@(posedge clk_i)
-    cycles_q == '1 && reached_o && !fire_i && !load_i |=> reached_o || !$stable(wait_i) || $past(counters_i) != '0
-                                        && counters_i == '0)
+    cycles_q == '1 && reached_o && !fire_i && !load_i
+    |=> reached_o || !$stable(wait_i) || ($past(counters_i) != '0 && counters_i == '0))
     else $error("event_wait: an event was reached and is not any more");
 `endif
 
