@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
 
 from dataflow.decide.host import HostMode, ends
@@ -23,7 +24,9 @@ from dataflow.frontend import Imported, import_model, load_proto
 from dataflow.frontend.onnx.cut import Parts, ValueType, cut
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.onnx.unroll import without_sequences
+from dataflow.frontend.value import Value
 from dataflow.ir.cascade import Cascade
+from dataflow.ir.dtype import F32
 from dataflow.ir.macs import contraction_operands
 
 Where = Literal["head", "tail"]
@@ -167,8 +170,19 @@ def _types(imported: Imported) -> dict[str, ValueType]:
     found = {}
     for name, value in imported.values.items():
         dtype = value.dtype if value.quant is None else value.quant.real
-        found[name] = ValueType(dtype.interface, value.shape)
+        found[name] = ValueType(dtype.interface, value.shape, _codes(value))
     return found
+
+
+def _codes(value: Value) -> tuple[np.ndarray, np.ndarray] | None:
+    """Scale and zero point of a float32 value that stands for 8-bit codes, one pair for all."""
+    quant = value.quant
+    if quant is None or value.chain or quant.axis is not None or quant.real != F32:
+        return None
+    if not quant.dtype.is_int or quant.dtype.bits != 8:
+        return None
+    zero = np.array(quant.z, quant.dtype.numpy)
+    return np.array(quant.s, np.float32), zero
 
 
 def _on_host(row: NodeDecision, where: Where) -> NodeDecision:

@@ -10,12 +10,19 @@ from dataflow.search.skeleton import places
 
 def nest(problem: Problem, solution: Solution, einsum: str) -> mp.Nest:
     """The loop nest of a solution, the holds of the outermost level first."""
+    above, below = split_nest(problem, solution, einsum)
+    return above + below
+
+
+def split_nest(problem: Problem, solution: Solution, einsum: str) -> tuple[mp.Nest, mp.Nest]:
+    """The nest down to the holds of the frontier, these included, and what is below."""
     operands = {operand.name: operand for operand in problem.operands}
     spots = {v: places(problem, operands, solution.skeleton, v) for v in problem.sizes}
     left = dict(problem.sizes)
     root = problem.path[0]
     assert isinstance(root, Level)
     nodes: list[mp.Node] = []
+    border = 0
     first = tuple(o.name for o in problem.operands if not o.resident)
     if first:
         nodes.append(mp.Hold(root.name, first))
@@ -46,12 +53,14 @@ def nest(problem: Problem, solution: Solution, einsum: str) -> mp.Nest:
                 descend(v, solution.chains[v].above[above])
             else:
                 descend(v, 1)
-        last = nodes[-1] if nodes else None
+        last = nodes[-1] if nodes and len(nodes) != border else None
         if isinstance(last, mp.Hold) and last.level == part.name:
             nodes[-1] = mp.Hold(part.name, (*last.tensors, node.tensor))
         else:
             nodes.append(mp.Hold(part.name, (node.tensor,)))
+        if problem.frontier and node.at == problem.frontier_at and node.tensor in problem.frontier:
+            border = len(nodes)
     for v in problem.sizes:
         descend(v, 1)
     nodes.append(mp.Compute(einsum, problem.unit.name))
-    return tuple(nodes)
+    return tuple(nodes[:border]), tuple(nodes[border:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ from dataflow.search.products import (
 from dataflow.search.skeleton import Places, Skeleton, places
 from dataflow.search.tables import Chain, Key, Structure, Table, groups
 
+FIRST = 1 << 40
+"""Rows of a box that is split before all others, at least."""
 FULL = 4000
 """Rows up to which a table is pruned by dominance for each set of columns apart."""
 
@@ -40,7 +43,8 @@ class Frame:
         tables: the chains; ``table_of`` (skeletons x groups) says which one is used.
         kept: for each view of a table, the rows that are in its tree; ``view_of`` likewise.
         boxes, columns, forms: see :func:`dataflow.search.join.branch_and_bound`.
-        channels: names of the times.
+        channels, rooms: names of the times and of the constraints.
+        frontier_column: for each view, the column of the tile at the frontier (0: none).
     """
 
     problem: Problem
@@ -54,6 +58,8 @@ class Frame:
     columns: Ints
     forms: Forms
     channels: tuple[str, ...]
+    rooms: tuple[str, ...]
+    frontier_column: tuple[int, ...]
 
     @property
     def roots(self) -> Ints:
@@ -61,6 +67,38 @@ class Frame:
         rows = np.array([len(kept) for kept in self.kept])
         good = np.all(rows[self.view_of] > 0, axis=1)
         return np.where(np.reshape(good, (-1, 1)), self.boxes.root[self.view_of], -1)
+
+    def roots_at(self, tiles: Mapping[str, int]) -> Ints:
+        """As ``roots``, of the rows with these tiles of walked variables at the frontier."""
+        found = np.array(self.roots)
+        low, first, last = self.boxes.low, self.boxes.first, self.boxes.last
+        for g, group in enumerate(self.groups):
+            if group[0] not in tiles:
+                continue
+            chosen: dict[int, int] = {}
+            for s in range(len(self.skeletons)):
+                root = int(found[s, g])
+                if root < 0:
+                    continue
+                if root not in chosen:
+                    column = self.frontier_column[int(self.view_of[s, g])]
+                    boxes = [root]
+                    if self.boxes.rows[root] >= FIRST:
+                        boxes = list(range(int(first[root]), int(last[root])))
+                    match = [b for b in boxes if low[b, column] == tiles[group[0]]]
+                    chosen[root] = match[0] if match else -1
+                found[s, g] = chosen[root]
+        bad = np.min(found, axis=1) < 0
+        found[bad] = -1
+        return found
+
+    def tiles_at(self, variable: str) -> list[int]:
+        """Tiles of a walked variable that the frontier can have."""
+        g = next(i for i, group in enumerate(self.groups) if group == (variable,))
+        found: set[int] = set()
+        for t in set(self.table_of[:, g].tolist()):
+            found.update(int(x) for x in self.tables[t].tile(0, ("own", 0)))
+        return sorted(found)
 
     def chain(self, s: int, g: int, row: int) -> dict[str, Chain]:
         """The chains of a group's variables in a row of its view."""
@@ -181,7 +219,12 @@ def build(problem: Problem, all_skeletons: tuple[Skeleton, ...], factors: int) -
         kept.append(rows)
         values.append(chosen[rows] if len(rows) else np.ones((1, chosen.shape[1])))
     apart = [
-        [i for key, i in layout.keys[t].items() if key[0] == "trips" and key[1] is False]
+        [
+            i
+            for key, i in layout.keys[t].items()
+            if (key[0] == "trips" and key[1] is False and not problem.frontier)
+            or (key[0] == "tile" and key[1] in problem.frontier and len(tables[t].counts) == 1)
+        ]
         for t, _ in views
     ]
     boxes = grow(values, [signs[t] for t, _ in views], apart)
@@ -197,6 +240,8 @@ def build(problem: Problem, all_skeletons: tuple[Skeleton, ...], factors: int) -
         columns,
         forms,
         tuple(f.name for f in layout.costs.times),
+        tuple(f.name for f in layout.costs.rooms),
+        tuple(columns_[0] if columns_ and problem.frontier else 0 for columns_ in apart),
     )
 
 

@@ -149,6 +149,8 @@ class Problem:
         leakage_pj: picojoules of each cycle, all instances.
         tiles: tiles that are asked for, by (path index of a level, tensor, variable).
         trips: instances that are asked for, by (path index of a fan-out, variable).
+        frontier: resident tensors of a fused group. Loops over the ``walked`` variables alone stand
+            above their holds, at the level ``frontier_at``; what is held above them is held whole.
     """
 
     sizes: Mapping[str, int]
@@ -158,6 +160,9 @@ class Problem:
     leakage_pj: float = 0.0
     tiles: Mapping[tuple[int, str, str], int] = field(default_factory=dict)
     trips: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    frontier: tuple[str, ...] = ()
+    frontier_at: int = 0
+    walked: frozenset[str] = frozenset()
 
     @property
     def points(self) -> int:

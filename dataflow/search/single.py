@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dataflow.search.chains import PERFECT, QUOTIENTS
+from dataflow.search.chains import PERFECT, QUOTIENTS, Ints
 from dataflow.search.frame import Frame, build
 from dataflow.search.join import EDP, ENERGY, LATENCY, branch_and_bound
 from dataflow.search.problem import Problem
@@ -46,13 +46,22 @@ def order_of(objectives: Sequence[str]) -> tuple[int, int]:
     return tuple((keys + rest)[:2])  # type: ignore[return-value]
 
 
-def frame(problem: Problem, factors: int) -> Frame:
-    """The columns and forms of a problem; shared by all objectives."""
-    return build(problem, tuple(skeletons(problem)), factors)
+def frame(
+    problem: Problem, factors: int, allowed: Callable[[Skeleton], bool] = lambda skeleton: True
+) -> Frame:
+    """The columns and forms of a problem over all skeletons, or those that are ``allowed``; shared
+    by all objectives."""
+    return build(problem, tuple(filter(allowed, skeletons(problem))), factors)
 
 
 def search(
-    posed: Frame, objectives: Sequence[str], budget: int = BUDGET, known: Solution | None = None
+    posed: Frame,
+    objectives: Sequence[str],
+    budget: int = BUDGET,
+    known: Solution | None = None,
+    *,
+    roots: Ints | None = None,
+    reserved: Mapping[str, float] | None = None,
 ) -> tuple[Solution | None, float, bool]:
     """The best mapping of a frame.
 
@@ -60,6 +69,8 @@ def search(
         objectives: lexicographic.
         budget: boxes to look at, at most; a larger one never ends worse.
         known: a solution to beat.
+        roots: boxes to search (skeletons x groups) instead of the whole tables.
+        reserved: bits of levels that are taken by others.
 
     Returns:
         (the best, None when nothing fits or beats ``known``; a lower bound of the first objective
@@ -72,6 +83,10 @@ def search(
         numbers = (known.energy_pj, known.latency_cycles, known.energy_pj * known.latency_cycles)
         values = [numbers[order[0]], numbers[order[1]], numbers[0], numbers[1]]
     best = np.array(values)
+    limit = f.room_limit
+    if reserved:
+        taken = np.array([reserved.get(name, 0.0) for name in posed.rooms])
+        limit = limit - taken
     found = np.full(len(posed.groups) + 1, -1, np.int64)
     b = posed.boxes
     looked, bound = branch_and_bound(
@@ -79,14 +94,14 @@ def search(
         b.first,
         b.last,
         b.rows,
-        posed.roots,
+        posed.roots if roots is None else roots,
         posed.columns,
         f.energy,
         f.energy_fixed,
         f.time,
         f.time_fixed,
         f.room,
-        f.room_limit,
+        limit,
         f.leakage,
         order,
         best,

@@ -96,6 +96,7 @@ def places(
     above: list[int] = []
     limit = size  # by holds that stand between the last place and here
     grows = False  # whether there is one that is bounded
+    frontier: int | None = None  # place of the frontier, once it has been passed
     for node in skeleton:
         above.append(len(free))
         part = problem.path[node.at]
@@ -109,6 +110,20 @@ def places(
                 own.append(None)
             continue
         operand = operands[node.tensor]
+        if problem.frontier and node.at == problem.frontier_at:
+            if node.tensor in problem.frontier:
+                if frontier is None:
+                    frontier = len(free)
+                    most = size
+                    for name in problem.frontier:
+                        most = min(most, _limit(operands[name], variable, part, size))
+                    free.append(Place(0, most, 0 if variable in problem.walked else size))
+                    fans.append(-1)
+                own.append(frontier)
+                continue
+            if frontier is None:
+                own.append(-1)
+                continue
         pin = problem.tiles.get((node.at, node.tensor, variable), 0)
         if variable not in operand.variables:
             if grows or pin:

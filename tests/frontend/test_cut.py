@@ -120,3 +120,17 @@ def test_symbolic_sizes_are_fixed_in_the_parts() -> None:
     assert parts.head is not None
     assert import_model(parts.head).cascade.entering[0].shape == (2, 3)
     assert import_model(parts.body).cascade.entering[0].shape == (2, 3)
+
+
+def test_what_stands_for_codes_enters_the_body_through_a_quantiser() -> None:
+    """The codes come back exactly, whatever the scale; values inside stay as they were."""
+    nodes = [models.node("Mul", ["x", "c"], ["v"]), models.node("Add", ["v", "v"], ["y"])]
+    scale = np.array(0.037, np.float32)
+    proto = models.model(nodes, {"x": ((1, 256), np.float32)}, {"y": np.float32}, {"c": scale})
+    kind = ValueType(np.dtype(np.float32), (1, 256), (scale, np.array(0, np.int8)))
+    types = {"v": kind, "x": ValueType(np.dtype(np.float32), (1, 256))}
+    parts = cut(proto, {"v"}, set(), types)
+    operators = [n.op_type for n in parts.body.graph.node]
+    assert operators == ["QuantizeLinear", "DequantizeLinear", "Add"]
+    feed = {"x": np.arange(-128, 128, dtype=np.float32)[None]}
+    np.testing.assert_array_equal(together(parts, feed)["y"], run(proto, feed)["y"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from dataflow.errors import DataflowError
 from dataflow.frontend.onnx.load import load_proto
@@ -29,10 +29,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class ValueType:
-    """Type and shape of a value."""
+    """Type and shape of a value.
+
+    Attributes:
+        codes: of a value that stands for 8-bit codes, one scale for all: scale and zero point.
+    """
 
     dtype: np.dtype
     shape: tuple[int, ...]
+    codes: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def cut(
@@ -122,18 +127,55 @@ class _Cutter:
         static = self._needed(n for n in reads if self.makers.get(n) in self.static)
         chosen = sorted({*own, *static})
         used = {n for k in chosen for n in self.reads[k]} | set(outputs)
+        nodes, constants = self._decoded(chosen, inputs if place == 1 else [])
         graph = helper.make_graph(
-            [self.nodes[k] for k in chosen],
+            nodes,
             self.proto.graph.name,
             [self._port(n) for n in inputs],
             [self._leaving(n) for n in outputs],
-            [tensor for name, tensor in self.weights.items() if name in used],
+            [*constants, *(t for name, t in self.weights.items() if name in used)],
         )
         model = helper.make_model(
             graph, opset_imports=self.proto.opset_import, functions=self.proto.functions
         )
         model.ir_version = self.proto.ir_version
         return model
+
+    def _decoded(
+        self, chosen: list[int], inputs: list[str]
+    ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+        """The nodes, which read inputs that stand for codes through a quantiser of that scale.
+
+        Exact: such a number divided by its scale is the code to within one rounding.
+        """
+        nodes: list[onnx.NodeProto] = []
+        constants: list[onnx.TensorProto] = []
+        renamed: dict[str, str] = {}
+        for name in inputs:
+            codes = self.types[name].codes if name in self.types else None
+            inner = any(name in self.reads[k] and name not in self.nodes[k].input for k in chosen)
+            if codes is None or inner or not self._placed(name):
+                continue
+            scale, zero, stored = (f"{name} {word}" for word in ("scale", "zero point", "codes"))
+            renamed[name] = f"{name} decoded"
+            constants += [
+                numpy_helper.from_array(a, n) for a, n in zip(codes, (scale, zero), strict=True)
+            ]
+            nodes += [
+                helper.make_node("QuantizeLinear", [name, scale, zero], [stored], stored),
+                helper.make_node(
+                    "DequantizeLinear", [stored, scale, zero], [renamed[name]], renamed[name]
+                ),
+            ]
+        for k in chosen:
+            node = self.nodes[k]
+            if renamed.keys() & set(node.input):
+                node = onnx.NodeProto.FromString(node.SerializeToString())
+                names = [renamed.get(n, n) for n in node.input]
+                del node.input[:]
+                node.input.extend(names)
+            nodes.append(node)
+        return nodes, constants
 
     def _static(self) -> set[int]:
         """Nodes that depend on constants alone."""
