@@ -265,7 +265,7 @@ def run(
 
     step("import")
     tie_columns(objective)  # refused before any work
-    judge = judge_for(machine, dims, host, literal=literal)
+    judge = judge_for(machine, host=host, literal=literal)
     proto = quantised(model, calibrate, dims or {}, keep_float, judge)
     step("decide")
     verdict = decide(proto, machine, dims or {}, host, literal=literal)
