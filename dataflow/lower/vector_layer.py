@@ -63,17 +63,13 @@ def vector_layers(ctx: Context, group: Group) -> list[Layer]:
 
 def _sources(ctx: Context, expr: Expr) -> list[Access]:
     """Distinct activations read, in order."""
-    found = [a for a in accesses(expr) if a.tensor in ctx.storage and a.indices]
+    found = [a for a in accesses(expr) if a.tensor in ctx.storage]
     return list(dict.fromkeys(a for a in found if a.tensor not in ctx.cascade.constants))
 
 
 def _computed(ctx: Context, group: Group, sizes: Sizes) -> Access:
     """An expression of constants alone, computed now, as a constant of codes."""
     names = list(group.output.variables)
-    if any(a.tensor not in ctx.cascade.constants for a in accesses(group.expr)):
-        raise CannotFuse(
-            "reads an activation without dimensions", "give the tensor one dimension of size 1"
-        )
     value, _ = evaluate_expr(
         group.expr, ctx.cascade.constants, Space({v: (0, sizes[v]) for v in names})
     )

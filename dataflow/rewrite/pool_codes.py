@@ -32,18 +32,20 @@ POINTS = 1 << 22
 
 def pool_codes(cascade: Cascade) -> Cascade:
     """The cascade with each maximum of floats that only a quantiser reads behind it."""
+    editor = Editor(cascade)
     for name in [e.name for e in cascade.einsums]:
-        if any(e.name == name for e in cascade.einsums):
-            cascade = _moved(cascade, name)
+        if name in editor.einsums:
+            made = _moved(editor, editor.einsums[name])
+            if made is not cascade:
+                cascade, editor = made, Editor(made)
     return cascade
 
 
-def _moved(cascade: Cascade, name: str) -> Cascade:
-    """The same for the quantiser of this name."""
-    tip = next(e for e in cascade.einsums if e.name == name)
+def _moved(editor: Editor, tip: Einsum) -> Cascade:
+    """The same for one quantiser."""
+    cascade = editor.cascade
     if not is_codes(cascade.tensors[tip.output.tensor]) or not elementwise(cascade, tip):
         return cascade
-    editor = Editor(cascade)
     cone = Cone(editor, tip)
     if len(cone.leaves) != 1 or not monotone(cone):
         return cascade

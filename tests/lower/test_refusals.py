@@ -284,11 +284,6 @@ CASES = [
         {"X": ("ABC", S8), "M": ("A", F32), "Y": ("A", S8)},
         "M[a] = f32(X[a, b, c]) * 0.5 :: add(c, b)\nY[a] = " + codes("M[a]"),
     ),
-    Case(
-        "reads an activation without dimensions",
-        {"X": ("", S8), "Y": ("AB", S8)},
-        line("Y", "clip(X + 1, -128, 127)"),
-    ),
     Case("has no elements", {"X": ("G", S8), "Y": ("G", S8)}, "Y[g] = X[g]"),
     Case(
         "gathers data-dependent",
