@@ -41,6 +41,7 @@ from dataflow.machine import Machine, machine_of
 from dataflow.machine.program import Program
 from dataflow.mapper import map_network, tie_columns
 from dataflow.mapper.files import save_mapping
+from dataflow.mapper.memory_map import memory_map
 from dataflow.npz import Array, save_npz
 from dataflow.outdir import replacing
 from dataflow.program import build
@@ -264,7 +265,7 @@ def run(
 
     step("import")
     tie_columns(objective)  # refused before any work
-    judge = judge_for(machine, dims, host, literal=literal)
+    judge = judge_for(machine, host=host, literal=literal)
     proto = quantised(model, calibrate, dims or {}, keep_float, judge)
     step("decide")
     verdict = decide(proto, machine, dims or {}, host, literal=literal)
@@ -425,15 +426,7 @@ def write_mapping(folder: Path, compiled: Compiled, *, timed: bool) -> None:
     target = folder / "mapping"
     target.mkdir()
     save_mapping(compiled.mapping, target / "mapping.yaml")
-    memory = compiled.mapping.memory
-    document = {
-        "resident": {name: vars(place) for name, place in sorted(memory.resident.items())},
-        "buffers": {
-            f"{layer}/{kind}": vars(place)
-            for (layer, kind), place in sorted(memory.buffers.items())
-        },
-        "dram": dict(sorted(memory.dram.items())),
-    }
+    document = memory_map(compiled.graph, compiled.mapping, compiled.machine.act_bytes)
     (target / "memory_map.json").write_text(json.dumps(document, indent=1) + "\n")
     schedule = [
         {"layer": layer.name, "kind": layer.kind, "einsums": list(layer.einsums)}

@@ -53,7 +53,12 @@ KEYS = (
     "finally",
 )
 PARTS = ("init", "expressions", "finally")
-MAPPING_KEYS = ("mapping", "format", "rank-order", "partitioning", "loop-order", "spacetime")
+MAPPING_KEYS = (
+    *("mapping", "format", "rank-order", "partitioning", "loop-order", "spacetime"),
+    "alias",
+)
+"""Sections beside the Einsums; ``alias`` names the copies that move no byte."""
+
 HOST_PARTS = ("head", "tail")
 MAX_SIZE = 1 << 40
 

@@ -147,7 +147,8 @@ def quantize_report(
     ready(proto, where)
     samples = calibration(proto, calibrate)
     _require_bounded(proto, samples[0], where)
-    found = choose(proto, samples, _plain(proto, keep_float), format, keep_float, judge)
+    asked = judge and (lambda made: judge(_fixed(made, samples[0])))
+    found = choose(proto, samples, _plain(proto, keep_float), format, keep_float, asked)
     require_made(found.trial, where)
     assert found.model is not None
     chosen = found.trial.settings
@@ -174,11 +175,8 @@ def _plain(proto: onnx.ModelProto, keep_float: KeepFloat) -> Settings:
     return Settings(operators, left_float=rules.routers(proto))
 
 
-def _require_bounded(proto: onnx.ModelProto, feed: Feed, where: str) -> None:
-    """Refuses a model that compile would refuse, or that takes onnxruntime too much memory or time.
-
-    A loop that never ends would never return from there.
-    """
+def _fixed(proto: onnx.ModelProto, feed: Feed) -> onnx.ModelProto:
+    """A copy whose inputs have the shapes of a sample, instead of dynamic dimensions."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     for port in fixed.graph.input:
@@ -187,8 +185,16 @@ def _require_bounded(proto: onnx.ModelProto, feed: Feed, where: str) -> None:
             del shape.dim[:]
             for size in feed[port.name].shape:
                 shape.dim.add(dim_value=size)
+    return fixed
+
+
+def _require_bounded(proto: onnx.ModelProto, feed: Feed, where: str) -> None:
+    """Refuses a model that compile would refuse, or that takes onnxruntime too much memory or time.
+
+    A loop that never ends would never return from there.
+    """
     try:
-        require_bounded(load_model(fixed), keep=True)
+        require_bounded(load_model(_fixed(proto, feed)), keep=True)
     except DataflowError as error:
         error.where = where if error.where == "model" else error.where
         raise

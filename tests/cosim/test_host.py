@@ -139,3 +139,9 @@ def test_a_part_with_other_ports_is_no_part(out: Path) -> None:
             api.csim(out)
     finally:
         path.write_bytes(before)
+
+
+def test_a_network_with_copies_that_move_no_byte_is_read_back(out: Path) -> None:
+    written = (out / "ir" / "cascade.yaml").read_text()
+    again = text.loads(written + "alias:\n  copy: root\n")
+    assert again.sections["alias"] == {"copy": "root"} and text.dumps(again).count("alias:") == 1
