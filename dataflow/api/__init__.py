@@ -1,0 +1,52 @@
+"""The commands as functions. ``dataflow`` re-exports them; the command line calls them.
+
+Every room is imported when a function needs it, so that ``dataflow --help`` and ``dataflow arch``
+do not wait for torch or onnxruntime. All raise :class:`dataflow.errors.DataflowError` on bad input.
+"""
+
+from dataflow.api.explore import Costed, Mapped, cost, map_model, pack
+from dataflow.api.hardware import compile_model, csim, implement, report, simulate
+from dataflow.api.models import (
+    check,
+    evaluate,
+    export,
+    input_specs,
+    is_text,
+    load,
+    passes,
+    quantize,
+    quantize_report,
+    rewrite,
+    stayed_float,
+)
+from dataflow.api.shared import FORMATS, OBJECTIVES, TARGETS, Inputs, StrPath, to_json
+
+__all__ = [
+    "FORMATS",
+    "OBJECTIVES",
+    "TARGETS",
+    "Costed",
+    "Inputs",
+    "Mapped",
+    "StrPath",
+    "check",
+    "compile_model",
+    "cost",
+    "csim",
+    "evaluate",
+    "export",
+    "implement",
+    "input_specs",
+    "is_text",
+    "load",
+    "map_model",
+    "pack",
+    "passes",
+    "quantize",
+    "quantize_report",
+    "report",
+    "rewrite",
+    "simulate",
+    "stayed_float",
+    "to_json",
+]
