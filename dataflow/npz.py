@@ -92,7 +92,7 @@ _DAMAGED = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's, for a compression or encryption that it cannot undo
     RuntimeError,
     ValueError,
     OSError,
