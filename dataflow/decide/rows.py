@@ -96,12 +96,19 @@ def cascade_rows(cascade: Cascade, placed: Placed) -> tuple[NodeDecision, ...]:
 def stayed_float(rows: Sequence[NodeDecision]) -> tuple[NodeDecision, ...]:
     """The nodes of a quantised model that compute in floats; none for a float model.
 
-    Left out are nodes that are fused into others, such as a QuantizeLinear's division.
+    Left out are nodes that are fused into others, such as a QuantizeLinear's division, and the
+    quantisers themselves: their other side is float by definition, on the host too.
     """
-    if not any(works_on_codes(row.operator.rpartition(".")[2]) for row in rows):
+    if not any(_quantises(row) for row in rows):
         return ()
-    own = ("einsums", "function")
-    return tuple(r for r in rows if r.how in own and r.arithmetic.startswith("float"))
+    own = ("einsums", "function", "host")
+    return tuple(
+        r for r in rows if r.how in own and r.arithmetic.startswith("float") and not _quantises(r)
+    )
+
+
+def _quantises(row: NodeDecision) -> bool:
+    return works_on_codes(row.operator.rpartition(".")[2])
 
 
 def qualified(node: Node) -> str:
