@@ -20,7 +20,7 @@ from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine import Machine
 from dataflow.machine.program import Program
-from dataflow.mapper import map_network, tie_columns
+from dataflow.mapper import busy_cycles, map_network, tie_columns
 from dataflow.program import build
 from dataflow.progress import Progress, silent
 from dataflow.rewrite.passes import Stage
@@ -184,7 +184,9 @@ def judge_for(
             for row in verdict.nodes
             if computes_float(row)
         )
-        return quantise.Judgement("" if verdict.compiles else str(verdict.error()), floats)
+        refusal = "" if verdict.compiles else str(verdict.error())
+        cycles = 0 if verdict.graph is None else busy_cycles(verdict.graph, machine)
+        return quantise.Judgement(refusal, floats, cycles)
 
     return judge
 

@@ -69,12 +69,17 @@ def wishes(cascade: Cascade) -> list[Wish]:
     for at, einsum in enumerate(cascade.einsums):
         if einsum.reduction is None:
             continue
-        operands = contraction_operands(einsum)
-        if operands is None:
+        if contraction_operands(einsum) is None or of_one_element(cascade, einsum):
             result += _window_wishes(cascade, at, einsum)
             continue
         result += _contraction_wishes(cascade, at, einsum)
     return result
+
+
+def of_one_element(cascade: Cascade, einsum: Einsum) -> bool:
+    """Whether what is summed is a function of one element (x times its hard sigmoid)."""
+    tensors = cascade.tensors
+    return len({a for a in einsum.inputs if tensors[a.tensor].elements > 1}) == 1
 
 
 def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dataflow.ir.cascade import Cascade, Einsum
+from dataflow.ir.cascade import Cascade
 from dataflow.ir.macs import contraction_operands
 from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.lower.affine_only import obstacle
@@ -14,6 +14,7 @@ from dataflow.lower.context import Context
 from dataflow.lower.copies import with_array_copies
 from dataflow.lower.culprit import culprit
 from dataflow.lower.groups import Group, form_groups
+from dataflow.lower.layout import of_one_element
 from dataflow.lower.pipeline import MACHINE
 from dataflow.lower.refusal import CannotFuse, Refused, refusal_error
 from dataflow.lower.roles import on_array
@@ -131,12 +132,7 @@ def _layers(ctx: Context, group: Group, legal: Cascade) -> list[Layer]:
     try:
         return with_array_copies(ctx, group)
     except CannotFuse:
-        if contraction_operands(group.head) is not None and not _of_one_element(ctx, group.head):
+        product = contraction_operands(group.head) is not None
+        if product and not of_one_element(ctx.cascade, group.head):
             raise
     return vector_layers(ctx, group)
-
-
-def _of_one_element(ctx: Context, head: Einsum) -> bool:
-    """Whether what is summed is a function of one element (x times its hard sigmoid)."""
-    tensors = ctx.cascade.tensors
-    return len({a for a in head.inputs if tensors[a.tensor].elements > 1}) == 1

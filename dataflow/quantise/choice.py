@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -20,7 +19,7 @@ KeepFloat = Literal["auto", "none"]
 FORMS: tuple[Form, ...] = ("qoperator", "qdq")
 
 CLOSE_DB = 0.5
-"""What the form that runs in fewer cycles (the first of `FORMS`) may be worse by."""
+"""What a model that runs in fewer cycles may be worse by."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +43,12 @@ class Judgement:
     Attributes:
         refusal: why it refuses it; empty when it takes it.
         floats: the nodes that compute in floats.
+        cycles: an estimate of what it takes, comparable between forms of one network.
     """
 
     refusal: str
     floats: tuple[FloatNode, ...] = ()
+    cycles: int = 0
 
 
 Judge = Callable[[onnx.ModelProto], Judgement]
@@ -92,22 +93,29 @@ def choose(
         keep_float: ``none``: every operator with an int8 form, whatever the ratio.
         judge: says why the compiler refuses a model: this room does not see it.
     """
-    best: Choice | None = None
-    for found in _choices(proto, samples, plain, format, keep_float, judge):
-        if best is None or _rank(found) > _rank(best):
-            best = found
+    found: list[Choice] = []
+    for choice in _choices(proto, samples, plain, format, keep_float, judge):
+        found.append(choice)
         # Quantising a large model takes long: what is good is not compared with all others.
-        large = proto.ByteSize() > LARGE_BYTES and found.trial.worst_db >= AIM_DB
-        if judge is None or (large and found.accepted):
+        large = proto.ByteSize() > LARGE_BYTES and choice.trial.worst_db >= AIM_DB
+        if judge is None or (large and choice.accepted):
             break
-    assert best is not None
-    return best
+    return _best(found)
 
 
-def _rank(choice: Choice) -> tuple[bool, bool, float]:
-    worst = choice.trial.worst_db
-    close = CLOSE_DB if choice.form == FORMS[0] and math.isfinite(worst) else 0.0
-    return choice.model is not None, choice.accepted, worst + close
+def _best(found: Sequence[Choice]) -> Choice:
+    """The one with the best ratio; of those about as good the one that takes fewest cycles."""
+
+    def rank(choice: Choice) -> tuple[bool, bool, float]:
+        return choice.model is not None, choice.accepted, choice.trial.worst_db
+
+    def cycles(choice: Choice) -> int:
+        return 0 if choice.judgement is None else choice.judgement.cycles
+
+    best = max(found, key=rank)
+    made, accepted, worst = rank(best)
+    close = [c for c in found if c is best or rank(c) >= (made, accepted, worst - CLOSE_DB)]
+    return min(close, key=cycles)
 
 
 def _choices(

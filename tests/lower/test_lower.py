@@ -18,6 +18,7 @@ from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.lower import lower
 from dataflow.rewrite import legalise
 from tests.frontend import models
+from tests.frontend.qdq_net import QdqNet
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -205,6 +206,17 @@ def test_large_global_average_has_a_reduction_that_can_be_tiled() -> None:
     assert (layer.c, layer.n, layer.taps_r) == (2000, 9, 1)
     assert layer.stationary is not None
     assert layer.stationary.view is not None
+
+
+def test_average_of_a_function_of_codes_reads_them_as_they_lie() -> None:
+    """x times the hard sigmoid of x is no product of two tensors: no copy with pixels innermost."""
+    net = QdqNet()
+    x = net.through(net.input((1, 8, 6, 6)), 0.05)
+    codes = net.through(net.op("Conv", x, net.weights((8, 8, 1, 1))), 0.1)
+    mean = net.op("GlobalAveragePool", net.op("HardSwish", codes))
+    layers = lower(legalise(load_model(net.finish(net.through(mean, 0.05))))).layers
+    assert [layer.kind for layer in layers] == ["array", "vector"]
+    assert (layers[1].n, layers[1].taps_r, layers[1].taps_s) == (8, 6, 6)
 
 
 def test_max_pool_pads_with_the_least_number() -> None:

@@ -10,7 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from dataflow import api, cli, quantise
+from dataflow import api, cli, flow, quantise
+from dataflow.arch import load_architecture
+from dataflow.machine import machine_of
 from dataflow.npz import save_npz
 from dataflow.quantise import FloatNode, Judgement
 from tests.frontend import models
@@ -60,6 +62,41 @@ def test_the_form_that_the_compiler_takes_is_chosen(
     told = quantise.quantize_report(network(), SAMPLES, path, made, judge=refusing(made))
     assert (told.format, told.refusal) == (made, "not this form")
     assert "compile refuses it: not this form" in told.describe()
+
+
+def estimating(cycles: dict[str, int]) -> quantise.Judge:
+    def judge(model: onnx.ModelProto) -> Judgement:
+        pairs = any(n.op_type == "QLinearConv" for n in model.graph.node)
+        return Judgement("", cycles=cycles["qoperator" if pairs else "qdq"])
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("qoperator", "qdq", "made"),
+    [(9, 8, "qdq"), (8, 9, "qoperator"), (8, 8, "qoperator")],
+)
+def test_of_forms_about_as_good_the_faster_one_is_chosen(
+    qoperator: int, qdq: int, made: str, tmp_path: Path
+) -> None:
+    """Convolutions alone: both forms compute the same codes."""
+    rng = np.random.default_rng(1)
+    weights = {k: rng.normal(0, 0.3, (3, 3, 3, 3)).astype(np.float32) for k in "vw"}
+    nodes = [models.node("Conv", ["x", "w"], ["c"]), models.node("Conv", ["c", "v"], ["y"])]
+    proto = models.model(nodes, {"x": ((1, 3, 8, 8), np.float32)}, {"y": np.float32}, weights)
+    judge = estimating({"qoperator": qoperator, "qdq": qdq})
+    found = quantise.quantize_report(proto, SAMPLES, tmp_path / "q.onnx", judge=judge)
+    assert found.format == made
+
+
+def test_the_compiler_estimates_cycles_that_tell_forms_apart(tmp_path: Path) -> None:
+    """An average of floats, which the QOperator form has, is summed number by number."""
+    judge = flow.judge_for(machine_of(load_architecture("edge16")))
+    told = []
+    for form in ("qoperator", "qdq"):
+        made = quantise.quantize(network(), SAMPLES, tmp_path / form, form)
+        told.append(judge(onnx.load(made)).cycles)
+    assert told[0] > 2 * told[1] > 0
 
 
 def saved(folder: Path, proto: onnx.ModelProto) -> list[str]:
