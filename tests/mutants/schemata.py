@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants.mutant import Mutant
@@ -30,9 +31,14 @@ def install(folder: Path, mutants: Sequence[Mutant]) -> None:
     Raises:
         ValueError: a mutant's text does not stand in its file once, or has no schema.
     """
+    standing: dict[tuple[str, str], str] = {}
     for number, mutant in enumerate(mutants, start=1):
         name = Path(mutant.file).name
-        Mutant(name, mutant.old, schema(mutant, number)).apply(folder)
+        # Of several mutants of one text, each holds those before it as its other form.
+        place = name, mutant.old
+        old = standing.get(place, mutant.old)
+        standing[place] = schema(replace(mutant, old=old), number)
+        Mutant(name, old, standing[place]).apply(folder)
     _append(folder / PACKAGE, "endpackage", VARIABLE)
     _append(folder / TESTBENCH, "endmodule", INITIAL)
 

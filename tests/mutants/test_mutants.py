@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 
+from dataflow.arch import load_architecture
+from dataflow.emit.rtl import emit_rtl, library
+from dataflow.machine import machine_of
 from tests.mutants.mutant import PROJECT, Mutant, load
-from tests.mutants.schemata import schema
+from tests.mutants.schemata import install, schema
 
 
 @pytest.mark.parametrize("name", ["rtl", "python"])
@@ -26,6 +30,26 @@ def test_every_rtl_mutant_has_a_schema() -> None:
     for number, mutant in enumerate(load("rtl"), start=1):
         both = schema(mutant, number)
         assert f"df_pkg::mutant == {number})" in both
+
+
+def test_all_rtl_mutants_stand_in_the_sources_together(tmp_path: Path) -> None:
+    emit_rtl(machine_of(load_architecture("edge8")), tmp_path)
+    for path in library(simulation=True):
+        copyfile(path, tmp_path / path.name)
+    mutants = load("rtl")
+    install(tmp_path, mutants)
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    numbers = [text.count(f"df_pkg::mutant == {n})") for n in range(1, len(mutants) + 1)]
+    assert min(numbers) >= 1
+
+
+def test_two_mutants_of_one_text_are_both_selectable(tmp_path: Path) -> None:
+    (tmp_path / "x.sv").write_text("a = b;")
+    (tmp_path / "df_pkg.sv").write_text("endpackage")
+    (tmp_path / "accelerator_tb.sv").write_text("endmodule")
+    install(tmp_path, [Mutant("x.sv", "a = b;", "a = c;"), Mutant("x.sv", "a = b;", "a = d;")])
+    one, two = "(df_pkg::mutant == 1)", "(df_pkg::mutant == 2)"
+    assert (tmp_path / "x.sv").read_text() == f"a = ({two} ? (d) : (({one} ? (c) : (b))));"
 
 
 def test_an_equivalent_mutant_says_why() -> None:
