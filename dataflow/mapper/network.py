@@ -15,8 +15,9 @@ from dataflow.machine.latencies import DEFAULT, Latencies
 from dataflow.mapper.bound import bound_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import place, require_dram
+from dataflow.mapper.polish import polish
 from dataflow.mapper.problem import Choice, Problem
-from dataflow.mapper.refine import Fronts, Judge, Lessons, durations, rounds
+from dataflow.mapper.refine import Fronts, Judge, Judged, Lessons, durations, rounds
 from dataflow.mapper.solve import solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
 from dataflow.tiling.candidates import Candidate, candidates, fronts
@@ -148,29 +149,40 @@ class _Search:
         """The best for the judge of the model's best mapping and those that its errors suggest."""
         problem = self._problem(fronts, self.machine.act_bytes)
         lessons = Lessons(self.shapes, fronts)
-        seen: set[tuple[tuple[LayerMode, int], ...]] = set()
-        judged: list[tuple[tuple[int, ...], int, NetworkMapping]] = []
+
+        def judged(choice: Choice, memory: MemoryMap | None = None) -> Judged | None:
+            """A choice, its buffers placed (None: they cannot be), as the judge sees it."""
+            chosen = lessons.originals(choice)
+            told = replace(choice, cycles=sum(durations(problem, chosen)))
+            placed = self._placed(told) if memory is None else (told, memory)
+            if placed is None:
+                return None
+            found = self._mapping(fronts, placed, mapping.model_bound, mapping.bound)
+            measured = judge(found)
+            ties = tuple(sum(one[column] for one in chosen) for column in self.ties)
+            return Judged((sum(measured), *ties), choice, measured, found)
+
+        seen: list[Judged] = []
+        names: set[tuple[tuple[LayerMode, int], ...]] = set()
         nudges, most = 0, rounds(len(self.shapes), mapping.objective)
-        while len(judged) < most and nudges < 2 * most:
-            choice = known[0]
-            if _name(choice) in seen:
+        while len(seen) < most and nudges < 2 * most:
+            choice, memory = known
+            if _name(choice) in names:
                 lessons.nudge(choice, nudges)
                 nudges += 1
             else:
-                seen.add(_name(choice))
-                chosen = lessons.originals(choice)
-                expected = durations(problem, chosen)
-                told = replace(choice, cycles=sum(expected)), known[1]
-                mapping = self._mapping(fronts, told, mapping.model_bound, mapping.bound)
-                measured = judge(mapping)
-                ties = (sum(one[column] for one in chosen) for column in self.ties)
-                judged.append(((sum(measured), *ties), len(judged), mapping))
-                lessons.learn(choice, expected, measured)
+                names.add(_name(choice))
+                one = judged(choice, memory)
+                assert one is not None
+                seen.append(one)
+                expected = durations(problem, lessons.originals(choice))
+                lessons.learn(choice, expected, one.measured)
             placed, _ = self._best_placed(lessons.corrected(), None)
             if placed is None:
                 break
             known = placed
-        return min(judged)[2]
+        best = min(seen, key=lambda one: one.key)
+        return polish(fronts, best, judged).mapping
 
     def _fronts(self) -> Fronts:
         """The candidates of every mode of every layer; equal layers are costed once."""

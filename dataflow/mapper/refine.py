@@ -22,6 +22,22 @@ from dataflow.tiling.shape import LayerShape
 Judge = Callable[[NetworkMapping], tuple[int, ...]]
 """Cycles of each layer of a mapping; together those of the network."""
 
+
+@dataclass(frozen=True)
+class Judged:
+    """A mapping that a judge has seen.
+
+    Attributes:
+        key: its cycles, then the sums that break ties: less is better.
+        measured: cycles of each layer.
+    """
+
+    key: tuple[int, ...]
+    choice: Choice
+    measured: tuple[int, ...]
+    mapping: NetworkMapping
+
+
 ROUNDS = 24
 """Most mappings that a judge is shown."""
 
