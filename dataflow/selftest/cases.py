@@ -39,6 +39,9 @@ def strides_and_dilations(net: Net, machine: Machine) -> None:
     # Windows, and whole tiles, that lie in the padding alone.
     small = net.input((1, machine.cols + 1, 4, 5), zero=40)
     net.output(net.conv(small, 6, (2, 2), pads=[4, 6, 3, 5], bias=3000))
+    # The same to the sides, where channels are tiled and columns are not one run of bytes.
+    deep = net.input((1, 5 * machine.rows + 3, 2, 3), zero=-90)
+    net.output(net.conv(deep, 4, (1, 2), pads=[0, 5, 0, 4]))
 
 
 def merged_columns(net: Net, machine: Machine) -> None:
@@ -79,6 +82,11 @@ def short_filters(net: Net, machine: Machine) -> None:
         net.output(net.conv(x, channels, kernel, groups=channels))
     line = net.input((1, channels, 1, 9))
     net.output(net.conv(line, channels, (1, 8), groups=channels, zero=-5))
+    # Over a point or two with all rows, then with few: their ports change while the last rows swap.
+    half = machine.rows // 2
+    tiny = net.input((1, channels, 2, half + 1), zero=-3)
+    for kernel in ((2, half), (1, 3), (2, half), (1, 2)):
+        net.output(net.conv(tiny, channels, kernel, groups=channels))
 
 
 def wrapped_rings(net: Net, machine: Machine) -> None:
@@ -165,7 +173,9 @@ def sums_and_products(net: Net, machine: Machine) -> None:
 
 def floats_between_codes(net: Net, machine: Machine) -> None:
     """Literal QDQ: several dependent float operations on short and long strips."""
-    for size in (3, machine.vector_strip, machine.vector_strip + 5):
+    # Strips just shorter than the vector unit's latency wait for one cycle or two.
+    latency = machine.vector_latency
+    for size in (3, latency - 2, latency - 1, machine.vector_strip, machine.vector_strip + 5):
         a = net.input((1, machine.cols + 1, 1, size), scale=0.043, zero=7)
         b = net.input((1, machine.cols + 1, 1, size), scale=0.029, zero=-20)
         total = net.node("Add", [net.dequantised(a), net.dequantised(b)])
