@@ -33,7 +33,8 @@ def streamed_mapping(
 
     Args:
         seed: draws among the smallest candidates of every layer instead of the very smallest.
-        whole: no tiles at all where a layer fits.
+        whole: no tiles at all where a layer fits, the array fed by as many ports and filter taps
+            as can be.
     """
     rng = None if seed is None else Random(seed)
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
@@ -49,8 +50,11 @@ def streamed_mapping(
         if not options:
             return None
         options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
-        option = options[0] if rng is None else _drawn(options, rng)
-        chosen.append(_untiled(option, layer, machine) if whole else option)
+        if whole:
+            widest = max(options, key=lambda o: (o.candidate.tiling.fir_taps, _ports(o)))
+            chosen.append(_untiled(widest, layer, machine))
+        else:
+            chosen.append(options[0] if rng is None else _drawn(options, rng))
     cycles = sum(option.candidate["serial"] for option in chosen)
     choice = Choice(tuple(chosen), dict.fromkeys(plans, 0), cycles, 0)
     memory = place(graph, shapes, plans, choice, machine)
@@ -95,6 +99,10 @@ def _drawn(options: list[Option], rng: Random) -> Option:
     first = options[0].candidate.tiling
     others = [o for o in options if _feed(o.candidate.tiling) != _feed(first)]
     return rng.choice(others if others and rng.random() < 0.5 else options[:SMALLEST])
+
+
+def _ports(option: Option) -> int:
+    return option.candidate.tiling.ports
 
 
 def _feed(tiling: Tiling) -> tuple[object, ...]:

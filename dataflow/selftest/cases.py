@@ -82,11 +82,11 @@ def short_filters(net: Net, machine: Machine) -> None:
         net.output(net.conv(x, channels, kernel, groups=channels))
     line = net.input((1, channels, 1, 9))
     net.output(net.conv(line, channels, (1, 8), groups=channels, zero=-5))
-    # Over a point or two with all rows, then with few: their ports change while the last rows swap.
+    # Over a point or two: passes of all rows, and behind them one of half of them, whose ports come
+    # while the last rows of the one before still swap.
     half = machine.rows // 2
-    tiny = net.input((1, channels, 2, half + 1), zero=-3)
-    for kernel in ((2, half), (1, 3), (2, half), (1, 2)):
-        net.output(net.conv(tiny, channels, kernel, groups=channels))
+    tiny = net.input((1, channels, 5, half + 1), zero=-3)
+    net.output(net.conv(tiny, channels, (5, half), groups=channels))
 
 
 def wrapped_rings(net: Net, machine: Machine) -> None:
@@ -174,10 +174,11 @@ def sums_and_products(net: Net, machine: Machine) -> None:
 def floats_between_codes(net: Net, machine: Machine) -> None:
     """Literal QDQ: several dependent float operations on short and long strips."""
     # Strips just shorter than the vector unit's latency wait for one cycle or two.
-    latency = machine.vector_latency
-    for size in (3, latency - 2, latency - 1, machine.vector_strip, machine.vector_strip + 5):
-        a = net.input((1, machine.cols + 1, 1, size), scale=0.043, zero=7)
-        b = net.input((1, machine.cols + 1, 1, size), scale=0.029, zero=-20)
+    short = [(machine.cols * (machine.vector_latency - n),) for n in (1, 2)]
+    sizes = (3, machine.vector_strip, machine.vector_strip + 5)
+    for shape in (*short, *((1, machine.cols + 1, 1, size) for size in sizes)):
+        a = net.input(shape, scale=0.043, zero=7)
+        b = net.input(shape, scale=0.029, zero=-20)
         total = net.node("Add", [net.dequantised(a), net.dequantised(b)])
         net.output(net.quantised(net.node("Relu", [total]), Codes("", a.shape, 0.037, -128)))
         product = net.node("Mul", [net.dequantised(a), net.dequantised(b)])
