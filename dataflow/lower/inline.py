@@ -20,7 +20,8 @@ def inline_wide(cascade: Cascade) -> Cascade:
     """The Cascade without elementwise tensors of wide numbers that several Einsums read."""
     einsums = list(cascade.einsums)
     gone: set[str] = set()
-    for einsum in cascade.einsums:
+    # Backwards: once its only reader is inside a window, an Einsum is read by that window.
+    for einsum in reversed(cascade.einsums):
         name = einsum.output.tensor
         if is_code(cascade, name) or name in cascade.outputs or einsum.reduction is not None:
             continue

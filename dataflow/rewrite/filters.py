@@ -16,6 +16,15 @@ becomes, for each phase of the outputs (an even and an odd one here),
 where the weights are integers over a power of two: then the sums are integers, and outputs with the
 same weights, a stride apart, are a convolution of each channel. The written form rounds its real
 numbers and its sums; the integer form differs from it near ties alone.
+
+Codes that are interpolated as they are (a Resize of int8) are truncated, ``Y = s8(F)``. Their sums
+are multiples of a power of two that float32 holds, so that there the integer form is the same
+function::
+
+    Y[b, n, p, q] = clip(rint(f32(A) * 2**-k - max(min(f32(A), h), -h)), ..)
+
+where h is half of the largest fraction: what lies above an integer is rounded down to it, and what
+lies below one, of negative sums, up.
 """
 
 from __future__ import annotations
@@ -27,14 +36,14 @@ import numpy as np
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Call, Cascade, Einsum, Reduction, Tensor
-from dataflow.ir.dtype import F32, S8, S32
+from dataflow.ir.dtype import F32, S8, S32, DType
 from dataflow.ir.expr import Expr, call, integer, map_accesses, single
 from dataflow.rewrite.cone import Array, Cone, Editor, elementwise, is_codes
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.integer_sums import line_of_codes
 from dataflow.rewrite.monotone import monotone
 from dataflow.rewrite.pieces import fresh
-from dataflow.rewrite.quantisers import literal_kernel, rounding
+from dataflow.rewrite.quantisers import literal_kernel, quantiser, rounding
 
 STRIDES = 16
 """Largest distance of outputs with the same weights that is looked for."""
@@ -53,9 +62,10 @@ SPREAD = 2048.0
 
 
 def integer_filters(cascade: Cascade) -> Cascade:
-    """The cascade with interpolations in front of quantisers as integer convolutions.
+    """The cascade with interpolations of codes as integer convolutions.
 
-    Inexact: changes the code by one where the real result lies within 1e-3 codes of a tie.
+    Inexact in front of quantisers: changes the code by one where the real result lies within 1e-3
+    codes of a tie. Exact where codes are interpolated as they are.
     """
     for name in [e.name for e in cascade.einsums]:
         if any(e.name == name for e in cascade.einsums):
@@ -92,13 +102,18 @@ def _replaced(cascade: Cascade, name: str) -> Cascade:
     """The same for the quantiser of this name."""
     tip = next(e for e in cascade.einsums if e.name == name)
     parts = rounding(tip.expr)
-    if parts is None or literal_kernel(tip) or not elementwise(cascade, tip):
+    truncated = isinstance(tip.expr, Call) and tip.expr.op in ("s8", "u8")
+    if not truncated and (parts is None or literal_kernel(tip)):
+        return cascade
+    if not elementwise(cascade, tip):
         return cascade
     editor = Editor(cascade)
     cone = Cone(editor, tip)
-    if len(cone.leaves) != 1 or cone.constants or not monotone(cone):
+    if len(cone.leaves) != 1 or cone.constants:
         return cascade
     (leaf,) = cone.leaves
+    if not (tip.expr == call(tip.expr.op, leaf) if truncated else monotone(cone)):
+        return cascade
     if not cone.private(leaf.tensor) or leaf.indices != tip.output.indices:
         return cascade
     found = _chain(editor, leaf.tensor)
@@ -116,9 +131,12 @@ def _replaced(cascade: Cascade, name: str) -> Cascade:
     step, zero, read = codes
     bits = sum(b for _, b in scaled)
     factor = single(float(np.float32(step * 2.0**-bits)))
-    reach = np.array([0.0, 255 * abs(step)], np.float32)
-    spread = cone.value(parts[0], {leaf: reach}).astype(np.float64)
-    if not abs(spread[1] - spread[0]) < SPREAD:
+    if parts is not None:
+        reach = np.array([0.0, 255 * abs(step)], np.float32)
+        spread = cone.value(parts[0], {leaf: reach}).astype(np.float64)
+        if not abs(spread[1] - spread[0]) < SPREAD:
+            return cascade
+    elif (step, zero) != (1.0, 0) or not all(_averages(f.matrix) for f in filters):
         return cascade
     runs = [_runs(matrix) for matrix, _ in scaled]
     if any(r is None for r in runs):
@@ -139,9 +157,25 @@ def _replaced(cascade: Cascade, name: str) -> Cascade:
             return call("mul", call("f32", Access(acc, leaf.indices)), factor)
         return access
 
-    ready = replace(tip, expr=map_accesses(tip.expr, real))
+    kind = cascade.tensors[tip.output.tensor].dtype
+    sums = call("f32", Access(acc, leaf.indices))
+    expr = map_accesses(tip.expr, real) if parts is not None else _truncation(sums, bits, kind)
+    ready = replace(tip, expr=expr)
     einsums = tuple(ready if e.name == tip.name else e for e in changed.einsums)
     return remove_dead(replace(changed, einsums=einsums))
+
+
+def _averages(matrix: Array) -> bool:
+    """Whether no output leaves the range of the inputs."""
+    return bool((matrix >= 0).all() and (matrix.sum(axis=1) <= 1).all())
+
+
+def _truncation(sums: Expr, bits: int, kind: DType) -> Expr:
+    """``sums / 2**bits`` without its fraction; each step is exact below 2**24."""
+    half = (2**bits - 1) / 2 ** (bits + 1)
+    fraction = call("max", call("min", sums, single(half)), single(-half))
+    real = call("sub", call("mul", sums, single(2.0**-bits)), fraction)
+    return quantiser(real, 0, kind.lowest, kind.highest)
 
 
 def _chain(editor: Editor, tensor: str) -> tuple[list[Filter], str] | None:
@@ -170,6 +204,8 @@ def _filter(editor: Editor, tensor: str) -> tuple[Filter, str] | None:
     if not (isinstance(fold.expr, Call) and fold.expr.op == "mul"):
         return None
     read, weights = fold.expr.args
+    if isinstance(read, Call) and read.op == "f32":
+        (read,) = read.args
     if not (isinstance(read, Access) and isinstance(weights, Access)):
         return None
     if weights.tensor not in cascade.constants or read.indirect or weights.indirect:
@@ -227,6 +263,8 @@ def _codes(editor: Editor, tensor: str) -> tuple[float, int, Access] | None:
     if any(cascade.rank_sizes[r] != n for r, n in zip(ranks, shape, strict=True)):
         return None
     whole = Access(tensor, names)
+    if is_codes(cascade.tensors[tensor]):
+        return 1.0, 0, whole
     cone = Cone(editor, Einsum("", whole, whole))
     line = line_of_codes(cone) if len(cone.leaves) == 1 and not cone.constants else None
     if line is None or not is_codes(cascade.tensors[cone.leaves[0].tensor]):

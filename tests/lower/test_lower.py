@@ -219,6 +219,17 @@ def test_average_of_a_function_of_codes_reads_them_as_they_lie() -> None:
     assert (layers[1].n, layers[1].taps_r, layers[1].taps_s) == (8, 6, 6)
 
 
+def test_a_chain_in_front_of_a_window_is_computed_inside_it() -> None:
+    """A normalisation and a Relu in front of an average: floats that cannot wait in memory."""
+    net = QdqNet()
+    codes = net.through(net.input((1, 8, 6, 6)), 0.05)
+    numbers = [net.floats(8, low=0.5) for _ in range(4)]
+    y = net.op("Relu", net.op("BatchNormalization", codes, *numbers))
+    mean = net.op("GlobalAveragePool", y)
+    (layer,) = lower(legalise(load_model(net.finish(net.through(mean, 0.05))))).layers
+    assert (layer.kind, layer.taps_r, layer.taps_s, len(layer.einsums)) == ("vector", 6, 6, 2)
+
+
 def test_max_pool_pads_with_the_least_number() -> None:
     model = Model(x=(1, 9, 6, 6))
     model.nodes.append(

@@ -16,7 +16,7 @@ from dataflow.rewrite import filters
 from dataflow.rewrite.filters import integer_filters
 from dataflow.rewrite.volumes import split_volumes, windowed
 from tests.cosim.operator_models import WINDOW, pooled_volume, volume
-from tests.frontend.qdq_net import S8, QdqNet
+from tests.frontend.qdq_net import S8, U8, QdqNet
 
 Array = np.ndarray
 SCALE, ZERO = 0.1, -3
@@ -60,6 +60,34 @@ def test_codes_differ_from_the_written_form_beside_ties_alone(
     assert (np.abs(real - np.floor(real) - 0.5)[differ] < 1e-3).all()
     assert np.abs(np.clip(np.rint(real) + ZERO, -128, 127) - after).max() <= 1
     assert len(np.unique(after)) > 60
+
+
+@pytest.mark.parametrize("dtype", [S8, U8])
+@pytest.mark.parametrize(("mode", "factor"), [("half_pixel", 2), ("asymmetric", 4)])
+def test_codes_interpolated_as_they_are_keep_every_bit(
+    mode: str, factor: float, dtype: np.dtype
+) -> None:
+    """Truncated towards 0, as a cast does: against the written form and in whole numbers."""
+    net = QdqNet(1)
+    scales = net.constant(np.array([1, 1, factor, factor], np.float32))
+    x = net.input((1, 4, 6, 7), dtype)
+    y = net.op("Resize", x, "", scales, mode="linear", coordinate_transformation_mode=mode)
+    imported = load_model(net.finish(net.dequantised(y, SCALE, 0, dtype)))
+    made = integer_filters(imported)
+    sums = [e for e in made.einsums if e.reduction is not None]
+    assert len(sums) > 3
+    assert all(made.tensors[e.output.tensor].dtype == S32 for e in sums)
+    info = np.iinfo(dtype)
+    codes = np.random.default_rng(5).integers(info.min, info.max + 1, (1, 4, 6, 7)).astype(dtype)
+    before, after = (
+        run_machine_part(c, dict.fromkeys(c.inputs, codes))[c.outputs[0]] for c in (imported, made)
+    )
+    assert (before == after).all()
+    real = codes.astype(np.float64)
+    for axis in (2, 3):
+        real = interpolated(real, axis, mode, int(factor))
+    assert (after == np.trunc(real)).all()
+    assert (real != np.trunc(real)).mean() > 0.5
 
 
 def interpolated(real: Array, axis: int, mode: str, factor: int) -> Array:
