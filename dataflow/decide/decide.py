@@ -10,6 +10,7 @@ import onnx
 
 from dataflow.decide.host import HostMode, forbidden, host_work
 from dataflow.decide.judged import Judged, lowered_of
+from dataflow.decide.named import with_named_causes
 from dataflow.decide.parts import with_ends
 from dataflow.decide.rows import NodeDecision, cascade_rows, qualified
 from dataflow.decide.size import size_refusals
@@ -61,6 +62,7 @@ def decide(
         stages = tuple(replace(s, cascade=hosted.whole(s.cascade)) for s in stages)
     if host == "none":
         rows = tuple(_allowed(row) for row in rows)
+    rows = with_named_causes(imported, rows)
     refusals = [*causes(rows), *without, *general]
     return Verdict(
         name=imported.cascade.name,
