@@ -57,6 +57,9 @@ LARGEST = 127
 BITS = 7
 """Of the power of two that weights are multiples of, in each dimension."""
 
+CASTS = ("s8", "u8")
+"""What truncates numbers to codes."""
+
 SPREAD = 2048.0
 """Codes that the dequantised range spans at most: below it roundings move 1e-3 of a code."""
 
@@ -102,8 +105,8 @@ def _replaced(cascade: Cascade, name: str) -> Cascade:
     """The same for the quantiser of this name."""
     tip = next(e for e in cascade.einsums if e.name == name)
     parts = rounding(tip.expr)
-    truncated = isinstance(tip.expr, Call) and tip.expr.op in ("s8", "u8")
-    if not truncated and (parts is None or literal_kernel(tip)):
+    cast = tip.expr.args[0] if isinstance(tip.expr, Call) and tip.expr.op in CASTS else None
+    if cast is None and (parts is None or literal_kernel(tip)):
         return cascade
     if not elementwise(cascade, tip):
         return cascade
@@ -112,7 +115,7 @@ def _replaced(cascade: Cascade, name: str) -> Cascade:
     if len(cone.leaves) != 1 or cone.constants:
         return cascade
     (leaf,) = cone.leaves
-    if not (tip.expr == call(tip.expr.op, leaf) if truncated else monotone(cone)):
+    if cast != leaf if cast is not None else not monotone(cone):
         return cascade
     if not cone.private(leaf.tensor) or leaf.indices != tip.output.indices:
         return cascade

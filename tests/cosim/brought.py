@@ -47,6 +47,7 @@ def run(
     summary = api.compile_model(model, out, arch=arch, targets=targets, dims=dims)
     found = api.simulate(out, input=given)
     compared = api.csim(out, input=given).mismatches if csim else None
+    assert summary.predicted.cycles is not None
     ran = Ran(
         summary.predicted.cycles,
         found.cycles,
