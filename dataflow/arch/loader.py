@@ -145,6 +145,7 @@ def _resolve_node(name: str, spec: schema.NodeSpec, source: str) -> Node:
                 shares=_roles(spec.shares),
                 only_irrelevant_to=_roles(spec.only_irrelevant_to),
                 systolic=spec.systolic,
+                shifts=_roles(spec.shifts),
                 least_use=_least_use(spec, f"{source}: nodes.{name}"),
             )
         case schema.ComputeSpec():
@@ -164,6 +165,7 @@ def _resolve_node(name: str, spec: schema.NodeSpec, source: str) -> Node:
                 per_cycle=exact(spec.per_cycle),
                 latency_cycles=spec.latency_cycles,
                 strip_positions=spec.strip_positions,
+                keeps=_roles(spec.keeps),
                 energy_pj=exact(spec.energy_pj),
                 leakage_mw=exact(spec.leakage_mw),
             )
@@ -238,6 +240,7 @@ def _memory(name: str, spec: schema.MemorySpec, where: str) -> Memory:
         bus=None if bus is None else Bus(**bus.model_dump()),
         keep=_set(spec.keep, f"{where}.keep"),
         bypass=_set(spec.bypass, f"{where}.bypass"),
+        reads_padding=spec.reads_padding,
     )
 
 

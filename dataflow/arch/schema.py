@@ -112,6 +112,11 @@ class MemorySpec(_Strict):
         description="a mapping with read and write", examples=["{read: 10.0, write: 10.0}"]
     )
     leakage_mw: Quantity = Field(default=0.0, description=_MW, examples=["0.0"])
+    reads_padding: bool = Field(
+        default=False,
+        description="true or false; true: padding is read and masked behind it",
+        examples=["true"],
+    )
     bus: BusSpec | None = Field(
         default=None, description="a mapping with the AXI4 timing", examples=["see edge16.yaml"]
     )
@@ -126,6 +131,7 @@ class FanOutSpec(_Strict):
     shares: Roles = Field(default=[], description=_ROLES, examples=["[input]"])
     only_irrelevant_to: Roles = Field(default=[], description=_ROLES, examples=["[output]"])
     systolic: bool = Field(default=False, description="true or false", examples=["true"])
+    shifts: Roles = Field(default=[], description=_ROLES, examples=["[input]"])
     least_use: Count | Literal["largest"] = Field(
         default=1,
         description="a whole number of instances above 0, or largest (the most that any mapping "
@@ -172,6 +178,7 @@ class ComputeSpec(_Strict):
         default=1, description="a whole number of cycles, 0 or more", examples=["1"]
     )
     strip_positions: Count = Field(default=1, description="a whole number above 0", examples=["16"])
+    keeps: Roles = Field(default=[], description=_ROLES, examples=["[output]"])
     energy_pj: Quantity = Field(description=_PJ, examples=["0.3"])
     leakage_mw: Quantity = Field(default=0.0, description=_MW, examples=["0.0"])
 

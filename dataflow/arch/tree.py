@@ -68,7 +68,8 @@ class Memory:
     equal parts used in turn (double buffering in hardware). ``line_bits`` is the width of one
     address. ``leakage_mw`` is that of all instances. A tensor must be held when its role is in
     ``must_hold`` or ``keep`` matches it, and may be when its role is in ``may_hold`` and ``bypass``
-    does not match it.
+    does not match it. With ``reads_padding`` an access below it that falls
+    into padding is made, and masked behind it.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Memory:
     bus: Bus | None
     keep: TensorSet = NOTHING
     bypass: TensorSet = NOTHING
+    reads_padding: bool = False
 
     @property
     def lines(self) -> int | None:
@@ -103,6 +105,8 @@ class FanOut:
     ``shares``: roles that the network multicasts (or reduces, for outputs) over the instances.
     ``only_irrelevant_to``: only loops that do not index these roles may be placed here.
     ``least_use``: instances that a mapping has to use; None: the most that any mapping reaches.
+    ``shifts``: roles whose words pass on from instance to instance from step to step, so that a
+    mapping may hold them here: what one has had reaches the others without another read.
     """
 
     name: str
@@ -112,6 +116,7 @@ class FanOut:
     only_irrelevant_to: tuple[str, ...]
     systolic: bool
     least_use: int | None = 1
+    shifts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,7 @@ class Compute:
 
     ``strip_positions``: positions that a micro-programmed unit handles between two
     instructions (1 where it does not apply). Energy is per operation; leakage of all instances.
+    ``keeps``: roles that a mapping may hold in the unit's own registers.
     """
 
     name: str
@@ -145,6 +151,7 @@ class Compute:
     strip_positions: int
     energy_pj: Fraction
     leakage_mw: Fraction
+    keeps: tuple[str, ...] = ()
 
     def can(self, operator: str) -> bool:
         """Whether the unit executes ``operator`` on any operands."""

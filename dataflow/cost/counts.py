@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import prod
 
-from dataflow.arch import Architecture, Compute, FanOut
+from dataflow.arch import Architecture, Compute, FanOut, Memory
 from dataflow.cost.columns import Chain, Column, Cut, Once, evaluate
-from dataflow.cost.terms import Action, Side, Term, Transfer, transfers
+from dataflow.cost.terms import Action, Ports, Side, Term, Transfer, transfers
 from dataflow.mapping.chains import Turn, complete, partial_bits, shared, stops, sunk, turns
 from dataflow.mapping.tree import Path
 from dataflow.mapping.workload import Operand, Work
@@ -28,6 +28,8 @@ class Moved:
         instance: elements of the busiest instance.
         bits: width of an element; partial sums are wider than finished ones.
         hold: place of the hold below, which the words fill or leave; empty: the compute node.
+        accesses: of the memory, all instances: of lines, in which neighbours along the last
+            dimension stand side by side.
     """
 
     level: str
@@ -38,6 +40,7 @@ class Moved:
     instance: int
     bits: int
     hold: str = ""
+    accesses: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def chains_of(loops: tuple[Turn, ...], work: Work) -> dict[str, Chain]:
         name = turn.variable if turn.variable is not None else foreign_name(turn)
         sizes.setdefault(name, turn.size)
         fanout = None if turn.fanout is None else turn.fanout.name
-        cuts.setdefault(name, []).append(Cut(turn.at, turn.tile, fanout))
+        cuts.setdefault(name, []).append(Cut(turn.at, turn.tile, fanout, turn.pieces))
     return {v: Chain(sizes[v], tuple(c)) for v, c in cuts.items()}
 
 
@@ -134,16 +137,18 @@ class Counter:
     def total(self, terms: tuple[Term, ...], chains: Mapping[str, Chain]) -> int:
         """A sum of terms over these chains of loops."""
         if chains is self.chains:
-            return sum(t.sign * prod(self.value(c) for c in t.columns) for t in terms)
-        return sum(t.sign * prod(evaluate(c, chains) for c in t.columns) for t in terms)
+            return sum(t.factor * prod(self.value(c) for c in t.columns) for t in terms)
+        return sum(t.factor * prod(evaluate(c, chains) for c in t.columns) for t in terms)
 
-    def transfers(self, operand: Operand) -> list[Transfer]:
-        """The transfers of one operand, not yet evaluated."""
+    def transfers(self, operand: Operand, widths: Sequence[int] = ()) -> list[Transfer]:
+        """The transfers of one operand, not yet evaluated; ``widths``: bits on each link."""
         fanouts = [node for node in self.arch.nodes if isinstance(node, FanOut)]
         networks = frozenset(f.name for f in fanouts if shared(f, operand))
         unshared = frozenset(f.name for f in fanouts) - networks
         chain = stops(self.path, operand.tensor, self.arch)
-        return transfers(self.work, operand, chain, self.foreign, networks, unshared)
+        bits = widths or [operand.bits] * (len(chain) - 1)
+        ports = ports_of(self.arch)
+        return transfers(self.work, operand, chain, self.foreign, networks, unshared, bits, ports)
 
     def _moved(self, operand: Operand) -> list[Moved]:
         chain = stops(self.path, operand.tensor, self.arch)
@@ -154,16 +159,35 @@ class Counter:
         for parent, child in pairwise(chain):
             wide = operand.role == "output" and not complete(self.work, own, parent, child)
             widths.append(partial_bits(self.work, self.unit) if wide else operand.bits)
-        return [
-            Moved(
-                row.level,
-                row.operand,
-                row.action,
-                row.side,
-                self.total(row.terms, chains),
-                self.total(row.instance, chains),
-                widths[row.link],
-                places[row.link + 1],
+        found = []
+        for row in self.transfers(operand, widths):
+            memory = self.arch.find(row.level)
+            if not isinstance(memory, Memory):
+                continue  # registers that pass words on are no level of their own
+            words, bits = self.total(row.terms, chains), widths[row.link]
+            packed = -(-words * bits // memory.line_bits)
+            pieces = -(-bits // memory.line_bits)
+            found.append(
+                Moved(
+                    row.level,
+                    row.operand,
+                    row.action,
+                    row.side,
+                    words,
+                    self.total(row.instance, chains),
+                    bits,
+                    places[row.link + 1],
+                    self.total(row.lines, chains) * pieces if row.lines else packed,
+                )
             )
-            for row in self.transfers(operand)
-        ]
+        return found
+
+
+def ports_of(arch: Architecture) -> Ports:
+    """What the accesses of an architecture's memories depend on."""
+    memories = arch.memories
+    return Ports(
+        {m.name: m.line_bits for m in memories},
+        frozenset(m.name for m in memories if m.bus is not None),
+        frozenset(m.name for m in memories if m.reads_padding),
+    )

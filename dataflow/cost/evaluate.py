@@ -75,6 +75,17 @@ class Cost:
                 found[m.level][m.operand.tensor] = (reads + more[0], writes + more[1])
         return found
 
+    @property
+    def accesses(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Reads and writes in accesses of the memory (lines), by level and tensor."""
+        found: dict[str, dict[str, tuple[int, int]]] = {}
+        for counts in self.counts:
+            for m in counts.moved:
+                reads, writes = found.setdefault(m.level, {}).get(m.operand.tensor, (0, 0))
+                more = (m.accesses, 0) if m.action == "read" else (0, m.accesses)
+                found[m.level][m.operand.tensor] = (reads + more[0], writes + more[1])
+        return found
+
 
 def cost(mapping: Mapping, workload: Workload, arch: Architecture, where: str = "mapping") -> Cost:
     """Costs a mapping. Raises DataflowError when it is not legal."""

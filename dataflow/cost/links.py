@@ -135,7 +135,8 @@ class Links:
             key = turn.variable if turn.variable is not None else f"({turn.name})"
             extent = extents.get(key, turn.size)
             extents[key] = min(extent, turn.tile)
-            found.append(Trip(turn.at, turn.variable, -(-extent // turn.tile), turn.fanout))
+            trips = len(turn.pieces) or -(-extent // turn.tile)
+            found.append(Trip(turn.at, turn.variable, trips, turn.fanout))
         return found
 
     def relevant(self, operand: Operand, trip: Trip) -> bool:
@@ -144,8 +145,12 @@ class Links:
 
     def _levels(self, operand: Operand) -> list[Level]:
         """From the array outwards."""
-        chain = stops(self.path, operand.tensor, self.arch)
-        own = sunk(self.loops, chain, self.arch)
+        chain = [
+            stop
+            for stop in stops(self.path, operand.tensor, self.arch)
+            if isinstance(self.arch.find(stop.level), Memory) or stop.at == len(self.path.steps)
+        ]
+        own = sunk(self.loops, tuple(chain), self.arch)
         spatial = [t for t in self.trips(own) if t.fanout is not None]
         inwards = list(reversed(chain))
         # Loops below each hold, then those that move down to it.

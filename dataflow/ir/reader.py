@@ -54,7 +54,7 @@ KEYS = (
 )
 PARTS = ("init", "expressions", "finally")
 MAPPING_KEYS = (
-    *("mapping", "format", "rank-order", "partitioning", "loop-order", "spacetime"),
+    *("mapping", "format", "rank-order", "flatten", "partitioning", "loop-order", "spacetime"),
     "alias",
 )
 """Sections beside the Einsums; ``alias`` names the copies that move no byte."""

@@ -1,7 +1,8 @@
 """The Mapping: loop trees for fusion groups, their text form, and whether they are legal."""
 
-from dataflow.mapping.check import faults, may_hold, must_hold, verify
+from dataflow.mapping.check import faults, verify
 from dataflow.mapping.extract import workload_of
+from dataflow.mapping.holding import may_hold, must_hold
 from dataflow.mapping.occupancy import Tile, occupied_bits, tiles
 from dataflow.mapping.text import node_text, parse_mapping, print_mapping
 from dataflow.mapping.tree import (

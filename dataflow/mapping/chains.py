@@ -18,11 +18,13 @@ class Stop:
         level: name of the memory, or of the unit.
         at: how many steps of the path stand above it.
         copies: of the tile; 0 for the compute node.
+        whole: dimensions that no loop above cuts are held as the tensor has them.
     """
 
     level: str
     at: int
     copies: int
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Turn:
         tile: values left below it.
         size: values of the variable in all.
         fanout: the fan-out, None for a temporal loop.
+        pieces: sizes of all tiles, where they differ.
     """
 
     at: int
@@ -44,6 +47,7 @@ class Turn:
     tile: int
     size: int
     fanout: FanOut | None
+    pieces: tuple[int, ...] = ()
 
 
 def turns(path: Path, work: Work, sizes: Mapping[str, int], arch: Architecture) -> tuple[Turn, ...]:
@@ -56,7 +60,7 @@ def turns(path: Path, work: Work, sizes: Mapping[str, int], arch: Architecture) 
         name = own if own is not None else step.node.variables[0]
         fanout = None if step.node.fanout is None else arch.find(step.node.fanout)
         assert fanout is None or isinstance(fanout, FanOut)
-        found.append(Turn(at, own, name, step.node.tile, sizes[name], fanout))
+        found.append(Turn(at, own, name, step.node.tile, sizes[name], fanout, step.node.pieces))
     return tuple(found)
 
 
@@ -64,7 +68,7 @@ def stops(path: Path, tensor: str, arch: Architecture) -> tuple[Stop, ...]:
     """Who holds ``tensor``, outermost first, the unit last."""
     chain = {node.name for node in arch.path(path.compute.unit)}
     found = [
-        Stop(step.node.level, at, step.node.copies)
+        Stop(step.node.level, at, step.node.copies, step.node.whole)
         for at, step in enumerate(path.steps)
         if isinstance(step.node, Hold) and tensor in step.node.tensors and step.node.level in chain
     ]
@@ -111,13 +115,19 @@ def dim_size(dim: Dim, extents: Mapping[str, int]) -> int:
             points *= extents[variable]
         return min(points, dim.extent)
     span = 1 + sum(abs(a) * (extents[v] - 1) for v, a in dim.terms)
+    span += sum(abs(d.coefficient) * (d.most(extents[d.variable]) - 1) for d in dim.digits)
     return min(span, dim.extent)
 
 
-def tile_size(operand: Operand, extents: Mapping[str, int]) -> int:
+def tile_size(
+    operand: Operand, extents: Mapping[str, int], sizes: Mapping[str, int] | None = None
+) -> int:
     """Elements of the largest tile of an operand.
 
     Points write distinct elements, so that an output's tile has as many as its variables' extents.
+
+    Args:
+        sizes: of the variables before all loops, where dimensions that none cuts are held whole.
     """
     size = 1
     if operand.role == "output":
@@ -125,7 +135,8 @@ def tile_size(operand: Operand, extents: Mapping[str, int]) -> int:
             size *= extents[variable]
         return size
     for dim in operand.dims:
-        size *= dim_size(dim, extents)
+        uncut = sizes is not None and all(extents[v] == sizes[v] for v in dim.variables)
+        size *= dim.extent if uncut else dim_size(dim, extents)
     return size
 
 

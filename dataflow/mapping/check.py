@@ -13,6 +13,7 @@ from dataflow.arch import Architecture, Compute, FanOut, Memory
 from dataflow.errors import DataflowError
 from dataflow.mapping import tree
 from dataflow.mapping.flow import flow_faults
+from dataflow.mapping.holding import can_hold, may_hold, must_hold
 from dataflow.mapping.occupancy import capacity_faults
 from dataflow.mapping.text import node_text
 from dataflow.mapping.tree import Branches, Hold, Loop, Mapping, Path, Step, paths
@@ -137,9 +138,8 @@ def _nodes(
             for k, part in enumerate(node.parts):
                 yield from _nodes(part, f"{here}.parts[{k}]", workload, arch, where)
         elif isinstance(node, Hold):
-            memory = arch.find(node.level)
-            if not isinstance(memory, Memory):
-                names = [m.name for m in arch.memories]
+            if not can_hold(arch.find(node.level)):
+                names = [m.name for m in arch.nodes if can_hold(m)]
                 what = f"{arch.name} has no memory {node.level}"
                 yield DataflowError(at, what, _known(node.level, names))
             known = sorted({t for work in workload.works for t in work.tensors})
@@ -323,6 +323,7 @@ def _extents(path: Path, work: Work, where: str) -> Iterator[DataflowError]:
             for v in step.node.variables:
                 if v in extents:
                     extents[v] = min(extents[v], step.node.tile)
+    yield from _pieces(path, work, where)
     left = {v: n for v, n in extents.items() if n > 1}
     for variable, extent in left.items():
         what = f"{extent} values of {variable} are left for one point"
@@ -330,12 +331,31 @@ def _extents(path: Path, work: Work, where: str) -> Iterator[DataflowError]:
         yield DataflowError(_at(where, path.place, path.compute), what, fix)
 
 
+def _pieces(path: Path, work: Work, where: str) -> Iterator[DataflowError]:
+    """Loops that name every tile: first ones of their variable, as long as its range."""
+    cut: set[str] = set()
+    for step in path.steps:
+        node = step.node
+        if not isinstance(node, Loop):
+            continue
+        for variable in (v for v in node.variables if v in work.sizes):
+            size = work.sizes[variable]
+            if node.pieces and variable in cut:
+                what = f"names the tiles of {variable}, which a loop above cuts already"
+                fix = "name them in the outermost loop, or use one size"
+                yield DataflowError(_at(where, step.place, node), what, fix)
+            elif node.pieces and sum(node.pieces) != size:
+                what = f"has tiles of {sum(node.pieces)} values in all, and {variable} has {size}"
+                yield DataflowError(_at(where, step.place, node), what, f"use {size} in all")
+            cut.add(variable)
+
+
 def _holders(
     path: Path, operand: Operand, arch: Architecture, where: str
 ) -> Iterator[DataflowError]:
     found = [s for s in path.steps if isinstance(s.node, Hold) and operand.tensor in s.node.tensors]
     at = _at(where, path.place, path.compute)
-    chain = [node for node in arch.path(path.compute.unit) if isinstance(node, Memory)]
+    chain = [node for node in arch.path(path.compute.unit) if can_hold(node)]
     names = [memory.name for memory in chain]
     used = [s.node.level for s in found if isinstance(s.node, Hold) and s.node.level in names]
     if not used:
@@ -364,35 +384,19 @@ def _holders(
                 f"{node.level} may not hold {operand.tensor}, the {operand.role}",
                 f"leave {operand.tensor} out, or allow it in {arch.source}: nodes.{node.level}",
             )
+    if operand.resident and not isinstance(arch.find(operand.resident), Memory):
+        memories = [m.name for m in arch.memories]
+        what = f"the format of {operand.tensor} has it in {operand.resident}, which is no memory"
+        yield DataflowError(at, what, _known(operand.resident, memories))
+        return
+    if operand.resident and operand.resident == used[0]:
+        return  # it is there, and need not pass the levels above
     if not operand.intermediate and names and used[0] != names[0]:
         what = f"{operand.tensor} enters or leaves the machine and is not held by {names[0]}"
         yield DataflowError(at, what, f"add: hold {names[0]}: {operand.tensor}")
     for place, memory in enumerate(chain):
+        if not isinstance(memory, Memory):
+            continue
         if memory.name not in used and must_hold(memory, operand, root=place == 0):
             what = f"{memory.name} has to hold {operand.tensor}, the {operand.role}"
             yield DataflowError(at, what, f"add: hold {memory.name}: {operand.tensor}")
-
-
-def may_hold(memory: Memory, operand: Operand) -> bool:
-    """Whether a memory may hold an operand: by its role, and unless ``bypass`` matches it."""
-    roles = {operand.role, *(("intermediate",) if operand.intermediate else ())}
-    if operand.role == "output":
-        roles.add("partial")
-    if operand.role == "weight":
-        roles.add("parameter")
-    return bool(roles & set(memory.may_hold)) and not memory.bypass.matches(operand.tags)
-
-
-def must_hold(memory: Memory, operand: Operand, *, root: bool) -> bool:
-    """Whether a memory has to hold an operand.
-
-    ``input``, ``weight`` and ``output`` mean the place in the Einsum. At the root they mean what
-    enters or leaves the machine, as an intermediate need not exist off chip.
-    """
-    if operand.intermediate:
-        listed = "intermediate" in memory.must_hold
-        if not root:
-            listed = listed or operand.role in memory.must_hold
-    else:
-        listed = operand.role in memory.must_hold
-    return listed or memory.keep.matches(operand.tags)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
-from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses, walk
 from dataflow.ir.macs import contraction_operands
 from dataflow.ir.ops import OPS
+from dataflow.mapping.flatten import flattened, read_flatten
+from dataflow.mapping.format import PLAIN, read_format
 from dataflow.mapping.workload import Dim, Operand, Role, Work, Workload
 
 
@@ -17,7 +17,9 @@ def workload_of(cascade: Cascade) -> Workload:
     """The Workload of a Cascade.
 
     Widths are those of the tensors' types; a section ``format: {T: {bits: 8, role: weight}}`` of
-    the text form overrides width and role. Raises DataflowError for a wrong section.
+    the text form overrides width and role and says how a tensor is stored
+    (`dataflow.mapping.format`); a section ``flatten: {u: [r, s]}`` has Einsums walk several rank
+    variables as one (`dataflow.mapping.flatten`). Raises DataflowError for a wrong section.
     """
     return _Extract(cascade).workload()
 
@@ -27,14 +29,14 @@ class _Extract:
         self.cascade = cascade
         self.views = _views(cascade)
         self.states = _states(cascade)
-        self.format = _format(cascade)
+        self.format = read_format(cascade)
         self.free: list[str] = []
         self.einsums = [self._inlined(e) for e in cascade.einsums if self._costs(e)]
         self.written = {e.output.tensor for e in self.einsums}
         self.read = {a.tensor for e in self.einsums for a in e.inputs}
 
     def workload(self) -> Workload:
-        works = tuple(self._work(e) for e in self.einsums)
+        works = flattened((self._work(e) for e in self.einsums), read_flatten(self.cascade))
         return Workload(self.cascade.name, works, tuple(self.free))
 
     def _costs(self, einsum: Einsum) -> bool:
@@ -99,9 +101,9 @@ class _Extract:
                 if item not in accesses(factors[0]):
                     found[item] = "weight"
         for item in found:
-            stated = self.format.get(item.tensor, {}).get("role")
-            if stated is not None:
-                found[item] = "weight" if stated == "weight" else "input"
+            stated = self.format.get(item.tensor)
+            if stated is not None and stated.role is not None:
+                found[item] = stated.role
         return found
 
     def _operand(self, item: Access, role: Role, table: tuple[str, ...]) -> Operand:
@@ -121,14 +123,18 @@ class _Extract:
                 dims.append(Dim(terms, 0, tensor.shape[number], True))
             else:
                 dims.append(Dim(index.terms, index.offset, tensor.shape[number]))
-        stated = self.format.get(item.tensor, {}).get("bits")
+        stated = self.format.get(item.tensor, PLAIN)
         return Operand(
             item.tensor,
             role,
             tuple(dims),
-            int(stated) if stated is not None else tensor.dtype.bits,
+            tensor.dtype.bits if stated.bits is None else stated.bits,
             self._intermediate(item.tensor),
             tuple(dict.fromkeys(states.values())),
+            stated.line,
+            stated.block,
+            1 if role == "output" else stated.uses,
+            stated.resident,
         )
 
     def _intermediate(self, tensor: str) -> bool:
@@ -205,31 +211,3 @@ def _free(call: Call, in_contraction: bool) -> bool:
         return True
     shift = call.op in ("add", "sub") and any(isinstance(a, (Const, Index)) for a in call.args)
     return in_contraction and shift
-
-
-def _format(cascade: Cascade) -> Mapping[str, Mapping[str, str]]:
-    section = cascade.sections.get("format", {})
-    where = f"{cascade.name}: format"
-    fix = "write format: {T: {bits: 8, role: weight}}"
-    if not isinstance(section, dict):
-        raise DataflowError(where, "is not a mapping from tensors", fix)
-    found: dict[str, dict[str, str]] = {}
-    for tensor, entry in section.items():
-        if not isinstance(entry, dict):
-            raise DataflowError(f"{where}.{tensor}", "is not a mapping", fix)
-        if tensor not in cascade.tensors:
-            known = ", ".join(cascade.tensors)
-            raise DataflowError(f"{where}.{tensor}", "is not a tensor", f"tensors: {known}")
-        for key, value in entry.items():
-            wrong = not isinstance(value, str)
-            if key == "bits" and not wrong:
-                wrong = not (isinstance(value, str) and value.isdecimal() and 0 < int(value) < 4096)
-            elif key == "role" and not wrong:
-                wrong = value not in ("input", "weight")
-            elif key not in ("bits", "role"):
-                raise DataflowError(f"{where}.{tensor}.{key}", "is not a known key", fix)
-            if wrong:
-                raise DataflowError(f"{where}.{tensor}.{key}", f"{value!r} is wrong", fix)
-            assert isinstance(value, str)
-            found.setdefault(tensor, {})[key] = value
-    return found

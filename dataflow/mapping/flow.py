@@ -8,7 +8,7 @@ from itertools import pairwise
 from dataflow.errors import DataflowError
 from dataflow.mapping.text import node_text
 from dataflow.mapping.tree import Hold, Loop, Mapping, Path, paths
-from dataflow.mapping.workload import Operand, Work, Workload
+from dataflow.mapping.workload import Dim, Operand, Work, Workload
 
 
 def flow_faults(mapping: Mapping, workload: Workload, where: str) -> Iterator[DataflowError]:
@@ -131,15 +131,20 @@ def _handed(
         number = next(
             (k for k, d in enumerate(writer.output.dims) if variable in d.variables), None
         )
-        if number is None or not _same_slice(operand, number, loop, reader):
+        if number is None or not _same_slice(
+            operand, number, loop, reader, writer.output.dims[number]
+        ):
             what = f"{reader.name} reads more of {tensor} than the tile that this loop leaves"
             fix = f"hold {tensor} above it, or read it by the same variable"
             yield DataflowError(_at(where, above, at), what, fix)
 
 
-def _same_slice(operand: Operand, number: int, loop: Loop, reader: Work) -> bool:
-    """Whether a reader walks a dimension as the loop does: by one of its variables, plainly."""
+def _same_slice(operand: Operand, number: int, loop: Loop, reader: Work, written: Dim) -> bool:
+    """Whether a reader walks a dimension as the loop does: by one of its variables, plainly, or as
+    it was written."""
     dim = operand.dims[number]
+    if dim == written:
+        return True
     terms = [(v, a) for v, a in dim.terms if reader.sizes[v] > 1]
     plain = len(terms) == 1 and terms[0][1] == 1 and not dim.offset and not dim.indirect
     return plain and terms[0][0] in loop.variables

@@ -71,10 +71,13 @@ def _path_tiles(
         chain = stops(path, operand.tensor, arch)
         own = sunk(loops, chain, arch)
         for stop, below in pairwise(chain):
+            if not isinstance(arch.find(stop.level), Memory):
+                continue
             bits = operand.bits
             if operand.role == "output" and not complete(work, own, stop, below):
                 bits = partial_bits(work, unit)
-            elements = tile_size(operand, extents_at(own, work, stop.at))
+            whole = work.sizes if stop.whole else None
+            elements = tile_size(operand, extents_at(own, work, stop.at), whole)
             place = path.steps[stop.at].place
             yield Tile(stop.level, operand.tensor, place, elements, elements * bits * stop.copies)
 

@@ -10,12 +10,13 @@
           compute Mm on MAC
 
 What a loop repeats stands deeper than it; a hold is in force for what follows it. ``hold L: A = B``
-holds tensors that share one space, B made from A in place. ``for p=p2`` is one loop over a
-coordinate that two Einsums call by different names. A nest splits into ``branch`` lines with a nest
-each; under ``together`` (``together interval 138``) the branches are in progress at once.
-``block A, B`` and ``block C after rows`` lines at the end of a group say what runs beside what, and
-which fan-outs results cross before. ``#`` starts a comment. Parsing what was printed
-gives the same Mapping.
+holds tensors that share one space, B made from A in place; ``hold L: A whole`` takes dimensions
+that no loop above cuts as the tensor has them. ``for u tile 16+14+16`` names every tile.
+``for p=p2`` is one loop over a coordinate that two Einsums call by different names. A nest splits
+into ``branch`` lines with a nest each; under ``together`` (``together interval 138``) the branches
+are in progress at once. ``block A, B`` and ``block C after rows`` lines at the end of a group say
+what runs beside what, and which fan-outs results cross before. ``#`` starts a comment. Parsing what
+was printed gives the same Mapping.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ _NAMES = rf"{_NAME}(?:\s*,\s*{_NAME})*"
 _PLACE = rf"{_NAME}(?:\s*=\s*{_NAME})+"
 _LINES = {
     "group": re.compile(rf"group\s+({_NAME})"),
-    "hold": re.compile(rf"hold\s+({_NAME})\s*:\s*({_NAMES}|{_PLACE})(?:\s+x(\d{{1,9}}))?"),
-    "for": re.compile(rf"for\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}})"),
+    "hold": re.compile(
+        rf"hold\s+({_NAME})\s*:\s*({_NAMES}|{_PLACE})(?:\s+x(\d{{1,9}}))?(?:\s+(whole))?"
+    ),
+    "for": re.compile(
+        rf"for\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}}(?:\+\d{{1,18}})*)"
+    ),
     "par": re.compile(
         rf"par\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}})\s+on\s+({_NAME})"
     ),
@@ -45,7 +50,7 @@ _LINES = {
 }
 _FORMS = {
     "group": "group NAME",
-    "hold": "hold LEVEL: A, B (x2 behind it for two copies)",
+    "hold": "hold LEVEL: A, B (x2 behind it for two copies, whole for whole dimensions)",
     "for": "for n tile 128",
     "par": "par n tile 1 on FANOUT",
     "branch": "branch, with its nest deeper below",
@@ -73,13 +78,15 @@ def print_mapping(mapping: Mapping, sizes: MappingType[str, int] | None = None) 
 def node_text(node: Node) -> str:
     """One node as a line, without what is below it."""
     match node:
-        case Loop(variables, tile, None):
-            return f"for {'='.join(variables)} tile {tile}"
+        case Loop(variables, tile, None, pieces):
+            text = "+".join(str(p) for p in pieces) or str(tile)
+            return f"for {'='.join(variables)} tile {text}"
         case Loop(variables, tile, fanout):
             return f"par {'='.join(variables)} tile {tile} on {fanout}"
-        case Hold(level, tensors, copies, in_place):
+        case Hold(level, tensors, copies, in_place, whole):
             names = (" = " if in_place else ", ").join(tensors)
-            return f"hold {level}: {names}{f' x{copies}' if copies != 1 else ''}"
+            copied = f" x{copies}" if copies != 1 else ""
+            return f"hold {level}: {names}{copied}{' whole' if whole else ''}"
         case Compute(einsum, unit):
             return f"compute {einsum} on {unit}"
         case Branches(_, together, interval):
@@ -102,8 +109,9 @@ def _print_nest(nest: Nest, depth: int, sizes: dict[str, int], lines: list[str])
         elif isinstance(node, Loop):
             extents = [sizes[v] for v in node.variables if v in sizes]
             if extents:
-                trips = -(-max(extents) // node.tile)
-                ragged = "" if max(extents) % node.tile == 0 else ", the last smaller"
+                trips = node.trips(max(extents))
+                even = max(extents) % node.tile == 0 or node.pieces
+                ragged = "" if even else ", the last smaller"
                 text = f"{text:<36}  # {trips} trips{ragged}"
                 sizes.update({v: min(sizes[v], node.tile) for v in node.variables if v in sizes})
             lines.append(text)
@@ -240,13 +248,16 @@ class _Parser:
                 copies = int(found[3] or 1)
                 if not copies:
                     raise self.error(line, "holds no copy", "use x1 or more")
-                return Hold(found[1], _split(found[2]), copies, "=" in found[2])
+                names = _split(found[2])
+                return Hold(found[1], names, copies, "=" in found[2], found[4] is not None)
             case "compute":
                 return Compute(found[1], found[2])
         variables = tuple(part.strip() for part in found[1].split("="))
-        if not int(found[2]):
+        sizes = tuple(int(part) for part in found[2].split("+"))
+        if not min(sizes):
             raise self.error(line, "has a tile of 0", "use a tile of at least 1")
-        return Loop(variables, int(found[2]), found[3] if line.word == "par" else None)
+        pieces = sizes if len(sizes) > 1 else ()
+        return Loop(variables, max(sizes), found[3] if line.word == "par" else None, pieces)
 
     def branches(self, first: _Line, depth: int) -> tuple[Nest, ...]:
         parts = []

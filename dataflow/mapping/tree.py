@@ -25,16 +25,28 @@ class Loop:
             different names (of equal size), each uses the one that it has.
         tile: values left below the loop; the last tile of a range may be smaller.
         fanout: name of the fan-out over whose instances it runs, None for a temporal loop.
+        pieces: sizes of all tiles, where they are not alike but for the last; ``tile`` is the
+            largest. Only of the outermost loop of its variable, and of temporal ones.
     """
 
     variables: tuple[str, ...]
     tile: int
     fanout: str | None = None
+    pieces: tuple[int, ...] = ()
 
     @staticmethod
     def of(variable: str, tile: int, fanout: str | None = None) -> Loop:
         """A loop over one variable."""
         return Loop((variable,), tile, fanout)
+
+    @staticmethod
+    def of_pieces(variable: str, pieces: tuple[int, ...]) -> Loop:
+        """A temporal loop over one variable whose tiles have these sizes."""
+        return Loop((variable,), max(pieces), None, pieces)
+
+    def trips(self, extent: int) -> int:
+        """Tiles of a range of ``extent`` values."""
+        return len(self.pieces) or -(-extent // self.tile)
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,15 @@ class Hold:
         copies: of each tile (2: one fills while the other is used).
         in_place: all tensors share one space: each is computed point by point from the one before
             it, which nobody reads later.
+        whole: of an input it takes each dimension that no loop above cuts as the tensor has it,
+            also what no point below reads (between strides, behind the last window).
     """
 
     level: str
     tensors: tuple[str, ...]
     copies: int = 1
     in_place: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

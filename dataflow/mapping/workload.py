@@ -14,9 +14,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Size = TypeVar("Size", int, npt.NDArray[np.int64])
+"""A number of elements, or an array of them."""
 
 Role = Literal["input", "weight", "output"]
+
+
+@dataclass(frozen=True)
+class Digit:
+    """``coefficient * (variable // divisor % size)``: a rank of those that a variable flattens."""
+
+    variable: str
+    divisor: int
+    size: int
+    coefficient: int
+
+    def bounds(self, start: int, extent: int) -> tuple[int, int]:
+        """Least and greatest value of the rank over ``extent`` values of the variable."""
+        low, high = start // self.divisor, (start + extent - 1) // self.divisor
+        if low // self.size == high // self.size:
+            return low % self.size, high % self.size
+        return 0, self.size - 1
+
+    def most(self, extent: int) -> int:
+        """Values of the rank that a tile of ``extent`` values of the variable has, at most."""
+        return min(self.size, (extent + self.divisor - 2) // self.divisor + 1)
 
 
 @dataclass(frozen=True)
@@ -29,17 +56,33 @@ class Dim:
         extent: elements of the tensor's dimension.
         indirect: the index depends on data: at most one element is touched for each value of the
             variables (coefficients are 1, the offset 0).
+        digits: further terms of the index, of variables that flatten several ranks.
+        line: elements that one access moves side by side.
+        block: a new line begins after so many elements; 0: only after a full line.
+        whole: all of the dimension is touched where no loop cuts its variables.
     """
 
     terms: tuple[tuple[str, int], ...]
     offset: int
     extent: int
     indirect: bool = False
+    digits: tuple[Digit, ...] = ()
+    line: int = 1
+    block: int = 0
+    whole: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The rank variables of the index."""
-        return tuple(v for v, _ in self.terms)
+        names = [v for v, _ in self.terms] + [d.variable for d in self.digits]
+        return tuple(dict.fromkeys(names))
+
+    def lines(self, size: Size) -> Size:
+        """Lines of ``size`` neighbouring elements, the first one at the start of a line."""
+        if not self.block:
+            return -(-size // self.line)
+        whole = -(-self.block // self.line)
+        return size // self.block * whole - (-(size % self.block) // self.line)
 
 
 @dataclass(frozen=True)
@@ -54,6 +97,13 @@ class Operand:
         bits: width of a finished element.
         intermediate: written by one Einsum and read by others, it need not leave the chip.
         state: a loop generates it slice after slice; the variables of those loops.
+        line: the tensor is stored in whole lines of so many elements of its last dimension, and
+            buses move whole lines; 0: elements stand side by side.
+        block: where it is stored in lines: a new one begins after so many elements; 0: only after
+            a full one.
+        uses: times that an element is read at each point.
+        resident: the memory where it lies before and after, which it need not enter or leave
+            through the root; empty: none.
     """
 
     tensor: str
@@ -62,6 +112,10 @@ class Operand:
     bits: int
     intermediate: bool = False
     state: tuple[str, ...] = ()
+    line: int = 0
+    block: int = 0
+    uses: int = 1
+    resident: str = ""
 
     @property
     def variables(self) -> tuple[str, ...]:

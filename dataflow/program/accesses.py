@@ -65,7 +65,7 @@ def _loads(counts: LayerCounts, machine: Machine) -> Accesses:
     line = machine.line_bytes
     return Accesses(
         dram_bytes=counts.dram_read_bytes + counts.store_bytes,
-        act_writes=-(-(counts.source_bytes + counts.second_bytes) // line),
+        act_writes=-(-counts.source_bytes // line) - (-counts.second_bytes // line),
         act_reads=-(-counts.store_bytes // line),
         wbuf_writes=counts.weight_bytes // line,
         param_writes=counts.param_bytes // (4 * line),
