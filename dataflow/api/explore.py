@@ -140,6 +140,7 @@ def map_model(
     asked = workload_of(cascade)
     if not asked.works:
         raise DataflowError(cascade.name, "has no Einsum to map", "give a larger workload")
+    _searchable(cascade, asked)
     start = time.monotonic()
     done = 0
 
@@ -161,6 +162,18 @@ def map_model(
     if target is not None:
         save_mapping(target, cascade, found.mapping)
     return result
+
+
+def _searchable(cascade: Cascade, workload: Workload) -> None:
+    """Raises DataflowError where a file states what the search does not count."""
+    fields = [f"format.{o.tensor}.line" for w in workload.works for o in w.operands if o.line]
+    for operand in (o for work in workload.works for o in work.operands):
+        fields += [f"format.{operand.tensor}.uses"] * (operand.uses > 1)
+        fields += [f"format.{operand.tensor}.resident"] * bool(operand.resident)
+    fields += ["flatten"] * ("flatten" in cascade.sections)
+    if fields:
+        what = "is counted by cost, and not searched by map"
+        raise DataflowError(f"{cascade.name}: {fields[0]}", what, "leave it out")
 
 
 @guarded

@@ -139,7 +139,9 @@ class Walk:
         return np.concatenate([s for s, _ in parts]), np.concatenate([n for _, n in parts])
 
     def _pieces(self) -> tuple[int, ...]:
-        return self.cuts[0].pieces[:1] if self.once[0] else self.cuts[0].pieces
+        # Followed once: the one that uses most lanes below.
+        pieces = self.cuts[0].pieces
+        return (max(pieces),) if self.once[0] else pieces
 
 
 def evaluate(column: Column, chains: Mapping[str, Chain]) -> int:
@@ -172,12 +174,13 @@ def span(dim: Dim, extents: Mapping[str, int]) -> int:
     """Elements (lines) of a dimension that a tile of these extents touches, padding apart."""
     if dim.indirect:
         return dim.lines(min(dim.extent, prod(extents[v] for v in dim.variables)))
-    return dim.lines(min(dim.extent, 1 + sum(abs(a) * (extents[v] - 1) for v, a in dim.terms)))
+    size = 1 + sum(abs(a) * (extents[v] - 1) for v, a in dim.terms)
+    return dim.lines(size if dim.masked else min(dim.extent, size))
 
 
 def _padded(dim: Dim, chains: Mapping[str, Chain]) -> bool:
     """Whether the index of some point lies outside the tensor."""
-    if dim.indirect:
+    if dim.indirect or dim.masked:
         return False
     reach = [a * (chains[v].size - 1) for v, a in dim.terms]
     reach += [d.coefficient * (d.size - 1) for d in dim.digits]
@@ -210,7 +213,7 @@ def _grid_sum(
             lists[v] = np.zeros_like(table[:, 0]), table[:, 0], table[:, 1]
     outer = tuple(flat)
     tiles = prod(int(numbers.sum()) for _, _, numbers in lists.values())
-    bound = tiles * prod(min(dim.extent, _reach(dim, chains)) for dim in column.dims)
+    bound = tiles * prod(_reach(dim, chains) for dim in column.dims)
     total: Ints = np.ones((1,) * len(outer), np.int64)
     for v in outer:
         total = total * _placed(lists, outer, v)[2]
@@ -256,11 +259,12 @@ def _apart(column: Column, outer: Sequence[str]) -> list[tuple[tuple[str, ...], 
 
 
 def _reach(dim: Dim, chains: Mapping[str, Chain]) -> int:
-    """Elements between the least and the greatest index of a dimension."""
+    """Elements between the least and the greatest index of a dimension, those of it at most."""
     if dim.indirect:
         return dim.extent
     reach = sum(abs(a) * (chains[v].size - 1) for v, a in dim.terms)
-    return 1 + reach + sum(abs(d.coefficient) * (d.size - 1) for d in dim.digits)
+    reach += 1 + sum(abs(d.coefficient) * (d.size - 1) for d in dim.digits)
+    return reach if dim.masked else min(reach, dim.extent)
 
 
 def _runs(starts: Ints, sizes: Ints, length: int) -> tuple[Ints, Ints]:
@@ -294,9 +298,12 @@ def _touched(dim: Dim, placed: Mapping[str, tuple[Ints, ...]], clipped: bool) ->
         most = np.where(turns, d.size - 1, behind % d.size)
         low = low + d.coefficient * (least if d.coefficient > 0 else most)
         high = high + d.coefficient * (most if d.coefficient > 0 else least)
+    if dim.masked:
+        return np.asarray(high - low + 1, np.int64)
     if not clipped:
-        return np.minimum(high - low + 1, dim.extent)
-    return np.maximum(np.minimum(high, dim.extent - 1) - np.maximum(low, 0) + 1, 0)
+        return np.asarray(np.minimum(high - low + 1, dim.extent), np.int64)
+    inside = np.minimum(high, dim.extent - 1) - np.maximum(low, 0) + 1
+    return np.asarray(np.maximum(inside, 0), np.int64)
 
 
 def components(dims: Iterable[Dim], joint: bool) -> list[tuple[tuple[str, ...], tuple[Dim, ...]]]:

@@ -254,7 +254,7 @@ class _Link:
         wide = (Once(self.parent.at, self.child.at),) if lines.together else ()
         last = frozenset(self._dims[-1].variables if self._dims else ())
         return [
-            Column(names, dims, upto, once, wide, last, True)
+            Column(names, dims, upto, once, wide, last, lines.together and not self.child.whole)
             for names, dims in self._in_lines(lines, joint)
         ]
 
@@ -272,7 +272,7 @@ class _Link:
             return apart + components([plain], True)
         dims = [*outer, replace(last, line=lines.per, block=lines.block)]
         if self.parent.level in self.ports.reads_padding and lines.together:
-            dims = [d if d.indirect else replace(d, offset=0, extent=UNBOUNDED) for d in dims]
+            dims = [replace(d, masked=True) for d in dims]
         return components(dims, True)
 
     @property

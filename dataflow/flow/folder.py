@@ -13,7 +13,7 @@ import onnx
 import yaml
 
 from dataflow import quantise
-from dataflow.arch import architecture_path, load_architecture
+from dataflow.arch import Architecture, architecture_path, load_architecture
 from dataflow.cosim import project as layout
 from dataflow.cosim.compare import snr_db
 from dataflow.cosim.inputs import stored_inputs
@@ -34,6 +34,7 @@ from dataflow.mapper.files import save_mapping
 from dataflow.mapper.memory_map import memory_map
 from dataflow.npz import Array, save_npz
 from dataflow.outdir import replacing
+from dataflow.program.trees import tree_text
 from dataflow.progress import Progress, StepClock, silent
 from dataflow.resources import templates_dir
 
@@ -89,7 +90,7 @@ def compile_model(
         (folder / layout.CONFIG).write_text(yaml.safe_dump(config, sort_keys=True))
         (folder / layout.ARCHITECTURE).write_bytes(architecture_path(arch).read_bytes())
         write_ir(folder, compiled)
-        write_mapping(folder, compiled, timed="rtl" in targets)
+        write_mapping(folder, compiled, architecture, timed="rtl" in targets)
         on_chip = residents(compiled.graph, compiled.mapping)
         layout.write_program(folder, compiled.program, on_chip, spec)
         inputs = stored_inputs(compiled.cascade)
@@ -188,11 +189,17 @@ def _same_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def write_mapping(folder: Path, compiled: Compiled, *, timed: bool) -> None:
-    """The mapping, the memory map and the schedule; ``timed``: see :func:`summary`."""
+def write_mapping(
+    folder: Path, compiled: Compiled, architecture: Architecture, *, timed: bool
+) -> None:
+    """The mapping and its loop trees, memory map, schedule; ``timed``: see :func:`summary`."""
     target = folder / "mapping"
     target.mkdir()
     save_mapping(compiled.mapping, target / "mapping.yaml")
+    trees = tree_text(
+        compiled.graph, compiled.mapping, compiled.program, compiled.machine, architecture
+    )
+    (target / "loop_trees.yaml").write_text(trees, encoding="utf-8")
     document = memory_map(compiled.graph, compiled.mapping, compiled.machine.act_bytes)
     (target / "memory_map.json").write_text(json.dumps(document, indent=1) + "\n")
     schedule = [

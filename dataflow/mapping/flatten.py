@@ -87,7 +87,7 @@ def _operand(
     for dim in operand.dims:
         digits = list(dim.digits)
         for variable, coefficient in dim.terms:
-            if variable in members:
+            if variable in members and sizes[variable] > 1:
                 below = prod(sizes[m] for m in members[members.index(variable) + 1 :])
                 digits.append(Digit(name, below, sizes[variable], coefficient))
         terms = tuple((v, a) for v, a in dim.terms if v not in members)

@@ -42,8 +42,9 @@ class Digit:
         return 0, self.size - 1
 
     def most(self, extent: int) -> int:
-        """Values of the rank that a tile of ``extent`` values of the variable has, at most."""
-        return min(self.size, (extent + self.divisor - 2) // self.divisor + 1)
+        """Values of the rank that a tile of ``extent`` values of the variable has, at most: all
+        where it may go on to the next value of an outer rank."""
+        return self.size if extent > 1 else 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Dim:
         line: elements that one access moves side by side.
         block: a new line begins after so many elements; 0: only after a full line.
         whole: all of the dimension is touched where no loop cuts its variables.
+        masked: what lies outside the tensor is touched too, and masked behind it.
     """
 
     terms: tuple[tuple[str, int], ...]
@@ -70,6 +72,7 @@ class Dim:
     line: int = 1
     block: int = 0
     whole: bool = False
+    masked: bool = False
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -57,6 +57,10 @@ def cost_json(
             level: {t: {"reads": r, "writes": w} for t, (r, w) in rows.items()}
             for level, rows in cost.levels.items()
         },
+        "accesses": {
+            level: {t: {"reads": r, "writes": w} for t, (r, w) in rows.items()}
+            for level, rows in cost.accesses.items()
+        },
         "einsums": [
             {
                 "name": c.einsum,

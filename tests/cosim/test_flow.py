@@ -18,6 +18,7 @@ from tests.cosim import examples
 FILES = (
     *("compile.log", "config.yaml", "ir/cascade.yaml"),
     *("mapping/mapping.yaml", "mapping/memory_map.json", "mapping/schedule.json"),
+    "mapping/loop_trees.yaml",
     *("rtl/accelerator.sv", "rtl/df_pkg.sv", "rtl/files.f"),
     *("hls/network.cpp", "hls/network.h", "hls/tb.cpp", "hls/hls_config.cfg", "hls/Makefile"),
     *("data/program.bin", "data/weights.bin", "data/inputs.npz", "data/outputs.npz"),
@@ -63,6 +64,11 @@ def test_stored_outputs_are_those_of_the_stored_inputs(
     log = (out / "compile.log").read_text(encoding="utf-8").splitlines()
     steps = [line.split()[1].rstrip(":") for line in log if line.startswith("step ")]
     assert steps == ["import", "decide", "map", "schedule", "emit", "write"]
+    trees = api.cost(out / "mapping" / "loop_trees.yaml", "edge16")
+    predicted = json.loads((out / "report" / "summary.json").read_text())["predicted"]
+    dram = predicted["dram_read_bytes"] + predicted["dram_write_bytes"]
+    moved = [m for c in trees.cost.counts for m in c.moved if m.level == "dram"]
+    assert sum(m.words * m.bits for m in moved) == 8 * dram
 
 
 @pytest.mark.rtl

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataflow.arch import Architecture, resolve
+from dataflow.arch.tree import Node as ArchNode
 from dataflow.ir.text import loads
 from dataflow.mapping import (
     Branches,
@@ -21,6 +22,7 @@ from dataflow.mapping import (
     may_hold,
     workload_of,
 )
+from dataflow.mapping.holding import can_hold
 from dataflow.mapping.workload import Operand
 
 
@@ -92,7 +94,25 @@ einsum:
     types = ", types: {I: int64}" if kind == "gather" else ""
     head = f"einsum:\n  name: {kind}\n  shapes: {{{shapes}}}\n  declaration: {{{declared}}}\n"
     head += "  types: {I: int64}\n" if types else ""
-    return head + "  expressions: |\n" + "".join(f"    {line}\n" for line in lines)
+    text = head + "  expressions: |\n" + "".join(f"    {line}\n" for line in lines)
+    return text + _sections(rng, kind)
+
+
+def _sections(rng: random.Random, kind: str) -> str:
+    """Sometimes tensors stored in lines and used several times, and variables walked as one."""
+    stored = {"matmul": "AB", "conv": "IF", "reduce": "A", "gather": "A", "chain": "ABD"}[kind]
+    text = ""
+    if rng.random() < 0.4:
+        tensor = rng.choice(stored)
+        form = [f"uses: {rng.randint(1, 3)}"]
+        if rng.random() < 0.6:
+            form.append(f"line: {rng.randint(1, 4)}")
+            form += [f"block: {rng.randint(1, 5)}"] * (rng.random() < 0.5)
+        text += f"format:\n  {tensor}: {{{', '.join(form)}}}\n"
+    if kind == "conv" and rng.random() < 0.5:
+        members = rng.choice(["c, r", "r, c"])
+        text += f"flatten:\n  u: [{members}]\n"
+    return text
 
 
 def _architecture(rng: random.Random) -> Architecture:
@@ -109,18 +129,33 @@ def _architecture(rng: random.Random) -> Architecture:
             nodes[name] = {
                 "kind": "memory",
                 "size_bytes": "unbounded",
-                "line_bits": 8,
+                "line_bits": rng.choice([8, 32, 64, 96]),
                 "may_hold": holds,
+                "reads_padding": rng.random() < 0.3,
                 "ports": {"any": port},
                 "energy_pj": {"read": 1.0, "write": 2.0},
                 **under,
             }
+            if number == 0 and rng.random() < 0.4:
+                nodes[name]["bus"] = {
+                    "max_burst_beats": 4,
+                    "outstanding_reads": 4,
+                    "read_latency_cycles": 1,
+                    "write_latency_cycles": 1,
+                }
         else:
             shares = rng.sample(roles, rng.randint(0, 3))
-            nodes[name] = {"kind": "fanout", "size": 4, "shares": shares, **under}
+            shifts = rng.choice([[], ["input"], ["input", "weight"]])
+            nodes[name] = {"kind": "fanout", "size": 4, "shares": shares, "shifts": shifts, **under}
         above = name
     operation = {"operators": ["any"], "inputs": ["int8"], "output": "int32"}
-    nodes["u"] = {"kind": "compute", "executes": [operation], "energy_pj": 1.0, "under": above}
+    nodes["u"] = {
+        "kind": "compute",
+        "executes": [operation],
+        "energy_pj": 1.0,
+        "under": above,
+        "keeps": rng.choice([[], ["output"], ["input", "output"]]),
+    }
     return resolve({"version": 1, "name": "random", "clock_mhz": 100, "nodes": nodes}, "r.yaml")
 
 
@@ -170,6 +205,10 @@ def _nest(
     for operand in work.operands:
         operands.setdefault(operand.tensor, []).append(operand)
     reducing_allowed = not root
+    reads = {t for t, found in operands.items() if found[0].role != "output"}
+
+    cut = {v for v, n in left.items() if n != work.sizes[v]}
+    plain = bool(cut)
 
     def temporal() -> None:
         for _ in range(rng.choice([0, 0, 1, 1, 2])):
@@ -180,8 +219,8 @@ def _nest(
             ]
             if free:
                 v = rng.choice(free)
-                left[v] = rng.randint(1, left[v])
-                nodes.append(Loop.of(v, left[v]))
+                nodes.append(_cut(rng, v, left, left[v] == work.sizes[v] and not plain))
+                left[v] = nodes[-1].tile  # type: ignore[union-attr]
 
     lanes: dict[str, int] = {}
     first = True
@@ -200,12 +239,14 @@ def _nest(
                 if not (first and root):
                     temporal()
                 count = rng.randint(1, len(wanted)) if not (first and root) else len(wanted)
-                nodes.append(Hold(node.name, tuple(wanted[:count])))
+                whole = rng.random() < 0.2 and reads.issuperset(wanted[:count])
+                nodes.append(Hold(node.name, tuple(wanted[:count]), whole=whole))
                 wanted = wanted[count:]
             first = False
             reducing_allowed = True
         elif node.name.startswith("f"):
             temporal()
+            nodes += _kept(rng, node, operands, held)
             for _ in range(rng.choice([0, 1, 1, 2])):
                 free = [v for v in left if v not in work.output.state and v != "t"]
                 if not free:
@@ -218,8 +259,35 @@ def _nest(
                 left[v] = tile
                 nodes.append(Loop.of(v, tile, node.name))
     temporal()
+    nodes += _kept(rng, arch.nodes[-1], operands, held)
     names = [v for v, n in left.items() if n > 1]
     rng.shuffle(names)
     nodes += [Loop.of(v, 1) for v in names]
     nodes.append(Compute(work.name, "u"))
     return nodes
+
+
+def _cut(rng: random.Random, v: str, left: dict[str, int], whole: bool) -> Loop:
+    """A temporal loop over what is left of a variable; sometimes one that names all its tiles."""
+    if not whole or left[v] < 3 or rng.random() < 0.7:
+        return Loop.of(v, rng.randint(1, left[v]))
+    ends = sorted(rng.sample(range(1, left[v]), rng.randint(1, left[v] - 1)))
+    pieces = tuple(b - a for a, b in zip([0, *ends], [*ends, left[v]], strict=True))
+    return Loop.of_pieces(v, pieces)
+
+
+def _kept(
+    rng: random.Random,
+    node: ArchNode,
+    operands: dict[str, list[Operand]],
+    held: set[tuple[str, str]],
+) -> list[Node]:
+    """Sometimes a hold of one tensor by lanes that shift, or by a unit's registers."""
+    kept = [
+        t
+        for t, found in operands.items()
+        if can_hold(node) and all(may_hold(node, o) for o in found) and (node.name, t) not in held
+    ]
+    if not kept or rng.random() < 0.5:
+        return []
+    return [Hold(node.name, (rng.choice(kept),))]

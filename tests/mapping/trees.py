@@ -28,11 +28,16 @@ def _nest(rng: random.Random, depth: int) -> Nest:
         if rng.random() < 0.5:
             variables = tuple(rng.sample(["m", "n", "k", "p2"], rng.choice([1, 1, 1, 2])))
             fanout = rng.choice([None, None, "rows", "cols"])
+            pieces = tuple(rng.randint(1, 9) for _ in range(rng.randint(2, 4)))
+            if fanout is None and rng.random() < 0.2:
+                nodes.append(Loop(variables, max(pieces), None, pieces))
+                continue
             nodes.append(Loop(variables, rng.choice([1, 2, 7, 10**12]), fanout))
         else:
             tensors = tuple(rng.sample(["A", "B", "C_1", "x"], rng.randint(1, 3)))
             level, copies = rng.choice(["dram", "buf", "Reg0"]), rng.choice([1, 1, 2])
-            nodes.append(Hold(level, tensors, copies, len(tensors) > 1 and rng.random() < 0.2))
+            in_place = len(tensors) > 1 and rng.random() < 0.2
+            nodes.append(Hold(level, tensors, copies, in_place, rng.random() < 0.2))
     if depth < 3 and rng.random() < 0.4:
         parts = tuple(_nest(rng, depth + 1) for _ in range(rng.randint(1, 3)))
         together = rng.random() < 0.5

@@ -19,7 +19,7 @@ from dataflow.layers.tiled import TiledLayer
 from dataflow.machine import Machine
 from dataflow.machine.isa import Operand as Micro
 from dataflow.machine.program import LayerCounts, Program
-from dataflow.mapping import Group, Mapping
+from dataflow.mapping import Group, Mapping, Nest
 from dataflow.program.trees.nest import (
     Holds,
     array_nest,
@@ -77,7 +77,8 @@ class _Network:
         output = self.tensors.output(names, holds)
         parameters = self.tensors.parameters(names, holds)
         on_array = layer.kind == "array"
-        first, array, sums = source, (), ""
+        first, sums = source, ""
+        array: Nest = ()
         if on_array:
             assert layer.stationary is not None
             weights = second
@@ -88,7 +89,7 @@ class _Network:
             assert weights is not None
             first = self.tensors.sums(names)
             sums = first.tensor
-            summed = names.present("r", "s", "j", "c")
+            summed = names.present("r", "s", "j", "k", "c")
             self.expressions.append(f"{first} = {source} * {weights} :: add({', '.join(summed)})")
             array = array_nest(names, sums, source.tensor, weights.tensor)
         reads = [first, *(s for s in (second,) if s is not None), *parameters]

@@ -59,7 +59,9 @@ def layer_nest(names: Names, holds: Holds, array: Nest, vector: Nest, sums: str)
     inner: list[Node] = []
     for depth, dim in enumerate(order, 1):
         place = inner if dim == "k" else shared
-        place += [_tile_loop(names, dim), *holds.joined(depth)]
+        if dim != "k" or names.split or not names.flat:
+            place.append(_tile_loop(names, dim))
+        place += holds.joined(depth)
     if not array:
         return (*shared, *vector)
     shared.append(Hold("accumulators", (sums,), COPIES))
@@ -67,6 +69,8 @@ def layer_nest(names: Names, holds: Holds, array: Nest, vector: Nest, sums: str)
 
 
 def _tile_loop(names: Names, dim: Dim) -> Loop:
+    if dim == "k" and names.split:
+        return Loop.of(names.of("k"), 1)
     letter = "c" if dim == "k" else str(dim)
     return Loop.of(names.of(names.walked(letter)), names.tiled.tile(dim))
 
@@ -87,7 +91,10 @@ class Walk:
             self.left[names.walked(letter)] = size
         if names.flat:
             self.left["u"] = names.flat_size
+        self.left.pop("k", None)  # a tile loop walks it
         for dim in tiled.tiling.order:
+            if dim == "k" and names.flat:
+                continue
             letter = names.walked("c" if dim == "k" else str(dim))
             if letter in self.left:
                 self.left[letter] = min(self.left[letter], tiled.tile(dim))
@@ -193,15 +200,21 @@ def flattened_taps(plain: Names) -> Names:
     whole reduction.
     """
     letters = tap_letters(plain)
-    return replace(plain, flat=letters) if len(letters) > 1 else plain
+    if not letters:
+        return plain
+    tiled = plain.tiled
+    split = tiled.tile("k") if tiled.trips("k") > 1 else 0
+    return replace(plain, flat=letters if len(letters) > 1 else (), split=split)
 
 
 def tap_letters(names: Names) -> tuple[str, ...]:
     """Variables of the reduction, outermost first, where a pass takes several taps; else none."""
     tiled = names.tiled
-    if tiled.feed.per_channel or "k" in tiled.tiling.order:
+    # Tiles of unequal depth have unequal runs of taps, which no one variable walks.
+    if tiled.feed.per_channel or tiled.extent("k") % tiled.tile("k"):
         return ()
     if all(len(one.taps) == 1 for one in tiled.passes(tiled.ragged("k")[0])):
         return ()
     taps = ("r", "j") if names.merged else ("s", "r", "c") if tiled.tiling.swap else ("r", "s", "c")
-    return tuple(v for v in taps if v in names.sizes)
+    sizes = names.sizes | ({"c": tiled.tile("k")} if tiled.tile("k") > 1 else {})
+    return tuple(v for v in taps if v in sizes)

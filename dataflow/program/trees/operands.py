@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from dataflow.layers.layer import Dim, Layer, LayerGraph, MicroOp, View
-from dataflow.layers.tiled import NO_LEVEL
+from dataflow.layers.tiled import NO_LEVEL, TiledLayer
 from dataflow.machine.isa import Operand as Micro
 from dataflow.machine.program import LayerCounts
 from dataflow.program.trees.nest import Holds
@@ -159,10 +159,7 @@ class Tensors:
         name = f"W{names.number}"
         tiled = names.tiled
         by_group = names.layer.groups > 1 and names.layer.n == 1
-        cut, tile = (
-            (tiled.level("g"), tiled.tile("g")) if by_group else (tiled.level("n"), tiled.tile("n"))
-        )
-        form = self._lines(CODE_BITS, tile if cut != NO_LEVEL else 0)
+        form = self._lines(CODE_BITS, tiled, "g" if by_group else "n", 1)
         self.add(name, tuple(n for _, n in found), role="weight", **form)
         holds.add(0, "dram", name)
         holds.add(tiled.tiling.weight_depth, "weights", name)
@@ -171,25 +168,32 @@ class Tensors:
     def parameters(self, names: Names, holds: Holds) -> list[Access]:
         """P0 and P1: a word for each channel."""
         layer, tiled = names.layer, names.tiled
-        tile = 0
-        if tiled.level("g") != NO_LEVEL:
-            tile = tiled.tile("g") * layer.n
-        elif tiled.level("n") != NO_LEVEL:
-            tile = tiled.tile("n")
+        dim: Dim = "g" if tiled.level("g") != NO_LEVEL or layer.groups > 1 else "n"
+        form = self._lines(WORD_BITS, tiled, dim, layer.n if dim == "g" else 1)
         found = []
         for number in range(len(layer.params)):
             name = f"P{names.number}_{number}"
-            form = self._lines(WORD_BITS, tile)
             self.add(name, (layer.groups * layer.n,), role="weight", **form)
             holds.add(0, "dram", name)
             holds.add(tiled.tiling.param_depth, "parameters", name)
             found.append(Access(name, (names.output_channel(),)))
         return found
 
-    def _lines(self, bits: int, tile: int) -> dict[str, int]:
-        """Format of an image that is stored in lines; each tile of channels begins a new one."""
-        form = {"bits": bits, "line": self.line_bytes}
-        return form | {"block": tile} if tile % self.line_bytes else form
+    def _lines(self, bits: int, tiled: TiledLayer, dim: Dim, unit: int) -> dict[str, int]:
+        """Format of an image that is stored in lines.
+
+        Each tile of channels, and each column block of one, begins a new line.
+
+        Args:
+            dim: whose tiles; ``unit`` channels of the image each.
+        """
+        line, tile = self.line_bytes, tiled.tile(dim) * unit
+        width = min(tiled.columns.width, tile)
+        form = {"bits": bits, "line": line}
+        cut = tiled.level(dim) != NO_LEVEL
+        if width < tiled.extent(dim) * unit and width % line:
+            return form | {"block": tile if cut and tile % width else width}
+        return form | ({"block": tile} if cut and tile % line else {})
 
     def sums(self, names: Names) -> Access:
         """What the array leaves in the accumulators."""

@@ -25,12 +25,15 @@ class Names:
         tiled: the layer.
         merged: kernel columns and channels are one variable, ``j``.
         flat: variables that ``u`` walks as one, outermost first; empty: none.
+        split: channels of a tile, where ``k`` counts the tiles and ``c`` what is in one; 0: ``c``
+            is all channels.
     """
 
     number: int
     tiled: TiledLayer
     merged: bool
     flat: tuple[str, ...]
+    split: int = 0
 
     @property
     def layer(self) -> Layer:
@@ -49,7 +52,9 @@ class Names:
             if self.merged:
                 sizes |= {"r": layer.taps_r, "j": layer.taps_s * layer.c}
             else:
-                sizes |= {"r": layer.taps_r, "s": layer.taps_s, "c": layer.c}
+                channels = self.split or layer.c
+                sizes |= {"r": layer.taps_r, "s": layer.taps_s, "k": layer.c // channels}
+                sizes["c"] = channels
                 if layer.reduction == 1:  # a sum over one product is a sum
                     return {k: v for k, v in sizes.items() if v > 1 or k == "c"}
         elif not layer.flat:
@@ -91,7 +96,7 @@ class Names:
             run = ("q", layer.stride_q * layer.c), ("j", 1)
             return batch, row, self.index(*run, offset=-layer.pad_q * layer.c)
         if layer.kind == "array":
-            channel = self.index(("g", layer.c), ("c", 1))
+            channel = self.index(("g", layer.c), ("k", self.split), ("c", 1))
         else:
             channel = "0" if view.splat else self.output_channel()
         return (
@@ -140,7 +145,7 @@ class Names:
     def weights(self) -> tuple[tuple[Index, int], ...]:
         """Indices and sizes of constant weights, in the order of their lines."""
         layer, sizes = self.layer, self.sizes
-        letters = ["r", "j"] if self.merged else ["r", "s", "c"]
+        letters = ["r", "j"] if self.merged else ["r", "s", "k", "c"]
         if layer.groups > 1:
             letters = [*letters, "g"] if layer.n == 1 else ["g", *letters]
         if layer.n > 1 or layer.groups == 1:
@@ -154,9 +159,10 @@ class Names:
         transposed = self.layer.stationary is not None and self.layer.stationary.transposed
         rows, chan = ("n", "c") if transposed else ("c", "n")
         batch = (self.index(("b", 1)), self.layer.batch) if view.b_bytes else ("0", 1)
-        sizes = self.sizes
+        axes = {"n": (("n", 1),), "c": (("k", self.split), ("c", 1))}
+        size = {"n": self.layer.n, "c": self.layer.c}
         return (
             batch,
-            (self.index((rows, 1)), sizes.get(rows, 1)),
-            (self.index((chan, 1)), sizes.get(chan, 1)),
+            (self.index(*axes[rows]), size[rows]),
+            (self.index(*axes[chan]), size[chan]),
         )
