@@ -126,7 +126,7 @@ def convolution(
     c: int, n: int, taps: tuple[int, int], side: tuple[int, int], groups: int = 1
 ) -> LayerGraph:
     """One quantised convolution without padding."""
-    constants = {
+    constants: dict[str, Any] = {
         "s": np.array(0.02, np.float32),
         "z": np.array(3, np.int8),
         "w": np.ones((n, c // groups, *taps), np.int8),
