@@ -19,6 +19,7 @@ from dataflow.api.models import (
     rewrite,
     stayed_float,
 )
+from dataflow.api.peers import Imported, import_file
 from dataflow.api.shared import FORMATS, OBJECTIVES, TARGETS, Inputs, StrPath, to_json
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "OBJECTIVES",
     "TARGETS",
     "Costed",
+    "Imported",
     "Inputs",
     "Mapped",
     "StrPath",
@@ -36,6 +38,7 @@ __all__ = [
     "evaluate",
     "export",
     "implement",
+    "import_file",
     "input_specs",
     "is_text",
     "load",

@@ -19,8 +19,8 @@ from dataflow.resources import arch_dir
 from tests.report import samples
 
 COMMANDS = (
-    "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "map", "pack",
-    "passes", "quantize", "report", "rewrite", "simulate",
+    "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "import", "map",
+    "pack", "passes", "quantize", "report", "rewrite", "simulate",
 )  # fmt: skip
 
 

@@ -56,6 +56,11 @@ def case(name: str) -> dict[str, Any]:
 
 def workload(name: str) -> Workload:
     """A workload of the file."""
+    return workload_of(loads(workload_text(name)))
+
+
+def workload_text(name: str) -> str:
+    """The text cascade of a workload."""
     spec = golden()["workloads"][name]
     shapes: dict[str, int] = {v.upper(): n for v, n in spec["rank_sizes"].items()}
     declaration: dict[str, str] = {}
@@ -84,7 +89,7 @@ def workload(name: str) -> Workload:
     document += ["  names:", *(f"    {o}: {n}" for o, n in zip(outputs, names, strict=True))]
     document += ["  expressions: |", *(f"    {line}" for line in lines)]
     document += ["format:", *(f"  {t}: {f}" for t, f in form.items())]
-    return workload_of(loads("\n".join(document) + "\n"))
+    return "\n".join(document) + "\n"
 
 
 def _rank(index: str) -> str:

@@ -31,6 +31,11 @@ _ROLES = ("input", "weight", "output")
 
 def accelforge_architecture(text: str, where: str, name: str = "accelforge") -> Architecture:
     """The architecture of ``arch: {nodes: [...]}``. Raises DataflowError."""
+    return resolve(accelforge_document(text, where, name), where)
+
+
+def accelforge_document(text: str, where: str, name: str = "accelforge") -> dict[str, object]:
+    """The data of our architecture file that says the same. Raises DataflowError."""
     top = entries(read(text, where), where)
     arch = entries(top.get("arch"), f"{where}: arch")
     rows = items(arch.get("nodes"), f"{where}: arch.nodes")
@@ -61,8 +66,7 @@ def accelforge_architecture(text: str, where: str, name: str = "accelforge") -> 
         nodes[key] = {**make, **_under(above)}
         if row.tag == "Memory":
             above = key
-    file = {"version": 1, "name": name, "clock_mhz": float(rate / 10**6), "nodes": nodes}
-    return resolve(file, where)
+    return {"version": 1, "name": name, "clock_mhz": float(rate / 10**6), "nodes": nodes}
 
 
 def _under(above: str | None) -> dict[str, object]:

@@ -36,6 +36,11 @@ def zigzag_architecture(text: str, where: str, partial_bits: int = 16) -> Archit
     Raises:
         DataflowError: a wrong field, or memories that are no chain.
     """
+    return resolve(zigzag_document(text, where, partial_bits), where)
+
+
+def zigzag_document(text: str, where: str, partial_bits: int = 16) -> dict[str, object]:
+    """The data of our architecture file that says the same; see `zigzag_architecture`."""
     top = entries(read(text, where), where)
     array = entries(top.get("operational_array"), f"{where}: operational_array")
     dims = names(array.get("dimensions"), f"{where}: operational_array.dimensions")
@@ -83,7 +88,7 @@ def zigzag_architecture(text: str, where: str, partial_bits: int = 16) -> Archit
     energy = float(finite(array.get("unit_energy", 0), f"{where}: operational_array.unit_energy"))
     add(UNIT, {"kind": "compute", "executes": [operation], "energy_pj": energy})
     name = str(top.get("name", "zigzag"))
-    return resolve({"version": 1, "name": name, "clock_mhz": 1000.0, "nodes": nodes}, where)
+    return {"version": 1, "name": name, "clock_mhz": 1000.0, "nodes": nodes}
 
 
 def _memory(memory: dict[str, Value], where: str) -> dict[str, object]:
@@ -190,6 +195,9 @@ def _tree(
     work: Work,
     arch: Architecture,
 ) -> tuple[Node, ...]:
+    if arch.find(UNIT) is None:
+        fix = "give the architecture that was imported from ZigZag"
+        raise DataflowError(arch.source, f"has no unit {UNIT}", fix)
     chain = [node.name for node in arch.path(UNIT)]
     tensors: dict[str, str] = {o.role: o.tensor for o in work.operands}
     count = len(order)
