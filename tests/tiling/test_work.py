@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.layers.feed import Feed
@@ -16,7 +17,7 @@ from dataflow.machine import machine_of
 from dataflow.machine.latencies import DEFAULT
 from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import shape_of
-from dataflow.tiling.work import Grid, total_blocks, wide_groups, work
+from dataflow.tiling.work import Grid, total_blocks, vector_block, wide_groups, work
 from tests.mapper.graphs import Builder
 from tests.mapper.layers import random_array_layer
 
@@ -86,6 +87,22 @@ def test_closed_form_equals_the_walk() -> None:
         grid = Grid(np.array([p]), np.array([q]), np.array([blocks]), k)
         found = work(shape, feed, EDGE8, DEFAULT, grid)
         assert (int(found.array[0]), int(found.vector[0])) == walked(layer, feed, p, q, blocks, k)
+
+
+@pytest.mark.parametrize("latency", [2, 9, 14, 16, 21])
+def test_strips_longer_than_the_latency_wait_for_nothing(latency: int) -> None:
+    net = Builder("net", 4, 4, 3)
+    net.conv("a", "input", 5, 1)
+    shape = replace(shape_of(net.graph().layers[0], EDGE8.cols), depends=2)
+    machine = replace(EDGE8, vector_latency=latency)
+    strip = machine.vector_strip
+    points = np.arange(1, 3 * strip + 1)
+    found = vector_block(shape, machine, DEFAULT, points)
+    fixed = DEFAULT.vector_block + shape.param_lines * DEFAULT.vector_param
+    for count, cycles in zip(points.tolist(), found.tolist(), strict=True):
+        strips = [min(strip, count - start) for start in range(0, count, strip)]
+        waits = sum(max(0, latency - lines) for lines in strips)
+        assert cycles == count * shape.lines + 2 * waits + fixed
 
 
 def test_first_and_last_tile_by_hand() -> None:
