@@ -235,9 +235,11 @@ def test_what_does_not_fit_is_refused_with_the_reason(expr: Expr, reason: str) -
 
 def test_no_operation_reads_both_sources() -> None:
     sums = call("add", call("mul", f32(X), f32(Y)), call("fma", f32(Y), single(0.75), f32(X)))
-    micro = check(codes(call("max", sums, f32(call("sub", X, integer(3))))))
-    for op in (*micro.init, *micro.body, *micro.final):
-        assert not {Operand.S0, Operand.S1} <= {op.a, op.b, op.c}
+    floats = codes(call("max", sums, f32(call("sub", X, integer(3)))))
+    for expr in (floats, codes(f32(call("max", X, Y))), codes(f32(call("add", X, Y)))):
+        micro = check(expr)
+        for op in (*micro.init, *micro.body, *micro.final):
+            assert not {Operand.S0, Operand.S1} <= {op.a, op.b, op.c}
 
 
 def test_a_source_with_two_zero_points_is_corrected_where_it_is_read() -> None:
