@@ -23,15 +23,18 @@ slower than the chosen one."""
 TRIED = 8
 """Most tilings of a layer that are tried in a sweep, the fastest of the model first."""
 
-POLISHED_LAYERS = 4000
+POLISHED_LAYERS = 2000
 POLISHED_CYCLES = 40_000_000
 """Layers and cycles that the judge runs in all: what limits the effort, the same on every
 computer."""
 
 
 def trials(layers: int, cycles: int) -> int:
-    """Mappings of so many layers and about so many cycles that are tried."""
-    return min(POLISHED_LAYERS // layers, POLISHED_CYCLES // max(1, cycles))
+    """Mappings of so many layers and about so many cycles that are tried: none of a network that
+    allows less than one a layer, whose gain would be small beside its cycles.
+    """
+    most = min(POLISHED_LAYERS // layers, POLISHED_CYCLES // max(1, cycles))
+    return most if most >= layers else 0
 
 
 def polish(fronts: Fronts, best: Judged, judge: Callable[[Choice], Judged | None]) -> Judged:
