@@ -30,6 +30,7 @@ class Tile:
         place: of the hold.
         elements: of one copy of the largest tile.
         bits: of all copies; partial sums at their width.
+        home: whether the tensor lives there: its outermost hold, on chip.
     """
 
     level: str
@@ -37,6 +38,7 @@ class Tile:
     place: str
     elements: int
     bits: int
+    home: bool = False
 
 
 def tiles(mapping: Mapping, workload: Workload, arch: Architecture) -> tuple[Tile, ...]:
@@ -79,7 +81,9 @@ def _path_tiles(
             whole = work.sizes if stop.whole else None
             elements = tile_size(operand, extents_at(own, work, stop.at), whole)
             place = path.steps[stop.at].place
-            yield Tile(stop.level, operand.tensor, place, elements, elements * bits * stop.copies)
+            home = stop is chain[0] and stop.level != arch.memories[0].name
+            bits *= elements * stop.copies
+            yield Tile(stop.level, operand.tensor, place, elements, bits, home)
 
 
 def occupied_bits(mapping: Mapping, found: tuple[Tile, ...]) -> dict[str, int]:
@@ -92,9 +96,37 @@ def occupied_bits(mapping: Mapping, found: tuple[Tile, ...]) -> dict[str, int]:
     for tile in found:
         by_hold.setdefault(tile.place, []).append(tile)
     total: dict[str, int] = {}
+    waiting = _waiting(mapping, found)
     for number, group in enumerate(mapping.groups):
-        _most(total, _nest_bits(group.nest, f"groups[{number}].nest", by_hold))
+        bits = _nest_bits(group.nest, f"groups[{number}].nest", by_hold)
+        for level, more in waiting[number].items():
+            bits[level] = bits.get(level, 0) + more
+        _most(total, bits)
     return total
+
+
+def _waiting(mapping: Mapping, found: tuple[Tile, ...]) -> list[dict[str, int]]:
+    """Bits in each group of tensors that an earlier group has put into a level on chip and that
+    this or a later one reads from there, beyond what the group itself holds of them."""
+    firsts: dict[tuple[str, str], list[int]] = {}  # (level, tensor): groups it is outermost in
+    bits: dict[tuple[str, str, int], int] = {}
+    seen: set[tuple[str, int]] = set()
+    for tile in found:
+        if not tile.home:
+            continue
+        number = int(tile.place[len("groups[") : tile.place.index("]")])
+        if (tile.tensor, number) not in seen:
+            seen.add((tile.tensor, number))
+            firsts.setdefault((tile.level, tile.tensor), []).append(number)
+            bits[tile.level, tile.tensor, number] = tile.bits
+    waiting: list[dict[str, int]] = [{} for _ in mapping.groups]
+    for (level, tensor), groups in firsts.items():
+        whole = max(bits[level, tensor, number] for number in groups)
+        for number in range(groups[0], groups[-1] + 1):
+            more = whole - bits.get((level, tensor, number), 0)
+            if more and len(groups) > 1:
+                waiting[number][level] = waiting[number].get(level, 0) + more
+    return waiting
 
 
 def _most(total: dict[str, int], other: dict[str, int]) -> None:

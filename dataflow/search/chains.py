@@ -172,13 +172,16 @@ class TooManyChainsError(Exception):
 MOST_CHAINS = 400_000
 
 
-def chains(size: int, places: tuple[Place, ...], factors: int) -> tuple[Ints, Ints, Ints]:
+def chains(
+    size: int, places: tuple[Place, ...], factors: int, most: int = MOST_CHAINS
+) -> tuple[Ints, Ints, Ints]:
     """All chains of a variable.
 
     Args:
         size: values of the variable.
         places: outermost first.
         factors: PERFECT, QUOTIENTS or EVERY.
+        most: chains, at most (never more than MOST_CHAINS).
 
     Returns:
         (tiles below each place, tiles just above it, trips on it), each chains x places.
@@ -206,7 +209,7 @@ def chains(size: int, places: tuple[Place, ...], factors: int) -> tuple[Ints, In
             parent, current = _branch(size, current, place.limit, factors, quotient)
             below, above = below[parent], above[parent]
             below[:, i] = above[:, i] = current
-        if len(current) > MOST_CHAINS:
+        if len(current) > min(most, MOST_CHAINS):
             raise TooManyChainsError
     return below, above, -(-above // below)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,8 @@ from dataflow.search.products import (
     links_of,
 )
 from dataflow.search.skeleton import Places, Skeleton, places
-from dataflow.search.tables import Chain, Key, Structure, Table, groups
+from dataflow.search.tables import MOST_ROWS, Chain, Key, Structure, Table, groups
 
-FIRST = 1 << 40
-"""Rows of a box that is split before all others, at least."""
 FULL = 4000
 """Rows up to which a table is pruned by dominance for each set of columns apart."""
 
@@ -43,8 +41,9 @@ class Frame:
         tables: the chains; ``table_of`` (skeletons x groups) says which one is used.
         kept: for each view of a table, the rows that are in its tree; ``view_of`` likewise.
         boxes, columns, forms: see :func:`dataflow.search.join.branch_and_bound`.
+        values: the columns of the kept rows of each view.
         channels, rooms: names of the times and of the constraints.
-        frontier_column: for each view, the column of the tile at the frontier (0: none).
+        frontier_boxes: for each view, the box of each tile at the frontier.
     """
 
     problem: Problem
@@ -54,12 +53,13 @@ class Frame:
     table_of: Ints
     kept: tuple[Ints, ...]
     view_of: Ints
+    values: tuple[Floats, ...]
     boxes: Boxes
     columns: Ints
     forms: Forms
     channels: tuple[str, ...]
     rooms: tuple[str, ...]
-    frontier_column: tuple[int, ...]
+    frontier_boxes: tuple[Mapping[float, int], ...]
 
     @property
     def roots(self) -> Ints:
@@ -71,34 +71,21 @@ class Frame:
     def roots_at(self, tiles: Mapping[str, int]) -> Ints:
         """As ``roots``, of the rows with these tiles of walked variables at the frontier."""
         found = np.array(self.roots)
-        low, first, last = self.boxes.low, self.boxes.first, self.boxes.last
         for g, group in enumerate(self.groups):
-            if group[0] not in tiles:
-                continue
-            chosen: dict[int, int] = {}
-            for s in range(len(self.skeletons)):
-                root = int(found[s, g])
-                if root < 0:
-                    continue
-                if root not in chosen:
-                    column = self.frontier_column[int(self.view_of[s, g])]
-                    boxes = [root]
-                    if self.boxes.rows[root] >= FIRST:
-                        boxes = list(range(int(first[root]), int(last[root])))
-                    match = [b for b in boxes if low[b, column] == tiles[group[0]]]
-                    chosen[root] = match[0] if match else -1
-                found[s, g] = chosen[root]
-        bad = np.min(found, axis=1) < 0
-        found[bad] = -1
+            at = [tile for v, tile in tiles.items() if v in group]
+            if at:
+                boxes = np.array([part.get(at[0], -1) for part in self.frontier_boxes])
+                found[:, g] = np.where(found[:, g] < 0, -1, boxes[self.view_of[:, g]])
+        found[np.min(found, axis=1) < 0] = -1
         return found
 
-    def tiles_at(self, variable: str) -> list[int]:
-        """Tiles of a walked variable that the frontier can have."""
-        g = next(i for i, group in enumerate(self.groups) if group == (variable,))
-        found: set[int] = set()
-        for t in set(self.table_of[:, g].tolist()):
-            found.update(int(x) for x in self.tables[t].tile(0, ("own", 0)))
-        return sorted(found)
+    def slack(self, s: int, rows: Sequence[int]) -> dict[str, float]:
+        """What rows of a skeleton leave of each constraint."""
+        product = np.ones(self.columns.shape[2])
+        for g, row in enumerate(rows):
+            product *= self.values[int(self.view_of[s, g])][row, self.columns[s, g]]
+        left = self.forms.room_limit[s] - self.forms.room @ product
+        return dict(zip(self.rooms, left.tolist(), strict=True))
 
     def chain(self, s: int, g: int, row: int) -> dict[str, Chain]:
         """The chains of a group's variables in a row of its view."""
@@ -186,17 +173,51 @@ class _Layout:
         return t
 
 
-def build(problem: Problem, all_skeletons: tuple[Skeleton, ...], factors: int) -> Frame:
-    """The frame of a problem over a list of skeletons (equal ones once)."""
+class Known:
+    """Tables and columns that frames of the same Einsum on the same path have made."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[Structure, int], Table] = {}
+        self._columns: dict[tuple[Structure, int, Key], Floats] = {}
+
+    def table(self, structure: Structure, factors: int, most: int) -> Table:
+        """The table of a structure."""
+        at = (structure, factors)
+        if at not in self._tables:
+            self._tables[at] = Table(structure, factors, most)
+        return self._tables[at]
+
+    def matrix(self, columns: Columns, table: Table, factors: int, keys: Sequence[Key]) -> Floats:
+        """Columns of a table."""
+        missing = [k for k in keys if (table.structure, factors, k) not in self._columns]
+        table.prepare(mask for key in missing for mask in columns.masks(table, key))
+        for key in missing:
+            self._columns[table.structure, factors, key] = columns.evaluate(table, key)
+        return np.stack([self._columns[table.structure, factors, k] for k in keys], 1)
+
+
+def build(
+    problem: Problem,
+    all_skeletons: tuple[Skeleton, ...],
+    factors: int,
+    most: int = MOST_ROWS,
+    known: Known | None = None,
+) -> Frame:
+    """The frame of a problem over a list of skeletons (equal ones once).
+
+    Args:
+        most: rows of a table. Raises TooManyChainsError where there are more.
+        known: what earlier frames of the Einsum have made.
+    """
     layout = _Layout(problem, all_skeletons)
+    known = known or Known()
     tables: list[Table] = []
     matrices: list[Floats] = []
     signs: list[Floats] = []
     for structure, keys in zip(layout.index, layout.keys, strict=True):
-        table = Table(structure, factors)
+        table = known.table(structure, factors, most)
         tables.append(table)
-        table.prepare(mask for key in keys for mask in layout.columns.masks(table, key))
-        matrices.append(np.stack([layout.columns.evaluate(table, key) for key in keys], 1))
+        matrices.append(known.matrix(layout.columns, table, factors, list(keys)))
         signs.append(np.array([-1.0 if _maximised(key) else 1.0 for key in keys]))
     table_of = np.array(layout.table_of, np.int64)
     columns, forms = _forms(layout)
@@ -220,14 +241,12 @@ def build(problem: Problem, all_skeletons: tuple[Skeleton, ...], factors: int) -
         values.append(chosen[rows] if len(rows) else np.ones((1, chosen.shape[1])))
     apart = [
         [
-            i
-            for key, i in layout.keys[t].items()
-            if (key[0] == "trips" and key[1] is False and not problem.frontier)
-            or (key[0] == "tile" and key[1] in problem.frontier and len(tables[t].counts) == 1)
+            _frontier_columns(layout, tables[t], layout.keys[t]),
+            [i for key, i in layout.keys[t].items() if key[0] == "trips" and key[1] is False],
         ]
         for t, _ in views
     ]
-    boxes = grow(values, [signs[t] for t, _ in views], apart)
+    boxes, parts = grow(values, [signs[t] for t, _ in views], apart)
     return Frame(
         problem,
         tuple(layout.skeletons),
@@ -236,13 +255,28 @@ def build(problem: Problem, all_skeletons: tuple[Skeleton, ...], factors: int) -
         table_of,
         tuple(kept),
         view_of,
+        tuple(values),
         boxes,
         columns,
         forms,
         tuple(f.name for f in layout.costs.times),
         tuple(f.name for f in layout.costs.rooms),
-        tuple(columns_[0] if columns_ and problem.frontier else 0 for columns_ in apart),
+        tuple(parts),
     )
+
+
+def _frontier_columns(layout: _Layout, table: Table, keys: Mapping[Key, int]) -> list[int]:
+    """The column of the walked variable's tile at the frontier, if the group has one.
+
+    It is that of a tensor that no other variable of the group indexes.
+    """
+    problem, group = layout.problem, table.structure.variables
+    for key, i in keys.items():
+        if key[0] == "tile" and key[1] in problem.frontier:
+            mine = [v for v in group if v in layout.columns.operands[key[1]].variables]
+            if len(mine) == 1 and mine[0] in problem.walked:
+                return [i]
+    return []
 
 
 def _forms(layout: _Layout) -> tuple[Ints, Forms]:

@@ -1,289 +1,236 @@
-"""Fused groups: runs of Einsums whose intermediates stay in the first buffer.
-
-All Einsums of a run share the loops that stand above the intermediates' holds. Given the tiles of
-these loops and what is held whole above them, the Einsums are independent: the search of each one
-knows how much of the buffer the others take. So a group is the least over those few choices.
-"""
+"""The search of a network: its partition into fusion groups together with their tilings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise, product
-from math import prod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 from dataflow import mapping as mp
-from dataflow.arch import Architecture, Compute, Memory
-from dataflow.mapping.chains import partial_bits
-from dataflow.search.build import split_nest
-from dataflow.search.chains import PERFECT, TooManyChainsError
-from dataflow.search.frame import Frame
-from dataflow.search.pose import UnsupportedError, pose, units_for
-from dataflow.search.problem import Level, Problem
-from dataflow.search.single import Solution, frame, search
-from dataflow.search.skeleton import Skeleton
+from dataflow.arch import Architecture, Memory
+from dataflow.search.bundle import tree
+from dataflow.search.parts import INFINITE, Goal, Part, Status, canonical, first_buffer
+from dataflow.search.partition import MOST_EINSUMS, TRIES, Alone, Network, Plan
+from dataflow.search.pose import units_for
+
+ROWS = 200_000
+"""Rows of imperfect tiles that are listed in all; each Einsum that differs gets an equal share, and
+is searched with perfect factors where it has more."""
+BUDGET = 300_000
+"""Boxes that the search of an Einsum in one group looks at, at most."""
+PRICES = 6
+"""Prices of a cycle that are tried for a least product of energy and latency."""
 
 
 @dataclass(frozen=True)
-class Run:
-    """Consecutive Einsums, each reading what the one before writes, and nobody else.
+class Partition:
+    """What was found for a network.
 
     Attributes:
-        works: the Einsums.
-        tensors: the intermediates.
-        shared: for each common loop, the variable of each Einsum.
+        mapping: the groups.
+        energy_pj, latency_cycles: by the search.
+        bounds: of each objective over the mapspace.
+        floors: of each Einsum, by objective.
+        factors: of each Einsum's tiles where it is alone.
+        searched: for each Einsum whether it was searched, not shared with an equal one before.
     """
 
-    works: tuple[mp.Work, ...]
-    tensors: tuple[str, ...]
-    shared: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class FusedChoice:
-    """A nest of a whole run and its cost; ``bound``: of the first objective, over its mapspace."""
-
-    nest: mp.Nest
+    mapping: mp.Mapping
     energy_pj: float
     latency_cycles: float
-    bound: float
-
-
-def runs(workload: mp.Workload, most: int) -> dict[tuple[int, int], Run]:
-    """Runs of 2 to ``most`` Einsums, by first and last index."""
-    readers: dict[str, int] = {}
-    for work in workload.works:
-        for operand in work.inputs:
-            readers[operand.tensor] = readers.get(operand.tensor, 0) + 1
-    found = {}
-    for start in range(len(workload.works)):
-        for end in range(start + 1, min(start + most, len(workload.works))):
-            works = workload.works[start : end + 1]
-            run = _run(works, readers)
-            if run is None:
-                break
-            if run.shared:
-                found[start, end] = run
-    return found
-
-
-def _run(works: tuple[mp.Work, ...], readers: dict[str, int]) -> Run | None:
-    tensors = []
-    names: list[list[tuple[str, str]]] = []  # (writer's, reader's) variable of plain dimensions
-    for writer, reader in pairwise(works):
-        written = writer.output
-        access = next((o for o in reader.inputs if o.tensor == written.tensor), None)
-        if access is None or not written.intermediate or readers.get(written.tensor) != 1:
-            return None
-        if written.state or len(written.dims) != len(access.dims):
-            return None
-        tensors.append(written.tensor)
-        pairs = []
-        for mine, theirs in zip(written.dims, access.dims, strict=True):
-            plain = all(
-                len(d.terms) == 1 and d.terms[0][1] == 1 and not d.offset and not d.indirect
-                for d in (mine, theirs)
-            )
-            if plain and writer.sizes[mine.variables[0]] == reader.sizes[theirs.variables[0]]:
-                pairs.append((mine.variables[0], theirs.variables[0]))
-        names.append(pairs)
-    shared = [list(pair) for pair in names[0]]
-    for pairs in names[1:]:
-        follow = dict(pairs)
-        shared = [[*line, follow[line[-1]]] for line in shared if line[-1] in follow]
-    return Run(works, tuple(tensors), tuple(tuple(line) for line in shared))
+    bounds: Mapping[str, float]
+    floors: tuple[Mapping[str, float], ...]
+    factors: tuple[str, ...]
+    searched: tuple[bool, ...]
 
 
 class Fuser:
-    """Searches one run."""
+    """A workload on an architecture, ready for its objectives.
 
-    def __init__(self, run: Run, arch: Architecture) -> None:
-        self.run, self.arch = run, arch
-        self.units = [units_for(work, arch)[0] for work in run.works]
-        self.buffer = self._buffer()
+    Args:
+        given: Einsums that stand alone with these mappings, by index; the search adds those that it
+            cannot count, which ``alone`` maps.
+        effort: multiplies what is looked at; more never ends worse.
+        fuse: whether groups have several Einsums and tensors stay on chip.
+    """
 
-    def _buffer(self) -> Memory | None:
-        """The first memory below the root that all units have and that may hold the tensors."""
-        paths = [self._memories(unit) for unit in self.units]
-        if any(len(path) < 2 for path in paths) or len({path[1].name for path in paths}) > 1:
-            return None
-        memory = paths[0][1]
-        operands = [o for w in self.run.works for o in w.operands if o.tensor in self.run.tensors]
-        return memory if all(mp.may_hold(memory, o) for o in operands) else None
-
-    def _memories(self, unit: Compute) -> list[Memory]:
-        return [node for node in self.arch.path(unit.name) if isinstance(node, Memory)]
-
-    def search(self, objectives: Sequence[str], budget: int) -> FusedChoice | None:
-        """The best choice of the run, or None where it cannot be fused or nothing fits."""
-        if self.buffer is None or self.buffer.size_bits is None:
-            return None
-        try:
-            frames = [self._frames(i) for i in range(len(self.run.works))]
-        except (UnsupportedError, TooManyChainsError):
-            return None
-        size = float(self.buffer.size_bits)
-        best: tuple[tuple[float, ...], list[Solution], tuple[frozenset[str], ...]] | None = None
-        least = float("inf")
-        tiles = [self._tiles(line, frames) for line in self.run.shared]
-        memory: dict[object, tuple[Solution | None, float]] = {}
-        for chosen in product(*tiles):
-            held = self._held_bits(chosen)
-            if sum(held.values()) > size:
-                continue
-            for whole in product(*(list(options) for options in frames)):
-                fixed = sum(self._whole_bits(i, names) for i, names in enumerate(whole))
-                if sum(held.values()) + fixed > size:
-                    continue
-                solutions, bound = [], 0.0
-                for i, names in enumerate(whole):
-                    own = self._whole_bits(i, names)
-                    mine = sum(held[t] for t in self._residents(i))
-                    other = sum(held.values()) - mine + fixed - own + self._wider(i, held)
-                    mark = (i, names, chosen, other)
-                    if mark not in memory:
-                        posed = frames[i][names]
-                        at = {
-                            line[i]: tile
-                            for line, tile in zip(self.run.shared, chosen, strict=True)
-                        }
-                        solution, low, _ = search(
-                            posed,
-                            objectives,
-                            budget,
-                            roots=posed.roots_at(at),
-                            reserved={self.buffer.name: other},
-                        )
-                        memory[mark] = (solution, low)
-                    solution, low = memory[mark]
-                    bound += low
-                    if solution is None:
-                        break
-                    solutions.append(solution)
-                least = min(least, bound)
-                if len(solutions) < len(whole):
-                    continue
-                rank = _rank(objectives, solutions)
-                if best is None or rank < best[0]:
-                    best = (rank, solutions, whole)
-        if best is None:
-            return None
-        _, solutions, whole = best
-        problems = [frames[i][names].problem for i, names in enumerate(whole)]
-        return FusedChoice(
-            self._nest(problems, solutions),
-            sum(s.energy_pj for s in solutions),
-            sum(s.latency_cycles for s in solutions),
-            least,
+    def __init__(
+        self,
+        workload: mp.Workload,
+        arch: Architecture,
+        alone: Callable[[mp.Work], Alone],
+        given: Mapping[int, Alone],
+        *,
+        effort: int = 1,
+        perfect: bool = False,
+        fuse: bool = True,
+    ) -> None:
+        self.workload, self.arch = workload, arch
+        self.buffer = _buffer(workload, arch)
+        plains = [canonical(work) for work in workload.works]
+        marks = [_mark(plain) for plain, _ in plains]
+        rows = 0 if perfect else effort * ROWS // len(set(marks))
+        known: dict[str, Part | None] = {}
+        self.searched = []
+        parts: list[Part | None] = []
+        singles = dict(given)
+        for i, ((plain, _), mark) in enumerate(zip(plains, marks, strict=True)):
+            self.searched.append(mark not in known)
+            if mark not in known and self.buffer is not None:
+                part = Part(plain, arch, self.buffer, rows, effort * BUDGET)
+                known[mark] = part if part.units else None
+            parts.append(None if i in given else known.setdefault(mark, None))
+            if parts[-1] is None and i not in singles:
+                singles[i] = alone(workload.works[i])
+        names = tuple(back for _, back in plains)
+        self.network = Network(
+            workload.works,
+            tuple(parts),
+            names,
+            singles,
+            self.buffer,
+            effort * TRIES,
+            MOST_EINSUMS if fuse else 1,
         )
 
-    def _residents(self, i: int) -> tuple[str, ...]:
-        names = {o.tensor for o in self.run.works[i].operands}
-        return tuple(t for t in self.run.tensors if t in names)
+    def run(self, objective: str, step: Callable[[int], None] = lambda cut: None) -> Partition | None:
+        """The best partition for an objective; None where nothing fits."""
+        if objective == "edp":
+            return self._product(step)
+        goal = Goal(objective)
+        plan = self.network.solve(goal, step)
+        if not plan.steps:
+            return None
+        floors = self._floors()
+        bounds = {
+            name: plan.bound if name == objective else sum(f[name] for f in floors)
+            for name in ("latency", "energy")
+        }
+        bounds["edp"] = bounds["latency"] * bounds["energy"]
+        return self._partition(plan, bounds, floors)
 
-    def _frames(self, i: int) -> dict[frozenset[str], Frame]:
-        """Frames of an Einsum by the tensors that it holds whole above the common loops."""
-        work = self.run.works[i]
-        resident = self._residents(i)
-        walked = frozenset(line[i] for line in self.run.shared)
-        problem = pose(work, self.arch, self.units[i], PERFECT, frozenset(resident))
-        problem = replace(problem, frontier=resident, frontier_at=self._at(problem), walked=walked)
-        level = problem.path[problem.frontier_at]
-        assert isinstance(level, Level)
-        still = [
-            o.tensor
-            for o in work.operands
-            if o.tensor in level.may and o.tensor not in resident and not walked & set(o.variables)
-        ]
-        found = {}
-        for names in (frozenset(), *(frozenset([name]) for name in still)):
-            found[names] = frame(problem, PERFECT, _Prefix(problem, names, resident))
-        return found
+    def misfit(self) -> mp.Work | None:
+        """An Einsum of which nothing fits, even alone."""
+        for work, part in zip(self.workload.works, self.network.parts, strict=True):
+            if part is not None and part.ask(Status(), (), 0.0, Goal("latency")).solution is None:
+                return work
+        return None
 
-    def _at(self, problem: Problem) -> int:
-        assert self.buffer is not None
-        return [part.name for part in problem.path].index(self.buffer.name)
+    def _product(self, step: Callable[[int], None]) -> Partition | None:
+        """Least energy times latency.
 
-    def _tiles(
-        self, line: tuple[str, ...], frames: Sequence[dict[frozenset[str], Frame]]
-    ) -> list[int]:
-        """Tiles of a common loop that every Einsum can have."""
-        sets = [set(options[frozenset()].tiles_at(line[i])) for i, options in enumerate(frames)]
-        return sorted(set.intersection(*sets), reverse=True)
+        Both are sums over the groups, and a product is least at a corner of the convex hull of the
+        sums: there energy + price x latency is least for some price. Each price that is tried also
+        bounds the hull from below.
+        """
+        plans = [self.network.solve(Goal("latency"), step), self.network.solve(Goal("energy"))]
+        if not all(plan.steps for plan in plans):
+            return None
+        points = [(*_totals(plan), plan) for plan in plans]
+        lines = [(0.0, 1.0, plans[0].bound), (1.0, 0.0, plans[1].bound)]
+        tried: set[float] = set()
+        for _ in range(PRICES):
+            corner = min(_corners(lines), key=lambda c: c[0] * c[1])
+            best = min(points, key=lambda p: p[0] * p[1])
+            if best[0] * best[1] <= corner[0] * corner[1] * (1 + 1e-9):
+                break
+            price = corner[0] / corner[1] if corner[1] else 0.0
+            if not price or any(abs(price - old) <= 1e-6 * old for old in tried):
+                price = best[0] / best[1]
+            if any(abs(price - old) <= 1e-6 * old for old in tried):
+                break
+            tried.add(price)
+            plan = self.network.solve(Goal("energy", price))
+            points.append((*_totals(plan), plan))
+            lines.append((1.0, price, plan.bound))
+        energy, latency, plan = min(points, key=lambda p: (p[0] * p[1], p[1]))
+        del energy, latency
+        floors = self._floors()
+        bounds = {"latency": lines[0][2], "energy": lines[1][2]}
+        corner = min(_corners(lines), key=lambda c: c[0] * c[1])
+        bounds["edp"] = corner[0] * corner[1]
+        return self._partition(plan, bounds, floors)
 
-    def _held_bits(self, chosen: Sequence[int]) -> dict[str, float]:
-        """Bits of the tile of each intermediate."""
-        found = {}
-        for n, tensor in enumerate(self.run.tensors):
-            work = self.run.works[n]
-            extents = dict(work.sizes)
-            for line, tile in zip(self.run.shared, chosen, strict=True):
-                extents[line[n]] = tile
-            width = partial_bits(work, self.units[n])
-            found[tensor] = float(prod(extents[v] for v in work.output.variables) * width)
-        return found
+    def _floors(self) -> tuple[Mapping[str, float], ...]:
+        found = []
+        for i, part in enumerate(self.network.parts):
+            if part is None:
+                found.append(self.network.alone[i].bounds)
+                continue
+            status = Status(anywhere=self.network.stays(i))
+            floor = {n: part.ask(status, (), 0.0, Goal(n)).bound for n in ("latency", "energy")}
+            floor["edp"] = floor["latency"] * floor["energy"]
+            found.append(floor)
+        return tuple(found)
 
-    def _wider(self, i: int, held: dict[str, float]) -> float:
-        """What unfinished sums that the Einsum reads take beyond their finished width."""
-        total = 0.0
-        for n, tensor in enumerate(self.run.tensors):
-            if n + 1 == i:
-                work = self.run.works[n]
-                total += held[tensor] * (1 - work.output.bits / partial_bits(work, self.units[n]))
-        return total
-
-    def _whole_bits(self, i: int, names: frozenset[str]) -> float:
-        total = 0
-        for operand in self.run.works[i].operands:
-            if operand.tensor in names:
-                total += operand.bits * prod(self.run.works[i].sizes[v] for v in operand.variables)
-        return float(total)
-
-    def _nest(self, problems: Sequence[Problem], solutions: Sequence[Solution]) -> mp.Nest:
-        """Holds of the root, what is held whole, the common loops, the intermediates, branches."""
-        assert self.buffer is not None
-        outside, whole, loops, parts = [], [], [], []
-        for i, (problem, solution) in enumerate(zip(problems, solutions, strict=True)):
-            work = self.run.works[i]
-            above, below = split_nest(problem, solution, work.name)
-            parts.append(below)
-            for node in above:
-                if isinstance(node, mp.Hold) and node.level != self.buffer.name:
-                    outside += [t for t in node.tensors if t not in outside]
-                elif isinstance(node, mp.Hold):
-                    whole += [t for t in node.tensors if t not in self.run.tensors]
-                elif i == 0:
-                    loops.append(node)
-        nodes: list[mp.Node] = []
-        root = self._memories(self.units[0])[0]
-        nodes.append(mp.Hold(root.name, tuple(outside)))
-        if whole:
-            nodes.append(mp.Hold(self.buffer.name, tuple(dict.fromkeys(whole))))
-        lines = {line[0]: tuple(dict.fromkeys(line)) for line in self.run.shared}
-        for node in loops:
-            assert isinstance(node, mp.Loop)
-            nodes.append(mp.Loop(lines[node.variables[0]], node.tile))
-        nodes.append(mp.Hold(self.buffer.name, self.run.tensors))
-        nodes.append(mp.Branches(tuple(parts)))
-        return tuple(nodes)
-
-
-def _rank(objectives: Sequence[str], solutions: Sequence[Solution]) -> tuple[float, ...]:
-    energy = sum(s.energy_pj for s in solutions)
-    latency = sum(s.latency_cycles for s in solutions)
-    values = {"energy": energy, "latency": latency, "edp": energy * latency}
-    return tuple(values[name] for name in (*objectives, "latency", "energy"))
+    def _partition(
+        self, plan: Plan, bounds: Mapping[str, float], floors: tuple[Mapping[str, float], ...]
+    ) -> Partition:
+        groups = []
+        root = self.arch.memories[0].name
+        for step in plan.steps:
+            works = self.workload.works[step.start : step.end]
+            if step.alone is not None:
+                nest = step.alone.nest
+            else:
+                assert step.bundle is not None and step.choice is not None
+                nest = tree(step.bundle, step.choice, root)
+            groups.append(mp.Group(works[0].name, nest))
+        energy, latency = _totals(plan)
+        factors = tuple("none" if p is None else p.factors for p in self.network.parts)
+        return Partition(
+            mp.Mapping(tuple(groups)),
+            energy,
+            latency,
+            bounds,
+            floors,
+            factors,
+            tuple(self.searched),
+        )
 
 
-@dataclass(frozen=True)
-class _Prefix:
-    """Skeletons whose frontier level begins with what is held whole, then the intermediates."""
+def _totals(plan: Plan) -> tuple[float, float]:
+    energy = latency = 0.0
+    for step in plan.steps:
+        found = step.alone or step.choice
+        assert found is not None
+        energy += found.energy_pj
+        latency += found.latency_cycles
+    return energy, latency
 
-    problem: Problem
-    whole: frozenset[str]
-    resident: tuple[str, ...]
 
-    def __call__(self, skeleton: Skeleton) -> bool:
-        order = [n.tensor for n in skeleton if n.at == self.problem.frontier_at]
-        wanted = [*sorted(self.whole), *self.resident]
-        return order[: len(wanted)] == wanted
+def _corners(lines: Sequence[tuple[float, float, float]]) -> list[tuple[float, float]]:
+    """Corners of what lies above all lines a x energy + b x latency >= c."""
+    found = []
+    for (a, b, c), (d, e, f) in combinations(lines, 2):
+        under = a * e - b * d
+        if abs(under) <= 1e-300:
+            continue
+        x, y = (c * e - b * f) / under, (a * f - c * d) / under
+        if all(p * x + q * y >= r * (1 - 1e-9) for p, q, r in lines):
+            found.append((x, y))
+    return found
+
+
+def _buffer(workload: mp.Workload, arch: Architecture) -> Memory | None:
+    """The buffer that most Einsums have first below the outermost memory."""
+    names = Counter(
+        buffer.name
+        for work in workload.works
+        for buffer in (first_buffer(arch, units_for(work, arch)[0]),)
+        if buffer is not None
+    )
+    if not names:
+        return None
+    found = arch.find(max(names, key=lambda name: (names[name], name)))
+    assert isinstance(found, Memory)
+    return found
+
+
+def _mark(work: mp.Work) -> str:
+    """Equal for equal Einsums (a set has no order that a text could show)."""
+    return repr((work.sizes, work.inputs, work.output, sorted(work.reduced), work.operators))
+
+
+__all__ = ["INFINITE", "Alone", "Fuser", "Partition"]

@@ -15,8 +15,9 @@ from numba import njit
 from dataflow.search.chains import Floats, Ints
 
 ENERGY, LATENCY, EDP = 0, 1, 2
-WAYS, MOST = 4, 32
-"""Children of a box; of one whose children are parts of a table that are kept apart."""
+WAYS, MOST, FEW = 4, 256, 32
+"""Children of a box; of one whose children are parts of a table that are kept apart, where that
+is needed, and where it is for speed."""
 _SLACK = 1e-12  # two costs are equal when they differ by rounding
 
 
@@ -139,14 +140,25 @@ class _Grower:
             self.append(layer * sign, first, last, rows)
         return self.size - 1
 
-    def forest(self, table: Floats, sign: Floats, parts: list[Ints]) -> int:
-        """A tree whose root's children are one tree for each part; it is split before others."""
+    def forest(
+        self, table: Floats, sign: Floats, rows: Ints, apart: list[list[int]]
+    ) -> tuple[int, dict[float, int]]:
+        """A tree over rows that is split by the values of some columns first, and again by those
+        of further ones. Returns its root, and the box of each value of the first column."""
+        if not apart:
+            return self.tree(table[rows], sign, rows), {}
+        columns, *inner = apart
+        if not columns:
+            return self.forest(table, sign, rows, inner)[0], {}
+        values, label = np.unique(table[rows][:, columns], axis=0, return_inverse=True)
+        label = label.reshape(-1)
+        if len(values) == 1 or len(values) >= (MOST if inner else FEW):
+            root, _ = self.forest(table, sign, rows, inner)
+            return root, {float(values[0, 0]): root} if len(values) == 1 else {}
         roots, at = [], []
-        for part in parts:
-            roots.append(self.tree(table[part], sign, part))
+        for i in range(len(values)):
+            roots.append(self.forest(table, sign, rows[label == i], inner)[0])
             at.append(len(self.low) - 1)
-        if len(roots) == 1:
-            return roots[0]
         base = self.size
         low = np.stack([self.low[i][-1] for i in at])
         self.append(
@@ -160,9 +172,10 @@ class _Grower:
             whole[None, :],
             np.array([base], np.int64),
             np.array([base + len(roots)], np.int64),
-            np.array([_FIRST + len(table)], np.int64),
+            np.array([_FIRST * len(apart) + len(rows)], np.int64),
         )
-        return self.size - 1
+        found = {float(v[0]): base + i for i, v in enumerate(values)}
+        return self.size - 1, found
 
 
 _FIRST = 1 << 40
@@ -173,31 +186,34 @@ def _pad(sign: Floats, width: int) -> Floats:
     return np.concatenate([sign, np.ones(width - len(sign))])
 
 
-def grow(tables: list[Floats], signs: list[Floats], apart: list[list[int]]) -> Boxes:
+def grow(
+    tables: list[Floats], signs: list[Floats], apart: list[list[list[int]]]
+) -> tuple[Boxes, list[dict[float, int]]]:
     """Boxes of tables.
 
     Args:
         tables: rows x columns of each.
         signs: for each column 1.0, or -1.0 where the greatest value bounds.
-        apart: columns (of few values) by which the rows of a table are split first.
+        apart: two sets of columns (of few values) for each table; its rows are split by the first,
+            then by the second.
+
+    Returns:
+        (the boxes; for each table the box of each value of its first column in ``apart``).
     """
     grower = _Grower(max(table.shape[1] for table in tables))
-    roots = []
+    roots, parts = [], []
     for table, sign, columns in zip(tables, signs, apart, strict=True):
-        parts = [np.arange(len(table))]
-        if columns:
-            _, label = np.unique(table[:, columns], axis=0, return_inverse=True)
-            label = label.reshape(-1)
-            if label.max() < MOST:
-                parts = [np.flatnonzero(label == i) for i in range(int(label.max()) + 1)]
-        roots.append(grower.forest(table, sign, parts))
-    return Boxes(
+        root, part = grower.forest(table, sign, np.arange(len(table)), columns)
+        roots.append(root)
+        parts.append(part)
+    boxes = Boxes(
         np.concatenate(grower.low),
         np.concatenate(grower.first),
         np.concatenate(grower.last),
         np.concatenate(grower.rows),
         np.array(roots, np.int64),
     )
+    return boxes, parts
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
 from dataflow.search.constraints import Fix, constrained
 from dataflow.search.explain import diagnosis
 from dataflow.search.fallback import floor, plain_cost, plain_nest
+from dataflow.search.fused import Alone, Fuser
 from dataflow.search.pose import UnsupportedError, pose, units_for
 from dataflow.search.problem import Problem
 from dataflow.search.single import Solution, frame, search
@@ -99,6 +100,7 @@ def map_workload(
     fixes: Mapping[str, Fix] | None = None,
     budget: int = BUDGET,
     perfect: bool = False,
+    fuse: bool = True,
     step: Callable[[str], None] = lambda name: None,
 ) -> Found:
     """The best mapping found for a Workload.
@@ -108,16 +110,23 @@ def map_workload(
         fixes: what is asked for, by Einsum; the rest is found.
         budget: see BUDGET; a larger one never ends worse.
         perfect: only perfect factors.
+        fuse: whether Einsums share loops, and tensors stay on chip between groups.
         step: called with the name of each Einsum when it is done.
 
     Raises DataflowError: no unit for an operator, nothing fits, a fix that does not apply.
     """
+    for name in fixes or {}:
+        if name not in workload:
+            known_names = ", ".join(w.name for w in workload.works[:20])
+            raise DataflowError(f"fix: {name}", "is no Einsum", f"use one of {known_names}")
+    if fuse and len(workload.works) > 1:
+        return _fused(workload, arch, objectives, fixes or {}, budget, perfect, step)
     layers: list[Layer] = []
     known: dict[str, Layer] = {}
     for work in workload.works:
         fix = (fixes or {}).get(work.name)
         plain, names = _canonical(work)
-        mark = repr((plain, fix))
+        mark = repr((replace(plain, reduced=frozenset()), fix))
         if fix is not None or mark not in known:
             layer = _layer(work, arch, objectives, fix, budget, perfect)
             known[mark] = replace(layer, choices=tuple(_renamed(c, names) for c in layer.choices))
@@ -132,11 +141,63 @@ def map_workload(
             )
         layers.append(layer)
         step(work.name)
-    for name in fixes or {}:
-        if name not in workload:
-            known_names = ", ".join(w.name for w in workload.works[:20])
-            raise DataflowError(f"fix: {name}", "is no Einsum", f"use one of {known_names}")
     return _assemble(workload, arch, objectives, layers, perfect)
+
+
+def _fused(
+    workload: mp.Workload,
+    arch: Architecture,
+    objectives: Sequence[str],
+    fixes: Mapping[str, Fix],
+    budget: int,
+    perfect: bool,
+    step: Callable[[str], None],
+) -> Found:
+    """A network: groups of several Einsums, tensors that stay on chip."""
+    first = objectives[0]
+
+    def alone(work: mp.Work) -> Alone:
+        layer = _layer(work, arch, objectives, fixes.get(work.name), budget, perfect)
+        choice = layer.choices[0]
+        given = mp.Mapping((mp.Group(work.name, choice.nest),))
+        part = mp.Workload(work.name, (work,))
+        taken = mp.occupied_bits(given, mp.tiles(given, part, arch))
+        bounds = {n: layer.bounds[n] for n in ("latency", "energy", "edp")}
+        return Alone(choice.nest, choice.energy_pj, choice.latency_cycles, bounds, taken)
+
+    names = [work.name for work in workload.works]
+    given = {i: alone(w) for i, w in enumerate(workload.works) if w.name in fixes}
+    fuser = Fuser(
+        workload,
+        arch,
+        alone,
+        given,
+        effort=max(1, budget // BUDGET),
+        perfect=perfect,
+    )
+    found = fuser.run(first, lambda cut: step(names[cut - 1]))
+    if found is None:
+        work = fuser.misfit() or workload.works[0]
+        problems = [pose(work, arch, unit, PERFECT) for unit in units_for(work, arch)]
+        raise diagnosis(work.name, arch, problems, False)
+    counted = cost_of(found.mapping, workload, arch)
+    _check(found.energy_pj, found.latency_cycles, counted)
+    reached = value(first, float(counted.energy_pj), float(counted.cycles))
+    gap = max(0.0, reached / found.bounds[first] - 1) if found.bounds[first] else 0.0
+    layers = tuple(
+        Layer(name, (), floor, gap < 1e-9, factors, searched)
+        for name, floor, factors, searched in zip(
+            names, found.floors, found.factors, found.searched, strict=True
+        )
+    )
+    return Found(found.mapping, counted, found.bounds, gap, False, layers)
+
+
+def _check(energy: float, latency: float, counted: Cost) -> None:
+    for mine, theirs in ((energy, counted.energy_pj), (latency, counted.cycles)):
+        assert abs(mine - float(theirs)) <= _TOLERANCE * max(mine, 1.0), (
+            f"the search counts {mine}, the cost model {float(theirs)}"
+        )
 
 
 def _canonical(work: mp.Work) -> tuple[mp.Work, dict[str, str]]:
@@ -149,16 +210,14 @@ def _canonical(work: mp.Work) -> tuple[mp.Work, dict[str, str]]:
         dims = tuple(replace(d, terms=tuple((names[v], a) for v, a in d.terms)) for d in o.dims)
         return replace(o, tensor=names[o.tensor], dims=dims, state=tuple(names[v] for v in o.state))
 
-    plain = replace(
+    return replace(
         work,
         name="einsum",
         sizes={names[v]: n for v, n in work.sizes.items()},
         inputs=tuple(operand(o) for o in work.inputs),
         output=operand(work.output),
         reduced=frozenset(names[v] for v in work.reduced),
-    )
-    # A set has no order that a text could show.
-    return replace(plain, reduced=frozenset()), names
+    ), names
 
 
 def _renamed(choice: Choice, names: Mapping[str, str]) -> Choice:
@@ -307,10 +366,7 @@ def _assemble(
     counted = cost_of(made, workload, arch)
     energy = sum(choice.energy_pj for choice in chosen)
     latency = sum(choice.latency_cycles for choice in chosen)
-    for mine, theirs in ((energy, counted.energy_pj), (latency, counted.cycles)):
-        assert abs(mine - float(theirs)) <= _TOLERANCE * max(mine, 1.0), (
-            f"the search counts {mine}, the cost model {float(theirs)}"
-        )
+    _check(energy, latency, counted)
     bound = {name: sum(layer.bounds[name] for layer in layers) for name in ("latency", "energy")}
     bound["edp"] = (
         layers[0].bounds["edp"] if len(layers) == 1 else bound["latency"] * bound["energy"]

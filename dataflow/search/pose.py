@@ -109,16 +109,17 @@ def _operand(
     ranks: list[Rank] = []
     bounds: list[tuple[int, int] | None] = []
     if output:  # distinct points write distinct elements
-        ranks = [((v, 1),) for v in operand.variables]
+        ranks = [((v, 1),) for v in operand.variables if work.sizes[v] > 1]
     else:
         for dim in operand.dims:
-            if not dim.terms:
+            terms = tuple((v, a) for v, a in dim.terms if work.sizes[v] > 1)
+            if not terms:
                 continue
             reach = [a * (work.sizes[v] - 1) for v, a in dim.terms]
             low = dim.offset + sum(min(0, r) for r in reach)
             high = dim.offset + sum(max(0, r) for r in reach)
             inside = low >= 0 and high < dim.extent
-            ranks.append(dim.terms)
+            ranks.append(terms)
             bounds.append(None if inside else (dim.offset, dim.extent))
     wide = partial_bits(work, unit) / operand.bits if output else 1.0
     return Operand(

@@ -149,8 +149,9 @@ class Problem:
         leakage_pj: picojoules of each cycle, all instances.
         tiles: tiles that are asked for, by (path index of a level, tensor, variable).
         trips: instances that are asked for, by (path index of a fan-out, variable).
-        frontier: resident tensors of a fused group. Loops over the ``walked`` variables alone stand
-            above their holds, at the level ``frontier_at``; what is held above them is held whole.
+        whole: tensors that the level ``frontier_at`` holds before all loops, whole.
+        frontier: tensors that the Einsums of a fused group hand to each other. Loops over the
+            ``walked`` variables alone stand above their holds, at the level ``frontier_at``.
     """
 
     sizes: Mapping[str, int]
@@ -160,6 +161,7 @@ class Problem:
     leakage_pj: float = 0.0
     tiles: Mapping[tuple[int, str, str], int] = field(default_factory=dict)
     trips: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
     frontier: tuple[str, ...] = ()
     frontier_at: int = 0
     walked: frozenset[str] = frozenset()

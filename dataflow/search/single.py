@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from dataflow.search.chains import PERFECT, QUOTIENTS, Ints
-from dataflow.search.frame import Frame, build
+from dataflow.search.frame import Frame, Known, build
 from dataflow.search.join import EDP, ENERGY, LATENCY, branch_and_bound
 from dataflow.search.problem import Problem
 from dataflow.search.skeleton import Skeleton, skeletons
-from dataflow.search.tables import Chain
+from dataflow.search.tables import MOST_ROWS, Chain
 
 BUDGET = 50_000_000
 """Boxes that a search looks at, at most."""
@@ -29,6 +29,7 @@ class Solution:
         energy_pj, latency_cycles: its cost.
         bound: no mapping of the mapspace has a lower first objective.
         looked: boxes that were looked at.
+        slack: what is left of each constraint, by name (bits, where it is a memory).
     """
 
     skeleton: Skeleton
@@ -37,6 +38,7 @@ class Solution:
     latency_cycles: float
     bound: float
     looked: int
+    slack: Mapping[str, float] = field(default_factory=dict)
 
 
 def order_of(objectives: Sequence[str]) -> tuple[int, int]:
@@ -47,11 +49,13 @@ def order_of(objectives: Sequence[str]) -> tuple[int, int]:
 
 
 def frame(
-    problem: Problem, factors: int, allowed: Callable[[Skeleton], bool] = lambda skeleton: True
+    problem: Problem, factors: int, most: int = MOST_ROWS, made: Known | None = None
 ) -> Frame:
-    """The columns and forms of a problem over all skeletons, or those that are ``allowed``; shared
-    by all objectives."""
-    return build(problem, tuple(filter(allowed, skeletons(problem))), factors)
+    """The columns and forms of a problem over all skeletons; shared by all objectives.
+
+    ``most`` and ``made`` as in :func:`dataflow.search.frame.build`.
+    """
+    return build(problem, tuple(skeletons(problem)), factors, most, made)
 
 
 def search(
@@ -62,6 +66,7 @@ def search(
     *,
     roots: Ints | None = None,
     reserved: Mapping[str, float] | None = None,
+    price: float = 0.0,
 ) -> tuple[Solution | None, float, bool]:
     """The best mapping of a frame.
 
@@ -71,6 +76,7 @@ def search(
         known: a solution to beat.
         roots: boxes to search (skeletons x groups) instead of the whole tables.
         reserved: bits of levels that are taken by others.
+        price: added to the energy for each cycle, while searching (the solution is without it).
 
     Returns:
         (the best, None when nothing fits or beats ``known``; a lower bound of the first objective
@@ -80,7 +86,8 @@ def search(
     order = np.array(order_of(objectives), np.int64)
     values = [np.inf] * 4
     if known is not None:
-        numbers = (known.energy_pj, known.latency_cycles, known.energy_pj * known.latency_cycles)
+        spent = known.energy_pj + price * known.latency_cycles
+        numbers = (spent, known.latency_cycles, spent * known.latency_cycles)
         values = [numbers[order[0]], numbers[order[1]], numbers[0], numbers[1]]
     best = np.array(values)
     limit = f.room_limit
@@ -102,7 +109,7 @@ def search(
         f.time_fixed,
         f.room,
         limit,
-        f.leakage,
+        f.leakage + price,
         order,
         best,
         found,
@@ -117,7 +124,13 @@ def search(
     for g in range(len(posed.groups)):
         parts.update(posed.chain(s, g, int(found[g + 1])))
     solution = Solution(
-        posed.skeletons[s], parts, float(best[2]), float(best[3]), least, int(looked)
+        posed.skeletons[s],
+        parts,
+        float(best[2] - price * best[3]),
+        float(best[3]),
+        least,
+        int(looked),
+        posed.slack(s, [int(row) for row in found[1:]]),
     )
     return solution, least, complete
 

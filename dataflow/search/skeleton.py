@@ -22,16 +22,17 @@ Skeleton = tuple[Node, ...]
 """Nodes below the outermost level, outermost first."""
 
 
-def _holds(level: Level, at: int) -> list[tuple[Node, ...]]:
-    """Every order of every allowed set of tensors at a level."""
+def _holds(level: Level, at: int, first: tuple[str, ...]) -> list[tuple[Node, ...]]:
+    """Every order of every allowed set of tensors at a level that begins with ``first``."""
     if level.order is not None:
         return [tuple(Node(at, tensor) for tensor in level.order)]
-    free = sorted(level.may - level.must)
+    free = sorted(level.may - level.must - set(first))
+    must = level.must - set(first)
     return [
-        tuple(Node(at, tensor) for tensor in order)
+        tuple(Node(at, tensor) for tensor in (*first, *order))
         for many in range(len(free), -1, -1)
         for extra in combinations(free, many)
-        for order in permutations(sorted((*level.must, *extra)))
+        for order in permutations(sorted((*must, *extra)))
     ]
 
 
@@ -42,7 +43,8 @@ def skeletons(problem: Problem) -> Iterator[Skeleton]:
         if isinstance(part, Fan):
             choices.append([(Node(at),)])
         elif at:
-            choices.append(_holds(part, at))
+            first = (*problem.whole, *problem.frontier) if at == problem.frontier_at else ()
+            choices.append(_holds(part, at, first))
     for parts in product(*choices):
         nodes = tuple(node for part in parts for node in part)
         held = {node.tensor for node in nodes}
@@ -110,7 +112,10 @@ def places(
                 own.append(None)
             continue
         operand = operands[node.tensor]
-        if problem.frontier and node.at == problem.frontier_at:
+        if node.at == problem.frontier_at:
+            if node.tensor in problem.whole:
+                own.append(-1)
+                continue
             if node.tensor in problem.frontier:
                 if frontier is None:
                     frontier = len(free)
@@ -120,9 +125,6 @@ def places(
                     free.append(Place(0, most, 0 if variable in problem.walked else size))
                     fans.append(-1)
                 own.append(frontier)
-                continue
-            if frontier is None:
-                own.append(-1)
                 continue
         pin = problem.tiles.get((node.at, node.tensor, variable), 0)
         if variable not in operand.variables:

@@ -52,15 +52,15 @@ class Table:
         rows: how many chains of the group there are (the product over its variables).
     """
 
-    def __init__(self, structure: Structure, factors: int) -> None:
+    def __init__(self, structure: Structure, factors: int, most: int = MOST_ROWS) -> None:
         self.structure = structure
         self._parts: list[tuple[Ints, Ints, Ints]] = [
-            chains(size, free, factors)
+            chains(size, free, factors, most)
             for size, free in zip(structure.sizes, structure.free, strict=True)
         ]
         self.counts = tuple(len(part[0]) for part in self._parts)
         self.rows = int(np.prod(self.counts))
-        if self.rows > MOST_ROWS:
+        if self.rows > most:
             raise TooManyChainsError
         self._walks: dict[tuple[int, tuple[bool, ...]], tuple[Floats, Floats]] = {}
 
