@@ -30,7 +30,8 @@ class Tile:
         place: of the hold.
         elements: of one copy of the largest tile.
         bits: of all copies; partial sums at their width.
-        home: whether the tensor lives there: its outermost hold, on chip.
+        rests: bits of the finished tile where the tensor lives there: at its outermost hold, on
+            chip. Otherwise 0.
     """
 
     level: str
@@ -38,7 +39,7 @@ class Tile:
     place: str
     elements: int
     bits: int
-    home: bool = False
+    rests: int = 0
 
 
 def tiles(mapping: Mapping, workload: Workload, arch: Architecture) -> tuple[Tile, ...]:
@@ -81,9 +82,10 @@ def _path_tiles(
             whole = work.sizes if stop.whole else None
             elements = tile_size(operand, extents_at(own, work, stop.at), whole)
             place = path.steps[stop.at].place
-            home = stop is chain[0] and stop.level != arch.memories[0].name
-            bits *= elements * stop.copies
-            yield Tile(stop.level, operand.tensor, place, elements, bits, home)
+            count = elements * stop.copies
+            at_home = stop is chain[0] and stop.level != arch.memories[0].name
+            rests = count * operand.bits if at_home else 0
+            yield Tile(stop.level, operand.tensor, place, elements, count * bits, rests)
 
 
 def occupied_bits(mapping: Mapping, found: tuple[Tile, ...]) -> dict[str, int]:
@@ -112,13 +114,13 @@ def _waiting(mapping: Mapping, found: tuple[Tile, ...]) -> list[dict[str, int]]:
     bits: dict[tuple[str, str, int], int] = {}
     seen: set[tuple[str, int]] = set()
     for tile in found:
-        if not tile.home:
+        if not tile.rests:
             continue
         number = int(tile.place[len("groups[") : tile.place.index("]")])
         if (tile.tensor, number) not in seen:
             seen.add((tile.tensor, number))
             firsts.setdefault((tile.level, tile.tensor), []).append(number)
-            bits[tile.level, tile.tensor, number] = tile.bits
+            bits[tile.level, tile.tensor, number] = tile.rests
     waiting: list[dict[str, int]] = [{} for _ in mapping.groups]
     for (level, tensor), groups in firsts.items():
         whole = max(bits[level, tensor, number] for number in groups)

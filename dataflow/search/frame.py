@@ -236,7 +236,10 @@ def build(
         rows = np.arange(len(chosen))
         if used and len(chosen) > 1:
             wanted = [c for c in used if c > 1]
-            rows = undominated(chosen[:, wanted] * signs[t][wanted])
+            shown = chosen[:, wanted] * signs[t][wanted]
+            given = _frontier_columns(layout, tables[t], layout.keys[t])
+            # Which tile the frontier has is not for one Einsum to decide.
+            rows = undominated(np.hstack([shown, -chosen[:, given]]))
         kept.append(rows)
         values.append(chosen[rows] if len(rows) else np.ones((1, chosen.shape[1])))
     apart = [
@@ -274,7 +277,8 @@ def _frontier_columns(layout: _Layout, table: Table, keys: Mapping[Key, int]) ->
     for key, i in keys.items():
         if key[0] == "tile" and key[1] in problem.frontier:
             mine = [v for v in group if v in layout.columns.operands[key[1]].variables]
-            if len(mine) == 1 and mine[0] in problem.walked:
+            spots = dict(zip(group, key[2], strict=True))  # levels below hold tiles of it too
+            if len(mine) == 1 and mine[0] in problem.walked and spots[mine[0]] == ("own", 0):
                 return [i]
     return []
 

@@ -119,26 +119,34 @@ class Part:
         self.root_rate = _rate(arch.memories[0])
         self._frames: dict[tuple[str, int, Status], Frame] = {}
         self._known: dict[str, Known] = {}
+        self._groups: tuple[tuple[str, ...], ...] = ()
+        self._whole_bits: dict[str, float] = {}
         self._asked: dict[object, _Asked] = {}
         self.units: tuple[Compute, ...] = ()
         able = [u for u in units_for(work, arch) if first_buffer(arch, u) is buffer]
         try:
             for unit in able:
-                pose(work, arch, unit, PERFECT)
+                self._groups = groups(pose(work, arch, unit, PERFECT))
             self.units = tuple(able)
         except UnsupportedError:
             pass
+        widest = max((partial_bits(work, unit) for unit in self.units), default=1)
+        self._widening = widest / work.output.bits
         self.factors = "imperfect" if rows and self._imperfect() else "perfect"
 
     def operand_bits(self, tensor: str, extents: Mapping[str, int] | None = None) -> float:
         """Bits of a tile of a finished tensor (of what the Einsum touches of it, by default)."""
+        if extents is None and tensor in self._whole_bits:
+            return self._whole_bits[tensor]
         operand = next(o for o in self.work.operands if o.tensor == tensor)
-        return float(tile_size(operand, extents or self.work.sizes) * operand.bits)
+        bits = float(tile_size(operand, extents or self.work.sizes) * operand.bits)
+        if extents is None:
+            self._whole_bits[tensor] = bits
+        return bits
 
     def widening(self) -> float:
         """Width of an unfinished output over that of a finished one."""
-        widest = max(partial_bits(self.work, unit) for unit in self.units)
-        return widest / self.work.output.bits
+        return self._widening
 
     def can_hold(self, tensor: str) -> bool:
         """Whether the buffer may hold it."""
@@ -148,8 +156,7 @@ class Part:
 
     def walkable(self, variables: Sequence[str]) -> bool:
         """Whether common loops may stand on these variables: no two share an index."""
-        problem = pose(self.work, self.arch, self.units[0], PERFECT)
-        return all(sum(v in group for v in variables) <= 1 for group in groups(problem))
+        return all(sum(v in group for v in variables) <= 1 for group in self._groups)
 
     def floor(self, status: Status, goal: Goal) -> Answer:
         """The best when resident tensors take no room: a bound for each status that leaves the
