@@ -105,6 +105,7 @@ def map_model(
     fix: StrPath | None = None,
     effort: int = 1,
     perfect: bool = False,
+    fuse: bool = True,
     dims: Mapping[str, int] | None = None,
     progress: Progress = silent,
 ) -> Mapped:
@@ -116,6 +117,7 @@ def map_model(
         fix: YAML file with parts of the mapping that are given, by Einsum.
         effort: multiplies how much is searched; more never ends worse.
         perfect: only tiles that divide.
+        fuse: whether Einsums may share loops and hand tensors over on chip.
 
     Raises:
         DataflowError: bad input, or nothing fits (which memory, which tensor, by how many bytes).
@@ -156,6 +158,7 @@ def map_model(
         fixes=fixes,
         budget=effort * network.BUDGET,
         perfect=perfect,
+        fuse=fuse,
         step=step,
     )
     result = Mapped(found, cascade, asked, machine, wanted, time.monotonic() - start)

@@ -40,6 +40,7 @@ from dataflow.report import terminal
     help="Multiplies how much is searched; more is never worse.",
 )
 @click.option("--perfect", is_flag=True, help="Only tiles that divide.")
+@click.option("--unfused", is_flag=True, help="Each Einsum a group of its own, all off chip.")
 @dims_option
 @output_option("M.yaml", "Mapping file to write; dataflow cost reads it.")
 @json_option
@@ -50,6 +51,7 @@ def _map(
     fix: str | None,
     effort: int,
     perfect: bool,
+    unfused: bool,
     dims: Sequence[str],
     out: str,
     as_json: bool,
@@ -64,6 +66,7 @@ def _map(
             fix=fix,
             effort=effort,
             perfect=perfect,
+            fuse=not unfused,
             dims=parse_dims(dims),
             progress=progress,
         )

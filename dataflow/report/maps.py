@@ -103,7 +103,14 @@ def mapspace(found: Found) -> str:
     """What was searched."""
     kinds = {layer.factors for layer in found.layers}
     factors = " and ".join(sorted(kinds - {"none"})) or "no"
-    alone = "" if len(found.layers) == 1 else "one Einsum a group, "
+    alone = ""
+    if len(found.layers) > 1:
+        alone = "one Einsum a group, "
+        if found.fused:
+            alone = (
+                "groups of consecutive Einsums with common loops (tiles that divide), tensors "
+                "whole in the first buffer; of Einsums that are alone: "
+            )
     plain = "; some Einsums mapped plainly" if "none" in kinds and len(kinds) > 1 else ""
     return f"{alone}all orders and holds, {factors} factors{plain}"
 

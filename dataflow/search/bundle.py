@@ -21,6 +21,8 @@ from dataflow.search.parts import INFINITE, Answer, Goal, Part, Status, less
 
 MOST_KEPT = 2
 """Tensors from off chip that a group holds whole above its loops, at most."""
+MOST_SEEN = 4
+"""Combinations that are looked at for each one that may be tried and fits."""
 
 
 @dataclass(frozen=True)
@@ -102,22 +104,19 @@ def best(
     """The best choice found below a bar, and a bound of the first key over all choices."""
     least = floor(bundle, goal)[0]
     found: Choice | None = None
-    bound, tried = INFINITE, 0
-    rate = bundle.members[0].part.root_rate
-    for traffic, tiles, kept in _combinations(bundle):
-        low = max(least, traffic / rate) if goal.first == "latency" else least
+    bound = INFINITE
+    tried = 0
+    for seen, (low, tiles, kept) in enumerate(_combinations(bundle, goal, least)):
         limit = bar if found is None else found.key
         if low > limit[0] * (1 + 1e-12):
             bound = min(bound, low)
-            if goal.first == "latency":
-                break  # those that follow leave more traffic
-            continue
-        if tried >= tries:
-            bound = min(bound, least)
+            break  # so are those that follow
+        if tried >= tries or seen >= MOST_SEEN * tries:
+            bound = min(bound, low)
             break
-        tried += 1
-        choice, low = _evaluate(bundle, goal, tiles, kept)
-        bound = min(bound, max(low, least))
+        choice, reached = _evaluate(bundle, goal, tiles, kept)
+        tried += choice is not None
+        bound = min(bound, max(low, reached))
         if choice is not None and less(choice.key, limit):
             found = choice
     return found, bound
@@ -127,8 +126,20 @@ Kept = tuple[tuple[int, str], ...]
 """(member, tensor) pairs."""
 
 
-def _combinations(bundle: Bundle) -> Iterator[tuple[float, tuple[int, ...], Kept]]:
-    """(bits that the outermost memory moves at least, tiles, tensors kept whole), least first."""
+def _combinations(
+    bundle: Bundle, goal: Goal, least: float
+) -> Iterator[tuple[float, tuple[int, ...], Kept]]:
+    """(bound of the first key, tiles, tensors kept whole), least first.
+
+    The outermost memory moves at least each tensor once for each iteration of the common loops that
+    reads it again.
+    """
+    part = bundle.members[0].part
+    inside = 0.0
+    if goal.first == "energy":
+        for member in bundle.members:
+            status = Status(member.whole, frozenset(), member.tiled, member.through)
+            inside += member.part.inside(status, goal.price)
     size = float(bundle.members[0].part.buffer.size_bits or 0)
     first = bundle.members[0].part.work
     sizes = [quotients(first.sizes[line[0]], PERFECT) for line in bundle.lines]
@@ -140,14 +151,16 @@ def _combinations(bundle: Bundle) -> Iterator[tuple[float, tuple[int, ...], Kept
     found = []
     for kept in _keepable(bundle):
         room = held + bundle.passing + sum(_bits(bundle, i, t) for i, t in kept)
-        traffic = np.zeros(len(grid))
-        for i, name, bits, again in flows:
+        low = np.full(len(grid), inside)
+        for i, name, bits, action, again in flows:
             times = 1.0 if (i, name) in kept else np.prod(trips[:, list(again)], axis=1)
-            traffic += bits * times
+            each = 1 / part.root_rate if goal.first == "latency" else part.root_pj[action]
+            low += bits * times * each
         for at in np.flatnonzero(room <= size).tolist():
-            found.append((float(traffic[at]), float(room[at]), tuple(grid[at].tolist()), kept))
-    for bits, _, tiles, kept in sorted(found):
-        yield bits, tiles, kept
+            found.append((float(low[at]), -float(room[at]), tuple(grid[at].tolist()), kept))
+    # With equal traffic the larger tiles come first: smaller ones only leave more room.
+    for bound, _, tiles, kept in sorted(found):
+        yield max(bound, least), tiles, kept
 
 
 def _keepable(bundle: Bundle) -> Iterator[Kept]:
@@ -168,8 +181,8 @@ def _keepable(bundle: Bundle) -> Iterator[Kept]:
         yield from combinations(options, many)
 
 
-def _flows(bundle: Bundle) -> Iterator[tuple[int, str, float, tuple[int, ...]]]:
-    """(member, tensor, bits, lines that read it again) of what comes from or goes off chip."""
+def _flows(bundle: Bundle) -> Iterator[tuple[int, str, float, str, tuple[int, ...]]]:
+    """(member, tensor, bits, access, lines that repeat it) of what comes from or goes off chip."""
     for i, member in enumerate(bundle.members):
         work = member.part.work
         for operand in work.operands:
@@ -181,7 +194,8 @@ def _flows(bundle: Bundle) -> Iterator[tuple[int, str, float, tuple[int, ...]]]:
             again = tuple(
                 n for n, line in enumerate(bundle.lines) if line[i] not in operand.variables
             )
-            yield i, name, _bits(bundle, i, name), again
+            action = "write" if operand.role == "output" else "read"
+            yield i, name, _bits(bundle, i, name), action, again
 
 
 def _bits(bundle: Bundle, i: int, tensor: str) -> float:

@@ -114,7 +114,8 @@ class _Layout:
         self.columns = Columns(problem)
         self.links = [links_of(problem.operands, s) for s in all_skeletons]
         self.costs: Costs = costs(problem, {link for links in self.links for link in links})
-        forms = (self.costs.energy, *self.costs.times, *self.costs.rooms)
+        costed = self.costs
+        forms = (costed.energy, *costed.times, *costed.rooms, costed.inner)
         self.products: list[Product] = sorted({p for f in forms for p in f.terms}, key=repr)
         self.weights = np.array([[f.terms.get(p, 0.0) for p in self.products] for f in forms])
         self.index: dict[Structure, int] = {}
@@ -306,13 +307,16 @@ def _forms(layout: _Layout) -> tuple[Ints, Forms]:
     )
     many = len(layout.costs.times)
     problem = layout.problem
-    limits = np.array([f.limit for f in layout.costs.rooms]) - fixed[:, 1 + many :]
+    limits = np.array([f.limit for f in layout.costs.rooms]) - fixed[:, 1 + many : -1]
+    operations = problem.unit.energy_pj * problem.points
     return np.ascontiguousarray(read[:, :, chosen]), Forms(
         summed[0],
-        fixed[:, 0] + problem.unit.energy_pj * problem.points,
+        fixed[:, 0] + operations,
+        summed[-1],
+        fixed[:, -1] + operations,
         summed[1 : 1 + many],
         fixed[:, 1 : 1 + many],
-        summed[1 + many :],
+        summed[1 + many : -1],
         limits,
         problem.leakage_pj,
     )

@@ -10,8 +10,8 @@ from itertools import combinations
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Memory
 from dataflow.search.bundle import tree
-from dataflow.search.parts import INFINITE, Goal, Part, Status, canonical, first_buffer
 from dataflow.search.partition import MOST_EINSUMS, TRIES, Alone, Network, Plan
+from dataflow.search.parts import INFINITE, Goal, Part, Status, canonical, first_buffer
 from dataflow.search.pose import units_for
 
 ROWS = 200_000
@@ -94,7 +94,9 @@ class Fuser:
             MOST_EINSUMS if fuse else 1,
         )
 
-    def run(self, objective: str, step: Callable[[int], None] = lambda cut: None) -> Partition | None:
+    def run(
+        self, objective: str, step: Callable[[int], None] = lambda cut: None
+    ) -> Partition | None:
         """The best partition for an objective; None where nothing fits."""
         if objective == "edp":
             return self._product(step)

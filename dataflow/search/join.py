@@ -40,21 +40,6 @@ class Boxes:
 
 
 @njit(cache=True)
-def _level(low, ways):  # type: ignore[no-untyped-def]
-    """The boxes of runs of ``ways`` consecutive boxes."""
-    many = (len(low) + ways - 1) // ways
-    out = np.empty((many, low.shape[1]))
-    for i in range(many):
-        end = min(len(low), (i + 1) * ways)
-        for c in range(low.shape[1]):
-            value = low[i * ways, c]
-            for j in range(i * ways + 1, end):
-                value = min(value, low[j, c])
-            out[i, c] = value
-    return out
-
-
-@njit(cache=True)
 def _arrange(logs):  # type: ignore[no-untyped-def]
     """An order of the rows in which every aligned run of a power of two is alike: split again and
     again along the column that varies most."""
@@ -103,6 +88,42 @@ def _arrange(logs):  # type: ignore[no-untyped-def]
     return order
 
 
+@njit(cache=True)
+def _tree(table, sign, numbers, base, ways, width):  # type: ignore[no-untyped-def]
+    """Boxes of a tree over the rows of a table, root last: (low, first, last, rows).
+
+    Every layer has the boxes of runs of ``ways`` consecutive boxes of the one below; the boxes are
+    numbered from ``base``, the rows with ``numbers``.
+    """
+    order = _arrange(np.log(table + 1.0))
+    total = layer = len(table)
+    while layer > 1:
+        layer = (layer + ways - 1) // ways
+        total += layer
+    low = np.zeros((total, width))
+    first, last = np.full(total, -1, np.int64), np.empty(total, np.int64)
+    rows = np.ones(total, np.int64)
+    for i in range(len(table)):
+        last[i] = numbers[order[i]]
+        for c in range(table.shape[1]):
+            low[i, c] = table[order[i], c]
+    start, end, at = 0, len(table), len(table)
+    while end - start > 1:
+        for i in range(start, end, ways):
+            stop = min(end, i + ways)
+            first[at], last[at], rows[at] = base + i, base + stop, 0
+            for j in range(i, stop):
+                rows[at] += rows[j]
+            for c in range(table.shape[1]):
+                value = low[i, c] * sign[c]
+                for j in range(i + 1, stop):
+                    value = min(value, low[j, c] * sign[c])
+                low[at, c] = value * sign[c]
+            at += 1
+        start, end = end, at
+    return low, first, last, rows
+
+
 class _Grower:
     """Appends trees of boxes."""
 
@@ -126,18 +147,12 @@ class _Grower:
 
     def tree(self, table: Floats, sign: Floats, numbers: Ints) -> int:
         """A tree over rows with these numbers; returns its root."""
-        arranged = _arrange(np.log(table + 1.0))
-        layer = table[arranged] * sign
-        rows = np.ones(len(table), np.int64)
-        base = self.size
-        self.append(layer * sign, np.full(len(table), -1, np.int64), numbers[arranged], rows)
-        while len(layer) > 1:
-            layer = _level(layer, WAYS)
-            first = base + np.arange(len(layer), dtype=np.int64) * WAYS
-            rows = np.add.reduceat(rows, np.arange(0, len(rows), WAYS))
-            last = np.minimum(first + WAYS, self.size)
-            base = self.size
-            self.append(layer * sign, first, last, rows)
+        made = _tree(table, sign, numbers, self.size, WAYS, self.width)
+        self.low.append(made[0])
+        self.first.append(made[1])
+        self.last.append(made[2])
+        self.rows.append(made[3])
+        self.size += len(made[0])
         return self.size - 1
 
     def forest(
@@ -145,7 +160,7 @@ class _Grower:
     ) -> tuple[int, dict[float, int]]:
         """A tree over rows that is split by the values of some columns first, and again by those
         of further ones. Returns its root, and the box of each value of the first column."""
-        if not apart:
+        if not apart or (len(apart) == 1 and len(rows) <= WAYS):
             return self.tree(table[rows], sign, rows), {}
         columns, *inner = apart
         if not columns:
@@ -222,6 +237,7 @@ class Forms:
 
     Attributes:
         energy: coefficient of each product; ``energy_fixed`` for each skeleton.
+        inner, inner_fixed: the same without the accesses of the outermost level.
         time: channels x products; ``time_fixed`` skeletons x channels. Latency is the maximum.
         room: constraints x products; each must not exceed ``room_limit`` (skeletons x constraints).
         leakage: energy of a cycle.
@@ -229,6 +245,8 @@ class Forms:
 
     energy: Floats
     energy_fixed: Floats
+    inner: Floats
+    inner_fixed: Floats
     time: Floats
     time_fixed: Floats
     room: Floats

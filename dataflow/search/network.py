@@ -1,4 +1,4 @@
-"""The search of a whole Workload: each Einsum a group of its own, equal ones searched once."""
+"""The search of a whole Workload: one Einsum, Einsums apart (equal ones once), or fused groups."""
 
 from __future__ import annotations
 
@@ -62,13 +62,14 @@ class Found:
     """The mapping of a Workload.
 
     Attributes:
-        mapping: one group for each Einsum.
+        mapping: the groups.
         cost: by the general cost model; the search's own numbers were the same.
         bound: of each objective over the mapspace.
         gap: of the first objective: value / bound - 1.
         optimal: whether the value is proven to be the least of the mapspace, which is then whole:
             a single Einsum with imperfect factors.
         layers: in order.
+        fused: whether groups of several Einsums were searched.
     """
 
     mapping: mp.Mapping
@@ -77,6 +78,7 @@ class Found:
     gap: float
     optimal: bool
     layers: tuple[Layer, ...]
+    fused: bool = False
 
     def value(self, objective: str) -> float:
         """The cost in an objective."""
@@ -190,7 +192,7 @@ def _fused(
             names, found.floors, found.factors, found.searched, strict=True
         )
     )
-    return Found(found.mapping, counted, found.bounds, gap, False, layers)
+    return Found(found.mapping, counted, found.bounds, gap, False, layers, True)
 
 
 def _check(energy: float, latency: float, counted: Cost) -> None:

@@ -299,7 +299,8 @@ class Network:
         lines = self._apart(members, lines)
         whole, passing = [], 0.0
         for tensor in sorted(stored):
-            sizes = [m.part.operand_bits(t) for m in members for t in m.whole if m.names[t] == tensor]
+            own = [(m, t) for m in members for t in m.whole if m.names[t] == tensor]
+            sizes = [m.part.operand_bits(t) for m, t in own]
             if sizes:
                 whole.append(tensor)
             passing += self._bits[tensor] - max(sizes, default=0.0)

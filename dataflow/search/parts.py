@@ -1,9 +1,9 @@
 """Parts: one Einsum as a member of any fusion group, searched once for all equal ones.
 
-What a group fixes for its Einsums is a :class:`Status`: which tensors lie whole in the buffer, which
-ones it hands over tile by tile. Beside that an Einsum only feels how much of the buffer the others
-take; a solution is kept with the room that it leaves, so that most of these questions are answered
-without a search.
+What a group fixes for its Einsums is a :class:`Status`: which tensors lie whole in the buffer and
+which ones it hands over tile by tile. Beside that an Einsum only feels how much of the buffer the
+others take; a solution is kept with the room that it leaves, so that most of these questions are
+answered without a search.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ class Part:
         units: those below the buffer that can run it; none: the Einsum is not searched here.
         factors: of the tiles where the Einsum is alone; in groups they divide.
         root_rate: bits that the outermost memory moves in a cycle at most.
+        root_pj: of one bit, ``read`` or ``write`` there.
     """
 
     def __init__(
@@ -116,11 +117,17 @@ class Part:
     ) -> None:
         self.work, self.arch, self.buffer = work, arch, buffer
         self._rows, self._budget = rows, budget
-        self.root_rate = _rate(arch.memories[0])
+        root = arch.memories[0]
+        self.root_rate = _rate(root)
+        self.root_pj = {
+            "read": float(root.energy.read_pj / root.energy.bits),
+            "write": float(root.energy.write_pj / root.energy.bits),
+        }
         self._frames: dict[tuple[str, int, Status], Frame] = {}
         self._known: dict[str, Known] = {}
         self._groups: tuple[tuple[str, ...], ...] = ()
         self._whole_bits: dict[str, float] = {}
+        self._inside: dict[tuple[frozenset[str], float], float] = {}
         self._asked: dict[object, _Asked] = {}
         self.units: tuple[Compute, ...] = ()
         able = [u for u in units_for(work, arch) if first_buffer(arch, u) is buffer]
@@ -150,9 +157,7 @@ class Part:
 
     def can_hold(self, tensor: str) -> bool:
         """Whether the buffer may hold it."""
-        return all(
-            mp.may_hold(self.buffer, o) for o in self.work.operands if o.tensor == tensor
-        )
+        return all(mp.may_hold(self.buffer, o) for o in self.work.operands if o.tensor == tensor)
 
     def walkable(self, variables: Sequence[str]) -> bool:
         """Whether common loops may stand on these variables: no two share an index."""
@@ -162,6 +167,22 @@ class Part:
         """The best when resident tensors take no room: a bound for each status that leaves the
         same tensors on chip."""
         return self.ask(Status(anywhere=status.resident), (), 0.0, goal)
+
+    def inside(self, status: Status, price: float) -> float:
+        """Energy beside that of the outermost memory, at least, under any status that leaves the
+        same tensors on chip."""
+        mark = (status.resident, price)
+        if mark not in self._inside:
+            least = INFINITE
+            for unit in self.units:
+                try:
+                    posed = self._frame(unit, Status(anywhere=status.resident), PERFECT)
+                except TooManyChainsError:
+                    return 0.0
+                low = search(posed, ("energy",), self._budget, inner=True, price=price)[1]
+                least = min(least, low)
+            self._inside[mark] = least
+        return self._inside[mark]
 
     def ask(
         self, status: Status, tiles: tuple[tuple[str, int], ...], taken: float, goal: Goal
@@ -201,7 +222,8 @@ class Part:
         best: Solution | None = None
         problem, bound = None, INFINITE
         alone = not status.walked and not status.tiled and self.factors == "imperfect"
-        for factors in (PERFECT, QUOTIENTS) if alone else (PERFECT,):
+        kinds = (PERFECT, QUOTIENTS) if alone else (PERFECT,)
+        for factors in kinds:
             try:
                 posed = self._frame(unit, status, factors)
             except TooManyChainsError:
@@ -295,4 +317,3 @@ def first_buffer(arch: Architecture, unit: Compute) -> Memory | None:
     """The first memory below the root on the way to a unit, if its size is bounded."""
     path = [node for node in arch.path(unit.name) if isinstance(node, Memory)]
     return path[1] if len(path) > 1 and path[1].size_bits is not None else None
-

@@ -115,9 +115,11 @@ class Form:
 
 @dataclass(frozen=True)
 class Costs:
-    """Energy, the channels whose maximum is the latency, and what must fit."""
+    """Energy, that without the outermost level's, the channels whose maximum is the latency, and
+    what must fit."""
 
     energy: Form
+    inner: Form
     times: tuple[Form, ...]
     rooms: tuple[Form, ...]
 
@@ -149,7 +151,7 @@ class _Costs:
         self.operands = {operand.name: operand for operand in problem.operands}
         self.fans = {i: p for i, p in enumerate(problem.path) if isinstance(p, Fan) and p.size > 1}
         self.levels = {i: p for i, p in enumerate(problem.path) if isinstance(p, Level)}
-        self.energy = Form("energy")
+        self.energy, self.inner = Form("energy"), Form("inner")
         self.times: dict[str, Form] = {}
 
     def above(self, at: int) -> Fans:
@@ -169,6 +171,8 @@ class _Costs:
         tensor, action, _ = transfer
         energy = (level.read_pj if action == "read" else level.write_pj)[tensor]
         self.energy.add(total, weight * energy)
+        if at:
+            self.inner.add(total, weight * energy)
         for channel in level.channels:
             cycles = channel.cycles.get(transfer, 0.0)
             if cycles:
@@ -242,4 +246,4 @@ def costs(problem: Problem, links: Iterable[Link]) -> Costs:
     for tensor, parent, child in sorted(made.links):
         made.link(tensor, parent, child)
     steps = Form("compute", {Steps(made.above(UNIT)): problem.unit.cycles})
-    return Costs(made.energy, (steps, *made.times.values()), tuple(made.rooms()))
+    return Costs(made.energy, made.inner, (steps, *made.times.values()), tuple(made.rooms()))

@@ -55,7 +55,7 @@ def _connected(many: int, edges: Sequence[tuple[int, int, mp.Operand]]) -> bool:
     while frontier:
         here = frontier.pop()
         for a, b, _ in edges:
-            for other in ((b,) if a == here else (a,) if b == here else ()):
+            for other in (b,) if a == here else (a,) if b == here else ():
                 if other not in reached:
                     reached.add(other)
                     frontier.append(other)
@@ -109,7 +109,8 @@ def _line(
     line = tuple(known[i] for i in range(len(works)))
     sizes = {works[i].sizes[v] for i, v in enumerate(line)}
     state = any(v in works[i].output.state for i, v in enumerate(line))
-    return line if len(sizes) == 1 and not state else None
+    one = all(len({*line} & {*work.sizes}) == 1 for work in works)
+    return line if len(sizes) == 1 and one and not state else None
 
 
 def _across(

@@ -67,6 +67,7 @@ def search(
     roots: Ints | None = None,
     reserved: Mapping[str, float] | None = None,
     price: float = 0.0,
+    inner: bool = False,
 ) -> tuple[Solution | None, float, bool]:
     """The best mapping of a frame.
 
@@ -76,6 +77,7 @@ def search(
         known: a solution to beat.
         roots: boxes to search (skeletons x groups) instead of the whole tables.
         reserved: bits of levels that are taken by others.
+        inner: leaves the accesses of the outermost level out of the energy.
         price: added to the energy for each cycle, while searching (the solution is without it).
 
     Returns:
@@ -103,8 +105,8 @@ def search(
         b.rows,
         posed.roots if roots is None else roots,
         posed.columns,
-        f.energy,
-        f.energy_fixed,
+        f.inner if inner else f.energy,
+        f.inner_fixed if inner else f.energy_fixed,
         f.time,
         f.time_fixed,
         f.room,

@@ -1,72 +1,166 @@
-"""Fused runs: as good as a peer's optimum, and what they cost is what the cost model counts."""
+"""Networks as fusion groups: as good as a peer's optimum and as every partition costed one by one,
+and what they cost is what the cost model and a walk of all loops count."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from dataflow import mapping as mp
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cost import cost
+from dataflow.errors import DataflowError
 from dataflow.ir.text import loads
-from dataflow.search import PERFECT, frame, search
-from dataflow.search.fused import Fuser, runs
-from dataflow.search.pose import pose, units_for
+from dataflow.search.network import Found, map_workload
+from tests.bench.mapper.cases import chain
+from tests.search.partitions import Brute, machine, workload
 
 
-def pair(size: int) -> mp.Workload:
-    """Two matrix products, the second reads what the first writes."""
-    weight = "{bits: 8, role: weight}"
-    return mp.workload_of(
-        loads(f"""einsum:
-  name: pair
-  shapes: {{M: {size}, K: {size}, N: {size}, P: {size}}}
-  declaration: {{A: [M, K], B: [K, N], D: [N, P]}}
-  types: {{A: int8, B: int8, C: int32, D: int8, E: int32}}
-  expressions: |
-    C[m, n] = A[m, k] * B[k, n]
-    E[m, p] = C[m, n] * D[n, p]
-format: {{A: {{bits: 8}}, B: {weight}, C: {{bits: 8}}, D: {weight}, E: {{bits: 8}}}}
-""")
-    )
+def matmuls(many: int, size: int) -> mp.Workload:
+    """A chain of matrix products."""
+    return mp.workload_of(loads(chain(many, size)))
 
 
 @pytest.mark.parametrize(
-    ("arch_name", "size", "most"),
-    [("simple", 512, 9701425152.0), ("nvdla", 64, None), ("eyeriss", 32, None)],
+    ("many", "arch_name", "energy"),
+    [
+        (2, "simple", 9701425152.0),
+        (2, "nvdla", 250947300.0),
+        (3, "simple", 14340325376.0),
+        (3, "nvdla", 384099680.0),
+    ],
 )
-def test_a_fused_pair_costs_what_the_search_says_and_beats_two_groups(
-    arch_name: str, size: int, most: float | None
+def test_fused_chains_cost_no_more_than_a_peers_optimum(
+    many: int, arch_name: str, energy: float
 ) -> None:
-    workload = pair(size)
     arch = load_architecture(architecture_path(arch_name))
-    run = runs(workload, 2)[0, 1]
-    assert run.tensors == ("C",) and run.shared == (("m", "m"), ("n", "n"))
-    found = Fuser(run, arch).search(["energy"], 1_000_000)
-    assert found is not None
-    counted = cost(mp.Mapping((mp.Group("fused", found.nest),)), workload, arch)
-    assert float(counted.energy_pj) == pytest.approx(found.energy_pj, rel=1e-9)
-    assert float(counted.cycles) == pytest.approx(found.latency_cycles, rel=1e-9)
-    assert found.bound == pytest.approx(found.energy_pj, rel=1e-9)
-    assert counted.levels["MainMemory"].keys() == {"A", "B", "D", "E"}  # C never leaves
-    alone = 0.0
-    for work in workload.works:
-        (unit, *_) = units_for(work, arch)
-        single, _, _ = search(frame(pose(work, arch, unit, PERFECT), PERFECT), ["energy"])
-        assert single is not None
-        alone += single.energy_pj
-    assert found.energy_pj < alone
-    if most is not None:  # the peer's optimum over perfect factors
-        assert found.energy_pj <= most * (1 + 1e-9)
+    found = map_workload(matmuls(many, 512), arch, ("energy",), perfect=True)
+    assert float(found.cost.energy_pj) <= energy * (1 + 1e-7)  # the peer counts in 32 bits
+    apart = map_workload(matmuls(many, 512), arch, ("energy",), perfect=True, fuse=False)
+    assert found.cost.energy_pj < apart.cost.energy_pj
 
 
-def test_a_tensor_with_two_readers_is_not_fused() -> None:
-    text = """einsum:
-  name: two
-  shapes: {M: 4, N: 4}
-  declaration: {A: [M, N]}
+def in_one_group(found: Found) -> list[list[str]]:
+    return [[p.compute.einsum for p in mp.group_paths(g)] for g in found.mapping.groups]
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+@pytest.mark.parametrize(
+    ("form", "bits", "sizes"),
+    [("pointwise", 72, "2222"), ("softmax", 40, "2211")],
+)
+def test_no_partition_of_a_tiny_network_is_better(
+    form: str, bits: int, sizes: str, objective: str
+) -> None:
+    check(form, bits, sizes, objective)
+
+
+def check(form: str, bits: int, sizes: str, objective: str) -> None:
+    asked = workload(form, {v: int(n) for v, n in zip("MKNP", sizes, strict=True)})
+    found = map_workload(asked, machine(bits, 8, 7.0), (objective,))
+    best = Brute(asked, bits, 8, 7.0, objective).least()
+    assert found.value(objective) == pytest.approx(best, rel=1e-9)
+    assert found.bound[objective] <= best * (1 + 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [40, 48, 64, 96, 128])
+@pytest.mark.parametrize(
+    ("form", "sizes"),
+    [("chain", "2222"), ("residual", "2221"), ("pointwise", "2322"), ("softmax", "3311")],
+)
+def test_no_partition_of_more_tiny_networks_is_better(form: str, bits: int, sizes: str) -> None:
+    for objective in ("latency", "energy"):
+        check(form, bits, sizes, objective)
+
+
+ATTENTION = """einsum:
+  name: attention
+  shapes: {H: 2, M: 8, N: 8, E: 4, F: 4, D: 8, C: 8}
+  declaration: {X: [M, D], Q: [H, M, E], K: [H, N, E], V: [H, N, F], W: [H, F, D], G: [D, C]}
   expressions: |
-    B[m, n] = A[m, n] * A[m, n]
-    C[m, n] = B[m, n] + A[m, n]
-    D[m, n] = B[m, n] * C[m, n]
+    S[h, m, n] = Q[h, m, e] * K[h, n, e]
+    GM[h, m] = S[h, m, n] :: max(n)
+    SN[h, m, n] = sub_exp(S[h, m, n], GM[h, m])
+    SD[h, m] = SN[h, m, n]
+    A[h, m, n] = SN[h, m, n] / SD[h, m]
+    AV[h, m, f] = A[h, m, n] * V[h, n, f]
+    O[m, d] = AV[h, m, f] * W[h, f, d]
+    Y[m, d] = O[m, d] + X[m, d]
+    U[m, c] = Y[m, d] * G[d, c]
+    Z[m, d] = U[m, d] + Y[m, d]
 """
-    assert (0, 1) not in runs(mp.workload_of(loads(text)), 3)
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+def test_attention_with_a_residual_is_fused_on_chip(objective: str) -> None:
+    asked = mp.workload_of(loads(ATTENTION))
+    arch = machine(4096, 8, 7.0)
+    found = map_workload(asked, arch, (objective,))
+    assert len(found.mapping.groups) < len(asked.works)
+    assert found.gap <= 0.05
+    again = cost(found.mapping, asked, arch)
+    assert again.energy_pj == found.cost.energy_pj and again.cycles == found.cost.cycles
+    apart = map_workload(asked, arch, (objective,), fuse=False)
+    assert found.value(objective) < apart.value(objective)
+
+
+WAITING = """einsum:
+  name: waiting
+  shapes: {M: 16}
+  declaration: {A: [M], B: [M]}
+  expressions: |
+    C[m] = A[m] * A[m]
+    E[m] = B[m] * B[m]
+    F[m] = C[m] + E[m]
+format: {A: {bits: 8}, B: {bits: 8}, C: {bits: 8}, E: {bits: 8}, F: {bits: 8}}
+"""
+NEST = """group a
+  hold root: A
+  hold buffer: C
+  for m tile 1
+    compute C on u
+group b
+  hold root: B, E
+  for m tile 1
+    hold buffer: B
+    compute E on u
+group c
+  hold root: E, F
+  hold buffer: C
+  for m tile 1
+    compute F on u
+"""
+
+
+def test_a_tensor_that_waits_on_chip_takes_room_in_the_groups_between() -> None:
+    asked = mp.workload_of(loads(WAITING))
+    mapping = mp.parse_mapping(NEST)
+    counted = cost(mapping, asked, machine(136, 8, 7.0))
+    assert counted.occupancy_bits["buffer"] == 16 * 8 + 8  # C waits while B's element is there
+    with pytest.raises(DataflowError, match="has 128 bit an instance and would hold 136, 1 bytes"):
+        cost(mapping, asked, machine(128, 8, 7.0))
+
+
+def test_nothing_fits_says_which_memory_and_tensor() -> None:
+    arch = load_architecture(architecture_path("nvdla"))  # its buffer has to hold everything
+    small = arch.memories[1]
+    tight = replace(small, size_bits=16)
+    nodes = tuple(tight if node is small else node for node in arch.nodes)
+    with pytest.raises(DataflowError, match="T1 needs 3 bytes there at least, 1 bytes of them for"):
+        map_workload(matmuls(2, 8), replace(arch, nodes=nodes), ("energy",))
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+def test_more_effort_never_ends_worse(objective: str) -> None:
+    more_effort(ATTENTION, 1536, objective)
+
+
+def more_effort(text: str, bits: int, objective: str) -> None:
+    asked = mp.workload_of(loads(text))
+    before = float("inf")
+    for budget in (1, 2, 4):
+        found = map_workload(asked, machine(bits, 8, 7.0), (objective,), budget=budget * 3_000_000)
+        assert found.value(objective) <= before * (1 + 1e-9)
+        before = found.value(objective)

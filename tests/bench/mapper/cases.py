@@ -38,6 +38,30 @@ format: {{A: {BITS}, B: {WEIGHT}, C: {BITS}}}
 """
 
 
+def chain(many: int, size: int) -> str:
+    """Square matrix products of 8-bit values, each one's result the next one's left factor."""
+    ranks = ["M", *(f"N{i}" for i in range(many + 1))]
+    shapes = ", ".join(f"{rank}: {size}" for rank in ranks)
+    declared = ", ".join(f"W{i}: [N{i}, N{i + 1}]" for i in range(many))
+    tensors = [f"T{i}" for i in range(many + 1)]
+    types = ", ".join(f"{t}: int8" for t in ("T0", *(f"W{i}" for i in range(many))))
+    sums = ", ".join(f"{t}: int32" for t in tensors[1:])
+    lines = "".join(
+        f"    T{i + 1}[m, n{i + 1}] = T{i}[m, n{i}] * W{i}[n{i}, n{i + 1}]\n" for i in range(many)
+    )
+    formats = ", ".join(
+        [*(f"{t}: {BITS}" for t in tensors), *(f"W{i}: {WEIGHT}" for i in range(many))]
+    )
+    return f"""einsum:
+  name: matmul_chain{many}_{size}
+  shapes: {{{shapes}}}
+  declaration: {{T0: [M, N0], {declared}}}
+  types: {{{types}, {sums}}}
+  expressions: |
+{lines}format: {{{formats}}}
+"""
+
+
 def convolution(side: int, channels: int) -> str:
     """A 3x3 convolution without padding, as many channels in as out."""
     return f"""einsum:
