@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataflow.memory.offsets.arrays import Ints, Part, Terms, parts
-from dataflow.memory.offsets.exact import exact
+from dataflow.memory.offsets.portfolio import find
 from dataflow.memory.offsets.search import EFFORT, check, named, quick, spread_out, spread_packing
 from dataflow.memory.plan import Buffer, Packing, peak_bytes
 
@@ -66,7 +66,7 @@ def _least(part: Part, enough: int, seed: int, effort: int) -> _Least:
     nodes = 0
     if best is None:
         high = int(part.height.sum() + (part.align + part.bank).sum() + part.least.max()) * unit
-        found = exact(part, high, seed, effort)
+        found = find(part, high, seed, effort)
         nodes += found.nodes
         if found.offsets is None:
             return _Least(None, found.refuted, bound, nodes)
@@ -76,7 +76,7 @@ def _least(part: Part, enough: int, seed: int, effort: int) -> _Least:
     while top > max(bound, enough) and low + unit < top:
         # The bound first, it is nearly always reached; then halves of what is left.
         aim = low + unit if low < max(bound, enough) else (low + top) // (2 * unit) * unit
-        found = exact(part, aim, seed, max(1, (effort - nodes) // ATTEMPTS))
+        found = find(part, aim, seed, max(1, (effort - nodes) // ATTEMPTS))
         nodes += found.nodes
         if found.offsets is not None:
             best = found.offsets

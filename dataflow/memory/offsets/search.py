@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from dataflow.errors import DataflowError
 from dataflow.memory.offsets.arrays import Ints, Part, Terms, parts
-from dataflow.memory.offsets.exact import exact
 from dataflow.memory.offsets.firstfit import first_fit
 from dataflow.memory.offsets.large import LARGE, Spread, large
+from dataflow.memory.offsets.portfolio import find
 from dataflow.memory.plan import Buffer, Packing, peak
 
 EFFORT = 2_000_000
@@ -90,7 +90,7 @@ def _placed(part: Part, capacity: int, seed: int, effort: int) -> Packing:
         top = int((fitted + part.size).max()) * part.unit
         if top <= capacity:
             return Packing(named(part, fitted), top == bound, "", top, bound, 0)
-    found = exact(part, capacity, seed, effort)
+    found = find(part, capacity, seed, effort)
     steps = f"steps {part.buffers[0].start} to {max(b.end for b in part.buffers)}"
     if found.offsets is None:
         count = len(part.buffers)
