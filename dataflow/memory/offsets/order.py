@@ -68,23 +68,11 @@ def stand(
         key[y] = k
     left, right = 0, count
     one, other = below, above
-    side = 0.5
-    if count > 2:
-        luck = draw(seed)
-        side = 0.5 if luck < 0.3 else 0.95 if luck < 0.65 else 0.05
     for x in range(count):
         i = chosen[x]
         v = worth[i]
         more, less = max(0.0, v - one), max(0.0, v - other)
-        leftwards = more < less
-        if more == less:
-            if one == v and other != v:
-                leftwards = draw(seed) < 0.9
-            elif other == v and one != v:
-                leftwards = draw(seed) < 0.1
-            else:
-                leftwards = draw(seed) < side
-        if leftwards:
+        if more < less or (more == less and draw(seed) < 0.5):
             line[left] = i
             left += 1
             one = v

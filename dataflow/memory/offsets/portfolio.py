@@ -6,15 +6,14 @@ from dataflow.memory.offsets.arrays import Part
 from dataflow.memory.offsets.exact import Found, exact
 from dataflow.memory.offsets.sweep import suits, sweep
 
-FEW = 40
+FEW = 80
 """Buffers up to which the exact search runs alone."""
 
 TURNS: tuple[tuple[int, int], ...] = (
     (0, 100_000),
-    (100, 50_000),
-    (0, 100_000),
-    (300, 100_000),
-    (1000, 200_000),
+    (300, 200_000),
+    (0, 200_000),
+    (1000, 400_000),
 )
 """(width of two sweeps, there and back, or 0: the exact search; effort of each in nodes)."""
 

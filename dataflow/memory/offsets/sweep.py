@@ -43,6 +43,9 @@ SHUFFLE = 0.5
 WIDEST = 8
 """The beam after failures, in widths."""
 
+HEAVIEST = 64.0
+"""Most that a section weighs."""
+
 TABLE = 1 << 18
 """Rows of what is known of free intervals."""
 
@@ -134,7 +137,8 @@ class _Sweep:
             if len(found.counts):
                 beams.append(found)
                 continue
-            self.weight[min(self.spans - 1, s + int(np.argmax(self.kills)))] += 1.0
+            blame = min(self.spans - 1, s + int(np.argmax(self.kills)))
+            self.weight[blame] = min(HEAVIEST, 2.0 * self.weight[blame])
             if s > front:
                 front, failures = s, 0
             back = min(s, 1 << failures)
@@ -152,7 +156,7 @@ class _Sweep:
         return offsets
 
     def _worth(self, s: int) -> NDArray[np.float64]:
-        """Of every buffer that lives in section `s`: the weight of the sections that it lives on."""
+        """The weight of the sections after `s` in which each buffer lives."""
         after = np.arange(self.spans - s - 1)
         total = np.cumsum(self.weight[s + 1 :] * FADE**after)
         worth = np.concatenate((np.zeros(s + 1), total))[self.last]
