@@ -50,8 +50,8 @@ def test_what_a_sweep_finds_is_valid(seed: int, backwards: bool) -> None:
 def test_the_sweep_solves_what_the_exact_search_does_not_with_more_effort() -> None:
     buffers, capacity = near_full(200000, 200)
     (part,) = parts(buffers, Terms())
-    assert exact(part, capacity, 0, 150_000).offsets is None
-    found = find(part, capacity, 0, 150_000)
+    assert exact(part, capacity, 0, 200_000).offsets is None
+    found = find(part, capacity, 0, 200_000)
     assert found.offsets is not None
     validate(buffers, _named(part, found.offsets), capacity)
 
