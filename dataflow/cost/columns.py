@@ -204,6 +204,7 @@ def _grid_sum(
     lists: dict[str, tuple[Ints, Ints, Ints]] = {}
     for v in column.variables:
         if clipped or v in flat:
+            _countable(column, sum(number for _, number in walks[v].table()))
             starts, sizes = walks[v].tiles()
             if column.runs and v in flat:
                 starts, sizes = _runs(starts, sizes, flat[v])
@@ -221,18 +222,23 @@ def _grid_sum(
     for names, dims in _apart(column, outer):
         axes = (*outer, *names)
         grid = prod(len(lists[v][0]) for v in axes)
-        if grid > MAX_GRID or bound >= UNBOUNDED:
-            raise DataflowError(
-                f"index over {', '.join(column.variables)}",
-                f"has {grid} tiles beside padding",
-                "use larger tiles",
-            )
+        _countable(column, grid if bound < UNBOUNDED else bound)
         placed = {v: _placed(lists, axes, v) for v in axes}
         factors: list[Ints] = [placed[v][2] for v in names]
         factors += [dim.lines(_touched(dim, placed, clipped)) for dim in dims]
         value = np.broadcast_to(reduce(np.multiply, factors), tuple(len(lists[v][0]) for v in axes))
         total = total * value.sum(axis=tuple(range(len(outer), len(axes))))
     return int(total.sum())
+
+
+def _countable(column: Column, tiles: int) -> None:
+    """Raises DataflowError when there are more tiles than can be looked at one by one."""
+    if tiles > MAX_GRID:
+        raise DataflowError(
+            f"index over {', '.join(column.variables)}",
+            f"has {tiles} tiles that are looked at one by one, as padding or flattened ranks ask",
+            f"use larger tiles, {MAX_GRID} at most",
+        )
 
 
 def _placed(

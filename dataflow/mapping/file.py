@@ -5,6 +5,7 @@ The cascade is in the file, without the data of its weights, so that the file al
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def load_mapping(path: str | Path) -> MappingFile:
 
 def loads_mapping(text: str, where: str = "mapping") -> MappingFile:
     """The mapping file of a text; ``where`` names it in messages."""
+    if re.search(r"^format: mapping/\d", text, re.MULTILINE):
+        raise DataflowError(
+            where,
+            "says how the layers of a compiled network are tiled",
+            "give loop_trees.yaml, which compile writes beside it",
+        )
     cascade = loads(text, where)
     section = cascade.sections.get(SECTION)
     if section is None:

@@ -15,6 +15,8 @@ from dataflow.errors import DataflowError
 from dataflow.ir.cascade import Cascade
 from dataflow.mapping.workload import Digit, Dim, Operand, Work
 
+MOST = 1 << 40
+"""Most values of a flattened variable, as of any rank."""
 _FIX = "write flatten: {u: [r, s]}, outermost first"
 
 
@@ -64,6 +66,8 @@ def _flattened(work: Work, name: str, members: tuple[str, ...]) -> Work:
         what = f"{work.name} sums over some of {', '.join(members)} and not over the others"
         raise DataflowError(f"flatten.{name}", what, "flatten either kind alone")
     total = prod(work.sizes[m] for m in members)
+    if total > MOST:
+        raise DataflowError(f"flatten.{name}", f"has {total} values", f"use {MOST} at most")
     sizes: dict[str, int] = {}
     for variable, size in work.sizes.items():
         if variable == members[0]:

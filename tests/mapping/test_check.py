@@ -286,3 +286,33 @@ def test_tensors_in_place_share_their_space() -> None:
     assert "X is not made point by point from D as its last reader" in wrong
     later = workload_of(loads(SOFTMAX.replace("D[m, n] * D[m, n]", "D[m, n] * X[m, n]")))
     assert "D is not made point by point from X" in message(IN_PLACE, arch, later)
+
+
+CIRCLE = """\
+einsum:
+  name: circle
+  shapes: {M: 4, N: 4}
+  declaration: {A: [M, N]}
+  expressions: |
+    B[m, n] = exp(A[m, n])
+    C[m, n] = exp(B[m, n])
+    D[m, n] = exp(C[m, n])
+    E[m, n] = D[m, n] + B[m, n]
+"""
+
+
+def test_branches_that_need_each_other_are_refused() -> None:
+    """The first part makes B and needs C, the second makes C and needs B."""
+
+    def path(name: str, depth: int) -> str:
+        lines = ["for m tile 1", "  for n tile 1", f"    compute {name} on vector"]
+        return "".join(f"{' ' * depth}{line}\n" for line in lines)
+
+    def parts(depth: int, names: str) -> str:
+        return "".join(" " * depth + "branch\n" + path(n, depth + 2) for n in names)
+
+    text = "group g\n  hold MainMemory: A, B, C, D, E\n  branch\n    for m tile 2\n"
+    text += parts(6, "BD") + "  branch\n" + parts(4, "CE")
+    found = message(text, load_architecture("simple"), workload_of(loads(CIRCLE)))
+    assert "need each other's results; split them at the same loops, or put them under" in found
+    assert found.startswith("m.yaml: groups[0].nest: the branches of ")

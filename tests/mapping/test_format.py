@@ -241,3 +241,22 @@ def test_map_says_what_it_does_not_search(section: str, message: str, tmp_path: 
     with pytest.raises(DataflowError) as error:
         api.map_model(path, "simple")
     assert message in str(error.value)
+
+
+def test_what_cannot_be_counted_one_by_one_is_refused() -> None:
+    """Sizes are bounded before memory is taken."""
+    large = "P: 1000000000000"
+    text = CONV.replace("P: 4", large).replace("p + r", "p + r - 1")
+    with pytest.raises(DataflowError, match="index over p, r: has 1000000000000 tiles that are"):
+        cost(parse_mapping(NEST), with_format("", text), machine())
+    text = CONV.replace("C: 3", "C: 1000000000000").replace("R: 2", "R: 100")
+    with pytest.raises(DataflowError, match=r"flatten\.u: has 100000000000000 values; use"):
+        with_format("", text + "flatten: {u: [r, c]}\n")
+
+
+def test_the_tilings_of_a_compiled_network_are_no_mapping_file(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.yaml"
+    path.write_text("# loops\nformat: mapping/2\narch: edge16\nlayers: []\n")
+    with pytest.raises(DataflowError) as error:
+        api.cost(path, "edge16")
+    assert str(error.value).endswith("give loop_trees.yaml, which compile writes beside it")
