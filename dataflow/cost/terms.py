@@ -8,17 +8,14 @@ The first read of a sum that nothing has been added to is not made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
 
 from dataflow.cost.columns import UNBOUNDED, Column, Once, components
+from dataflow.cost.rules import Action, Holder, Side, link_rules
 from dataflow.mapping.chains import Stop
 from dataflow.mapping.workload import Dim, Operand, Work
-
-Action = Literal["read", "write"]
-Side = Literal["low", "high"]
 
 
 @dataclass(frozen=True)
@@ -96,29 +93,15 @@ def transfers(
         ports: of the memories.
     """
     found: list[Transfer] = []
-    for link, (parent, child) in enumerate(pairwise(chain)):
-        rows = _Link(
-            work, operand, parent, child, tuple(foreign), networks, unshared, widths[link], ports
+    for number, (parent, child) in enumerate(pairwise(chain)):
+        link = _Link(
+            work, operand, parent, child, tuple(foreign), networks, unshared, widths[number], ports
         )
-        last = link == len(chain) - 2
-        found += [Transfer(row.level, operand, *row.rest(link)) for row in rows.rows(last)]
+        found += link.transfers(number, number == len(chain) - 2)
     return found
 
 
 Terms = tuple[Term, ...]
-
-
-@dataclass(frozen=True)
-class _Row:
-    level: str
-    action: Action
-    side: Side
-    terms: Terms
-    instance: Terms
-    lines: Terms
-
-    def rest(self, link: int) -> tuple[Action, Side, int, Terms, Terms, Terms]:
-        return self.action, self.side, link, self.terms, self.instance, self.lines
 
 
 @dataclass(frozen=True)
@@ -142,81 +125,45 @@ class _Link:
     bits: int
     ports: Ports
 
-    def rows(self, last: bool) -> list[_Row]:
-        if self.operand.role != "output":
-            return self.reads(last)
-        parent, child = self.parent.level, self.child.level
-        above_parent = Once(0, self.parent.at)
-        above_child = Once(0, self.child.at)
-        via, via_one = self.moved(self.once()), self.moved((*self.once(), above_parent))
-        over = self.lines(parent, True)
-        via_lines = self.accesses(lambda: (self.moved(self.once(), over),))
-        back_lines = self.accesses(
-            lambda: (self.moved(self.once(), over), self.first(self.parent.at, (), over))
-        )
-        back = (via, self.first(self.parent.at, ()))
-        back_one = (via_one, self.first(self.parent.at, (above_parent,)))
-        rows = [
-            _Row(parent, "write", "low", (via,), (via_one,), via_lines),
-            _Row(parent, "read", "low", back, back_one, back_lines),
+    def transfers(self, number: int, last: bool) -> Iterator[Transfer]:
+        """The rows of both levels; ``last``: the child is the compute node."""
+        output = self.operand.role == "output"
+        levels = {"parent": self.parent.level, "child": self.child.level}
+        lines = [
+            _signed(rule.plus, rule.minus) for rule in link_rules(_Accesses(self), output, last)
         ]
-        if not last:
-            moved, moved_one = self.moved(()), self.moved((above_child,))
-            lone = Once(self.parent.at, self.child.at, self.unshared)
-            under = self.lines(child, False)
-            refill = (moved, self.first(self.child.at, (lone,)))
-            refill_one = (moved_one, self.first(self.child.at, (above_child,)))
-            up = self.accesses(lambda: (self.moved((), under),))
-            down = self.accesses(
-                lambda: (self.moved((), under), self.first(self.child.at, (lone,), under))
+        for rule, accesses in zip(link_rules(_Words(self), output, last), lines, strict=True):
+            yield Transfer(
+                levels[rule.holder],
+                self.operand,
+                rule.action,
+                rule.side,
+                number,
+                _signed(rule.plus, rule.minus),
+                _signed(rule.plus_each, rule.minus_each),
+                () if self.parent.level in self.ports.buses else accesses,
             )
-            rows += [
-                _Row(child, "read", "high", (moved,), (moved_one,), up),
-                _Row(child, "write", "high", refill, refill_one, down),
-            ]
-        return rows
 
-    def reads(self, last: bool) -> list[_Row]:
-        """An input: read at the parent, written at the child."""
-        parent, child = self.parent.level, self.child.level
-        # What a memory gives to the unit or to registers is read as often as it is used.
-        uses = self.operand.uses if self.child.level not in self.ports.line_bits else 1
-        # A bus moves whole lines of what is stored in lines.
-        whole = None
-        if self.operand.line and parent in self.ports.buses:
-            whole = _Lines(self.operand.line, False, self.operand.block)
-            uses *= self.operand.line
-        above_parent, above_child = Once(0, self.parent.at), Once(0, self.child.at)
-        over, under = self.lines(parent, True), self.lines(child, False)
-        rows = [
-            _Row(
-                parent,
-                "read",
-                "low",
-                (self.moved(self.once(), whole, uses),),
-                (self.moved((*self.once(), above_parent), whole, uses),),
-                self.accesses(lambda: (self.moved(self.once(), over, uses),)),
-            )
-        ]
-        if not last:
-            rows.append(
-                _Row(
-                    child,
-                    "write",
-                    "high",
-                    (self.moved((), whole, uses),),
-                    (self.moved((above_child,), whole, uses),),
-                    self.accesses(lambda: (self.moved((), under),)),
-                )
-            )
-        return rows
+    @property
+    def above_parent(self) -> Once:
+        """Lanes above the parent."""
+        return Once(0, self.parent.at)
 
-    def lines(self, level: str, together: bool) -> _Lines:
-        return _Lines(self.ports.per_line(level, self.bits), together)
+    @property
+    def above_child(self) -> Once:
+        """Lanes above the child."""
+        return Once(0, self.child.at)
 
-    def accesses(self, terms: Callable[[], Terms]) -> Terms:
-        """Terms of accesses; none over a bus."""
-        return () if self.parent.level in self.ports.buses else terms()
+    @property
+    def lone(self) -> Once:
+        """Lanes between the two of which each has sums of its own."""
+        return Once(self.parent.at, self.child.at, self.unshared)
+
+    @property
+    def uses(self) -> int:
+        """Reads of an input where it leaves the memories for the unit or registers."""
+        to_memory = self.child.level in self.ports.line_bits
+        return 1 if to_memory or self.operand.role == "output" else self.operand.uses
 
     def once(self) -> tuple[Once, ...]:
         """Lanes between parent and child that get the same word."""
@@ -231,7 +178,7 @@ class _Link:
         return Term(factor, tuple(columns))
 
     def first(self, upto: int, once: tuple[Once, ...], lines: _Lines | None = None) -> Term:
-        """Minus the first touches: one of each element in each copy that sums are kept in.
+        """The first touches: one of each element in each copy that sums are kept in.
 
         What repeats an Einsum without being summed (recomputation, a state that is overwritten)
         starts from nothing each time.
@@ -244,7 +191,7 @@ class _Link:
                 columns.append(Column((variable,), (), upto, copies))
             else:
                 columns.append(Column((variable,), (), self.child.at, everywhere))
-        return Term(-1, tuple(columns))
+        return Term(1, tuple(columns))
 
     def _relevant(self, upto: int, once: tuple[Once, ...], lines: _Lines | None) -> list[Column]:
         joint = self.operand.role != "output"
@@ -285,3 +232,66 @@ class _Link:
     def _irrelevant(self) -> list[str]:
         indexing = set(self.operand.variables)
         return [v for v in (*self.work.sizes, *self.foreign) if v not in indexing]
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Elements, for `link_rules`."""
+
+    link: _Link
+
+    @property
+    def _whole(self) -> tuple[_Lines | None, int]:
+        """A bus moves whole lines of what is stored in lines: how, and elements of a line."""
+        link = self.link
+        if not link.operand.line or link.operand.role == "output":
+            return None, link.uses
+        if link.parent.level not in link.ports.buses:
+            return None, link.uses
+        lines = _Lines(link.operand.line, False, link.operand.block)
+        return lines, link.uses * link.operand.line
+
+    def via(self, each: bool) -> Term:
+        link = self.link
+        once = (*link.once(), link.above_parent) if each else link.once()
+        return link.moved(once, *self._whole)
+
+    def moved(self, each: bool) -> Term:
+        return self.link.moved((self.link.above_child,) if each else (), *self._whole)
+
+    def first(self, holder: Holder, each: bool) -> Term:
+        link = self.link
+        if holder == "parent":
+            return link.first(link.parent.at, (link.above_parent,) if each else ())
+        return link.first(link.child.at, (link.above_child,) if each else (link.lone,))
+
+
+@dataclass(frozen=True)
+class _Accesses:
+    """Lines, for `link_rules`; those of the busiest instance are not counted."""
+
+    link: _Link
+
+    def via(self, each: bool) -> Term:
+        del each
+        return self.link.moved(self.link.once(), self._lines("parent"), self.link.uses)
+
+    def moved(self, each: bool) -> Term:
+        del each
+        return self.link.moved((), self._lines("child"))
+
+    def first(self, holder: Holder, each: bool) -> Term:
+        del each
+        link = self.link
+        if holder == "parent":
+            return link.first(link.parent.at, (), self._lines(holder))
+        return link.first(link.child.at, (link.lone,), self._lines(holder))
+
+    def _lines(self, holder: Holder) -> _Lines:
+        link = self.link
+        level = link.parent.level if holder == "parent" else link.child.level
+        return _Lines(link.ports.per_line(level, link.bits), holder == "parent")
+
+
+def _signed(plus: Term, minus: Term | None) -> Terms:
+    return (plus,) if minus is None else (plus, replace(minus, factor=-minus.factor))

@@ -4,9 +4,9 @@ The loops of a variable, outermost first, cut its range into tiles, each of thos
 and so on; where a tile does not divide what it cuts, the last one is smaller. At most one more size
 appears for each loop, so a short histogram (size, how many) says all that is needed.
 
-These functions are plain loops over integers. They run as Python for one mapping, and compiled by
-numba for the rows of a search: one counting code. All results are at most the size of the variable
-(a search over sizes below 2**62 cannot overflow).
+`cut_loop` is a plain loop over integers. It runs as Python for one mapping, and compiled by numba
+for the rows of a search (`dataflow.search.chains.walk`): one counting code. All results are at most
+the size of the variable, so that sizes below 2**62 cannot overflow.
 """
 
 from __future__ import annotations
@@ -19,50 +19,58 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 
+def cut_loop(tile: int, once: bool, e: Ints, n: Ints, used: int) -> int:
+    """One loop: changes the histogram of tiles into that of the tiles that the loop leaves.
+
+    Args:
+        tile: of the loop.
+        once: only the first (a full) tile of each is followed: lanes that get the same word, or
+            all iterations but the first.
+        e, n: sizes and their numbers, with room for one more.
+        used: entries of ``e`` and ``n`` in use.
+
+    Returns:
+        How many are used afterwards.
+    """
+    full = 0
+    kept = 0
+    for i in range(used):
+        size = e[i]
+        number = n[i]
+        trips = size // tile
+        if trips == 0:
+            e[kept] = size
+            n[kept] = number
+            kept += 1
+            continue
+        if once:
+            full += number
+            continue
+        full += number * trips
+        rest = size - trips * tile
+        if rest:
+            e[kept] = rest
+            n[kept] = number
+            kept += 1
+    if full:
+        e[kept] = tile
+        n[kept] = full
+        kept += 1
+    return kept
+
+
 def cut(
     size: int, tiles: Sequence[int] | Ints, once: Sequence[bool] | Ints, e: Ints, n: Ints
 ) -> int:
-    """Fills the histogram of the tiles that loops leave.
+    """Fills the histogram of the tiles that loops leave, outermost loop first.
 
-    Args:
-        size: values of the variable.
-        tiles: tile of each loop, outermost first.
-        once: loops of which only the first (a full) tile is followed: lanes that get the same
-            word, or all iterations but the first.
-        e, n: room for len(tiles) + 1 sizes and their numbers.
-
-    Returns:
-        How many entries of ``e`` and ``n`` are used.
+    ``e`` and ``n`` have room for len(tiles) + 1 entries; how many are used is returned.
     """
     e[0] = size
     n[0] = 1
     used = 1
     for j in range(len(tiles)):
-        tile = tiles[j]
-        full = 0
-        kept = 0
-        for i in range(used):
-            trips = e[i] // tile
-            if trips == 0:
-                e[kept] = e[i]
-                n[kept] = n[i]
-                kept += 1
-                continue
-            rest = e[i] % tile
-            number = n[i]
-            if once[j]:
-                full += number
-            else:
-                full += number * trips
-                if rest:
-                    e[kept] = rest
-                    n[kept] = number
-                    kept += 1
-        if full:
-            e[kept] = tile
-            n[kept] = full
-            kept += 1
-        used = kept
+        used = cut_loop(tiles[j], bool(once[j]), e, n, used)
     return used
 
 

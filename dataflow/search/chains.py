@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+
+from dataflow.cost.walk import cut_loop
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -23,11 +26,25 @@ PERFECT, QUOTIENTS, EVERY = 0, 1, 2
 """Which tiles are tried: divisors; quotients and what fits them; every integer."""
 
 
+class TooManyChainsError(Exception):
+    """There are more chains than the search enumerates."""
+
+
+MOST_CHAINS = 400_000
+
+
 @lru_cache(maxsize=4096)
 def quotients(size: int, factors: int) -> Ints:
-    """Tiles of a whole rank: its divisors, or the least tile of each trip count, ascending."""
+    """Tiles of a whole rank: its divisors, or the least tile of each trip count, ascending.
+
+    Raises TooManyChainsError.
+    """
+    root = isqrt(size)
     if factors == PERFECT:
-        return np.array([d for d in range(1, size + 1) if size % d == 0], np.int64)
+        low = [d for d in range(1, root + 1) if size % d == 0]
+        return np.array(sorted({*low, *(size // d for d in low)}), np.int64)
+    if (size if factors == EVERY else 2 * root) > MOST_CHAINS:
+        raise TooManyChainsError
     if factors == EVERY:
         return np.arange(1, size + 1, dtype=np.int64)
     found, tile = [], size
@@ -135,7 +152,7 @@ def _blocks(size, below, most, pin, factors, out):  # type: ignore[no-untyped-de
 @njit(cache=True)
 def _spread(size, current, most, limit, pin, factors):  # type: ignore[no-untyped-def]
     """(chain index, block) of every extension of the chains at a fan-out."""
-    buffer = np.empty(size + most + 1, np.int64)
+    buffer = np.empty(size * (factors == 2) + min(size, most) + 1, np.int64)
     total = 0
     for i in range(len(current)):
         for j in range(_blocks(size, current[i], most, pin, factors, buffer)):
@@ -163,13 +180,6 @@ class Place:
     fan: int
     limit: int
     pin: int = 0
-
-
-class TooManyChainsError(Exception):
-    """There are more chains than the search enumerates."""
-
-
-MOST_CHAINS = 400_000
 
 
 def chains(
@@ -217,6 +227,9 @@ def chains(
 _NONE = np.zeros(0, np.int64)
 
 
+_cut_loop = njit(cache=True)(cut_loop)
+
+
 @njit(cache=True)
 def walk(size, below, above, spatial, once):  # type: ignore[no-untyped-def]
     """Iterations and extents after each place, last tiles walked exactly.
@@ -229,72 +242,27 @@ def walk(size, below, above, spatial, once):  # type: ignore[no-untyped-def]
 
     Returns:
         (iterations, sums of the extents), each masks x (places + 1) x chains: after each place,
-        and last after the loops down to single values.
+        and last after the loops down to single values. Integers up to ``size``, which are exact.
     """
     rows, many = below.shape
     masks = once.shape[0]
     steps = np.zeros((masks, many + 1, rows))
     total = np.zeros((masks, many + 1, rows))
-    room = 4 * (many + 2)
-    extent, count = np.empty(room, np.int64), np.empty((masks, room), np.int64)
-    for row in range(rows):
-        extent[0], pieces = size, 1  # distinct extents and how often each occurs
-        for m in range(masks):
-            count[m, 0] = 1
-        for place in range(many + 1):
-            for part in range(2):
-                if part == 1 and (place == many or not spatial[place]):
-                    break
+    e, n = np.empty(2 * many + 4, np.int64), np.empty(2 * many + 4, np.int64)
+    for m in range(masks):
+        for row in range(rows):
+            e[0], n[0], used = size, 1, 1
+            for place in range(many + 1):
                 if place == many:
-                    tile = np.int64(1)
-                elif part == 0:
-                    tile = above[row, place]
+                    used = _cut_loop(1, False, e, n, used)
                 else:
-                    tile = below[row, place]
-                lead = -1  # the piece that becomes the whole tile
-                have = pieces
-                for j in range(have):
-                    if extent[j] < tile:
-                        continue
-                    full, rest = extent[j] // tile, extent[j] % tile
-                    if rest:
-                        at = pieces
-                        for k in range(pieces):
-                            if extent[k] == rest:
-                                at = k
-                        if at == pieces:
-                            pieces += 1
-                            extent[at] = rest
-                            for m in range(masks):
-                                count[m, at] = 0
-                        for m in range(masks):
-                            if not (part == 1 and once[m, place]):
-                                count[m, at] += count[m, j]
-                    if not part:
-                        for m in range(masks):
-                            count[m, j] *= full
-                    else:
-                        for m in range(masks):
-                            if not once[m, place]:
-                                count[m, j] *= full
-                    extent[j] = tile
-                    if lead < 0:
-                        lead = j
-                    else:
-                        for m in range(masks):
-                            count[m, lead] += count[m, j]
-                            count[m, j] = 0
-                        extent[j] = 0  # merged into lead; never counted again
-                keep = 0
-                for j in range(pieces):
-                    if extent[j] > 0:
-                        extent[keep] = extent[j]
-                        for m in range(masks):
-                            count[m, keep] = count[m, j]
-                        keep += 1
-                pieces = keep
-            for m in range(masks):
-                for j in range(pieces):
-                    steps[m, place, row] += count[m, j]
-                    total[m, place, row] += count[m, j] * extent[j]
+                    used = _cut_loop(above[row, place], False, e, n, used)
+                    if spatial[place]:
+                        used = _cut_loop(below[row, place], once[m, place], e, n, used)
+                count, extent = 0, 0
+                for j in range(used):
+                    count += n[j]
+                    extent += n[j] * e[j]
+                steps[m, place, row] = count
+                total[m, place, row] = extent
     return steps, total

@@ -23,6 +23,9 @@ from dataflow.search.problem import (
     Unit,
 )
 
+MOST_PADDED = 1 << 22
+"""Longest variable of a padded index: its tiles are looked at one by one."""
+
 
 class UnsupportedError(DataflowError):
     """An Einsum that the exact search does not count."""
@@ -72,6 +75,8 @@ def pose(
         seen = [v for rank in posed.ranks for v, _ in rank]
         if len(seen) != len(set(seen)):
             raise _unsupported(work, f"indexes {posed.name} twice by one variable")
+        if posed.bounds and max(work.sizes[v] for v in seen) > MOST_PADDED:
+            raise _unsupported(work, f"indexes {posed.name} with padding by a very long variable")
         if any(len(rank) > 2 for rank in posed.ranks) and posed.bounds:
             raise _unsupported(work, f"indexes {posed.name} by a padded sum of three variables")
     path: list[Level | Fan] = []

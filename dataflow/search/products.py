@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dataflow.cost.rules import Holder, link_rules
 from dataflow.search.problem import Fan, Level, Operand, Problem, Transfer
 from dataflow.search.skeleton import Skeleton
 
@@ -180,42 +181,19 @@ class _Costs:
                 self.times.setdefault(name, Form(name)).add(each, weight * cycles)
 
     def link(self, tensor: str, parent: int, child: int) -> None:
-        """The traffic of one link, as in the reference's rules for input and output."""
-        over, under = self.above(parent), self.above(child)
+        """The traffic of one link, by the rules that count a mapping."""
         shared = self.adding(tensor, parent, child)
-        via = Moved(tensor, parent, child, NOWHERE, shared)
-        via_each = Moved(tensor, parent, child, over, shared)
-        moved = Moved(tensor, parent, child, NOWHERE, NOWHERE)
-        moved_each = Moved(tensor, parent, child, under, NOWHERE)
-        if not self.operands[tensor].output:
-            self._charge(parent, (tensor, "read", "low"), via, via_each, 1)
-            if child != UNIT:
-                self._charge(child, (tensor, "write", "high"), moved, moved_each, 1)
-            return
+        words = _Words(self, tensor, parent, child, shared)
         wide = self.operands[tensor].widening
-        first = First(tensor, parent, child, over, False)
-        each = First(tensor, parent, child, over, bool(over))
-        self._sums(parent, (tensor, "write", "low"), via, via_each, shared)
-        self._charge(parent, (tensor, "read", "low"), via, via_each, wide)
-        self._charge(parent, (tensor, "read", "low"), first, each, -wide)
-        if child != UNIT:
-            reduces = any(tensor in fan.shares for fan in self.fans.values())
-            lanes = under if reduces else over
-            first = First(tensor, parent, child, lanes, False)
-            each = First(tensor, parent, child, under, bool(under))
-            self._sums(child, (tensor, "read", "high"), moved, moved_each, shared)
-            self._charge(child, (tensor, "write", "high"), moved, moved_each, wide)
-            self._charge(child, (tensor, "write", "high"), first, each, -wide)
-
-    def _sums(self, at: int, transfer: Transfer, total: Moved, each: Moved, shared: Fans) -> None:
-        """Sums on their way up: wide until they are finished. (What comes back is unfinished.)"""
-        wide = self.operands[transfer[0]].widening
-        self._charge(at, transfer, total, each, wide)
-        if wide != 1:
-            done, done_each = (
-                Done(p.tensor, p.parent, p.child, p.once, p.shared, shared) for p in (total, each)
-            )
-            self._charge(at, transfer, done, done_each, 1 - wide)
+        for rule in link_rules(words, self.operands[tensor].output, child == UNIT):
+            at = parent if rule.holder == "parent" else child
+            transfer = (tensor, rule.action, rule.side)
+            self._charge(at, transfer, rule.plus, rule.plus_each, wide)
+            if rule.up and wide != 1:  # wide until they are finished
+                done, each = (_done(p, shared) for p in (rule.plus, rule.plus_each))
+                self._charge(at, transfer, done, each, 1 - wide)
+            if rule.minus is not None and rule.minus_each is not None:
+                self._charge(at, transfer, rule.minus, rule.minus_each, -wide)
 
     def rooms(self) -> list[Form]:
         """Capacities, sizes of fan-outs and their least use."""
@@ -238,6 +216,41 @@ class _Costs:
             if fan.least > 1:
                 found.append(Form(fan.name, {Trips(at, True): -1.0}, -fan.least))
         return found
+
+
+@dataclass(frozen=True)
+class _Words:
+    """The products of a link, for `link_rules`."""
+
+    costs: _Costs
+    tensor: str
+    parent: int
+    child: int
+    shared: Fans
+
+    def _moved(self, once: Fans, shared: Fans) -> Product:
+        return Moved(self.tensor, self.parent, self.child, once, shared)
+
+    def via(self, each: bool) -> Product:
+        return self._moved(self.costs.above(self.parent) if each else NOWHERE, self.shared)
+
+    def moved(self, each: bool) -> Product:
+        return self._moved(self.costs.above(self.child) if each else NOWHERE, NOWHERE)
+
+    def first(self, holder: Holder, each: bool) -> Product:
+        over, under = self.costs.above(self.parent), self.costs.above(self.child)
+        lanes = over if holder == "parent" else under
+        if holder == "child" and not each:
+            # Lanes that the network adds up keep sums of their own.
+            fans = self.costs.fans.values()
+            lanes = under if any(self.tensor in fan.shares for fan in fans) else over
+        return First(self.tensor, self.parent, self.child, lanes, each and bool(lanes))
+
+
+def _done(product: Product, adding: Fans) -> Product:
+    """The same words, where they are finished sums."""
+    assert isinstance(product, Moved)
+    return Done(product.tensor, product.parent, product.child, product.once, product.shared, adding)
 
 
 def costs(problem: Problem, links: Iterable[Link]) -> Costs:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow.search.chains import EVERY, PERFECT, QUOTIENTS, Place, chains, quotients, walk
+from dataflow.cost.walk import histogram
+from dataflow.search.chains import (
+    EVERY,
+    PERFECT,
+    QUOTIENTS,
+    Place,
+    TooManyChainsError,
+    chains,
+    quotients,
+    walk,
+)
 
 
 def loops(
@@ -89,3 +101,38 @@ def test_quotient_chains_hold_the_perfect_ones_and_are_among_all() -> None:
                 {(tuple(b), tuple(a)) for b, a in zip(below.tolist(), above.tolist(), strict=True)}
             )
         assert sets[0] <= sets[1] <= sets[2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 12, 97, 144, 1000])
+def test_divisors_are_all_divisors(size: int) -> None:
+    assert list(quotients(size, PERFECT)) == [d for d in range(1, size + 1) if size % d == 0]
+
+
+def test_a_rank_with_too_many_tiles_is_not_listed() -> None:
+    assert len(quotients(1 << 40, PERFECT)) == 41
+    with pytest.raises(TooManyChainsError):
+        quotients(1 << 40, QUOTIENTS)
+
+
+def test_the_walk_of_a_search_is_that_of_a_mapping() -> None:
+    """Random chains of loops: iterations and extents as `dataflow.cost.walk` counts them."""
+    rng = random.Random(5)
+    for _ in range(200):
+        size, places = rng.randint(1, 40), rng.randint(1, 4)
+        spatial = np.array([rng.random() < 0.5 for _ in range(places)] + [False])
+        once = np.array([[rng.random() < 0.5 for _ in range(places)] + [False]])
+        above, below = np.empty((1, places), np.int64), np.empty((1, places), np.int64)
+        tiles: list[int] = []
+        flags: list[bool] = []
+        left = size
+        for place in range(places):
+            above[0, place] = left = rng.randint(1, left)
+            tiles, flags = [*tiles, left], [*flags, False]
+            if spatial[place]:
+                left = rng.randint(1, left)
+                tiles, flags = [*tiles, left], [*flags, bool(once[0, place])]
+            below[0, place] = left
+        steps, total = walk(size, below, above, spatial, once)
+        table = histogram(size, tiles, flags)
+        assert steps[0, places - 1, 0] == sum(n for _, n in table)
+        assert total[0, places - 1, 0] == sum(e * n for e, n in table)
