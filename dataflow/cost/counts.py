@@ -10,7 +10,8 @@ from math import prod
 
 from dataflow.arch import Architecture, Compute, FanOut, Memory
 from dataflow.cost.columns import Chain, Column, Cut, Once, evaluate
-from dataflow.cost.terms import Action, Ports, Side, Term, Transfer, transfers
+from dataflow.cost.rules import Action, Side
+from dataflow.cost.terms import Ports, Term, Transfer, transfers
 from dataflow.mapping.chains import Turn, complete, partial_bits, shared, stops, sunk, turns
 from dataflow.mapping.tree import Path
 from dataflow.mapping.workload import Operand, Work

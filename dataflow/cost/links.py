@@ -13,7 +13,7 @@ from math import prod
 
 from dataflow.arch import Architecture, Compute, FanOut, Memory, Port
 from dataflow.cost.busy import carries
-from dataflow.cost.terms import Action, Side
+from dataflow.cost.rules import Action, Side
 from dataflow.mapping.chains import (
     Stop,
     Turn,
