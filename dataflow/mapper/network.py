@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 
 from dataflow.errors import DataflowError
 from dataflow.layers.layer import Layer, LayerGraph
@@ -14,7 +15,7 @@ from dataflow.machine import Machine, isa
 from dataflow.machine.latencies import DEFAULT, Latencies
 from dataflow.mapper.bound import bound_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
-from dataflow.mapper.place import place, require_dram
+from dataflow.mapper.place import crowd, place, require_dram
 from dataflow.mapper.polish import polish
 from dataflow.mapper.problem import Choice, Problem
 from dataflow.mapper.refine import Fronts, Judge, Judged, Lessons, durations, rounds
@@ -24,8 +25,8 @@ from dataflow.tiling.candidates import Candidate, candidates, fronts
 from dataflow.tiling.columns import Mode
 from dataflow.tiling.shape import LayerShape, shape_of
 
-STEPS = 32
-"""Parts of the activation memory: when the chosen buffers cannot be packed, one less is used."""
+REFUSED = 64
+"""Choices that cannot be packed before the search for one that can is given up."""
 
 Placed = tuple[Choice, MemoryMap]
 """A choice and where its buffers stand."""
@@ -111,7 +112,7 @@ class _Search:
             if not any(rows for _, rows in found):
                 raise _no_tiling(layer, self.machine)
         size = self.machine.act_bytes
-        on_chip = self._placed(solve(self._problem(self._on_chip(fronts), size), self.ties))
+        on_chip = self._placed(solve(self._problem(self._on_chip(fronts), {}), self.ties))
         known, bound = self._best_placed(fronts, on_chip)
         if known is None:
             raise DataflowError(
@@ -126,28 +127,53 @@ class _Search:
         return self._judged(fronts, known, mapping, judge)
 
     def _best_placed(self, fronts: Fronts, known: Placed | None) -> tuple[Placed | None, int]:
-        """The best choice whose buffers can be packed, at least as good as `known`; the bound."""
-        size = self.machine.act_bytes
-        bound = 0
-        for part in range(STEPS, 0, -1):
-            problem = self._problem(fronts, size * part // STEPS)
-            choice = solve(problem, self.ties, known[0] if known else None)
-            if choice is None:
-                break
-            if part == STEPS:
-                bound = choice.bound
-            if known is not None and choice.cycles == known[0].cycles:
-                break
+        """The best choice whose buffers can be packed, at least as good as `known`; the bound.
+
+        The best choices are tried in order of their cycles. One that cannot be packed shows a few
+        layers that are to blame: one of them must carry less. Each of them in turn is asked to,
+        and the best choices under these conditions join the others. So only choices are left out
+        that fill every one of these layers at least as much as one that does not fit.
+        """
+        start = known[0] if known else None
+        first = solve(self._problem(fronts, {}), self.ties, start)
+        if first is None:
+            return known, 0
+        waiting: list[tuple[int, int, Choice, dict[int, int]]] = [(first.cycles, 0, first, {})]
+        asked: set[tuple[tuple[int, int], ...]] = set()
+        refused = 0
+        while waiting and refused < REFUSED:
+            cycles, _, choice, withheld = heappop(waiting)
+            if known is not None and cycles == known[0].cycles:
+                return known, first.bound
             placed = self._placed(choice)
             if placed is not None:
-                return placed, bound
-        return known, bound
+                return placed, first.bound
+            refused += 1
+            for less in self._lighter(choice, withheld):
+                name = tuple(sorted(less.items()))
+                if name in asked:
+                    continue
+                asked.add(name)
+                found = solve(self._problem(fronts, less), self.ties, start)
+                if found is not None:
+                    heappush(waiting, (found.cycles, len(asked), found, less))
+        return known, first.bound
+
+    def _lighter(self, choice: Choice, withheld: dict[int, int]) -> list[dict[int, int]]:
+        """What may be asked of layers so that a choice which cannot be packed is left out."""
+        found = crowd(self.graph, self.shapes, self.plans, choice, self.machine)
+        machine = self.machine
+        return [
+            {**withheld, layer: machine.act_bytes - load + machine.line_bytes}
+            for layer, load in enumerate(found.loads, found.first)
+            if load > 0
+        ]
 
     def _judged(
         self, fronts: Fronts, known: Placed, mapping: NetworkMapping, judge: Judge
     ) -> NetworkMapping:
         """The best for the judge of the model's best mapping and those that its errors suggest."""
-        problem = self._problem(fronts, self.machine.act_bytes)
+        problem = self._problem(fronts, {})
         lessons = Lessons(self.shapes, fronts)
 
         def judged(choice: Choice, memory: MemoryMap | None = None) -> Judged | None:
@@ -209,7 +235,7 @@ class _Search:
             kept.append(tuple(front for front in found if front[0] in modes))
         return tuple(kept)
 
-    def _problem(self, fronts: Fronts, capacity: int) -> Problem:
+    def _problem(self, fronts: Fronts, withheld: Mapping[int, int]) -> Problem:
         waits = []
         for i, layer in enumerate(self.graph.layers):
             size = 0
@@ -225,11 +251,12 @@ class _Search:
             fronts,
             self.plans,
             tuple(waits),
-            capacity,
+            machine.act_bytes,
             machine.wbuf_lines,
             line,
             overhead,
             tuple(code_beats(layer, line) for layer in self.graph.layers),
+            withheld,
         )
 
     def _placed(self, choice: Choice | None) -> Placed | None:

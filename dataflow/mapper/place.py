@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from dataflow.errors import DataflowError
 from dataflow.layers.boxes import TileBox, second_box, sink_box, slot_bytes, source_box
@@ -19,6 +20,11 @@ from dataflow.tiling.shape import LayerShape
 
 DRAM_ALIGN = 4096
 """Tensors start at 4 KiB, where no burst is cut."""
+
+
+CROWD_EFFORT = 50_000
+"""Nodes of the packer for a few layers: where it gives up, they are taken for unpackable, as the
+whole network is that was given up after many more."""
 
 
 @dataclass(frozen=True)
@@ -39,34 +45,16 @@ def place(
     machine: Machine,
 ) -> MemoryMap | None:
     """Addresses for a choice, or None when its buffers cannot be packed."""
-    line = machine.line_bytes
-    regions = [
-        region
-        for i, option in enumerate(choice.options)
-        for region in layer_regions(graph, i, shapes[i], option.candidate.tiling, machine)
-    ]
-    tensors = {
-        root: life
-        for root, plan in plans.items()
-        if (life := lifetime(plan, choice.resident_reads[root])) is not None
-    }
+    regions = _regions(graph, shapes, choice, machine)
+    tensors = _lifetimes(plans, choice)
     offsets = None
     for slack in (1, 0):
         # A stream that may start a layer early and end a layer late is not held up by reuse of
         # its memory, if there is room for that.
-        buffers = [
-            Buffer(root, plans[root].resident_bytes(line), *life) for root, life in tensors.items()
-        ]
-        for region in regions:
-            low, high = region.layer, region.layer + 1
-            if region.role == "sink":
-                high = min(len(graph.layers), high + slack)
-            else:
-                low = max(0, low - slack)
-            buffers.append(Buffer(f"{region.layer}/{region.role}", region.bytes, low, high))
-        offsets = pack(buffers, machine.act_bytes, line).offsets
+        buffers = _buffers(graph, plans, tensors, regions, machine, slack)
+        offsets = pack(buffers, machine.act_bytes, machine.line_bytes).offsets
         if offsets is not None:
-            validate(buffers, offsets, machine.act_bytes, line)
+            validate(buffers, offsets, machine.act_bytes, machine.line_bytes)
             break
     if offsets is None:
         return None
@@ -76,7 +64,9 @@ def place(
         for name in plan.names:
             dense = row_bytes(graph.storage[name])
             pitch = plan.pitch if plan.pitch != plan.row else dense
-            resident[name] = Placement(offsets[root], plan.resident_bytes(line), pitch)
+            resident[name] = Placement(
+                offsets[root], plan.resident_bytes(machine.line_bytes), pitch
+            )
     placed = {
         (graph.layers[r.layer].name, r.role): Placement(
             offsets[f"{r.layer}/{r.role}"], r.bytes, r.pitch
@@ -84,6 +74,96 @@ def place(
         for r in regions
     }
     return MemoryMap(resident, placed, _dram(graph, plans, choice, machine))
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Neighbouring layers whose buffers cannot be packed, and the bytes alive at each of them."""
+
+    first: int
+    loads: tuple[int, ...]
+
+
+def crowd(
+    graph: LayerGraph,
+    shapes: tuple[LayerShape, ...],
+    plans: dict[str, TensorPlan],
+    choice: Choice,
+    machine: Machine,
+) -> Crowd:
+    """Few neighbouring layers that show why a choice which `place` refuses cannot be packed.
+
+    Leaving out a layer at either end of them makes what is left fit.
+    """
+    regions = _regions(graph, shapes, choice, machine)
+    buffers = _buffers(graph, plans, _lifetimes(plans, choice), regions, machine, 0)
+    count = len(graph.layers)
+    last = _first(1, count, lambda high: not _fits(buffers, 0, high, machine))
+    first = last - _first(1, last, lambda back: not _fits(buffers, last - back, last, machine))
+    return Crowd(
+        first,
+        tuple(sum(b.size for b in buffers if b.start <= i < b.end) for i in range(first, last)),
+    )
+
+
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The least number of [low, high] for which `holds`; it holds for `high` and above another."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _fits(buffers: Sequence[Buffer], low: int, high: int, machine: Machine) -> bool:
+    """Whether what is alive in layers [low, high) can be packed."""
+    alive = [
+        replace(b, start=max(b.start, low), end=min(b.end, high))
+        for b in buffers
+        if b.start < high and b.end > low
+    ]
+    found = pack(alive, machine.act_bytes, machine.line_bytes, effort=CROWD_EFFORT)
+    return found.offsets is not None
+
+
+def _regions(
+    graph: LayerGraph, shapes: tuple[LayerShape, ...], choice: Choice, machine: Machine
+) -> list[Region]:
+    return [
+        region
+        for i, option in enumerate(choice.options)
+        for region in layer_regions(graph, i, shapes[i], option.candidate.tiling, machine)
+    ]
+
+
+def _lifetimes(plans: dict[str, TensorPlan], choice: Choice) -> dict[str, tuple[int, int]]:
+    return {
+        root: life
+        for root, plan in plans.items()
+        if (life := lifetime(plan, choice.resident_reads[root])) is not None
+    }
+
+
+def _buffers(
+    graph: LayerGraph,
+    plans: dict[str, TensorPlan],
+    tensors: dict[str, tuple[int, int]],
+    regions: list[Region],
+    machine: Machine,
+    slack: int,
+) -> list[Buffer]:
+    """What the packer is asked: residents, and streams that live `slack` layers longer."""
+    line = machine.line_bytes
+    found = [
+        Buffer(root, plans[root].resident_bytes(line), *life) for root, life in tensors.items()
+    ]
+    for region in regions:
+        low, high = region.layer, region.layer + 1
+        if region.role == "sink":
+            high = min(len(graph.layers), high + slack)
+        else:
+            low = max(0, low - slack)
+        found.append(Buffer(f"{region.layer}/{region.role}", region.bytes, low, high))
+    return found
 
 
 def lifetime(plan: TensorPlan, resident_reads: int) -> tuple[int, int] | None:

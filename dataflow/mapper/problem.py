@@ -7,7 +7,8 @@ them; what is on chip at a layer fits into the activation memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.tensors import TensorPlan
@@ -60,6 +61,7 @@ class Problem:
         ring: lines of the weight ring; `line` bytes of a line.
         overhead: cycles before the first layer's first load and behind its last one.
         code: beats of each layer's instructions.
+        withheld: bytes of the activation memory that a layer must leave free, by its position.
     """
 
     fronts: tuple[tuple[Front, ...], ...]
@@ -70,6 +72,11 @@ class Problem:
     line: int
     overhead: int
     code: tuple[int, ...]
+    withheld: Mapping[int, int] = field(default_factory=dict)
+
+    def room(self, layer: int) -> int:
+        """Bytes of the activation memory that a layer may fill."""
+        return self.capacity - self.withheld.get(layer, 0)
 
 
 def alive_read(plan: TensorPlan, layer: int) -> int | None:

@@ -136,7 +136,7 @@ def _next(problem: Problem, layer: int, before: State) -> Iterator[tuple[int, St
                 read = alive_read(plans[root], layer)
                 if read is not None and count > read:
                     used += plans[root].resident_bytes(problem.line)
-            if used > problem.capacity:
+            if used > problem.room(layer):
                 continue
             after = tuple(
                 sorted(
@@ -145,7 +145,7 @@ def _next(problem: Problem, layer: int, before: State) -> Iterator[tuple[int, St
                     if plans[root].readers[-1].layer > layer
                 )
             )
-            yield position, after, problem.capacity - used
+            yield position, after, problem.room(layer) - used
 
 
 def _allowed(
