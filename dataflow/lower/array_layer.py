@@ -151,7 +151,7 @@ def _one(
             "its output columns have no place of their own in the result",
             "transpose the result behind a quantiser of its own",
         )
-    name = group.name + "".join(f"_{i}" for i in fixed.values())
+    name = ctx.layer_name(group.name + "".join(f"_{i}" for i in fixed.values()))
     layer = Layer(
         name=name,
         kind="array",

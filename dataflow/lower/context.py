@@ -58,6 +58,15 @@ class Context:
             candidate = f"{name}{number}"
         return candidate
 
+    def layer_name(self, name: str) -> str:
+        """A name that no layer has: parts of one Einsum may be called as another Einsum is."""
+        taken = {layer.name for layer in self.layers}
+        candidate, number = name, 1
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}_n{number}"
+        return candidate
+
     def add_constant(self, name: str, data: Array, signed: bool) -> str:
         """Constant bytes as a row-major tensor; equal ones are shared."""
         raw = np.ascontiguousarray(data)

@@ -189,7 +189,7 @@ def _layer(
     suffix: str,
 ) -> Layer:
     return Layer(
-        name=group.name + suffix,
+        name=ctx.layer_name(group.name + suffix),
         kind="vector",
         einsums=group.einsums,
         batch=points.b.size,

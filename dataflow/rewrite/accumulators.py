@@ -161,16 +161,19 @@ def last_steps(codes: Callable[[Array], Array], steps: Array, most: int, count: 
 
 
 def _line(chain: Chain, first: Array, last: Array, way: Array) -> tuple[Array, Array] | None:
-    """Least squares of what is rounded between the lowest and the highest code."""
-    if (first >= last).any():
-        return None
+    """Least squares of what is rounded between the lowest and the highest code.
+
+    A channel whose code never changes has no such stretch: any line between its ends will do.
+    """
+    flat = first >= last
+    first, last = np.where(flat, -chain.most, first), np.where(flat, chain.most, last)
     share = np.linspace(0.0, 1.0, SAMPLES)[:, None]
     t = np.rint(first + share * (last - first))
     numbers = chain.at(chain.real, t * way).astype(np.float64)
     middle, mean = t.mean(axis=0), numbers.mean(axis=0)
     scale = ((t - middle) * (numbers - mean)).sum(axis=0) / ((t - middle) ** 2).sum(axis=0)
     offset = mean - scale * middle
-    worst = np.abs(scale * t + offset - numbers).max()
+    worst = np.abs(scale * t + offset - numbers)[:, ~flat].max(initial=0.0)
     return (scale * way, offset) if worst < TIE else None
 
 

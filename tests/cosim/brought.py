@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflow import api
+from dataflow.decide import HostMode
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def run(
     arch: str = "edge16",
     given: Mapping[str, Any] | None = None,
     csim: bool = False,
-    dims: Mapping[str, int] | None = None,
+    host: HostMode = "auto",
 ) -> Ran:
     """Compiles, simulates and prints one line.
 
@@ -41,10 +42,10 @@ def run(
         out: the folder that compile writes.
         given: inputs; None: the stored seeded ones.
         csim: whether the C simulation runs too.
-        dims: sizes of dynamic dimensions.
+        host: what the host may run.
     """
     targets = ("rtl", "hls") if csim else ("rtl",)
-    summary = api.compile_model(model, out, arch=arch, targets=targets, dims=dims)
+    summary = api.compile_model(model, out, arch=arch, targets=targets, host=host)
     found = api.simulate(out, input=given)
     compared = api.csim(out, input=given).mismatches if csim else None
     assert summary.predicted.cycles is not None

@@ -30,10 +30,10 @@ RUNS = (
 )
 """What runs on the machine: convolutions, perceptrons, embeddings in front of them."""
 
-SAMPLE = ("dlrm",)
+SAMPLE = ("pointnet",)
 """What the default tests run; `tests/cosim/test_examples.py` has four more."""
 
-DEFAULTS_SAMPLE = ("unet_resize",)
+DEFAULTS_SAMPLE = ("lenet5",)
 
 QOPERATOR_REFUSED = {"unet_transposed": "ConvTranspose"}
 """Operators that onnxruntime leaves in float inside the network, in its QOperator form."""

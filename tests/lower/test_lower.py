@@ -230,6 +230,20 @@ def test_a_chain_in_front_of_a_window_is_computed_inside_it() -> None:
     assert (layer.kind, layer.taps_r, layer.taps_s, len(layer.einsums)) == ("vector", 6, 6, 2)
 
 
+def test_layers_of_one_einsum_are_not_called_as_another_einsums_layers() -> None:
+    """Columns backwards are a layer each, y_0 and y_1; beside them an Einsum is called y_1."""
+    net = QdqNet()
+    codes = net.input((1, 2, 3, 2), np.int8)
+    for name, ends in (("y", (-1, -9, 3, -1)), ("y_1", (0, 1, 3, 1))):
+        ports = [codes, *(net.constant(np.array([end])) for end in ends)]
+        net.nodes.append(onnx.helper.make_node("Slice", ports, [name], name=name))
+    proto = net.finish("y", "y_1")
+    for port in proto.graph.output:
+        port.type.tensor_type.elem_type = onnx.TensorProto.INT8
+    names = [layer.name for layer in lower(legalise(load_model(proto))).layers]
+    assert names == ["y_0", "y_1", "y_1_n2"]
+
+
 def test_max_pool_pads_with_the_least_number() -> None:
     model = Model(x=(1, 9, 6, 6))
     model.nodes.append(

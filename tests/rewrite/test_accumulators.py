@@ -32,6 +32,18 @@ def normalised(relu: bool = False) -> onnx.ModelProto:
     return behind_a_convolution(nodes, data, False)
 
 
+def with_a_dead_channel() -> onnx.ModelProto:
+    """The same, with a channel that is a constant and one that the Relu always clips."""
+    names = dict(zip("gbuv", range(4), strict=True))
+    data = {n: numbers(k, 0.5, 1.5).reshape(-1) for n, k in names.items()}
+    data["g"][2:4], data["b"][3] = (0.0, 1e-6), -2.0
+    nodes = [
+        helper.make_node("BatchNormalization", ["c", *names], ["e"]),
+        helper.make_node("Relu", ["e"], ["f"]),
+    ]
+    return behind_a_convolution(nodes, data, False)
+
+
 def scaled_and_shifted() -> onnx.ModelProto:
     nodes = [helper.make_node("Mul", ["c", "m"], ["e"]), helper.make_node("Add", ["e", "k"], ["f"])]
     return behind_a_convolution(nodes, {"m": numbers(1, 0.5, 2), "k": numbers(2, -1, 1)}, False)
@@ -50,7 +62,14 @@ def calls(cascade: Cascade) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "model", [normalised(), normalised(relu=True), scaled_and_shifted(), divided()]
+    "model",
+    [
+        normalised(),
+        normalised(relu=True),
+        with_a_dead_channel(),
+        scaled_and_shifted(),
+        divided(),
+    ],
 )
 def test_a_chain_of_numbers_is_one_multiply_add_up_to_ties(model: onnx.ModelProto) -> None:
     imported = load_model(model)
