@@ -9,6 +9,7 @@ from dataflow.files import write_atomic
 from dataflow.report import rows as r
 from dataflow.report.figure import figure
 from dataflow.report.html import render_html
+from dataflow.report.memory import MemoryFile, load_memory, memory_figure
 from dataflow.report.picture import PICTURE_NAME, picture_text
 from dataflow.report.results import (
     Csim,
@@ -125,7 +126,12 @@ def _limits(summary: Summary, simulation: Simulation | None) -> str:
     return f"no mapping can need fewer than {bound} cycles; program {program}"
 
 
-def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None) -> str:
+def page_text(
+    summary: Summary,
+    simulation: Simulation | None,
+    csim: Csim | None,
+    memory: MemoryFile | None = None,
+) -> str:
     """The HTML of the page."""
     rows = r.layer_rows(summary, simulation)
     seconds = [("compile", summary.compile_seconds)]
@@ -148,6 +154,7 @@ def page_text(summary: Summary, simulation: Simulation | None, csim: Csim | None
         causes=r.cause_rows(simulation),
         figure=figure(rows),
         figure_text=_figure_text(summary, simulation),
+        memory=None if memory is None else memory_figure(memory),
         simulated=simulation is not None,
         outputs=r.output_rows(simulation, csim),
         host=[] if simulation is None else [r.printable(n) for n in simulation.host_names()],
@@ -164,7 +171,7 @@ def write_report(out: Path) -> Report:
     """
     summary, simulation, csim = load_summary(out), load_simulation(out), load_csim(out)
     page = report_dir(out) / PAGE_NAME
-    write_atomic(page, page_text(summary, simulation, csim).encode())
+    write_atomic(page, page_text(summary, simulation, csim, load_memory(out)).encode())
     picture = picture_text(summary, simulation)
     write_atomic(report_dir(out) / PICTURE_NAME, picture.encode())
     return Report(page, summary, simulation, csim)

@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dataflow.errors import DataflowError
 
 
-class _Result(BaseModel):
+class Result(BaseModel):
+    """Values of a file that this package wrote; other keys are left alone."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
-class Predicted(_Result):
+class Predicted(Result):
     """What the cycle model says of the whole program. ``seconds`` at the modelled clock.
 
     It is a model of the RTL: None when only the HLS project was made.
@@ -33,13 +35,13 @@ class Predicted(_Result):
     energy_pj: float | None
 
 
-class Bound(_Result):
+class Bound(Result):
     """What no mapping can beat on the RTL; None when only the HLS project was made."""
 
     cycles: int | None
 
 
-class LayerPrediction(_Result):
+class LayerPrediction(Result):
     """One layer (fusion group) of the program, in execution order."""
 
     name: str
@@ -53,7 +55,7 @@ class LayerPrediction(_Result):
     mapping: str = ""
 
 
-class RewriteResult(_Result):
+class RewriteResult(Result):
     """A pass that changed so many Einsums."""
 
     name: str
@@ -61,7 +63,7 @@ class RewriteResult(_Result):
     einsums: int
 
 
-class Summary(_Result):
+class Summary(Result):
     """``report/summary.json``, written by compile."""
 
     model: str
@@ -86,7 +88,7 @@ class Summary(_Result):
         return f"rounding changed by {what}: {worst} against the model as written, stored input"
 
 
-class OutputError(_Result):
+class OutputError(Result):
     """How far an output is from a reference, in output units; None: not compared."""
 
     max_abs_error_vs_evaluate: float | None = None
@@ -95,7 +97,7 @@ class OutputError(_Result):
     snr_db_vs_torch: float | None = None
 
 
-class SimulatedLayer(_Result):
+class SimulatedLayer(Result):
     """Counted cycles of a layer; ``stalls`` are those of the array, by cause."""
 
     name: str
@@ -105,7 +107,7 @@ class SimulatedLayer(_Result):
     stalls: dict[str, int] = {}
 
 
-class SelfTestResult(_Result):
+class SelfTestResult(Result):
     """``self_test`` of ``report/simulation.json``: the micro-networks on the same simulator."""
 
     cases: int
@@ -115,7 +117,7 @@ class SelfTestResult(_Result):
     wrong: tuple[str, ...] = ()
 
 
-class Simulation(_Result):
+class Simulation(Result):
     """``report/simulation.json``, written by simulate."""
 
     cycles: int
@@ -144,7 +146,7 @@ class Simulation(_Result):
         )
 
 
-class Csim(_Result):
+class Csim(Result):
     """``report/csim.json``, written by csim."""
 
     mismatches: int
@@ -153,7 +155,7 @@ class Csim(_Result):
     run_seconds: float
 
 
-class Counts(_Result):
+class Counts(Result):
     """What a design or a module takes of a device."""
 
     lut: int
@@ -186,10 +188,11 @@ class Implementation(Counts):
     seconds: float
 
 
-_ResultT = TypeVar("_ResultT", bound=_Result)
+_ResultT = TypeVar("_ResultT", bound=Result)
 
 
-def _load(path: Path, model: type[_ResultT], command: str) -> _ResultT:
+def load_result(path: Path, model: type[_ResultT], command: str) -> _ResultT:
+    """A result file as values. Raises DataflowError: it is missing or wrong."""
     fix = f"run dataflow {command} again"
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -210,22 +213,22 @@ def report_dir(out: Path) -> Path:
 
 def load_summary(out: Path) -> Summary:
     """The summary of ``out``. Raises DataflowError when it is missing or wrong."""
-    return _load(report_dir(out) / "summary.json", Summary, "compile")
+    return load_result(report_dir(out) / "summary.json", Summary, "compile")
 
 
 def load_simulation(out: Path) -> Simulation | None:
     """The simulation of ``out``, None when it has not been run. Raises DataflowError."""
     path = report_dir(out) / "simulation.json"
-    return _load(path, Simulation, "simulate") if path.exists() else None
+    return load_result(path, Simulation, "simulate") if path.exists() else None
 
 
 def load_csim(out: Path) -> Csim | None:
     """The C simulation of ``out``, None when it has not been run. Raises DataflowError."""
     path = report_dir(out) / "csim.json"
-    return _load(path, Csim, "csim") if path.exists() else None
+    return load_result(path, Csim, "csim") if path.exists() else None
 
 
 def load_implementation(out: Path) -> Implementation | None:
     """The implementation of ``out``, None when there is none. Raises DataflowError."""
     path = report_dir(out) / "implementation.json"
-    return _load(path, Implementation, "implement") if path.exists() else None
+    return load_result(path, Implementation, "implement") if path.exists() else None
