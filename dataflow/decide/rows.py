@@ -136,7 +136,8 @@ def _row(
     runs: tuple[Unit, ...] = placed.runs(done)
     where = ""
     if not runs and host and how == "host":
-        runs, where = ("host",), stages[host[-1]]
+        # A step that is no longer in the Cascade reads sums that the tail takes over.
+        runs, where = ("host",), stages.get(host[-1], "tail")
     return NodeDecision(
         name=node.name,
         operator=qualified(node),

@@ -142,3 +142,25 @@ def test_what_stayed_float_in_a_quantised_model() -> None:
     assert [r.operator for r in stayed_float(rows)] == ["LayerNormalization", "Softmax"]
     plain = models.model(nodes[2:4], {"f": ((2, 4), np.float32)}, {"t": np.float32}, arrays)
     assert stayed_float(check(plain).nodes) == ()
+
+
+def test_softmax_of_sums_that_nothing_quantises_runs_in_the_tail() -> None:
+    constants = {
+        "s": np.float32(0.1),
+        "z": np.int8(0),
+        "w": weights(4, 4),
+        "ws": np.float32(0.02),
+    }
+    nodes = [
+        models.node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        models.node("DequantizeLinear", ["q", "s", "z"], ["f"]),
+        models.node("QuantizeLinear", ["w", "ws", "z"], ["wq"]),
+        models.node("DequantizeLinear", ["wq", "ws", "z"], ["wf"]),
+        models.node("MatMul", ["f", "wf"], ["sums"]),
+        models.node("Softmax", ["sums"], ["y"]),
+    ]
+    arrays = {k: np.asarray(v) for k, v in constants.items()}
+    proto = models.model(nodes, {"x": ((2, 4), np.float32)}, {"y": np.float32}, arrays)
+    rows = {row.operator: row for row in check(proto).nodes}
+    assert (rows["Softmax"].runs, rows["Softmax"].where) == (("host",), "tail")
+    assert rows["MatMul"].runs == ("array",)
