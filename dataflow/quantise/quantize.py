@@ -17,7 +17,8 @@ from dataflow.frontend.onnx.load import load_proto
 from dataflow.quantise import rules
 from dataflow.quantise.calibration import calibration
 from dataflow.quantise.choice import FloatNode, Format, Judge, KeepFloat, choose
-from dataflow.quantise.search import AIM_DB, require_made
+from dataflow.quantise.ranges import observe
+from dataflow.quantise.search import AIM_DB, not_made
 from dataflow.quantise.structure import ready
 from dataflow.quantise.tool import Feed, Form, Settings
 
@@ -149,7 +150,8 @@ def quantize_report(
     _require_bounded(proto, samples[0], where)
     asked = judge and (lambda made: judge(_fixed(made, samples[0])))
     found = choose(proto, samples, _plain(proto, keep_float), format, keep_float, asked)
-    require_made(found.trial, where)
+    if found.trial.failure:
+        raise not_made(found.trial, observe(proto, samples), where)
     assert found.model is not None
     chosen = found.trial.settings
     return Quantized(

@@ -91,7 +91,9 @@ def observe(proto: onnx.ModelProto, samples: Sequence[Feed]) -> Observed:
             if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.size:
                 extremes.setdefault(name, []).append((float(value.min()), float(value.max())))
                 sizes[name] = value.size
-    return Observed(extremes, sizes, results)
+    made = [*(i.name for i in proto.graph.input), *(o for n in proto.graph.node for o in n.output)]
+    ordered = {name: extremes[name] for name in dict.fromkeys(made) if name in extremes}
+    return Observed(ordered, sizes, results)
 
 
 class Observed:
@@ -107,6 +109,11 @@ class Observed:
         self.extremes = {name: np.array(pairs) for name, pairs in extremes.items()}
         self.sizes = sizes
         self.outputs = outputs
+
+    @property
+    def endless(self) -> tuple[str, ...]:
+        """Tensors that some sample makes infinite or not a number, in the order of the graph."""
+        return tuple(n for n, pairs in self.extremes.items() if not np.isfinite(pairs).all())
 
     def seen(self, chosen: Sequence[int]) -> dict[str, Range]:
         """Lowest and highest value of each tensor over the chosen samples."""

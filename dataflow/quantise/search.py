@@ -35,6 +35,9 @@ aim; samples that clip badly are rare, so that few held-out ones may miss them."
 SPREAD_DB = 4.0
 """How far the worst sample may then be below all together: more is a sign of clipping."""
 
+CALIBRATION = "calibration"
+"""Where errors of the samples point to."""
+
 AIM_DB = 20.0
 """What each held-out sample shall reach for the search to end."""
 
@@ -213,8 +216,12 @@ def decibel(signal: float, noise: float) -> float:
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
-def require_made(trial: Trial, where: str) -> Trial:
-    """``trial``, or DataflowError when the quantiser treated none of the settings."""
-    if trial.failure:
-        raise DataflowError(where, f"cannot be quantised: {trial.failure}", "check the model")
-    return trial
+def not_made(trial: Trial, observed: Observed, where: str) -> DataflowError:
+    """Why the quantiser treated none of the settings: the samples, or the model."""
+    if observed.endless:
+        return DataflowError(
+            CALIBRATION,
+            f"makes {observed.endless[0]!r} infinite or not a number, which has no int8 scale",
+            "use samples on which every tensor is finite, or bound what it is computed from",
+        )
+    return DataflowError(where, f"cannot be quantised: {trial.failure}", "check the model")

@@ -111,6 +111,20 @@ def test_bad_calibration_is_rejected(tmp_path: Path, data: dict[str, Array], mes
     assert not (tmp_path / "q.onnx").exists()
 
 
+def test_samples_that_end_in_infinity_are_named_with_the_first_tensor(tmp_path: Path) -> None:
+    # The Relu's zeros have no reciprocal; what follows is infinite too.
+    tail = [
+        models.node("Reciprocal", ["r"], ["over"]),
+        models.node("Sub", ["over", "over"], ["none"]),
+        models.node("Add", ["none", "none"], ["p"]),
+    ]
+    proto = network(*tail, last="p")
+    with pytest.raises(DataflowError) as caught:
+        quantize(proto, samples(), tmp_path / "q.onnx", keep_float="none")
+    assert str(caught.value).startswith("calibration: makes 'over' infinite or not a number")
+    assert not (tmp_path / "q.onnx").exists()
+
+
 def test_other_calibration_files_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"nonsense")
     for name in ("x.npz", "none.npz"):
