@@ -102,6 +102,7 @@ def map_model(
     objectives: Sequence[str] = ("latency",),
     *,
     out: StrPath | None = None,
+    roofline: StrPath | None = None,
     fix: StrPath | None = None,
     effort: int = 1,
     perfect: bool = False,
@@ -114,6 +115,8 @@ def map_model(
     Args:
         objectives: lexicographic list of ``latency``, ``energy``, ``edp``.
         out: mapping file to write; ``cost`` reads it.
+        roofline: SVG file to write: operations a cycle over operations for each byte (needs
+            matplotlib).
         fix: YAML file with parts of the mapping that are given, by Einsum.
         effort: multiplies how much is searched; more never ends worse.
         perfect: only tiles that divide.
@@ -132,6 +135,7 @@ def map_model(
     if effort < 1:
         raise DataflowError("--effort", f"{effort} is below 1", "give 1 or more")
     target = None if out is None else new_file(out)
+    plot = None if roofline is None else new_file(roofline)
     machine = load_architecture(arguments.path(arch, "arch"))
     fixes = None
     if fix is not None:
@@ -162,6 +166,11 @@ def map_model(
         step=step,
     )
     result = Mapped(found, cascade, asked, machine, wanted, time.monotonic() - start)
+    if plot is not None:
+        from dataflow.files import write_atomic
+        from dataflow.report.roofline import roofline_svg
+
+        write_atomic(plot, roofline_svg(found, machine))
     if target is not None:
         save_mapping(target, cascade, found.mapping)
     return result

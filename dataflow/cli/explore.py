@@ -42,6 +42,7 @@ from dataflow.report import terminal
 @click.option("--perfect", is_flag=True, help="Only tiles that divide.")
 @click.option("--unfused", is_flag=True, help="Each Einsum a group of its own, all off chip.")
 @dims_option
+@click.option("--roofline", metavar="R.svg", help="Plot to write (needs matplotlib).")
 @output_option("M.yaml", "Mapping file to write; dataflow cost reads it.")
 @json_option
 def _map(
@@ -53,6 +54,7 @@ def _map(
     perfect: bool,
     unfused: bool,
     dims: Sequence[str],
+    roofline: str | None,
     out: str,
     as_json: bool,
 ) -> None:
@@ -67,6 +69,7 @@ def _map(
             effort=effort,
             perfect=perfect,
             fuse=not unfused,
+            roofline=roofline,
             dims=parse_dims(dims),
             progress=progress,
         )

@@ -22,29 +22,54 @@ Skeleton = tuple[Node, ...]
 """Nodes below the outermost level, outermost first."""
 
 
-def _holds(level: Level, at: int, first: tuple[str, ...]) -> list[tuple[Node, ...]]:
-    """Every order of every allowed set of tensors at a level that begins with ``first``."""
+def _idle(problem: Problem) -> frozenset[str]:
+    """Tensors of which each element is used once: every variable indexes them, without overlap.
+
+    To hold one where it need not be saves nothing, and where it has to be, the least tile is best.
+    """
+    asked = {tensor for _, tensor, _ in problem.tiles}
+    walked = {v for v, size in problem.sizes.items() if size > 1}
+    return frozenset(
+        o.name
+        for o in problem.operands
+        if o.name not in asked
+        and walked <= o.variables
+        and not any(o.overlaps(v) or o.padded(v) for v in walked)
+    )
+
+
+def _holds(
+    level: Level, at: int, first: tuple[str, ...], idle: frozenset[str], living: frozenset[str]
+) -> list[tuple[Node, ...]]:
+    """Every order of every allowed set of tensors at a level that begins with ``first``.
+
+    ``idle`` ones come last; those that do not live on chip are held where they have to be only.
+    """
     if level.order is not None:
         return [tuple(Node(at, tensor) for tensor in level.order)]
-    free = sorted(level.may - level.must - set(first))
+    free = sorted(level.may - level.must - set(first) - (idle - living))
     must = level.must - set(first)
-    return [
-        tuple(Node(at, tensor) for tensor in (*first, *order))
-        for many in range(len(free), -1, -1)
-        for extra in combinations(free, many)
-        for order in permutations(sorted((*must, *extra)))
-    ]
+    found = []
+    for many in range(len(free), -1, -1):
+        for extra in combinations(free, many):
+            chosen = {*must, *extra}
+            last = sorted(chosen & idle)
+            for order in permutations(sorted(chosen - idle)):
+                found.append(tuple(Node(at, tensor) for tensor in (*first, *order, *last)))
+    return found
 
 
 def skeletons(problem: Problem) -> Iterator[Skeleton]:
     """All skeletons of a problem, in a fixed order."""
     choices: list[list[tuple[Node, ...]]] = []
+    idle = _idle(problem)
+    living = frozenset(o.name for o in problem.operands if o.resident)
     for at, part in enumerate(problem.path):
         if isinstance(part, Fan):
             choices.append([(Node(at),)])
         elif at:
             first = (*problem.whole, *problem.frontier) if at == problem.frontier_at else ()
-            choices.append(_holds(part, at, first))
+            choices.append(_holds(part, at, first, idle, living))
     for parts in product(*choices):
         nodes = tuple(node for part in parts for node in part)
         held = {node.tensor for node in nodes}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 import dataflow
 from dataflow import cli
+from dataflow.mapping.file import load_mapping
 
 CASCADE = """\
 einsum:
@@ -249,3 +251,38 @@ def test_a_missing_folder_is_found_before_the_search(
 ) -> None:
     code, _, err = run(capsys, "map", one, "--arch", "simple", "-o", tmp_path / "no" / "m.yaml")
     assert code == 2 and "does not exist; create it first" in err
+
+
+def test_the_roofline_is_a_plot_and_the_same_each_time(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    plots = []
+    for name in ("a.svg", "b.svg"):
+        arguments = ("--arch", "nvdla", "--roofline", tmp_path / name, "-o", tmp_path / "m.yaml")
+        assert run(capsys, "map", pair, *arguments)[0] == 0
+        plots.append((tmp_path / name).read_bytes())
+    assert plots[0] == plots[1]
+    assert b"operations / cycle" in plots[0] and b"bound by" in plots[0]
+
+
+def test_a_roofline_without_matplotlib_says_what_to_install(
+    pair: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "r.svg"
+    code, _, err = run(capsys, "map", pair, "--roofline", out, "-o", tmp_path / "m.yaml")
+    assert code == 2 and "--roofline: needs matplotlib; install the extra" in err
+    assert not out.exists() and not (tmp_path / "m.yaml").exists()
+
+
+def test_unfused_maps_each_einsum_apart(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.yaml"
+    code, text, _ = run(capsys, "map", pair, "--arch", "simple", "--unfused", "-o", out)
+    assert code == 0 and "one Einsum a group" in text
+    assert len(load_mapping(out).mapping.groups) == 2

@@ -11,12 +11,17 @@ import argparse
 import csv
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dataflow import mapping as mp
+from dataflow.api.models import load
 from dataflow.arch import architecture_path, load_architecture
+from dataflow.ir.text import loads
 from dataflow.search import PERFECT, QUOTIENTS, Solution, frame, search
+from dataflow.search.network import map_workload
 from dataflow.search.pose import pose, units_for
-from tests.bench.mapper.cases import CASES, Case, matmul
+from tests.bench.mapper.cases import CASES, Case, chain, gpt3_decode, matmul
 
 OBJECTIVES = ("latency", "energy", "edp")
 
@@ -45,17 +50,78 @@ def stored(path: Path | None) -> dict[tuple[str, str, str], dict[str, str]]:
         return {(r["workload"], r["architecture"], r["objective"]): r for r in csv.DictReader(file)}
 
 
+def fused(workload: mp.Workload, machine: str, objective: str, perfect: bool) -> None:
+    """Prints a row for a network: CPU seconds of its fused search, value, bound, gap."""
+    arch = load_architecture(architecture_path(machine))
+    start = time.process_time()
+    found = map_workload(workload, arch, (objective,), perfect=perfect)
+    print(
+        workload.name,
+        machine,
+        objective,
+        f"{time.process_time() - start:.3f}",
+        f"{len(found.mapping.groups)}/{len(workload.works)}",
+        f"{float(found.cost.energy_pj):.9g} {float(found.cost.cycles):.9g}",
+        f"{found.bound[objective]:.9g} {found.gap:.4f}",
+        flush=True,
+    )
+
+
+def networks(options: argparse.Namespace) -> None:
+    """Chains of matrix products, a decoder layer, and the models that were named."""
+    print("workload machine objective cpu_s groups/einsums energy_pj cycles bound gap")
+    for many in (2, 3):
+        workload = mp.workload_of(loads(chain(many, 512)))
+        for machine in ("simple", "nvdla", "eyeriss"):
+            for objective in ("energy", "latency"):
+                fused(workload, machine, objective, perfect=True)
+    for machine in ("simple", "nvdla"):
+        for objective in ("energy", "latency"):
+            fused(
+                mp.workload_of(loads(gpt3_decode(8192, machine == "simple"))),
+                machine,
+                objective,
+                perfect=True,
+            )
+    for path in options.model:
+        workload = narrow(mp.workload_of(load(path)), options.bits)
+        for machine in ("eyeriss", "tpu_like", "simple"):
+            fused(workload, machine, "latency", perfect=False)
+
+
+def narrow(workload: mp.Workload, bits: int) -> mp.Workload:
+    """The workload with tensors of this width."""
+
+    def operand(o: mp.Operand) -> mp.Operand:
+        return replace(o, bits=bits)
+
+    works = tuple(
+        replace(w, inputs=tuple(map(operand, w.inputs)), output=operand(w.output))
+        for w in workload.works
+    )
+    return mp.Workload(workload.name, works, workload.free)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a row for each workload, machine, objective and kind of factors."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mapper", description=__doc__)
     parser.add_argument("--peers", type=Path, help="table of stored peer values")
     parser.add_argument("--repeat", type=int, default=3, help="the least of this many times counts")
     parser.add_argument("--only", default="", help="only workloads whose name has this in it")
+    parser.add_argument("--fused", action="store_true", help="networks as fusion groups instead")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="ONNX, for --fused")
+    parser.add_argument("--bits", type=int, default=8, help="width of a model's tensors")
     options = parser.parse_args(arguments)
     table = stored(options.peers)
     for machine in ("simple", "nvdla", "eyeriss"):  # compiles, warms
         for factors in (PERFECT, QUOTIENTS):
             ours(Case("warm", matmul(24), ()), machine, "energy", factors)
+    if options.fused:
+        map_workload(
+            mp.workload_of(loads(chain(2, 8))), load_architecture(architecture_path("simple"))
+        )
+        networks(options)
+        return
     print("workload machine objective factors cpu_s peer_cpu_s ratio energy_pj cycles proven")
     for case in CASES:
         if options.only not in case.name:

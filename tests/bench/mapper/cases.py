@@ -76,6 +76,40 @@ format: {{I: {BITS}, F: {WEIGHT}, O: {BITS}}}
 """
 
 
+def gpt3_decode(tokens: int, functions: bool) -> str:
+    """A layer of GPT-3 6.7B that makes one token with this many keys and values in its cache.
+
+    Without ``functions`` (machines that have only multiply-accumulate) it is the products alone.
+    """
+    names = ["X", "Q", "K", "V", "S", "Y", "Z", "U", "F"]
+    softmax, relu = "", ""
+    if functions:
+        names += ["P", "N", "D", "A", "G"]
+        softmax = """    P[h] = S[h, n] :: max(n)
+    N[h, n] = sub_exp(S[h, n], P[h])
+    D[h] = N[h, n]
+    A[h, n] = N[h, n] / D[h]
+"""
+        relu = "    G[j] = max(U[j], 0)\n"
+    scores, hidden = ("A", "G") if functions else ("S", "U")
+    weights = ("WQ", "WO", "W1", "W2")
+    formats = ", ".join([*(f"{n}: {BITS}" for n in names), *(f"{n}: {WEIGHT}" for n in weights)])
+    return f"""einsum:
+  name: gpt3_6.7B
+  shapes: {{H: 32, E: 128, D: 4096, O: 4096, L: 4096, N: {tokens}, J: 16384}}
+  declaration: {{X: [D], WQ: [D, H, E], K: [H, N, E], V: [H, N, E], WO: [H, E, O], W1: [O, J],
+    W2: [J, L]}}
+  expressions: |
+    Q[h, e] = X[d] * WQ[d, h, e]
+    S[h, n] = Q[h, e] * K[h, n, e]
+{softmax}    Y[h, e] = {scores}[h, n] * V[h, n, e]
+    Z[o] = Y[h, e] * WO[h, e, o]
+    U[j] = Z[o] * W1[o, j]
+{relu}    F[l] = {hidden}[j] * W2[j, l]
+format: {{{formats}}}
+"""
+
+
 THREE = ("simple", "nvdla", "eyeriss")
 CASES = (
     Case("matmul_512", matmul(512), THREE),
