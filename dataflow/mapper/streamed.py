@@ -20,7 +20,8 @@ from dataflow.mapper.place import place
 from dataflow.mapper.problem import Choice, Option
 from dataflow.mapper.tensors import tensor_plans
 from dataflow.tiling.candidates import candidates
-from dataflow.tiling.shape import shape_of
+from dataflow.tiling.options import tile_pitch
+from dataflow.tiling.shape import LayerShape, shape_of
 
 SMALLEST = 48
 """A random choice is one of so many candidates with the smallest buffers."""
@@ -51,8 +52,7 @@ def streamed_mapping(
             return None
         options.sort(key=lambda o: (o.candidate["buffer"], -o.candidate["tiles"]))
         if whole:
-            widest = max(options, key=lambda o: (o.candidate.tiling.fir_taps, _ports(o)))
-            chosen.append(_untiled(widest, layer, machine))
+            chosen.append(_whole(options, layer, shape, machine) or options[0])
         else:
             chosen.append(options[0] if rng is None else _drawn(options, rng))
     cycles = sum(option.candidate["serial"] for option in chosen)
@@ -67,8 +67,23 @@ def streamed_mapping(
     return NetworkMapping(machine.name, tilings, memory, cycles, 0, False)
 
 
-def _untiled(option: Option, layer: Layer, machine: Machine) -> Option:
-    """The option with one tile, or as it is where the machine cannot run or hold that."""
+def _whole(
+    options: list[Option], layer: Layer, shape: LayerShape, machine: Machine
+) -> Option | None:
+    """One tile, fed by the most filter taps and ports that can be; None where no such tile fits."""
+    widest = sorted(
+        options, key=lambda o: (-o.candidate.tiling.fir_taps, -o.candidate.tiling.ports)
+    )
+    tried: dict[tuple[object, ...], Option] = {}
+    for option in widest:
+        now = option.candidate.tiling
+        tried.setdefault((option.mode, _feed(now), "b" in now.order), option)
+    found = (_untiled(option, layer, shape, machine) for option in tried.values())
+    return next((one for one in found if one is not None), None)
+
+
+def _untiled(option: Option, layer: Layer, shape: LayerShape, machine: Machine) -> Option | None:
+    """The option with one tile; None where the machine cannot run, feed or hold that."""
     now = option.candidate.tiling
     order: tuple[Dim, ...] = ("b",) if "b" in now.order else ()
     inner = len(order)
@@ -85,12 +100,15 @@ def _untiled(option: Option, layer: Layer, machine: Machine) -> Option:
         param_depth=0,
     )
     tiled = TiledLayer(layer, tiling, machine)
-    boxes = [source_box(tiled), sink_box(tiled)]
+    source = source_box(tiled)
+    boxes = [source, sink_box(tiled)]
     boxes += [second_box(tiled)] if now.second != "none" else []
     line = machine.line_bytes
     needed = sum(slot_bytes(box, box.row_bytes + line, line) for box in boxes)
     if verify_tiling(tiled) or needed > machine.act_bytes // 2:
-        return option
+        return None
+    if not tile_pitch(shape, tiled.feed, shape.c, source.cols, source.chan, machine):
+        return None  # its ports would meet in one bank
     return replace(option, candidate=replace(option.candidate, tiling=tiling))
 
 
@@ -99,10 +117,6 @@ def _drawn(options: list[Option], rng: Random) -> Option:
     first = options[0].candidate.tiling
     others = [o for o in options if _feed(o.candidate.tiling) != _feed(first)]
     return rng.choice(others if others and rng.random() < 0.5 else options[:SMALLEST])
-
-
-def _ports(option: Option) -> int:
-    return option.candidate.tiling.ports
 
 
 def _feed(tiling: Tiling) -> tuple[object, ...]:

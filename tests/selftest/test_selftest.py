@@ -10,9 +10,12 @@ import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.cosim.rtl import model_of
+from dataflow.decide import decide
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.evaluate import run_machine_part
 from dataflow.machine import machine_of
+from dataflow.mapper.streamed import streamed_mapping
+from dataflow.program import build
 from dataflow.selftest import arithmetic, cases, run
 from dataflow.selftest.cases import CASES, inputs_of, micro_network
 from dataflow.selftest.net import Net
@@ -69,6 +72,19 @@ def test_each_arithmetic_case_gives_different_codes(name: str) -> None:
         "no_product",
     }
     assert len(found) >= (1 if name in few else 50)
+
+
+@pytest.mark.parametrize("name", ["edge8", "edge16", "edge32"])
+def test_tiles_that_need_no_search_are_legal_on_every_machine(name: str) -> None:
+    machine = machine_of(load_architecture(name))
+    graph = decide(micro_network(machine), machine).require()
+    whole = streamed_mapping(graph, machine, whole=True)
+    assert whole is not None
+    untiled = [tiling for tiling in whole.tilings.values() if set(tiling.order) <= {"b"}]
+    assert len(untiled) >= 0.9 * len(graph.layers)
+    for mapping in (whole, streamed_mapping(graph, machine, 0)):
+        assert mapping is not None
+        build(graph, mapping, machine, blank=True)  # refuses what the machine cannot run
 
 
 @pytest.mark.rtl
