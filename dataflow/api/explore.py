@@ -180,7 +180,7 @@ def _searchable(cascade: Cascade, workload: Workload) -> None:
     """Raises DataflowError where a file states what the search does not count."""
     fields = [f"format.{o.tensor}.line" for w in workload.works for o in w.operands if o.line]
     for operand in (o for work in workload.works for o in work.operands):
-        fields += [f"format.{operand.tensor}.uses"] * (operand.uses > 1)
+        fields += [f"format.{operand.tensor}.uses"] * (operand.uses != 1)
         fields += [f"format.{operand.tensor}.resident"] * bool(operand.resident)
     fields += ["flatten"] * ("flatten" in cascade.sections)
     if fields:

@@ -30,7 +30,7 @@ class Format:
         role: in the Einsums that read it; None: by its place there.
         line: it is stored in whole lines of so many elements of its last rank; 0: densely.
         block: a new line begins after so many elements; 0: only after a full one.
-        uses: times that an element is read at each point.
+        uses: times that an element is read at each point; 0: it is moved, and not read.
         resident: the memory where it lies before and after, so that it need not enter or leave
             through the root; empty: none.
     """
@@ -77,7 +77,7 @@ def _stated(stated: Format, key: str, value: object, where: str) -> Format:
         case "block":
             return replace(stated, block=_whole(value, _MOST, wrong))
         case "uses":
-            return replace(stated, uses=_whole(value, _MOST, wrong))
+            return replace(stated, uses=0 if value == "0" else _whole(value, _MOST, wrong))
         case "resident":
             if not isinstance(value, str) or not value.isidentifier():
                 raise wrong

@@ -104,7 +104,7 @@ class Operand:
             buses move whole lines; 0: elements stand side by side.
         block: where it is stored in lines: a new one begins after so many elements; 0: only after
             a full one.
-        uses: times that an element is read at each point.
+        uses: times that an element is read at each point; 0: it is moved, and not read.
         resident: the memory where it lies before and after, which it need not enter or leave
             through the root; empty: none.
     """

@@ -104,7 +104,7 @@ def _sections(rng: random.Random, kind: str) -> str:
     text = ""
     if rng.random() < 0.4:
         tensor = rng.choice(stored)
-        form = [f"uses: {rng.randint(1, 3)}"]
+        form = [f"uses: {rng.randint(0, 3)}"]
         if rng.random() < 0.6:
             form.append(f"line: {rng.randint(1, 4)}")
             form += [f"block: {rng.randint(1, 5)}"] * (rng.random() < 0.5)

@@ -93,6 +93,8 @@ def test_an_element_is_read_as_often_as_it_is_used() -> None:
     once = cost(parse_mapping(NEST), with_format(""), machine()).levels["buffer"]["F"]
     twice = cost(parse_mapping(NEST), with_format(", uses: 2"), machine()).levels["buffer"]["F"]
     assert twice == (2 * once[0], once[1])
+    moved = cost(parse_mapping(NEST), with_format(", uses: 0"), machine()).levels["buffer"]["F"]
+    assert moved == (0, once[1])
 
 
 def test_lanes_that_ask_for_neighbours_get_them_in_one_line() -> None:
@@ -178,7 +180,7 @@ def test_whole_takes_what_no_window_reads() -> None:
         ("format: {I: {line: -1}}", "conv: format.I.line: '-1' is wrong"),
         ("format: {I: {line: [1]}}", "conv: format.I.line: ['1'] is wrong"),
         ("format: {I: {block: x}}", "conv: format.I.block: 'x' is wrong"),
-        ("format: {I: {uses: 0}}", "conv: format.I.uses: '0' is wrong"),
+        ("format: {I: {uses: -1}}", "conv: format.I.uses: '-1' is wrong"),
         ("format: {I: {role: output}}", "conv: format.I.role: 'output' is wrong"),
         ("format: {I: {resident: 4x}}", "conv: format.I.resident: '4x' is wrong"),
         ("format: {I: {width: 8}}", "conv: format.I.width: is not a known key"),

@@ -223,10 +223,10 @@ class Tensors:
 
 
 def uses(layer: Layer, operand: Micro) -> int:
-    """How often the micro-program reads an operand at a point; at least 1."""
+    """How often the micro-program reads an operand at a point; 0: it is loaded alone."""
     micro = layer.micro
     parts: tuple[tuple[MicroOp, ...], ...] = (micro.init, micro.body, micro.final)
-    return max(1, sum(operand in (op.a, op.b, op.c) for part in parts for op in part))
+    return sum(operand in (op.a, op.b, op.c) for part in parts for op in part)
 
 
 def outside_window(layer: Layer, operand: Micro) -> bool:

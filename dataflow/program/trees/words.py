@@ -108,7 +108,9 @@ class Names:
 
     def shape(self, view: View) -> tuple[int, ...]:
         """The shape under which a view is declared."""
-        b, y, x, c = view.shape
+        strides = (view.b_bytes, view.y_bytes, view.x_bytes, 1)
+        # What a stride of 0 repeats is there once.
+        b, y, x, c = (n if step else 1 for n, step in zip(view.shape, strides, strict=True))
         if self.layer.flat:
             return (b * y * x * c,)
         return (b, y, x * c) if self.merged and view is self.layer.source else (b, y, x, c)
