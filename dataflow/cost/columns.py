@@ -138,10 +138,33 @@ class Walk:
             first += piece
         return np.concatenate([s for s, _ in parts]), np.concatenate([n for _, n in parts])
 
+    def lanes(self) -> list[tuple[Ints, Ints]]:
+        """First value and size of the tiles of every lane of the loops that are followed once."""
+        found = [(np.zeros(1, np.int64), np.full(1, self.size, np.int64))]
+        for cut, once in zip(self.cuts, self.once, strict=True):
+            found = [lane for starts, sizes in found for lane in _cut(cut, once, starts, sizes)]
+        return found
+
     def _pieces(self) -> tuple[int, ...]:
         # Followed once: the one that uses most lanes below.
         pieces = self.cuts[0].pieces
         return (max(pieces),) if self.once[0] else pieces
+
+
+def _cut(cut: Cut, once: bool, starts: Ints, sizes: Ints) -> list[tuple[Ints, Ints]]:
+    """The tiles that a loop leaves of some; ``once``: apart for each of its iterations."""
+    edges = np.cumsum((0, *cut.pieces)) if cut.pieces else None
+    parts: list[list[tuple[int, int]]] = []
+    for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+        bounds = list(range(0, size, cut.tile)) if edges is None else edges[:-1].tolist()
+        ends = [*bounds[1:], size]
+        for k, (low, high) in enumerate(zip(bounds, ends, strict=True)):
+            at = k if once else 0
+            while len(parts) <= at:
+                parts.append([])
+            parts[at].append((start + low, high - low))
+    tables = [np.array(part, np.int64).reshape(-1, 2) for part in parts]
+    return [(table[:, 0], table[:, 1]) for table in tables]
 
 
 def evaluate(column: Column, chains: Mapping[str, Chain]) -> int:
@@ -159,8 +182,17 @@ def evaluate(column: Column, chains: Mapping[str, Chain]) -> int:
     split = any(any(walk.once) for walk in walks.values())
     # The first lane may lie in the padding: the busiest one is charged without it.
     clipped = padded and not split
-    if clipped or any(dim.digits for dim in column.dims):
-        return _grid_sum(column, chains, walks, clipped)
+    flat = {d.variable for dim in column.dims for d in dim.digits}
+    if not clipped and not flat:
+        return _table_sum(column, walks)
+    # A lane of a flattened variable may go on to the next rank: the first one is not the busiest.
+    split_flat = sorted(v for v in flat if any(walks[v].once))
+    choices = product(*([(v, lane) for lane in walks[v].lanes()] for v in split_flat))
+    return max(_grid_sum(column, chains, walks, clipped, dict(lanes)) for lanes in choices)
+
+
+def _table_sum(column: Column, walks: Mapping[str, Walk]) -> int:
+    """The sum over all tiles, where their sizes alone matter."""
     tables = [walks[v].table() for v in column.variables]
     total = 0
     for entries in product(*tables):
@@ -194,9 +226,14 @@ def _grid_sum(
     chains: Mapping[str, Chain],
     walks: Mapping[str, Walk],
     clipped: bool,
+    given: Mapping[str, tuple[Ints, Ints]],
 ) -> int:
     """The sum over all tiles, with their first values where these matter: of variables that
-    flatten ranks, and of all where what lies outside the tensor is left out (``clipped``)."""
+    flatten ranks, and of all where what lies outside the tensor is left out (``clipped``).
+
+    Args:
+        given: tiles of some variables, in place of those that their loops leave.
+    """
     flat: dict[str, int] = {}  # length of a run of the innermost rank
     for digit in (d for dim in column.dims for d in dim.digits):
         length = digit.divisor * digit.size
@@ -205,7 +242,7 @@ def _grid_sum(
     for v in column.variables:
         if clipped or v in flat:
             _countable(column, sum(number for _, number in walks[v].table()))
-            starts, sizes = walks[v].tiles()
+            starts, sizes = given[v] if v in given else walks[v].tiles()
             if column.runs and v in flat:
                 starts, sizes = _runs(starts, sizes, flat[v])
             lists[v] = starts, sizes, np.ones_like(sizes)
