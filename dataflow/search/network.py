@@ -15,7 +15,7 @@ from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
 from dataflow.search.constraints import Fix, constrained
 from dataflow.search.explain import diagnosis
 from dataflow.search.fallback import floor, plain_cost, plain_nest
-from dataflow.search.fused import Alone, Fuser
+from dataflow.search.fused import Alone, Fuser, Partition
 from dataflow.search.pose import UnsupportedError, pose, units_for
 from dataflow.search.problem import Problem
 from dataflow.search.single import Solution, frame, search
@@ -110,7 +110,8 @@ def map_workload(
     Args:
         objectives: lexicographic list of ``latency``, ``energy``, ``edp``.
         fixes: what is asked for, by Einsum; the rest is found.
-        budget: see BUDGET; a larger one never ends worse.
+        budget: see BUDGET; a larger one never ends worse (of a network its multiples by powers of
+            two count).
         perfect: only perfect factors.
         fuse: whether Einsums share loops, and tensors stay on chip between groups.
         step: called with the name of each Einsum when it is done.
@@ -169,15 +170,15 @@ def _fused(
 
     names = [work.name for work in workload.works]
     given = {i: alone(w) for i, w in enumerate(workload.works) if w.name in fixes}
-    fuser = Fuser(
-        workload,
-        arch,
-        alone,
-        given,
-        effort=max(1, budget // BUDGET),
-        perfect=perfect,
-    )
-    found = fuser.run(first, lambda cut: step(names[cut - 1]))
+    found: Partition | None = None
+    # Each level begins anew, so the best of all that are asked for is kept: more never ends worse.
+    for effort in _levels(max(1, budget // BUDGET)):
+        fuser = Fuser(workload, arch, alone, given, effort=effort, perfect=perfect)
+        more = fuser.run(first, lambda cut: step(names[cut - 1]))
+        if more is not None and found is not None:
+            best = min(more, found, key=lambda p: _partition_ranks(first, p))
+            more = replace(best, bounds=more.bounds, floors=more.floors, factors=more.factors)
+        found = more or found
     if found is None:
         work = fuser.misfit() or workload.works[0]
         problems = [pose(work, arch, unit, PERFECT) for unit in units_for(work, arch)]
@@ -193,6 +194,16 @@ def _fused(
         )
     )
     return Found(found.mapping, counted, found.bounds, gap, False, layers, True)
+
+
+def _levels(effort: int) -> list[int]:
+    """The powers of two up to an effort."""
+    return [1 << n for n in range(effort.bit_length())]
+
+
+def _partition_ranks(first: str, found: Partition) -> tuple[float, float, float]:
+    energy, latency = found.energy_pj, found.latency_cycles
+    return value(first, energy, latency), latency, energy
 
 
 def _check(energy: float, latency: float, counted: Cost) -> None:

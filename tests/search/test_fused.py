@@ -3,6 +3,8 @@ and what they cost is what the cost model and a walk of all loops count."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,9 +14,9 @@ from dataflow.arch import architecture_path, load_architecture
 from dataflow.cost import cost
 from dataflow.errors import DataflowError
 from dataflow.ir.text import loads
-from dataflow.search.network import Found, map_workload
+from dataflow.search.network import BUDGET, map_workload
 from tests.bench.mapper.cases import chain
-from tests.search.partitions import Brute, machine, workload
+from tests.search.partitions import FORMS, Brute, machine, workload
 
 
 def matmuls(many: int, size: int) -> mp.Workload:
@@ -39,10 +41,6 @@ def test_fused_chains_cost_no_more_than_a_peers_optimum(
     assert float(found.cost.energy_pj) <= energy * (1 + 1e-7)  # the peer counts in 32 bits
     apart = map_workload(matmuls(many, 512), arch, ("energy",), perfect=True, fuse=False)
     assert found.cost.energy_pj < apart.cost.energy_pj
-
-
-def in_one_group(found: Found) -> list[list[str]]:
-    return [[p.compute.einsum for p in mp.group_paths(g)] for g in found.mapping.groups]
 
 
 @pytest.mark.parametrize("objective", ["latency", "energy"])
@@ -152,15 +150,31 @@ def test_nothing_fits_says_which_memory_and_tensor() -> None:
         map_workload(matmuls(2, 8), replace(arch, nodes=nodes), ("energy",))
 
 
-@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
-def test_more_effort_never_ends_worse(objective: str) -> None:
-    more_effort(ATTENTION, 1536, objective)
-
-
-def more_effort(text: str, bits: int, objective: str) -> None:
-    asked = mp.workload_of(loads(text))
-    before = float("inf")
-    for budget in (1, 2, 4):
-        found = map_workload(asked, machine(bits, 8, 7.0), (objective,), budget=budget * 3_000_000)
+def never_worse(asked: mp.Workload, bits: int, objective: str, efforts: Sequence[int]) -> None:
+    """More effort is never worse, nor are imperfect tiles than perfect ones, nor fused groups."""
+    arch = machine(bits, 8, 7.0)
+    perfect = map_workload(asked, arch, (objective,), perfect=True).value(objective)
+    before = perfect
+    for effort in efforts:
+        found = map_workload(asked, arch, (objective,), budget=effort * BUDGET)
         assert found.value(objective) <= before * (1 + 1e-9)
+        assert found.bound[objective] <= found.value(objective) * (1 + 1e-9)
         before = found.value(objective)
+    apart = map_workload(asked, arch, (objective,), fuse=False)
+    assert before <= apart.value(objective) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("objective", ["latency", "edp"])
+def test_more_effort_or_a_finer_search_never_ends_worse(objective: str) -> None:
+    never_worse(mp.workload_of(loads(ATTENTION)), 1536, objective, (1, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 100, 10))
+def test_more_effort_or_a_finer_search_never_ends_worse_on_100_problems(start: int) -> None:
+    for seed in range(start, start + 10):
+        rng = random.Random(seed)
+        form = rng.choice(sorted(FORMS))
+        asked = workload(form, {v: rng.randint(2, 20) for v in "MKNP"})
+        objective = rng.choice(["latency", "energy", "edp"])
+        never_worse(asked, 8 * rng.randint(8, 400), objective, (1, 2, 4, 8))
