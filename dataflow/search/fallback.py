@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute, Memory
 from dataflow.cost import cost as cost_of
+from dataflow.errors import DataflowError
 
 
 def plain_nest(work: mp.Work, arch: Architecture, unit: Compute) -> mp.Nest:
@@ -23,6 +24,14 @@ def plain_nest(work: mp.Work, arch: Architecture, unit: Compute) -> mp.Nest:
             for o in work.operands
             if mp.may_hold(memory, o) and mp.must_hold(memory, o, root=False)
         ]
+        for operand in work.operands:
+            if operand.tensor in held and not mp.may_hold(memory, operand):
+                raise DataflowError(
+                    f"{arch.source}: nodes.{memory.name}",
+                    f"has to hold {operand.tensor}, which {work.name} reads in two places, and may "
+                    f"not hold it as {operand.role}",
+                    "give the two places two tensors, or allow both roles",
+                )
         if held:
             nodes.append(mp.Hold(memory.name, tuple(dict.fromkeys(held))))
     nodes.append(mp.Compute(work.name, unit.name))

@@ -150,6 +150,21 @@ def test_nothing_fits_says_which_memory_and_tensor() -> None:
         map_workload(matmuls(2, 8), replace(arch, nodes=nodes), ("energy",))
 
 
+def test_a_tensor_read_in_two_places_that_no_memory_can_hold_is_refused() -> None:
+    text = """einsum:
+  name: twice
+  shapes: {M: 4, N: 4, K: 4}
+  declaration: {A: [M, K]}
+  types: {A: int8, C: int32, D: int32}
+  expressions: |
+    C[m, n] = A[m, k] * A[n, k]
+    D[m, n] = C[m, n] + C[m, n]
+"""
+    arch = load_architecture(architecture_path("eyeriss"))
+    with pytest.raises(DataflowError, match="has to hold A, which C reads in two places"):
+        map_workload(mp.workload_of(loads(text)), arch)
+
+
 def never_worse(asked: mp.Workload, bits: int, objective: str, efforts: Sequence[int]) -> None:
     """More effort is never worse, nor are imperfect tiles than perfect ones, nor fused groups."""
     arch = machine(bits, 8, 7.0)
