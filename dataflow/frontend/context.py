@@ -213,6 +213,9 @@ class Context:
     def _computed(self, value: Value, label: str, node: Node) -> Value:
         origin = (node.name, node.op)
         dtype = F32 if value.quant is not None else value.dtype
+        if value.quant is not None and not value.simple:
+            # Codes are rearranged, not the numbers: these could not wait in the machine's memory.
+            value = self.builder.plain(value, f"{label}_codes", origin)
         flat = self.builder.store(label, value, value.real(), dtype, origin)
         return flat if flat.simple else self.builder.plain(flat, f"{label}_flat", origin)
 
