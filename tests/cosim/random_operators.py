@@ -122,6 +122,7 @@ def resized(net: RandomNet) -> str:
     """Nearest neighbours in any mode, or linear by a power of two."""
     linear = net.rng.random() < 0.5
     factor = 2.0 if linear else net.pick([2.0, 3.0, 1.5, 0.5])
+    factor = factor if min(net.sides) * factor >= 1 else 2.0  # half of one pixel is none
     modes = ["half_pixel", "asymmetric"]
     return net.op(
         "Resize",
@@ -145,7 +146,8 @@ def moved(net: RandomNet) -> str:
     """A slice with steps, a gather of channels or columns, or pixels to channels."""
     kind = net.pick(["slice", "gather", "space"])
     if kind == "slice":
-        ends = [np.array([net.between(0, 1), 0]), np.array(net.sides), np.array([2, 3])]
+        first = min(net.between(0, 1), net.sides[0] - 1)
+        ends = [np.array([first, 0]), np.array(net.sides), np.array([2, 3])]
         steps = np.array([net.between(1, 2), net.between(1, 2)])
         return net.op("Slice", net.last, *(net.constant(e) for e in (*ends, steps)))
     if kind == "gather":
