@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from dataflow import api
+from dataflow.npz import save_npz
 from examples import resnet8
 from tests.architectures import support
 from tests.cosim.brought import judge, run
@@ -45,7 +46,7 @@ def test_resnet8_with_silu_takes_about_the_cycles_of_relu(tmp_path: Path) -> Non
     cycles = []
     for name, proto in (("relu", plain), ("silu", with_silu(plain))):
         onnx.save(proto, tmp_path / f"{name}.onnx")
-        np.savez(tmp_path / "x.npz", **resnet8.calibration(16, 0))
+        save_npz(tmp_path / "x.npz", resnet8.calibration(16, 0))
         made = tmp_path / f"{name}.int8.onnx"
         api.quantize(tmp_path / f"{name}.onnx", tmp_path / "x.npz", made)
         ran = run(made, tmp_path / name)
