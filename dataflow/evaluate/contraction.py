@@ -162,7 +162,9 @@ def _pair(a: Factor, b: Factor, keep: set[str], outer: tuple[str, ...], dtype: n
         inside = np.dtype(np.float64 if dtype.itemsize > 4 or points <= SMALL else np.float32)
     rows = _matrix(a, batch, left, depth, inside)
     columns = _matrix(b, batch, right, depth, inside)
-    result = np.matmul(rows, columns.swapaxes(-1, -2))
+    # BLAS kernels look at lanes beyond a matrix's end, which may raise the flag of a NaN there.
+    with np.errstate(invalid="ignore" if dtype.kind in "iu" else None):
+        result = np.matmul(rows, columns.swapaxes(-1, -2))
     if dtype.kind in "iu":
         # Float results are exact, those in int64 right modulo 2^64.
         wide = np.int32 if peak < 1 << 31 else np.int64

@@ -39,6 +39,11 @@ class Feed:
         return self.feed == "fir"
 
     @property
+    def taps(self) -> int:
+        """Taps along the inner feed loop that each port feeds in a pass."""
+        return self.fir_taps
+
+    @property
     def by_tap(self) -> bool:
         """A feed step moves by one tap instead of one point."""
         return self.per_channel and self.fir_taps > 1

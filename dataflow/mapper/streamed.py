@@ -71,9 +71,12 @@ def _whole(
     options: list[Option], layer: Layer, shape: LayerShape, machine: Machine
 ) -> Option | None:
     """One tile, fed by the most filter taps and ports that can be; None where no such tile fits."""
-    widest = sorted(
-        options, key=lambda o: (-o.candidate.tiling.fir_taps, -o.candidate.tiling.ports)
-    )
+
+    def width(option: Option) -> tuple[int, int]:
+        feed = TiledLayer(layer, option.candidate.tiling, machine).feed
+        return feed.taps, feed.ports
+
+    widest = sorted(options, key=width, reverse=True)
     tried: dict[tuple[object, ...], Option] = {}
     for option in widest:
         now = option.candidate.tiling

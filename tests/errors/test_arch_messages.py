@@ -50,7 +50,7 @@ WRONG: list[tuple[str, Any, str]] = [
         8,
         "nodes.activations.bank: is not a known key; did you mean banks? known keys: kind, under, "
         "size_bytes, size_bits, line_bits, banks, copies, must_hold, may_hold, keep, bypass, "
-        "ports, energy_pj, leakage_mw, bus",
+        "ports, energy_pj, leakage_mw, reads_padding, bus",
     ),
     (
         "nodes.activations.size_bytes",

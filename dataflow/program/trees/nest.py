@@ -140,12 +140,12 @@ def array_nest(names: Names, einsum: str, source: str, weights: str) -> Nest:
     walk.blocks()
     tiling = names.tiled.tiling
     passes = names.tiled.passes(names.tiled.ragged("k")[0])
-    shifts = tiling.feed == "fir" and tiling.fir_taps > 1
+    feed = names.tiled.feed
     outer, inner = ("q", "p") if tiling.swap else ("p", "q")
-    if tiling.feed == "fir":
+    if feed.per_channel:
         along, across = ("r", "s") if tiling.swap else ("s", "r")
-        walk.cut(along, tiling.fir_taps)
-        walk.cut(across, tiling.ports)
+        walk.cut(along, feed.taps)
+        walk.cut(across, feed.ports)
         rows: tuple[str, ...] = (across, along)
     elif taps := tap_letters(names):
         rows = ("u",) if names.flat else taps
@@ -163,7 +163,7 @@ def array_nest(names: Names, einsum: str, source: str, weights: str) -> Nest:
     walk.hold("weight_registers", weights)
     walk.cut("b", 1)
     walk.cut(outer, 1)
-    if shifts:
+    if feed.by_tap:  # lanes shift
         walk.hold("rows", source)
     walk.cut(inner, 1)
     return walk.done(einsum, "mac")
