@@ -238,7 +238,8 @@ def walk(size, below, above, spatial, once):  # type: ignore[no-untyped-def]
         size: values of the variable.
         below, above: tiles, chains x places.
         spatial: places; whether it is a fan-out.
-        once: masks x places; whether only the first (largest) instance of the fan-out is followed.
+        once: masks x (places + 1); whether only the first (largest) instance of the fan-out is
+            followed, and last: the first trip of the loops over time.
 
     Returns:
         (iterations, sums of the extents), each masks x (places + 1) x chains: after each place,
@@ -254,9 +255,9 @@ def walk(size, below, above, spatial, once):  # type: ignore[no-untyped-def]
             e[0], n[0], used = size, 1, 1
             for place in range(many + 1):
                 if place == many:
-                    used = _cut_loop(1, False, e, n, used)
+                    used = _cut_loop(1, once[m, many], e, n, used)
                 else:
-                    used = _cut_loop(above[row, place], False, e, n, used)
+                    used = _cut_loop(above[row, place], once[m, many], e, n, used)
                     if spatial[place]:
                         used = _cut_loop(below[row, place], once[m, place], e, n, used)
                 count, extent = 0, 0

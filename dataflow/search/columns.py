@@ -22,7 +22,7 @@ from dataflow.search.products import (
     Trips,
 )
 from dataflow.search.skeleton import Places
-from dataflow.search.tables import Key, Table, rank_total
+from dataflow.search.tables import TIME, Key, Table, rank_total
 
 ONE: Key = ("one",)
 ZERO: Key = ("zero",)
@@ -160,8 +160,13 @@ class Columns:
     def masks(self, table: Table, key: Key) -> list[tuple[int, tuple[bool, ...]]]:
         """The walks that a column needs."""
         group = table.structure.variables
-        if key[0] == "first" and key[3]:
-            return [table.mask(i, key[1]) for i, inside in key[2] if inside]
+        if key[0] == "first":
+            others = _others(table, key[1])
+            return [
+                table.mask(i, key[1] if inside else others)
+                for i, inside in key[2]
+                if key[3] or not inside
+            ]
         if key[0] in ("done", "done tile"):
             ends = [table.mask(i, key[4]) for i in range(len(group))]
             return ends + self.masks(table, key[1])
@@ -204,10 +209,10 @@ class Columns:
                 result = result * table.total(i, len(table.structure.free[i]), lanes)
             elif inside:
                 result = result * float(table.structure.sizes[i])
-            else:
-                for place, fan in enumerate(table.structure.fans[i]):
-                    if fan in lanes:
-                        result = result * table.trips(i, place)
+            else:  # lanes in use while the loops over time stand at their first iteration
+                result = result * table.steps(
+                    i, len(table.structure.free[i]), _others(table, lanes)
+                )
         return result
 
     def _tile(self, table: Table, key: Key, result: Floats) -> Floats:
@@ -249,3 +254,9 @@ class Columns:
                     at, [a for _, a in rank], [spots[i] for i in at], once, bound
                 )
         return result
+
+
+def _others(table: Table, lanes: frozenset[int]) -> frozenset[int]:
+    """What a walk of these lanes alone follows once: other fan-outs, and the loops over time."""
+    fans = {fan for fans in table.structure.fans for fan in fans}
+    return frozenset(fans - lanes | {TIME})

@@ -118,7 +118,9 @@ def _operand(
     else:
         for dim in operand.dims:
             terms = tuple((v, a) for v, a in dim.terms if work.sizes[v] > 1)
-            if not terms:
+            if not terms:  # one index: its variables are 0
+                if not 0 <= dim.offset < dim.extent:
+                    raise _unsupported(work, f"reads nothing of {operand.tensor} but its padding")
                 continue
             reach = [a * (work.sizes[v] - 1) for v, a in dim.terms]
             low = dim.offset + sum(min(0, r) for r in reach)

@@ -241,9 +241,8 @@ class _Words:
         over, under = self.costs.above(self.parent), self.costs.above(self.child)
         lanes = over if holder == "parent" else under
         if holder == "child" and not each:
-            # Lanes that the network adds up keep sums of their own.
-            fans = self.costs.fans.values()
-            lanes = under if any(self.tensor in fan.shares for fan in fans) else over
+            # Lanes whose sums the network adds up start from nothing, each for itself.
+            lanes = over | self.shared
         return First(self.tensor, self.parent, self.child, lanes, each and bool(lanes))
 
 

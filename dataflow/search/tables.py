@@ -30,6 +30,9 @@ class Structure:
 
 MOST_ROWS = 600_000
 
+TIME = -1
+"""Among fan-outs of which one instance is followed: the loops over time."""
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -73,14 +76,14 @@ class Table:
         for variable, several in wanted.items():
             below, above, _ = self._parts[variable]
             spatial = np.array([f >= 0 for f in self.structure.fans[variable]] + [False])
-            once = np.array([[*mask, False] for mask in several])
+            once = np.array(several)
             steps, total = walk(self.structure.sizes[variable], below, above, spatial, once)
             for m, mask in enumerate(several):
                 self._walks[variable, mask] = steps[m], total[m]
 
     def mask(self, variable: int, fans: frozenset[int]) -> tuple[int, tuple[bool, ...]]:
-        """The key of a walk in which the fan-outs count one instance."""
-        return variable, tuple(f in fans for f in self.structure.fans[variable])
+        """The key of a walk in which the fan-outs count one instance, with TIME loops one trip."""
+        return variable, (*(f in fans for f in self.structure.fans[variable]), TIME in fans)
 
     def _expand(self, variable: int, values: Floats) -> Floats:
         """A variable's column over the rows of the group."""

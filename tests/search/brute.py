@@ -51,6 +51,8 @@ def _work(rng: random.Random) -> mp.Work:
     elif "r" in form:
         stride = 2 if "*2" in form else 1
         pad = 1 if "- 1" in form else 0
+        if pad and sizes["P"] == sizes["R"] == 1:  # one point, in the padding: refused
+            sizes["R"] = shape["R"] = 2
         # without its last row of padding the index ends inside
         shape["H"] = max(1, (sizes["P"] - 1) * stride + sizes["R"] - pad - rng.randint(0, pad))
         declared = {"A": "[H]", "B": "[R]"}
@@ -113,6 +115,48 @@ def _machine(rng: random.Random) -> Architecture:
     operation = {"operators": ["any"], "inputs": ["int8", "int8"], "output": output}
     nodes["u"] = {"kind": "compute", "executes": [operation], "energy_pj": 0.5, "under": above}
     return resolve({"version": 1, "name": "tiny", "clock_mhz": 100, "nodes": nodes}, "tiny.yaml")
+
+
+def two_fan_outs(adding: tuple[str, ...]) -> tuple[mp.Work, Architecture]:
+    """A vector times a matrix on 2 x 2 lanes with sums of their own; those of ``adding`` meet."""
+    text = """einsum:
+  name: tiny
+  shapes: {M: 2, K: 3}
+  declaration: {A: [M, K], B: [K]}
+  types: {A: int8, B: int8, C: int32}
+  expressions: |
+    C[m] = A[m, k] * B[k]
+format: {A: {bits: 8}, B: {bits: 8, role: weight}, C: {bits: 8}}
+"""
+    (work,) = mp.workload_of(loads(text)).works
+
+    def memory(roles: list[str], price: float, under: str | None) -> dict[str, Any]:
+        at: dict[str, Any] = {} if under is None else {"under": under}
+        return {
+            "kind": "memory",
+            "line_bits": 8,
+            "size_bytes": "unbounded",
+            "may_hold": roles,
+            "must_hold": roles,
+            "ports": {"any": {"does": ["read", "write"], "bits_per_cycle": 8}},
+            "energy_pj": {"read": price, "write": price + 0.5},
+            **at,
+        }
+
+    def lanes(name: str, under: str) -> dict[str, Any]:
+        shares = ["output"] if name in adding else []
+        return {"kind": "fanout", "size": 2, "shares": shares, "under": under}
+
+    unit = {"operators": ["any"], "inputs": ["int8", "int8"], "output": "int8"}
+    nodes: dict[str, Any] = {
+        "m0": memory(["all"], 9.0, None),
+        "m1": memory(["output"], 5.0, "m0"),
+        "y": lanes("y", "m1"),
+        "x": lanes("x", "y"),
+        "m4": memory(["output"], 1.0, "x"),
+        "u": {"kind": "compute", "executes": [unit], "energy_pj": 0.5, "under": "m4"},
+    }
+    return work, resolve({"version": 1, "name": "tiny", "clock_mhz": 100, "nodes": nodes}, "t.yaml")
 
 
 def mappings(work: mp.Work, arch: Architecture) -> Iterator[mp.Mapping]:

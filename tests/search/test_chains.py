@@ -120,14 +120,15 @@ def test_the_walk_of_a_search_is_that_of_a_mapping() -> None:
     for _ in range(200):
         size, places = rng.randint(1, 40), rng.randint(1, 4)
         spatial = np.array([rng.random() < 0.5 for _ in range(places)] + [False])
-        once = np.array([[rng.random() < 0.5 for _ in range(places)] + [False]])
+        time = rng.random() < 0.5
+        once = np.array([[rng.random() < 0.5 for _ in range(places)] + [time]])
         above, below = np.empty((1, places), np.int64), np.empty((1, places), np.int64)
         tiles: list[int] = []
         flags: list[bool] = []
         left = size
         for place in range(places):
             above[0, place] = left = rng.randint(1, left)
-            tiles, flags = [*tiles, left], [*flags, False]
+            tiles, flags = [*tiles, left], [*flags, time]
             if spatial[place]:
                 left = rng.randint(1, left)
                 tiles, flags = [*tiles, left], [*flags, bool(once[0, place])]
