@@ -390,6 +390,8 @@ def second_traffic(plane: Plane, order: Order, depth: int, machine: Machine) -> 
     one = np.ones_like(plane.ip)
     must: set[Dim] = {"b"} if second.b else set()
     valid = _mask(plane, frozenset(must), seen)
+    if "k" in seen and not shape.stationary_view:
+        valid = valid & (trips["k"] == 1)  # the vector unit takes it once, behind the reduction
     rows, cols, size = one, one, one * second.channel_bytes
     if shape.stationary_view:
         k = plane.k if "k" in seen else shape.c
