@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dataflow import mapping as mp
 from dataflow.search.problem import Fan, Level, Problem
 from dataflow.search.single import Solution
@@ -64,3 +66,21 @@ def split_nest(problem: Problem, solution: Solution, einsum: str) -> tuple[mp.Ne
         descend(v, 1)
     nodes.append(mp.Compute(einsum, problem.unit.name))
     return tuple(nodes[:border]), tuple(nodes[border:])
+
+
+def renamed(
+    nodes: mp.Nest, variables: Mapping[str, str], tensors: Mapping[str, str], einsum: str
+) -> mp.Nest:
+    """The nest of one Einsum for an equal one with other names."""
+    found: list[mp.Node] = []
+    for node in nodes:
+        match node:
+            case mp.Loop(own, tile, fanout):
+                found.append(mp.Loop(tuple(variables[v] for v in own), tile, fanout))
+            case mp.Hold(level, held, copies):
+                found.append(mp.Hold(level, tuple(tensors[t] for t in held), copies))
+            case mp.Compute(_, unit):
+                found.append(mp.Compute(einsum, unit))
+            case _:
+                raise AssertionError("one Einsum has no branches")
+    return tuple(found)

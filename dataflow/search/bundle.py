@@ -15,9 +15,9 @@ from itertools import combinations, product
 import numpy as np
 
 from dataflow import mapping as mp
-from dataflow.search.build import nest, split_nest
+from dataflow.search.build import nest, renamed, split_nest
 from dataflow.search.chains import PERFECT, quotients
-from dataflow.search.parts import INFINITE, Answer, Goal, Part, Status, less
+from dataflow.search.parts import EINSUM, INFINITE, Answer, Goal, Part, Status, less
 
 MOST_KEPT = 2
 """Tensors from off chip that a group holds whole above its loops, at most."""
@@ -293,7 +293,7 @@ def tree(bundle: Bundle, choice: Choice, root: str) -> mp.Nest:
         nests.append((member, answer.problem, answer.solution))
     if len(nests) == 1:
         member, problem, solution = nests[0]
-        return _renamed(nest(problem, solution, member.part.work.name), member.names)
+        return _named(nest(problem, solution, member.part.work.name), member.names)
     buffer = bundle.members[0].part.buffer.name
     outside: list[str] = []
     whole = list(bundle.whole)
@@ -301,7 +301,7 @@ def tree(bundle: Bundle, choice: Choice, root: str) -> mp.Nest:
     parts: list[mp.Nest] = []
     for (member, problem, solution), status in zip(nests, choice.statuses, strict=True):
         above, below = split_nest(problem, solution, member.part.work.name)
-        parts.append(_renamed(below, member.names))
+        parts.append(_named(below, member.names))
         for node in above:
             if isinstance(node, mp.Hold) and node.level == root:
                 outside += [member.names[t] for t in node.tensors]
@@ -324,16 +324,6 @@ def tree(bundle: Bundle, choice: Choice, root: str) -> mp.Nest:
     return tuple(nodes)
 
 
-def _renamed(nodes: mp.Nest, names: Mapping[str, str]) -> mp.Nest:
-    found: list[mp.Node] = []
-    for node in nodes:
-        match node:
-            case mp.Loop(variables, tile, fanout):
-                found.append(mp.Loop(tuple(names[v] for v in variables), tile, fanout))
-            case mp.Hold(level, tensors, copies):
-                found.append(mp.Hold(level, tuple(names[t] for t in tensors), copies))
-            case mp.Compute(einsum, unit):
-                found.append(mp.Compute(names[einsum], unit))
-            case _:
-                raise AssertionError("one Einsum has no branches")
-    return tuple(found)
+def _named(nodes: mp.Nest, names: Mapping[str, str]) -> mp.Nest:
+    """A nest of the numbered names (`canonical`) with those of the network."""
+    return renamed(nodes, names, names, names[EINSUM])

@@ -18,7 +18,6 @@ ENERGY, LATENCY, EDP = 0, 1, 2
 WAYS, MOST, FEW = 4, 256, 32
 """Children of a box; of one whose children are parts of a table that are kept apart, where that
 is needed, and where it is for speed."""
-_SLACK = 1e-12  # two costs are equal when they differ by rounding
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from dataflow.arch import Architecture, Compute
 from dataflow.cost import Cost
 from dataflow.cost import cost as cost_of
 from dataflow.errors import DataflowError
-from dataflow.search.build import nest
+from dataflow.search.build import nest, renamed
 from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
 from dataflow.search.constraints import Fix, constrained
 from dataflow.search.explain import diagnosis
 from dataflow.search.fallback import floor, plain_cost, plain_nest
 from dataflow.search.fused import Alone, Fuser, Partition
+from dataflow.search.parts import canonical
 from dataflow.search.pose import UnsupportedError, pose, units_for
 from dataflow.search.problem import Problem
 from dataflow.search.single import Solution, frame, search
@@ -125,21 +126,25 @@ def map_workload(
     if fuse and len(workload.works) > 1:
         return _fused(workload, arch, objectives, fixes or {}, budget, perfect, step)
     layers: list[Layer] = []
-    known: dict[str, Layer] = {}
+    known: dict[str, tuple[mp.Work, Layer]] = {}
     for work in workload.works:
         fix = (fixes or {}).get(work.name)
-        plain, names = _canonical(work)
+        plain, _ = canonical(work)
         mark = repr((replace(plain, reduced=frozenset()), fix))
         if fix is not None or mark not in known:
             layer = _layer(work, arch, objectives, fix, budget, perfect)
-            known[mark] = replace(layer, choices=tuple(_renamed(c, names) for c in layer.choices))
+            known[mark] = work, layer
         else:
-            back = {new: old for old, new in names.items()}
-            shared = known[mark]
+            twin, shared = known[mark]
+            variables = dict(zip(twin.sizes, work.sizes, strict=True))
+            tensors = dict(zip(twin.tensors, work.tensors, strict=True))
             layer = replace(
                 shared,
                 einsum=work.name,
-                choices=tuple(_renamed(c, back) for c in shared.choices),
+                choices=tuple(
+                    replace(c, nest=renamed(c.nest, variables, tensors, work.name))
+                    for c in shared.choices
+                ),
                 searched=False,
             )
         layers.append(layer)
@@ -211,41 +216,6 @@ def _check(energy: float, latency: float, counted: Cost) -> None:
         assert abs(mine - float(theirs)) <= _TOLERANCE * max(mine, 1.0), (
             f"the search counts {mine}, the cost model {float(theirs)}"
         )
-
-
-def _canonical(work: mp.Work) -> tuple[mp.Work, dict[str, str]]:
-    """The Einsum with its names numbered, and the new name of each old one."""
-    names = {work.name: "einsum"}
-    names |= {v: f"v{i}" for i, v in enumerate(work.sizes)}
-    names |= {t: f"T{i}" for i, t in enumerate(work.tensors)}
-
-    def operand(o: mp.Operand) -> mp.Operand:
-        dims = tuple(replace(d, terms=tuple((names[v], a) for v, a in d.terms)) for d in o.dims)
-        return replace(o, tensor=names[o.tensor], dims=dims, state=tuple(names[v] for v in o.state))
-
-    return replace(
-        work,
-        name="einsum",
-        sizes={names[v]: n for v, n in work.sizes.items()},
-        inputs=tuple(operand(o) for o in work.inputs),
-        output=operand(work.output),
-        reduced=frozenset(names[v] for v in work.reduced),
-    ), names
-
-
-def _renamed(choice: Choice, names: Mapping[str, str]) -> Choice:
-    nodes: list[mp.Node] = []
-    for node in choice.nest:
-        match node:
-            case mp.Loop(variables, tile, fanout):
-                nodes.append(mp.Loop(tuple(names[v] for v in variables), tile, fanout))
-            case mp.Hold(level, tensors, copies):
-                nodes.append(mp.Hold(level, tuple(names[t] for t in tensors), copies))
-            case mp.Compute(einsum, unit):
-                nodes.append(mp.Compute(names[einsum], unit))
-            case _:
-                raise AssertionError("a search of one Einsum makes no branches")
-    return replace(choice, nest=tuple(nodes))
 
 
 def _layer(

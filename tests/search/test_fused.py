@@ -193,3 +193,23 @@ def test_more_effort_or_a_finer_search_never_ends_worse_on_100_problems(start: i
         asked = workload(form, {v: rng.randint(2, 20) for v in "MKNP"})
         objective = rng.choice(["latency", "energy", "edp"])
         never_worse(asked, 8 * rng.randint(8, 400), objective, (1, 2, 4, 8))
+
+
+def test_equal_einsums_are_searched_once_whatever_their_names() -> None:
+    # The second has a tensor named as a variable, and the variables of the first the other way.
+    workload = mp.workload_of(
+        loads(
+            "einsum:\n"
+            "  name: twins\n"
+            "  shapes: {M: 6, K: 6}\n"
+            "  declaration: {A: [M, K], B: [K], k: [K, M], m: [M]}\n"
+            "  types: {A: int8, B: int8, k: int8, m: int8, C: int32, D: int32}\n"
+            "  expressions: |\n"
+            "    C[m] = A[m, k] * B[k]\n"
+            "    D[k] = k[k, m] * m[m]\n"
+        )
+    )
+    arch = load_architecture("simple")
+    found = map_workload(workload, arch, ("latency",), fuse=False)
+    assert [layer.searched for layer in found.layers] == [True, False]
+    assert cost(found.mapping, workload, arch).energy_pj == found.cost.energy_pj
