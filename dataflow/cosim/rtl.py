@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -55,9 +56,8 @@ class RtlRun:
 
 def model_of(sources: Sequence[Path], machine: Machine, mem_bytes_log2: int, waves: bool) -> Model:
     """The simulator of a project; its folder in the user's cache is named by what is in it."""
-    digest = hashlib.sha256(
-        f"{mem_bytes_log2} {waves} {find_toolchain().verilator_version}".encode()
-    )
+    versions = f"{find_toolchain().verilator_version} cocotb {importlib.metadata.version('cocotb')}"
+    digest = hashlib.sha256(f"{mem_bytes_log2} {waves} {versions}".encode())
     for path in sources:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())

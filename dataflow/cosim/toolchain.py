@@ -45,6 +45,7 @@ RANDOM_START: tuple[str, ...] = ("--x-assign", "unique", "--x-initial", "unique"
 
 _ERROR_LINE = re.compile(r"^%(Error|Warning)|\b(error|Error|undefined reference)\b")
 _PREFIX = "Vtop"
+_LOADER_PATH = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
 _PROGRAMS = (
     ("g++", ("CXX", "g++", "c++"), "a C++ compiler", "g++"),
     ("make", ("", "make", "gmake"), "GNU make", "make"),
@@ -208,6 +209,11 @@ def build_binary(model: Model) -> Path:
     return _build(model, ["--cc", "--exe", "--main", "--timing"], [])
 
 
+def cocotb_libraries() -> Path:
+    """The folder of cocotb's shared libraries in this environment."""
+    return Path(importlib.import_module("cocotb_tools.config").libs_dir)
+
+
 def build_cocotb(model: Model) -> Path:
     """Builds a simulator for ``run_cocotb`` (cocotb 2's own main program, VPI).
 
@@ -221,7 +227,7 @@ def build_cocotb(model: Model) -> Path:
         DataflowError: a tool is missing or the build failed (its log is named).
     """
     config = importlib.import_module("cocotb_tools.config")
-    libs = Path(config.libs_dir)
+    libs = cocotb_libraries()
     model.build_dir.mkdir(parents=True, exist_ok=True)
     visible = model.build_dir / "visible.vlt"
     names = sorted({model.top, *model.public_modules})
@@ -271,7 +277,11 @@ def run_cocotb(
     runner = get_runner("verilator")
     # The runner turns a failed test into SystemExit under pytest and a failed simulator into
     # RuntimeError; the results file tells both apart.
-    with _python_path(python_path), contextlib.suppress(RuntimeError, SystemExit):
+    with (
+        _python_path(python_path),
+        _library_path(cocotb_libraries()),
+        contextlib.suppress(RuntimeError, SystemExit),
+    ):
         runner.test(
             test_module=test_module,
             hdl_toplevel=model.top,
@@ -297,6 +307,24 @@ def _python_path(folders: Sequence[Path]) -> Iterator[None]:
         yield
     finally:
         sys.path[:] = before
+
+
+@contextlib.contextmanager
+def _library_path(folder: Path) -> Iterator[None]:
+    """Puts a folder of shared libraries in front of the loader's path for a while.
+
+    A cached simulator names the libraries of the environment that built it, which may be gone; the
+    runner lets the process's environment win over ``extra_env``, hence here.
+    """
+    before = os.environ.get(_LOADER_PATH)
+    os.environ[_LOADER_PATH] = os.pathsep.join([str(folder), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_LOADER_PATH]
+        else:
+            os.environ[_LOADER_PATH] = before
 
 
 def _read_results(results: Path, log: Path) -> CocotbResult:

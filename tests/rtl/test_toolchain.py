@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from dataflow.cosim import runtime_cache
-from dataflow.cosim.toolchain import Model, build_binary, build_cocotb, find_toolchain, run_cocotb
+from dataflow.cosim.toolchain import (
+    Model,
+    build_binary,
+    build_cocotb,
+    cocotb_libraries,
+    find_toolchain,
+    run_cocotb,
+)
 from dataflow.errors import DataflowError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,8 +83,15 @@ def test_cocotb_waits_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         parameters={"LENGTH": LENGTH, "GREETING": "a text"},
         trace=True,
     )
-    build_cocotb(model)
+    # Built in an environment that is gone when it runs, as a simulator of the cache may have been.
+    gone = tmp_path / "gone"
+    gone.symlink_to(cocotb_libraries())
+    with monkeypatch.context() as patch:
+        patch.setattr("cocotb_tools.config.libs_dir", gone)
+        build_cocotb(model)
+    gone.unlink()
     path = os.environ["PATH"]
+    loader = os.environ.get("LD_LIBRARY_PATH")
     result = run_cocotb(
         model,
         "toolchain_cocotb",
@@ -91,6 +105,7 @@ def test_cocotb_waits_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "greeting: a text" in result.log.read_text()
     assert "$enddefinitions" in (tmp_path / "run" / "dump.vcd").read_text()
     assert os.environ["PATH"] == path
+    assert os.environ.get("LD_LIBRARY_PATH") == loader
     (tmp_path / "build" / "toolchain_tb").write_text("not a program")
     with pytest.raises((DataflowError, OSError)):
         run_cocotb(model, "toolchain_cocotb", run_dir=tmp_path / "run", python_path=[HARNESS])
