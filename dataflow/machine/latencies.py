@@ -20,7 +20,9 @@ class Latencies:
         load_write: R beat accepted to its event visible.
         array_tile: sequencing of a tile that nothing hides (its waits are looked at before).
         array_pass: least cycles of a pass, however few its steps and lines.
-        array_lines: cycles of a pass beyond its weight lines, when those are what it waits for.
+        array_stationary: cycles of a pass beyond its lines of a stationary activation, when those
+            are what it waits for, and the rows if they are columns: they are read once the swap is
+            over, and the pass starts behind the last. Lines of weights cost just themselves.
         array_drain: issue of a block's last point to its event visible, without the rows.
         vector_tile: event visible to the tile's first line, when the unit waits.
         vector_block: gap before a column block; `vector_param`: for each of its parameter lines.
@@ -37,7 +39,7 @@ class Latencies:
     load_write: int = 2
     array_tile: int = 1
     array_pass: int = 6
-    array_lines: int = 1
+    array_stationary: int = 7
     array_drain: int = 5
     vector_tile: int = 3
     vector_block: int = 0

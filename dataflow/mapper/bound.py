@@ -34,7 +34,7 @@ from dataflow.tiling.feed import feeds_of, reduction
 from dataflow.tiling.grid import plane_of, planes
 from dataflow.tiling.shape import LayerShape, shape_of
 from dataflow.tiling.weights import reduction_lines
-from dataflow.tiling.work import repeats, total_blocks, vector_block
+from dataflow.tiling.work import pass_lines, repeats, total_blocks, vector_block
 
 
 def bound_cycles(
@@ -96,9 +96,11 @@ def _even_passes(shape: LayerShape, machine: Machine, latencies: Latencies) -> i
     ports = 1 if shape.stationary_view else machine.feed_ports
     lines = taps * shape.c
     passes = max(ceil_div(lines, machine.rows), ceil_div(chunks, ports))
-    beside = shape.zero_lines + latencies.array_lines
     points = max(shape.p * shape.q, latencies.array_pass)
     blocks = total_blocks(shape, Feed(), machine.cols) * repeats(shape, machine.cols)
+    beside = pass_lines(shape, 0, machine, latencies)
+    if shape.stationary_columns:
+        return blocks * passes * max(points, beside)
     return blocks * max(passes * points, lines + passes * beside)
 
 

@@ -128,6 +128,19 @@ def two_activations(net: Net, machine: Machine) -> None:
     net.output(net.product(a, Codes(turned, (2, 21, machine.cols + 3), c.scale, c.zero)))
 
 
+def weights_in_turn(net: Net, machine: Machine) -> None:
+    """Passes of one row whose lines are on chip already: each is taken with the last line of the
+    one before, which may be of the other type or have no zero points."""
+    rows, cols = machine.rows, machine.cols
+    busy = net.input((1, rows, 12, 12))
+    row = net.input((1, 12 * rows), zero=3)
+    point = net.input((1, 12 * rows, 1, 1), zero=77, signed=False)
+    net.output(net.conv(busy, cols, (3, 3)))
+    net.output(net.product(row, net.draw((12 * rows, cols))))
+    net.output(net.conv(point, cols, (1, 1), zeros=True, per_channel=True))
+    net.output(net.product(row, net.draw((12 * rows, cols))))
+
+
 def ties(net: Net, machine: Machine) -> None:
     """Half-way cases of both signs, even and odd, and results that saturate."""
     x = net.input((1, 2, 6, 16), scale=0.125)
@@ -266,6 +279,7 @@ CASES: tuple[Case, ...] = (
     groups,
     long_reductions,
     two_activations,
+    weights_in_turn,
     ties,
     large_accumulators,
     sums_and_products,

@@ -42,6 +42,7 @@ class LayerShape:
         zero_lines: weight zero points differ between channels: a line before each pass.
         second: the second operand, or None.
         stationary_view: the array's stationary operand is an activation; then it is `second`.
+        stationary_columns: its lines are columns of the array (it is transposed), not rows.
         output_contiguous: rows of the output follow each other without gaps within a row.
         q_unit: elements of the layer's q in one q of this shape (lanes of a flat layer).
     """
@@ -74,6 +75,7 @@ class LayerShape:
     zero_lines: bool
     second: OperandShape | None
     stationary_view: bool
+    stationary_columns: bool
     output_contiguous: bool
     q_unit: int = 1
 
@@ -135,6 +137,7 @@ def shape_of(layer: Layer, lanes: int) -> LayerShape:
         zero_lines=len(set(zero)) > 1,
         second=_second(layer),
         stationary_view=has_view,
+        stationary_columns=stationary is not None and stationary.transposed,
         output_contiguous=layer.output.x_bytes == layer.output.shape[3],
     )
 
@@ -183,6 +186,7 @@ def _flat_shape(layer: Layer, lanes: int) -> LayerShape:
         zero_lines=False,
         second=second,
         stationary_view=False,
+        stationary_columns=False,
         output_contiguous=True,
         q_unit=lanes,
     )

@@ -78,6 +78,18 @@ def vector_block(shape: LayerShape, machine: Machine, lat: Latencies, points: In
     return points * shape.lines + bubbles * shape.depends + fixed
 
 
+def pass_lines(shape: LayerShape, lines: int, machine: Machine, lat: Latencies) -> int:
+    """Least cycles of a pass of `lines` array rows for the sake of its stationary lines.
+
+    Columns of a transposed activation: those of the block that has the fewest.
+    """
+    if not shape.stationary_view:
+        return lines + shape.zero_lines
+    if shape.stationary_columns:
+        return (shape.n % machine.cols or machine.cols) + machine.rows + lat.array_stationary
+    return lines + lat.array_stationary
+
+
 def _intervals(
     shape: LayerShape, feed: Feed, machine: Machine, lat: Latencies, k: int, p: Ints, q: Ints
 ) -> Ints:
@@ -86,7 +98,7 @@ def _intervals(
     stride = feed.point_stride(shape.window("p"), shape.window("q"))
     outer, inner = (q, p) if feed.swap else (p, q)
     for kind in pass_kinds(shape, feed, k, machine.rows):
-        least = max(kind.lines + shape.zero_lines + lat.array_lines, lat.array_pass)
+        least = max(pass_lines(shape, kind.lines, machine, lat), lat.array_pass)
         # A corner that does not occur has no points; its cost is multiplied by 0.
         steps = feed_steps(feed, kind.taps, stride, np.maximum(outer, 1), np.maximum(inner, 1))
         total = total + kind.times * np.maximum(steps, least)

@@ -134,6 +134,7 @@ def weights(w: Record, started: bool, granted: bool) -> None:
         x.left -= 1
         if x.left == 0:
             x.free_from = x.ready_at = now + SECOND_CYCLES
+            x.idle_from = now + SECOND_CYCLES + 1
             if x.release:
                 x.release_at = now + SECOND_CYCLES
     if not take:
@@ -145,7 +146,8 @@ def weights(w: Record, started: bool, granted: bool) -> None:
     if entry[SOURCE] == RING:
         lines = entry[LINES] + entry[ZERO_LINE]
         x.ready_at = now + 2 + entry[ZERO_LINE]
-        x.free_from = now + lines + 1
+        x.free_from = now + lines
+        x.idle_from = now + lines + 2
         if entry[FREES]:
             x.freed = entry[POINTER] + lines
             x.freed_at = now + lines
@@ -154,7 +156,7 @@ def weights(w: Record, started: bool, granted: bool) -> None:
         x.left = entry[LINES]
         x.address, x.stride = entry[ADDRESS], entry[STRIDE]
         x.release = entry[RELEASES_SECOND]
-        x.free_from = NEVER
+        x.free_from = x.idle_from = NEVER
 
 
 @compiled
@@ -162,4 +164,4 @@ def array_idle(w: Record) -> bool:
     """Do feed and weight loader rest?"""
     feed_rests = not w.feed.running and w.now >= w.feed.idle_from
     empty = w.seen[FEED_PASSES] == 0 and w.seen[WEIGHT_PASSES] == 0
-    return feed_rests and empty and w.now > w.weights.free_from
+    return feed_rests and empty and w.now >= w.weights.idle_from

@@ -101,7 +101,7 @@ FEED = _group(
     passes=(PASS_FIFO, 7),
 )
 WEIGHTS = _group(
-    "head free_from shadow_from settled ready_at begun left address stride release"
+    "head free_from idle_from shadow_from settled ready_at begun left address stride release"
     " freed freed_at release_at",
     passes=(PASS_FIFO, 8),  # source, lines, zero line, pointer, frees, address, stride, release
 )

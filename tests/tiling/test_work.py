@@ -62,7 +62,7 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
                         array += DEFAULT.array_tile
                         extent = min(k, layer.c - k0)
                         for one in tiled.passes(extent):
-                            least = max(DEFAULT.array_pass, one.lanes + zero + DEFAULT.array_lines)
+                            least = max(DEFAULT.array_pass, one.lanes + zero)
                             array += count * max(tiled.steps(one, rows, cols), least)
                     points = rows * cols
                     for start in range(0, points, EDGE8.vector_strip):
@@ -116,7 +116,7 @@ def test_first_and_last_tile_by_hand() -> None:
         shape, Feed(), EDGE8, DEFAULT, Grid(np.array([3]), np.array([4]), np.array([2]), 12)
     )
     steps = 3 * 4
-    assert steps > 8 + DEFAULT.array_lines
+    assert steps > 8
     assert int(found.array_first[0]) == 2 * 2 * steps + EDGE8.rows + DEFAULT.array_drain
     line = shape.lines + shape.param_lines * DEFAULT.vector_param
     end = DEFAULT.vector_tile + DEFAULT.vector_done + EDGE8.vector_latency

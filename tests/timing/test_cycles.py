@@ -221,7 +221,7 @@ def array_times(segment: int, points: int, ready: int) -> tuple[int, int]:
             take = pushed + 1
             first = start = take + 2
         else:
-            take = max(pushed + 1, take + lines[number - 1] + 1, start + 4)
+            take = max(pushed + 1, take + lines[number - 1], start + 4)
             start = max(start + points, take + 2)
         assert n
     return first, start + points

@@ -3,7 +3,8 @@
 // Ring: starts when the shadow is free and all lines of the pass are in the ring; then one line a
 // cycle (after a line of zero points, if any). ready_o rises after the first row's read is issued:
 // the wavefront reaches row r not before row r is written. Activation source: ready_o rises after
-// the last line is written, as its reads may be refused.
+// the last line is written, as its reads may be refused. The pass behind one from the ring is taken
+// with that one's last line: a ring that fills at a line a cycle is read at a line a cycle.
 //
 // Lines go to consecutive rows. In a FIR pass the rows of a port begin at a multiple of fir_rows,
 // so rows may be left out between its lines and the next port's.
@@ -78,8 +79,11 @@ module array_weights
   localparam int unsigned SettleW = $clog2(Rows + 1);
   logic [SettleW-1:0] settle_q;
 
+  logic last_issue, ring_ends;
+  assign ring_ends = last_issue && pass_q.source == '0;
+
   logic go;
-  assign go     = valid_i && !busy_q && !shadow_used_q
+  assign go     = valid_i && (!busy_q || ring_ends) && !shadow_used_q
                   && (pass_i.source != '0 || lines_there)
                   && (pass_i.source != 2'd2 || settle_q == '0);
   assign take_o = go;
@@ -94,35 +98,37 @@ module array_weights
   logic accepted;
   assign accepted = ring_rd_o || (act_valid_o && act_ready_i);
 
-  // In flight: two stages for the activation source, one for the ring.
+  // In flight: two stages for the activation source, one for the ring. What a line needs of its
+  // pass goes with it, because pass_q may be the next one's.
   logic       f1_q, f2_q;
   logic       f1_last_q, f2_last_q;
   logic [7:0] f1_index_q, f2_index_q;
   logic       f1_zero_q;
-  logic signed [8:0] zero_line_q [Cols];
+  logic [1:0]        line_source_q;
+  logic              line_signed_q, line_zeros_q;
+  logic signed [8:0] line_zero_q, zero_line_q [Cols];
 
-  logic last_issue;
   assign last_issue = accepted && !zero_next_q && issued_q + 8'd1 == pass_q.lines;
 
   logic              we;
   logic [7:0]        index;
   logic [LineBits-1:0] data;
-  assign we    = pass_q.source == '0 ? f1_q && !f1_zero_q : f2_q;
-  assign index = pass_q.source == '0 ? f1_index_q : f2_index_q;
-  assign data  = pass_q.source == '0 ? ring_data_i : act_data_i;
+  assign we    = line_source_q == '0 ? f1_q && !f1_zero_q : f2_q;
+  assign index = line_source_q == '0 ? f1_index_q : f2_index_q;
+  assign data  = line_source_q == '0 ? ring_data_i : act_data_i;
 
-  assign row_we_o = we && pass_q.source != 2'd2;
-  assign col_we_o = we && pass_q.source == 2'd2;
+  assign row_we_o = we && line_source_q != 2'd2;
+  assign col_we_o = we && line_source_q == 2'd2;
   assign index_o  = index;
   always_comb begin
     for (int unsigned l = 0; l < LineBytes; l++) begin
-      line_o[l] = {pass_q.is_signed && data[l*8+7], data[l*8 +: 8]}
-                  - (pass_q.zero_line && l < Cols ? zero_line_q[l < Cols ? l : 0] : pass_q.zero);
+      line_o[l] = {line_signed_q && data[l*8+7], data[l*8 +: 8]}
+                  - (line_zeros_q && l < Cols ? zero_line_q[l < Cols ? l : 0] : line_zero_q);
     end
   end
 
   logic act_done;
-  assign act_done = f2_q && pass_q.source != '0 && f2_last_q;
+  assign act_done = f2_q && f2_last_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -142,21 +148,11 @@ module array_weights
       if (swapped_i) shadow_used_q <= 1'b0;
       if (swapped_i) settle_q <= SettleW'(Rows);
       else if (settle_q != '0) settle_q <= settle_q - 1'b1;
-      if (go) begin
-        pass_q        <= pass_i;
-        busy_q        <= 1'b1;
-        shadow_used_q <= 1'b1;
-        issued_q      <= '0;
-        index_q       <= '0;
-        run_q         <= pass_i.run;
-        zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
-        addr_q        <= pass_i.source == '0 ? ring_start : pass_i.addr;
-        if (pass_i.source == '0) begin
-          ring_abs_q <= pass_i.pointer;
-          ring_pos_q <= ring_start;
-        end
-      end
       if (accepted) begin
+        line_source_q <= pass_q.source;
+        line_signed_q <= pass_q.is_signed;
+        line_zeros_q  <= pass_q.zero_line;
+        line_zero_q   <= pass_q.zero;
         zero_next_q <= 1'b0;
         if (!zero_next_q) begin
           issued_q <= issued_q + 8'd1;
@@ -174,10 +170,10 @@ module array_weights
       f1_index_q <= index_q;
       f1_last_q  <= last_issue;
       f1_zero_q  <= zero_next_q;
-      f2_q       <= f1_q && pass_q.source != '0;
+      f2_q       <= f1_q && line_source_q != '0;
       f2_index_q <= f1_index_q;
       f2_last_q  <= f1_last_q;
-      if (last_issue && pass_q.source == '0) begin
+      if (ring_ends) begin
         busy_q <= 1'b0;
         if (pass_q.free) begin
           freed_q <= pass_q.pointer + 24'(pass_q.lines) + 24'(pass_q.zero_line);
@@ -188,13 +184,28 @@ module array_weights
         ready_q           <= 1'b1;
         second_released_o <= pass_q.release_second;
       end
+      // last: it may come with the last line of the pass before
+      if (go) begin
+        pass_q        <= pass_i;
+        busy_q        <= 1'b1;
+        shadow_used_q <= 1'b1;
+        issued_q      <= '0;
+        index_q       <= '0;
+        run_q         <= pass_i.run;
+        zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
+        addr_q        <= pass_i.source == '0 ? ring_start : pass_i.addr;
+        if (pass_i.source == '0) begin
+          ring_abs_q <= pass_i.pointer;
+          ring_pos_q <= ring_start;
+        end
+      end
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (f1_q && f1_zero_q) begin
       for (int unsigned c = 0; c < Cols; c++) begin
-        zero_line_q[c] <= {pass_q.is_signed && ring_data_i[c*8+7], ring_data_i[c*8 +: 8]};
+        zero_line_q[c] <= {line_signed_q && ring_data_i[c*8+7], ring_data_i[c*8 +: 8]};
       end
     end
   end
