@@ -146,13 +146,13 @@ class Counter:
         fanouts = [node for node in self.arch.nodes if isinstance(node, FanOut)]
         networks = frozenset(f.name for f in fanouts if shared(f, operand))
         unshared = frozenset(f.name for f in fanouts) - networks
-        chain = stops(self.path, operand.tensor, self.arch)
+        chain = stops(self.path, operand, self.arch)
         bits = widths or [operand.bits] * (len(chain) - 1)
         ports = ports_of(self.arch)
         return transfers(self.work, operand, chain, self.foreign, networks, unshared, bits, ports)
 
     def _moved(self, operand: Operand) -> list[Moved]:
-        chain = stops(self.path, operand.tensor, self.arch)
+        chain = stops(self.path, operand, self.arch)
         own = sunk(self.loops, chain, self.arch)
         chains = self.chains if own == self.loops else chains_of(own, self.work)
         places = [self.path.steps[stop.at].place for stop in chain[:-1]] + [""]

@@ -125,12 +125,18 @@ def filled_once(counts: dict[str, Counts]) -> dict[str, Counts]:
     made: set[tuple[str, str]] = set()
     most: dict[tuple[str, str], tuple[int, str]] = {}
     for name, found in counts.items():
+        words: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
         for m in found.moved:
             key = (m.operand.tensor, m.hold)
             if m.hold and m.operand.role == "output":
                 made.add(key)
-            elif m.hold and m.words > most.get(key, (-1, ""))[0]:
-                most[key] = (m.words, name)
+            elif m.hold:  # each access of the tensor has a tile
+                end = (m.level, m.action)
+                own = words.setdefault(key, {})
+                own[end] = own.get(end, 0) + m.words
+        for key, ends in words.items():
+            if max(ends.values()) > most.get(key, (-1, ""))[0]:
+                most[key] = (max(ends.values()), name)
 
     def charged(name: str, m: Moved) -> bool:
         key = (m.operand.tensor, m.hold)

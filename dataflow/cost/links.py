@@ -147,7 +147,7 @@ class Links:
         """From the array outwards."""
         chain = [
             stop
-            for stop in stops(self.path, operand.tensor, self.arch)
+            for stop in stops(self.path, operand, self.arch)
             if isinstance(self.arch.find(stop.level), Memory) or stop.at == len(self.path.steps)
         ]
         own = sunk(self.loops, tuple(chain), self.arch)
@@ -285,7 +285,7 @@ class Links:
 
     def _distinct(self, operand: Operand, upper: Level, lower: Level) -> int:
         """Distinct tiles among the lower instances that one upper instance serves."""
-        own = sunk(self.loops, stops(self.path, operand.tensor, self.arch), self.arch)
+        own = sunk(self.loops, stops(self.path, operand, self.arch), self.arch)
         return prod(
             t.trips
             for t in self.trips(own)

@@ -20,7 +20,7 @@ from dataflow.mapping.tree import (
     group_paths,
     paths,
 )
-from dataflow.mapping.workload import Dim, Operand, Work, Workload
+from dataflow.mapping.workload import Dim, Operand, Work, Workload, renamed_access
 
 __all__ = [
     "Block",
@@ -48,6 +48,7 @@ __all__ = [
     "parse_mapping",
     "paths",
     "print_mapping",
+    "renamed_access",
     "tiles",
     "verify",
     "workload_of",

@@ -64,13 +64,15 @@ def turns(path: Path, work: Work, sizes: Mapping[str, int], arch: Architecture) 
     return tuple(found)
 
 
-def stops(path: Path, tensor: str, arch: Architecture) -> tuple[Stop, ...]:
-    """Who holds ``tensor``, outermost first, the unit last."""
+def stops(path: Path, operand: Operand, arch: Architecture) -> tuple[Stop, ...]:
+    """Who holds an operand, outermost first, the unit last."""
     chain = {node.name for node in arch.path(path.compute.unit)}
     found = [
         Stop(step.node.level, at, step.node.copies, step.node.whole)
         for at, step in enumerate(path.steps)
-        if isinstance(step.node, Hold) and tensor in step.node.tensors and step.node.level in chain
+        if isinstance(step.node, Hold)
+        and operand.among(step.node.tensors)
+        and step.node.level in chain
     ]
     return (*found, Stop(path.compute.unit, len(path.steps), 0))
 

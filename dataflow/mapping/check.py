@@ -142,12 +142,13 @@ def _nodes(
                 names = [m.name for m in arch.nodes if can_hold(m)]
                 what = f"{arch.name} has no memory {node.level}"
                 yield DataflowError(at, what, _known(node.level, names))
-            known = sorted({t for work in workload.works for t in work.tensors})
+            known = sorted({t for work in workload.works for t in work.names})
             for tensor in node.tensors:
+                whole, dot, _ = tensor.partition(".")
                 if tensor not in known:
                     what = f"{tensor} is no tensor of the workload"
                     yield DataflowError(at, what, _known(tensor, known))
-                elif node.tensors.count(tensor) > 1:
+                elif node.tensors.count(tensor) > 1 or (dot and whole in node.tensors):
                     yield DataflowError(at, f"{tensor} is there twice", "remove one")
                     break
         elif isinstance(node, Loop):
@@ -195,7 +196,7 @@ def _paths(
             if isinstance(step.node, Hold):
                 for tensor in step.node.tensors:
                     held[step.place, tensor] = step
-                    if tensor in work.tensors and step.node.level in chain:
+                    if tensor in work.names and step.node.level in chain:
                         used.add((step.place, tensor))
     for (place, tensor), step in held.items():
         if (place, tensor) not in used:
@@ -216,9 +217,8 @@ def _path(path: Path, work: Work, arch: Architecture, where: str) -> Iterator[Da
     yield from _order(path, chain, unit.name, where)
     yield from _lanes(path, work, arch, where)
     yield from _extents(path, work, where)
-    for operand in dict.fromkeys((o.tensor, o.role) for o in work.operands):
-        found = next(o for o in work.operands if (o.tensor, o.role) == operand)
-        yield from _holders(path, found, arch, where)
+    for operand in work.operands:
+        yield from _holders(path, operand, arch, where)
 
 
 def _order(path: Path, chain: list[str], unit: str, where: str) -> Iterator[DataflowError]:
@@ -353,14 +353,15 @@ def _pieces(path: Path, work: Work, where: str) -> Iterator[DataflowError]:
 def _holders(
     path: Path, operand: Operand, arch: Architecture, where: str
 ) -> Iterator[DataflowError]:
-    found = [s for s in path.steps if isinstance(s.node, Hold) and operand.tensor in s.node.tensors]
+    name = operand.name
+    found = [s for s in path.steps if isinstance(s.node, Hold) and operand.among(s.node.tensors)]
     at = _at(where, path.place, path.compute)
     chain = [node for node in arch.path(path.compute.unit) if can_hold(node)]
     names = [memory.name for memory in chain]
     used = [s.node.level for s in found if isinstance(s.node, Hold) and s.node.level in names]
     if not used:
-        fix = f"add: hold {names[0]}: {operand.tensor}" if names else "use another unit"
-        yield DataflowError(at, f"{operand.tensor} is held by no memory above", fix)
+        fix = f"add: hold {names[0]}: {name}" if names else "use another unit"
+        yield DataflowError(at, f"{name} is held by no memory above", fix)
         return
     previous = -1
     for step in found:
@@ -371,18 +372,18 @@ def _holders(
         place = names.index(node.level)
         here = _at(where, step.place, node)
         if place == previous:
-            what = f"{node.level} holds {operand.tensor} already"
+            what = f"{node.level} holds {name} already"
             yield DataflowError(here, what, "hold it once at each level")
         elif place < previous:
-            what = f"{node.level} stands above {names[previous]}, which holds {operand.tensor} too"
-            yield DataflowError(here, what, f"hold {operand.tensor} at {node.level} first")
+            what = f"{node.level} stands above {names[previous]}, which holds {name} too"
+            yield DataflowError(here, what, f"hold {name} at {node.level} first")
         previous = max(previous, place)
         memory = chain[place]
         if not may_hold(memory, operand):
             yield DataflowError(
                 here,
-                f"{node.level} may not hold {operand.tensor}, the {operand.role}",
-                f"leave {operand.tensor} out, or allow it in {arch.source}: nodes.{node.level}",
+                f"{node.level} may not hold {name}, the {operand.role}",
+                f"leave {name} out, or allow it in {arch.source}: nodes.{node.level}",
             )
     if operand.resident and not isinstance(arch.find(operand.resident), Memory):
         memories = [m.name for m in arch.memories]
@@ -392,11 +393,11 @@ def _holders(
     if operand.resident and operand.resident == used[0]:
         return  # it is there, and need not pass the levels above
     if not operand.intermediate and names and used[0] != names[0]:
-        what = f"{operand.tensor} enters or leaves the machine and is not held by {names[0]}"
-        yield DataflowError(at, what, f"add: hold {names[0]}: {operand.tensor}")
+        what = f"{name} enters or leaves the machine and is not held by {names[0]}"
+        yield DataflowError(at, what, f"add: hold {names[0]}: {name}")
     for place, memory in enumerate(chain):
         if not isinstance(memory, Memory):
             continue
         if memory.name not in used and must_hold(memory, operand, root=place == 0):
-            what = f"{memory.name} has to hold {operand.tensor}, the {operand.role}"
-            yield DataflowError(at, what, f"add: hold {memory.name}: {operand.tensor}")
+            what = f"{memory.name} has to hold {name}, the {operand.role}"
+            yield DataflowError(at, what, f"add: hold {memory.name}: {name}")

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum
-from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses, walk
+from dataflow.ir.expr import (
+    Access,
+    Call,
+    Const,
+    Expr,
+    Index,
+    accesses,
+    call,
+    map_accesses,
+    substitute,
+    walk,
+)
 from dataflow.ir.macs import contraction_operands
 from dataflow.ir.ops import OPS
 from dataflow.mapping.flatten import flattened, read_flatten
@@ -74,7 +88,7 @@ class _Extract:
                 sizes.setdefault(variable, cascade.size(variable))
         roles = self._roles(einsum)
         table = {part.args[OPS[part.op].table or 0] for part in _tables(einsum.expr)}
-        inputs = tuple(
+        inputs = _numbered(
             self._operand(item, roles[item], tuple(sizes) if item in table else ())
             for item in dict.fromkeys(einsum.inputs)
         )
@@ -163,14 +177,39 @@ def _through(view: Einsum, item: Access) -> Access:
     assert isinstance(source, Access)
     names = [index.variable or "" for index in view.output.indices]
     values = dict(zip(names, item.indices, strict=True))
-    indices = tuple(index.substitute(values) for index in source.indices)
     # What an indirect index adds goes with the variable of its dimension.
-    added = {names[k]: part for k, part in item.indirect}
-    indirect = list(source.indirect)
-    for number, index in enumerate(source.indices):
-        parts = [added[v] for v in index.variables if v in added]
-        indirect += [(number, part) for part in parts]
-    return Access(source.tensor, indices, tuple(dict(indirect).items()))
+    return _placed(source, values, {names[k]: part for k, part in item.indirect})
+
+
+def _placed(item: Access, values: Mapping[str, Affine], added: Mapping[str, Expr]) -> Access:
+    """An access with its variables replaced, in what it is indexed by too."""
+    indirect = {k: _place_all(part, values, added) for k, part in item.indirect}
+    for number, index in enumerate(item.indices):
+        for part in (added[v] for v in index.variables if v in added):
+            indirect[number] = call("add", indirect[number], part) if number in indirect else part
+    indices = tuple(index.substitute(values) for index in item.indices)
+    return Access(item.tensor, indices, tuple(sorted(indirect.items())))
+
+
+def _place_all(expr: Expr, values: Mapping[str, Affine], added: Mapping[str, Expr]) -> Expr:
+    if isinstance(expr, Access):
+        return _placed(expr, values, added)
+    if isinstance(expr, Call):
+        return Call(expr.op, tuple(_place_all(a, values, added) for a in expr.args))
+    return substitute(expr, values)
+
+
+def _numbered(inputs: Iterable[Operand]) -> tuple[Operand, ...]:
+    """Operands with a name for each access of a tensor that is read in several."""
+    found = tuple(inputs)
+    many = Counter(operand.tensor for operand in found)
+    seen: Counter[str] = Counter()
+    named = []
+    for operand in found:
+        seen[operand.tensor] += 1
+        access = f"{operand.tensor}.{seen[operand.tensor]}" if many[operand.tensor] > 1 else ""
+        named.append(replace(operand, access=access))
+    return tuple(named)
 
 
 def _states(cascade: Cascade) -> dict[str, dict[int, str]]:
@@ -194,9 +233,9 @@ def _operators(einsum: Einsum) -> tuple[tuple[str, int], ...]:
     counted: Counter[str] = Counter()
     parts = [einsum.expr] if factors is None else list(factors)
     for part in parts:
-        for call in walk(part):
-            if isinstance(call, Call) and not _free(call, factors is not None):
-                counted[call.op] += 1
+        for item in walk(part):
+            if isinstance(item, Call) and not _free(item, factors is not None):
+                counted[item.op] += 1
     if factors is not None:
         counted["mac"] += 1
     elif einsum.reduction is not None:

@@ -61,10 +61,10 @@ def _in_place(
                     yield DataflowError(_at(where, path, at), what, fix)
 
 
-def outermost(path: Path, tensor: str) -> int:
-    """Steps above the outermost hold of a tensor (all of them when there is none)."""
+def outermost(path: Path, operand: Operand) -> int:
+    """Steps above the outermost hold of an operand (all of them when there is none)."""
     for at, step in enumerate(path.steps):
-        if isinstance(step.node, Hold) and tensor in step.node.tensors:
+        if isinstance(step.node, Hold) and operand.among(step.node.tensors):
             return at
     return len(path.steps)
 
@@ -89,7 +89,7 @@ def _at(where: str, path: Path, at: int) -> str:
 def _kept(path: Path, work: Work, where: str) -> Iterator[DataflowError]:
     """The outermost hold of an output stands above what reduces it and what overwrites it."""
     tensor = work.output.tensor
-    hold = outermost(path, tensor)
+    hold = outermost(path, work.output)
     for at, _, variable in _splitting(path, work, hold):
         if variable in work.reduced:
             what = f"{tensor} is summed over {variable}, and its outermost hold is below this loop"
@@ -104,7 +104,7 @@ def _handed(
     above: Path, below: Path, writer: Work, reader: Work, operand: Operand, where: str
 ) -> Iterator[DataflowError]:
     tensor = operand.tensor
-    from_at, to_at = outermost(above, tensor), outermost(below, tensor)
+    from_at, to_at = outermost(above, writer.output), outermost(below, operand)
     source, target = above.steps[from_at], below.steps[to_at]
     place = f"{where}: {target.place} ({node_text(target.node)})"
     assert isinstance(source.node, Hold) and isinstance(target.node, Hold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from dataflow.arch import Architecture, Compute, Memory
@@ -18,7 +18,7 @@ from dataflow.mapping.chains import (
     turns,
 )
 from dataflow.mapping.tree import Branches, Hold, Mapping, Nest, Path, paths
-from dataflow.mapping.workload import Work, Workload
+from dataflow.mapping.workload import Operand, Work, Workload
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,31 @@ def tiles(mapping: Mapping, workload: Workload, arch: Architecture) -> tuple[Til
     found: dict[tuple[str, str], Tile] = {}
     for path in paths(mapping):
         work = workload.work(path.compute.einsum)
-        for tile in _path_tiles(path, work, sizes, arch):
+        own: dict[tuple[str, str], Tile] = {}
+        for operand, tile in _path_tiles(path, work, sizes, arch):
             key = (tile.place, tile.tensor)
-            old = found.get(key)
-            if old is None or (tile.bits, tile.elements) > (old.bits, old.elements):
-                found[key] = tile
+            # Accesses have tiles of their own; what is read and written again has one.
+            apart = operand.access and key in own
+            _largest(own, key, _both(own[key], tile) if apart else tile)
+        for key, tile in own.items():
+            _largest(found, key, tile)
     return tuple(found.values())
+
+
+def _largest(found: dict[tuple[str, str], Tile], key: tuple[str, str], tile: Tile) -> None:
+    old = found.get(key)
+    if old is None or (tile.bits, tile.elements) > (old.bits, old.elements):
+        found[key] = tile
+
+
+def _both(one: Tile, other: Tile) -> Tile:
+    """Tiles of two accesses of a tensor in one hold."""
+    return replace(
+        one,
+        elements=one.elements + other.elements,
+        bits=one.bits + other.bits,
+        rests=one.rests + other.rests,
+    )
 
 
 def variable_sizes(workload: Workload) -> dict[str, int]:
@@ -66,12 +85,12 @@ def variable_sizes(workload: Workload) -> dict[str, int]:
 
 def _path_tiles(
     path: Path, work: Work, sizes: dict[str, int], arch: Architecture
-) -> Iterator[Tile]:
+) -> Iterator[tuple[Operand, Tile]]:
     unit = arch.find(path.compute.unit)
     assert isinstance(unit, Compute)
     loops = turns(path, work, sizes, arch)
     for operand in work.operands:
-        chain = stops(path, operand.tensor, arch)
+        chain = stops(path, operand, arch)
         own = sunk(loops, chain, arch)
         for stop, below in pairwise(chain):
             if not isinstance(arch.find(stop.level), Memory):
@@ -85,7 +104,8 @@ def _path_tiles(
             count = elements * stop.copies
             at_home = stop is chain[0] and stop.level != arch.memories[0].name
             rests = count * operand.bits if at_home else 0
-            yield Tile(stop.level, operand.tensor, place, elements, count * bits, rests)
+            tile = Tile(stop.level, operand.tensor, place, elements, count * bits, rests)
+            yield operand, tile
 
 
 def occupied_bits(mapping: Mapping, found: tuple[Tile, ...]) -> dict[str, int]:

@@ -11,12 +11,13 @@
 
 What a loop repeats stands deeper than it; a hold is in force for what follows it. ``hold L: A = B``
 holds tensors that share one space, B made from A in place; ``hold L: A whole`` takes dimensions
-that no loop above cuts as the tensor has them. ``for u tile 16+14+16`` names every tile.
-``for p=p2`` is one loop over a coordinate that two Einsums call by different names. A nest splits
-into ``branch`` lines with a nest each; under ``together`` (``together interval 138``) the branches
-are in progress at once. ``block A, B`` and ``block C after rows`` lines at the end of a group say
-what runs beside what, and which fan-outs results cross before. ``#`` starts a comment. Parsing what
-was printed gives the same Mapping.
+that no loop above cuts as the tensor has them. ``hold L: A.2`` holds the second access alone of a
+tensor that an Einsum reads in several; ``hold L: A`` is one of each. ``for u tile 16+14+16`` names
+every tile. ``for p=p2`` is one loop over a coordinate that two Einsums call by different names. A
+nest splits into ``branch`` lines with a nest each; under ``together`` (``together interval 138``)
+the branches are in progress at once. ``block A, B`` and ``block C after rows`` lines at the end of
+a group say what runs beside what, and which fan-outs results cross before. ``#`` starts a comment.
+Parsing what was printed gives the same Mapping.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ from dataflow.mapping.tree import Block, Branches, Compute, Group, Hold, Loop, M
 
 _NAME = r"[A-Za-z_]\w{0,250}"
 _NAMES = rf"{_NAME}(?:\s*,\s*{_NAME})*"
+_TENSOR = rf"{_NAME}(?:\.\d{{1,4}})?"
+_TENSORS = rf"{_TENSOR}(?:\s*,\s*{_TENSOR})*"
 _PLACE = rf"{_NAME}(?:\s*=\s*{_NAME})+"
 _LINES = {
     "group": re.compile(rf"group\s+({_NAME})"),
     "hold": re.compile(
-        rf"hold\s+({_NAME})\s*:\s*({_NAMES}|{_PLACE})(?:\s+x(\d{{1,9}}))?(?:\s+(whole))?"
+        rf"hold\s+({_NAME})\s*:\s*({_TENSORS}|{_PLACE})(?:\s+x(\d{{1,9}}))?(?:\s+(whole))?"
     ),
     "for": re.compile(
         rf"for\s+({_NAME}(?:\s*=\s*{_NAME})*)\s+tile\s+(\d{{1,18}}(?:\+\d{{1,18}})*)"

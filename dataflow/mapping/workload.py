@@ -11,7 +11,7 @@ A `Workload` is all that mapping and costing need of a Cascade, without its arit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Literal, TypeVar
@@ -107,6 +107,8 @@ class Operand:
         uses: times that an element is read at each point; 0: it is moved, and not read.
         resident: the memory where it lies before and after, which it need not enter or leave
             through the root; empty: none.
+        access: name of this access alone (``T.2``: the second one of T), where the Einsum reads the
+            tensor in several; otherwise empty. A hold of T is one of each access.
     """
 
     tensor: str
@@ -119,6 +121,16 @@ class Operand:
     block: int = 0
     uses: int = 1
     resident: str = ""
+    access: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tells it from the other operands: its access, otherwise the tensor."""
+        return self.access or self.tensor
+
+    def among(self, names: Collection[str]) -> bool:
+        """Whether a hold of these names is one of it."""
+        return self.tensor in names or (self.access != "" and self.access in names)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -130,6 +142,12 @@ class Operand:
         """What set expressions may call it."""
         kind = {"intermediate"} if self.intermediate else set()
         return frozenset({self.tensor, self.role, *kind})
+
+
+def renamed_access(name: str, tensors: Mapping[str, str]) -> str:
+    """The name of a tensor, or of one of its accesses, for tensors with other names."""
+    tensor, dot, number = name.partition(".")
+    return tensors[tensor] + dot + number
 
 
 @dataclass(frozen=True)
@@ -169,6 +187,11 @@ class Work:
     def tensors(self) -> tuple[str, ...]:
         """Names of its tensors, each once."""
         return tuple(dict.fromkeys(o.tensor for o in self.operands))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a hold may name: its tensors, and the accesses of those that it reads in several."""
+        return tuple(dict.fromkeys((*self.tensors, *(o.name for o in self.operands))))
 
 
 @dataclass(frozen=True)

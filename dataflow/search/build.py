@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from dataflow import mapping as mp
 from dataflow.search.problem import Fan, Level, Problem
@@ -14,6 +15,28 @@ def nest(problem: Problem, solution: Solution, einsum: str) -> mp.Nest:
     """The loop nest of a solution, the holds of the outermost level first."""
     above, below = split_nest(problem, solution, einsum)
     return above + below
+
+
+def joined(nodes: mp.Nest, work: mp.Work) -> mp.Nest:
+    """The nest with a tensor's name where all accesses of it are in one hold."""
+    accesses: dict[str, list[str]] = {}
+    for operand in work.operands:
+        if operand.access:
+            accesses.setdefault(operand.tensor, []).append(operand.access)
+    if not accesses:
+        return nodes
+    whole = {a: t for t, names in accesses.items() for a in names}
+
+    def short(node: mp.Node) -> mp.Node:
+        if not isinstance(node, mp.Hold):
+            return node
+        names = [
+            whole[t] if t in whole and {*accesses[whole[t]]} <= {*node.tensors} else t
+            for t in node.tensors
+        ]
+        return replace(node, tensors=tuple(dict.fromkeys(names)))
+
+    return tuple(map(short, nodes))
 
 
 def split_nest(problem: Problem, solution: Solution, einsum: str) -> tuple[mp.Nest, mp.Nest]:
@@ -78,7 +101,8 @@ def renamed(
             case mp.Loop(own, tile, fanout):
                 found.append(mp.Loop(tuple(variables[v] for v in own), tile, fanout))
             case mp.Hold(level, held, copies):
-                found.append(mp.Hold(level, tuple(tensors[t] for t in held), copies))
+                names = tuple(mp.renamed_access(t, tensors) for t in held)
+                found.append(mp.Hold(level, names, copies))
             case mp.Compute(_, unit):
                 found.append(mp.Compute(einsum, unit))
             case _:

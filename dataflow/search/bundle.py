@@ -15,7 +15,7 @@ from itertools import combinations, product
 import numpy as np
 
 from dataflow import mapping as mp
-from dataflow.search.build import nest, renamed, split_nest
+from dataflow.search.build import joined, nest, renamed, split_nest
 from dataflow.search.chains import PERFECT, quotients
 from dataflow.search.parts import EINSUM, INFINITE, Answer, Goal, Part, Status, less
 
@@ -195,7 +195,7 @@ def _flows(bundle: Bundle) -> Iterator[tuple[int, str, float, str, tuple[int, ..
                 n for n, line in enumerate(bundle.lines) if line[i] not in operand.variables
             )
             action = "write" if operand.role == "output" else "read"
-            yield i, name, _bits(bundle, i, name), action, again
+            yield i, name, member.part.access_bits(operand), action, again
 
 
 def _bits(bundle: Bundle, i: int, tensor: str) -> float:
@@ -293,21 +293,23 @@ def tree(bundle: Bundle, choice: Choice, root: str) -> mp.Nest:
         nests.append((member, answer.problem, answer.solution))
     if len(nests) == 1:
         member, problem, solution = nests[0]
-        return _named(nest(problem, solution, member.part.work.name), member.names)
+        work = member.part.work
+        return _named(joined(nest(problem, solution, work.name), work), member.names)
     buffer = bundle.members[0].part.buffer.name
     outside: list[str] = []
     whole = list(bundle.whole)
     tiled: list[str] = []
     parts: list[mp.Nest] = []
     for (member, problem, solution), status in zip(nests, choice.statuses, strict=True):
-        above, below = split_nest(problem, solution, member.part.work.name)
-        parts.append(_named(below, member.names))
-        for node in above:
+        work = member.part.work
+        above, below = split_nest(problem, solution, work.name)
+        parts.append(_named(joined(below, work), member.names))
+        for node in joined(above, work):
             if isinstance(node, mp.Hold) and node.level == root:
-                outside += [member.names[t] for t in node.tensors]
+                outside += [mp.renamed_access(t, member.names) for t in node.tensors]
         whole += [member.names[t] for t in sorted(status.kept)]
-        if member.part.work.output.tensor in member.tiled:
-            tiled.append(member.names[member.part.work.output.tensor])
+        if work.output.tensor in member.tiled:
+            tiled.append(member.names[work.output.tensor])
     nodes: list[mp.Node] = []
     if outside:
         nodes.append(mp.Hold(root, tuple(dict.fromkeys(outside))))

@@ -227,7 +227,7 @@ def chains(
 _NONE = np.zeros(0, np.int64)
 
 
-_cut_loop = njit(cache=True)(cut_loop)
+compiled_cut = njit(cache=True)(cut_loop)
 
 
 @njit(cache=True)
@@ -255,11 +255,11 @@ def walk(size, below, above, spatial, once):  # type: ignore[no-untyped-def]
             e[0], n[0], used = size, 1, 1
             for place in range(many + 1):
                 if place == many:
-                    used = _cut_loop(1, once[m, many], e, n, used)
+                    used = compiled_cut(1, once[m, many], e, n, used)
                 else:
-                    used = _cut_loop(above[row, place], once[m, many], e, n, used)
+                    used = compiled_cut(above[row, place], once[m, many], e, n, used)
                     if spatial[place]:
-                        used = _cut_loop(below[row, place], once[m, place], e, n, used)
+                        used = compiled_cut(below[row, place], once[m, place], e, n, used)
                 count, extent = 0, 0
                 for j in range(used):
                     count += n[j]

@@ -226,8 +226,12 @@ class Columns:
         for number, rank in enumerate(operand.ranks):
             if rank[0][0] in tiles:
                 extent = np.ones(table.rows)
+                most = operand.gathered(number)
                 for v, a in rank:
-                    extent = extent + abs(a) * (tiles[v] - 1)
+                    extent = extent * tiles[v] if most else extent + abs(a) * (tiles[v] - 1)
+                if most:
+                    result = result * np.minimum(extent, most)
+                    continue
                 bound = operand.bound(number)
                 result = result * (extent if bound is None else np.minimum(extent, bound[1]))
         return result
@@ -245,14 +249,15 @@ class Columns:
         for number, rank in enumerate(operand.ranks):
             if rank[0][0] not in total:
                 continue
-            bound = operand.bound(number)
-            if bound is None:
+            bound, most = operand.bound(number), operand.gathered(number)
+            at = [table.structure.variables.index(v) for v, _ in rank]
+            ends = [spots[i] for i in at]
+            if most:
+                result = result * table.gathered(at, ends, once, most)
+            elif bound is None:
                 result = result * rank_total(rank, steps, total)
             else:
-                at = [table.structure.variables.index(v) for v, _ in rank]
-                result = result * table.inside(
-                    at, [a for _, a in rank], [spots[i] for i in at], once, bound
-                )
+                result = result * table.inside(at, [a for _, a in rank], ends, once, bound)
         return result
 
 

@@ -1,7 +1,7 @@
 """A plain legal mapping for Einsums that the exact search does not count.
 
-Those are gathers, and a tensor that is read twice. Everything streams from the root; levels that
-have to hold a tensor hold one element.
+Those are states that are read and written again, and some indices. Everything streams from the
+root; levels that have to hold a tensor hold one element.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute, Memory
 from dataflow.cost import cost as cost_of
-from dataflow.errors import DataflowError
 
 
 def plain_nest(work: mp.Work, arch: Architecture, unit: Compute) -> mp.Nest:
@@ -20,18 +19,10 @@ def plain_nest(work: mp.Work, arch: Architecture, unit: Compute) -> mp.Nest:
     nodes += [mp.Loop.of(v, 1) for v, size in work.sizes.items() if size > 1]
     for memory in memories[1:]:
         held = [
-            o.tensor
+            o.name
             for o in work.operands
             if mp.may_hold(memory, o) and mp.must_hold(memory, o, root=False)
         ]
-        for operand in work.operands:
-            if operand.tensor in held and not mp.may_hold(memory, operand):
-                raise DataflowError(
-                    f"{arch.source}: nodes.{memory.name}",
-                    f"has to hold {operand.tensor}, which {work.name} reads in two places, and may "
-                    f"not hold it as {operand.role}",
-                    "give the two places two tensors, or allow both roles",
-                )
         if held:
             nodes.append(mp.Hold(memory.name, tuple(dict.fromkeys(held))))
     nodes.append(mp.Compute(work.name, unit.name))

@@ -10,7 +10,7 @@ from dataflow.arch import Architecture, Compute
 from dataflow.cost import Cost
 from dataflow.cost import cost as cost_of
 from dataflow.errors import DataflowError
-from dataflow.search.build import nest, renamed
+from dataflow.search.build import joined, nest, renamed
 from dataflow.search.chains import PERFECT, QUOTIENTS, TooManyChainsError
 from dataflow.search.constraints import Fix, constrained
 from dataflow.search.explain import diagnosis
@@ -278,7 +278,11 @@ def _searched(
     if best[0] is None:
         raise diagnosis(work.name, arch, posed, fix is not None)
     choices = [
-        Choice(nest(problem, solution, work.name), solution.energy_pj, solution.latency_cycles)
+        Choice(
+            joined(nest(problem, solution, work.name), work),
+            solution.energy_pj,
+            solution.latency_cycles,
+        )
         for solution, problem in (item for item in best if item is not None)
     ]
     bounds["edp"] = max(bounds["edp"], bounds["energy"] * bounds["latency"])

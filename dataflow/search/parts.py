@@ -8,7 +8,7 @@ answered without a search.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dataflow import mapping as mp
@@ -126,7 +126,7 @@ class Part:
         self._frames: dict[tuple[str, int, Status], Frame] = {}
         self._known: dict[str, Known] = {}
         self._groups: tuple[tuple[str, ...], ...] = ()
-        self._whole_bits: dict[str, float] = {}
+        self._whole_bits = {name: self._tile_bits(name, work.sizes) for name in work.names}
         self._inside: dict[tuple[frozenset[str], float], float] = {}
         self._asked: dict[object, _Asked] = {}
         self.units: tuple[Compute, ...] = ()
@@ -143,13 +143,18 @@ class Part:
 
     def operand_bits(self, tensor: str, extents: Mapping[str, int] | None = None) -> float:
         """Bits of a tile of a finished tensor (of what the Einsum touches of it, by default)."""
-        if extents is None and tensor in self._whole_bits:
-            return self._whole_bits[tensor]
-        operand = next(o for o in self.work.operands if o.tensor == tensor)
-        bits = float(tile_size(operand, extents or self.work.sizes) * operand.bits)
         if extents is None:
-            self._whole_bits[tensor] = bits
-        return bits
+            return self._whole_bits[tensor]
+        return self._tile_bits(tensor, extents)
+
+    def _tile_bits(self, name: str, extents: Mapping[str, int]) -> float:
+        """``operand_bits`` of a tensor, each access of which has a tile, or of one access."""
+        mine = (o for o in self.work.operands if name in (o.tensor, o.access))
+        return float(sum(tile_size(o, extents) * o.bits for o in mine))
+
+    def access_bits(self, operand: mp.Operand) -> float:
+        """Bits that the Einsum touches by one access."""
+        return self._whole_bits[operand.name]
 
     def widening(self) -> float:
         """Width of an unfinished output over that of a finished one."""
@@ -273,11 +278,15 @@ class Part:
         )
         return replace(
             made,
-            whole=tuple(sorted(status.whole | status.kept)),
-            frontier=tuple(sorted(status.tiled)),
+            whole=self._names(status.whole | status.kept),
+            frontier=self._names(status.tiled),
             frontier_at=at,
             walked=status.walked,
         )
+
+    def _names(self, tensors: Collection[str]) -> tuple[str, ...]:
+        """All accesses of some tensors."""
+        return tuple(sorted(o.name for o in self.work.operands if o.tensor in tensors))
 
 
 def _rate(memory: Memory) -> float:
@@ -298,7 +307,8 @@ def canonical(work: mp.Work) -> tuple[mp.Work, dict[str, str]]:
             replace(d, terms=tuple(sorted((variables[v], a) for v, a in d.terms))) for d in o.dims
         )
         state = tuple(variables[v] for v in o.state)
-        return replace(o, tensor=tensors[o.tensor], dims=dims, state=state)
+        access = mp.renamed_access(o.access, tensors) if o.access else ""
+        return replace(o, tensor=tensors[o.tensor], dims=dims, state=state, access=access)
 
     plain = replace(
         work,

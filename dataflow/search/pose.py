@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from math import prod
 
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute, FanOut, Memory, Port
@@ -64,12 +65,8 @@ def pose(
 
     Raises UnsupportedError where the Einsum cannot be searched exactly.
     """
-    names = [operand.tensor for operand in work.operands]
-    for operand in work.operands:
-        if names.count(operand.tensor) > 1:
-            raise _unsupported(work, f"accesses {operand.tensor} twice")
-        if any(dim.indirect for dim in operand.dims):
-            raise _unsupported(work, f"indexes {operand.tensor} by data")
+    if any(operand.tensor == work.output.tensor for operand in work.inputs):
+        raise _unsupported(work, f"reads {work.output.tensor} and writes it")
     operands = tuple(_operand(work, o, unit, resident) for o in work.operands)
     for posed in operands:
         seen = [v for rank in posed.ranks for v, _ in rank]
@@ -77,6 +74,10 @@ def pose(
             raise _unsupported(work, f"indexes {posed.name} twice by one variable")
         if posed.bounds and max(work.sizes[v] for v in seen) > MOST_PADDED:
             raise _unsupported(work, f"indexes {posed.name} with padding by a very long variable")
+        if posed.gathers and any(
+            len(rank) > 2 for rank, n in zip(posed.ranks, posed.gathers, strict=True) if n
+        ):
+            raise _unsupported(work, f"indexes {posed.name} by data of three variables")
         if any(len(rank) > 2 for rank in posed.ranks) and posed.bounds:
             raise _unsupported(work, f"indexes {posed.name} by a padded sum of three variables")
     path: list[Level | Fan] = []
@@ -113,11 +114,20 @@ def _operand(
     output = operand.role == "output"
     ranks: list[Rank] = []
     bounds: list[tuple[int, int] | None] = []
+    gathers: list[int] = []
     if output:  # distinct points write distinct elements
         ranks = [((v, 1),) for v in operand.variables if work.sizes[v] > 1]
     else:
         for dim in operand.dims:
             terms = tuple((v, a) for v, a in dim.terms if work.sizes[v] > 1)
+            if dim.indirect:
+                clipped = prod(work.sizes[v] for v, _ in terms) > dim.extent
+                # Where no tile meets an element twice, each variable walks a rank of its own.
+                apart = [terms] if clipped else [(term,) for term in terms]
+                ranks += apart
+                bounds += [None] * len(apart)
+                gathers += [dim.extent if clipped else 0] * len(apart)
+                continue
             if not terms:  # one index: its variables are 0
                 if not 0 <= dim.offset < dim.extent:
                     raise _unsupported(work, f"reads nothing of {operand.tensor} but its padding")
@@ -128,21 +138,23 @@ def _operand(
             inside = low >= 0 and high < dim.extent
             ranks.append(terms)
             bounds.append(None if inside else (dim.offset, dim.extent))
+            gathers.append(0)
     wide = partial_bits(work, unit) / operand.bits if output else 1.0
     return Operand(
-        operand.tensor,
+        operand.name,
         tuple(ranks),
         output,
         operand.tensor in resident,
         wide,
         tuple(bounds) if any(bounds) else (),
+        tuple(gathers) if any(gathers) else (),
     )
 
 
 def _level(
     memory: Memory, work: mp.Work, unit: Compute, arch: Architecture, *, root: bool
 ) -> Level:
-    by_name = {operand.tensor: operand for operand in work.operands}
+    by_name = {operand.name: operand for operand in work.operands}
     may = {t for t, o in by_name.items() if mp.may_hold(memory, o)}
     must = {t for t, o in by_name.items() if t in may and mp.must_hold(memory, o, root=root)}
     bits = {t: o.bits for t, o in by_name.items()}
@@ -208,7 +220,7 @@ def _rate(port: Port) -> float:
 def _fan(fanout: FanOut, work: mp.Work, factors: int) -> Fan:
     barred = {v for o in work.operands if o.role in fanout.only_irrelevant_to for v in o.variables}
     free = frozenset(v for v in work.sizes if v not in barred)
-    shares = frozenset(o.tensor for o in work.operands if shared(fanout, o))
+    shares = frozenset(o.name for o in work.operands if shared(fanout, o))
     least = fanout.least_use
     if least is None:
         least = largest_use(fanout.size, {v: work.sizes[v] for v in free}, factors)

@@ -26,6 +26,8 @@ class Operand:
         widening: of the output: width of an unfinished sum over that of a finished one.
         bounds: for each rank, (offset of the index, elements of the tensor) where some index lies
             outside (padding), otherwise None; empty: none does.
+        gathers: for each rank that data index, the elements of the tensor: each value of the
+            variables touches one, a tile no more than those; 0 for an affine rank; empty: all are.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Operand:
     resident: bool = False
     widening: float = 1.0
     bounds: tuple[tuple[int, int] | None, ...] = ()
+    gathers: tuple[int, ...] = ()
 
     @property
     def variables(self) -> frozenset[str]:
@@ -42,9 +45,13 @@ class Operand:
 
     def overlaps(self, variable: str) -> bool:
         """Whether what is moved depends on the tile of ``variable``, not only on its size: the
-        variable shares a rank with another one (halos), or steps over elements (strides)."""
+        variable shares a rank with another one (halos), steps over elements (strides), or meets
+        the same ones again (gathers)."""
         return any(
-            len(rank) > 1 or rank[0][1] != 1 or self.bound(number) is not None
+            len(rank) > 1
+            or rank[0][1] != 1
+            or self.bound(number) is not None
+            or self.gathered(number)
             for number, rank in enumerate(self.ranks)
             if any(v == variable for v, _ in rank)
         )
@@ -59,6 +66,10 @@ class Operand:
     def bound(self, number: int) -> tuple[int, int] | None:
         """``bounds`` of a rank."""
         return self.bounds[number] if self.bounds else None
+
+    def gathered(self, number: int) -> int:
+        """``gathers`` of a rank."""
+        return self.gathers[number] if self.gathers else 0
 
 
 Transfer = tuple[str, str, str]

@@ -100,10 +100,11 @@ def _limit(operand: Operand, variable: str, level: Level, size: int) -> int:
     if level.capacity_bits is None:
         return size
     room = level.capacity_bits // level.bits[operand.name]
-    for rank in operand.ranks:
+    for number, rank in enumerate(operand.ranks):
         for name, step in rank:
-            if name == variable:
-                size = min(size, max(0, (room - 1) // step + 1))
+            if name != variable or 0 < operand.gathered(number) <= room:
+                continue  # of what is gathered a tile has no more than there is
+            size = min(size, max(0, (room - 1) // abs(step) + 1))
     return size
 
 

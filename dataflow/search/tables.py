@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dataflow.search.chains import Floats, Ints, Place, TooManyChainsError, chains, walk
-from dataflow.search.padding import inside
+from dataflow.search.padding import gathered, inside
 from dataflow.search.problem import Problem
 
 
@@ -121,34 +121,50 @@ class Table:
             once: fan-outs of which one instance is followed; it is charged without padding.
             bound: offset of the index, elements of the dimension.
         """
-        several = sorted(variables)
-        assert several == list(range(several[0], several[-1] + 1)) and len(several) <= 2
-        parts = []
-        for i in (0, 1):
-            if i < len(several):
-                v = several[i]
-                below, above, _ = self._parts[v]
-                fans = self.structure.fans[v]
-                parts.append(
-                    (
-                        self.structure.sizes[v],
-                        below,
-                        above,
-                        np.array([f >= 0 for f in fans], bool),
-                        np.array([f in once for f in fans], bool),
-                        min(spots[variables.index(v)] + 1, len(fans)),
-                        spots[variables.index(v)] >= len(fans),
-                        steps[variables.index(v)],
-                    )
-                )
-            else:
-                none = np.ones((1, 0), np.int64)
-                flags = np.zeros(0, bool)
-                parts.append((1, none, none, flags, flags, 0, False, 0))
-        values = inside(*parts[0], *parts[1], bound[0], bound[1])
-        outer = int(np.prod(self.counts[: several[0]]))
-        inner = int(np.prod(self.counts[several[-1] + 1 :]))
-        return np.tile(np.repeat(values, inner), outer)
+        cuts = self._cuts(variables, spots, once)
+        scales = [*steps, 0]
+        flat = (*cuts[0], scales[0], *cuts[1], scales[1], *bound)
+        values = inside(*flat)
+        return self._joint(variables, values)
+
+    def gathered(
+        self, variables: list[int], spots: list[int], once: frozenset[int], most: int
+    ) -> Floats:
+        """Elements that data index: sum over all tiles of their points, ``most`` of a tile.
+
+        Args:
+            variables: of the index, at most two.
+            spots: the places down to which each is cut.
+            once: fan-outs of which one instance is followed.
+        """
+        cuts = self._cuts(variables, spots, once)
+        flat = (*cuts[0], *cuts[1], most)
+        return self._joint(variables, gathered(*flat))
+
+    def _cuts(
+        self, variables: list[int], spots: list[int], once: frozenset[int]
+    ) -> list[tuple[Any, ...]]:
+        """How the loops above some spots cut one or two variables (the second of one value)."""
+        assert len(variables) <= 2
+        none, flags = np.ones((1, 0), np.int64), np.zeros(0, bool)
+        found: list[tuple[Any, ...]] = []
+        for v, spot in zip(variables, spots, strict=True):
+            below, above, _ = self._parts[v]
+            fans = self.structure.fans[v]
+            spatial = np.array([f >= 0 for f in fans], bool)
+            first = np.array([f in once for f in fans], bool)
+            end = spot >= len(fans)
+            places = min(spot + 1, len(fans))
+            found.append((self.structure.sizes[v], below, above, spatial, first, places, end))
+        return [*found, (1, none, none, flags, flags, 0, False)]
+
+    def _joint(self, variables: list[int], values: Floats) -> Floats:
+        """Values of one or two variables' chains, the first's outermost, over the group's rows."""
+        grid = values.reshape([self.counts[v] for v in variables])
+        if list(variables) != sorted(variables):
+            grid = grid.T
+        shape = [n if v in variables else 1 for v, n in enumerate(self.counts)]
+        return np.broadcast_to(grid.reshape(shape), self.counts).reshape(-1)
 
     def trips(self, variable: int, place: int) -> Floats:
         """Trips of the spatial loop at a place."""
@@ -197,14 +213,14 @@ def groups(problem: Problem) -> tuple[tuple[str, ...], ...]:
 def rank_total(
     rank: tuple[tuple[str, int], ...], steps: Mapping[str, Floats], total: Mapping[str, Floats]
 ) -> Floats:
-    """Sum of a rank's extent ``sum a (e - 1) + 1`` over the joint iterations of its variables."""
+    """Sum of a rank's extent ``sum |a| (e - 1) + 1`` over the joint iterations of its variables."""
     product: Floats | None = None
     for v, _ in rank:
         product = steps[v] if product is None else product * steps[v]
     assert product is not None
-    result = product * (1 - sum(a for _, a in rank))
+    result = product * (1 - sum(abs(a) for _, a in rank))
     for v, a in rank:
-        part = total[v] * a
+        part = total[v] * abs(a)
         for w, _ in rank:
             if w != v:
                 part = part * steps[w]

@@ -40,7 +40,9 @@ class Case:
 def random_case(seed: int) -> Case:
     """The case of a seed."""
     rng = random.Random(seed)
-    kind = rng.choice(["matmul", "matmul", "conv", "conv", "reduce", "gather", "chain", "state"])
+    kind = rng.choice(
+        ["matmul", "matmul", "conv", "conv", "reduce", "gather", "chain", "state", "twice", "twice"]
+    )
     text = _text(rng, kind)
     workload = workload_of(loads(text))
     arch = _architecture(rng)
@@ -57,6 +59,10 @@ def _text(rng: random.Random, kind: str) -> str:
     elif kind == "gather":
         size["T"] = rng.randint(1, 6)
         lines, declared = ["C[m, n] = A[{I[m]}, n]"], "A: [T, N], I: [M]"
+    elif kind == "twice":  # one tensor in two roles, some of it in both
+        shift = rng.randint(0, 3)
+        size["H"] = size["M"] + size["N"] + shift
+        lines, declared = [f"C[m, n] = A[m, k] * A[n + {shift}, k]"], "A: [H, K]"
     elif kind == "chain":
         lines = ["C[m, n] = A[m, k] * B[k, n]", "E[m, p] = C[m, n] * D[n, p]"]
         size["P"] = rng.randint(1, 5)
@@ -100,7 +106,7 @@ einsum:
 
 def _sections(rng: random.Random, kind: str) -> str:
     """Sometimes tensors stored in lines and used several times, and variables walked as one."""
-    stored = {"matmul": "AB", "conv": "IF", "reduce": "A", "gather": "A", "chain": "ABD"}[kind]
+    stored = {"matmul": "AB", "conv": "IF", "chain": "ABD"}.get(kind, "A")
     text = ""
     if rng.random() < 0.4:
         tensor = rng.choice(stored)
@@ -202,8 +208,9 @@ def _nest(
     """Holds in the order of the machine, loops anywhere, spatial ones at their fan-out."""
     nodes: list[Node] = []
     operands: dict[str, list[Operand]] = {}
+    apart = not root or rng.random() < 0.8  # holds of each access, or of a tensor for all
     for operand in work.operands:
-        operands.setdefault(operand.tensor, []).append(operand)
+        operands.setdefault(operand.name if apart else operand.tensor, []).append(operand)
     reducing_allowed = not root
     reads = {t for t, found in operands.items() if found[0].role != "output"}
 

@@ -167,7 +167,7 @@ class Oracle:
             at
             for at, step in enumerate(self.path.steps)
             if isinstance(step.node, Hold)
-            and operand.tensor in step.node.tensors
+            and {operand.tensor, operand.access} & {*step.node.tensors}
             and step.node.level in self.chain
         ]
         for at in stops:
@@ -176,7 +176,11 @@ class Oracle:
             sizes = [
                 len(self.elements(operand, e.ranges, whole=hold.whole)) for e in self.events(at)
             ]
-            seen.tiles[at, operand.tensor] = max(sizes)
+            key = (at, operand.tensor)
+            if operand.access:  # each access of the tensor has a tile
+                seen.tiles[key] = seen.tiles.get(key, 0) + max(sizes)
+            else:
+                seen.tiles[key] = max(sizes)
         ends = [*stops, len(self.path.steps)]
         for parent, child in pairwise(ends):
             self._pair(operand, parent, child, child == ends[-1], seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataflow.arch import Architecture, builtin_names, load_architecture
+from dataflow.cost import cost
 from dataflow.errors import DataflowError
 from dataflow.ir.text import loads
 from dataflow.mapping import (
@@ -316,3 +317,70 @@ def test_branches_that_need_each_other_are_refused() -> None:
     found = message(text, load_architecture("simple"), workload_of(loads(CIRCLE)))
     assert "need each other's results; split them at the same loops, or put them under" in found
     assert found.startswith("m.yaml: groups[0].nest: the branches of ")
+
+
+TWICE = """\
+einsum:
+  name: twice
+  shapes: {M: 4, N: 4, H: 7}
+  declaration: {A: [H]}
+  expressions: |
+    C[m, n] = A[m] * A[n + 3]
+format: {A: {bits: 8}, C: {bits: 8}}
+"""
+ONE_ACCESS = """\
+group g0
+  hold MainMemory: A, C
+  hold GlobalBuffer: A.2
+  for m tile 1
+    for n tile 1
+      compute C on vector
+"""
+
+
+def test_a_hold_of_one_access_leaves_the_other_alone() -> None:
+    workload, arch = workload_of(loads(TWICE)), load_architecture("simple")
+    first, second = workload.works[0].inputs
+    assert (first.name, second.name) == ("A.1", "A.2")
+    found = cost(parse_mapping(ONE_ACCESS), workload, arch).levels
+    assert found["MainMemory"]["A"] == (16 + 4, 0)  # one by one, and four into the buffer
+    assert found["GlobalBuffer"]["A"] == (16, 4)
+    both = ONE_ACCESS.replace("A.2", "A")
+    held = tiles(parse_mapping(both), workload, arch)
+    assert {(t.level, t.tensor): t.elements for t in held}["GlobalBuffer", "A"] == 4 + 4
+
+
+@pytest.mark.parametrize(
+    ("hold", "expected"),
+    [
+        ("A, A.2", "hold GlobalBuffer: A, A.2): A.2 is there twice; remove one"),
+        ("A.3", "A.3 is no tensor of the workload; did you mean A.2? use one of A, A.1, A.2, C"),
+        ("A.2, A.2", "A.2 is there twice; remove one"),
+    ],
+)
+def test_holds_of_accesses_have_their_messages(hold: str, expected: str) -> None:
+    text = ONE_ACCESS.replace("GlobalBuffer: A.2", f"GlobalBuffer: {hold}")
+    assert expected in message(text, workload=workload_of(loads(TWICE)))
+    text = ONE_ACCESS.replace("MainMemory: A, C", "MainMemory: A.2, C")
+    workload = workload_of(loads(TWICE))
+    assert "A.1 is held by no memory above; add: hold MainMemory: A.1" in message(
+        text, workload=workload
+    )
+
+
+def test_what_a_view_reads_by_data_is_indexed_by_its_readers_variables() -> None:
+    text = """\
+einsum:
+  name: embed
+  shapes: {N: 6, T: 9, K: 4, B: 6}
+  declaration: {W: [T, K], I: [B]}
+  types: {I: int64}
+  expressions: |
+    E[b, k] = W[{I[b]}, k]
+    F[n, k] = E[n, k] + E[n, k]
+"""
+    (work,) = workload_of(loads(text)).works
+    assert work.sizes == {"n": 6, "k": 4}  # not the variable of the view too
+    weight, index = work.inputs
+    assert weight.dims[0].indirect and weight.dims[0].terms == (("n", 1),)
+    assert index.dims[0].terms == (("n", 1),)

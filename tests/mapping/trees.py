@@ -34,9 +34,9 @@ def _nest(rng: random.Random, depth: int) -> Nest:
                 continue
             nodes.append(Loop(variables, rng.choice([1, 2, 7, 10**12]), fanout))
         else:
-            tensors = tuple(rng.sample(["A", "B", "C_1", "x"], rng.randint(1, 3)))
+            tensors = tuple(rng.sample(["A", "B", "C_1", "x", "x.2"], rng.randint(1, 3)))
             level, copies = rng.choice(["dram", "buf", "Reg0"]), rng.choice([1, 1, 2])
-            in_place = len(tensors) > 1 and rng.random() < 0.2
+            in_place = len(tensors) > 1 and "x.2" not in tensors and rng.random() < 0.2
             nodes.append(Hold(level, tensors, copies, in_place, rng.random() < 0.2))
     if depth < 3 and rng.random() < 0.4:
         parts = tuple(_nest(rng, depth + 1) for _ in range(rng.randint(1, 3)))

@@ -7,7 +7,7 @@ be free), all blocks and tiles at every fan-out. Shares nothing with the search.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, combinations, islice, permutations, product
 from typing import Any
 
@@ -18,6 +18,16 @@ from dataflow.errors import DataflowError
 from dataflow.ir.text import loads
 
 MOST = 700
+ACCESSES = (
+    "C[m, n] = A[{I[m]}, n]",
+    "C[m] = A[{I[m]}, k] * B[k]",
+    "C[m, n] = A[{I[m, n]}]",
+    "C[m, n] = A[m] * A[n + 1]",
+    "C[m] = A[m] * A[m + 1]",
+    "C[m] = A[m, k] * A[m + 1, k]",
+    "C[p] = A[p - r + 2] * B[r]",
+)
+"""By data, of one tensor in two roles, and backwards."""
 FORMS = (
     "C[m] = A[m, k] * B[k]",
     "C[m, n] = A[m, k] * B[k, n]",
@@ -27,24 +37,41 @@ FORMS = (
 )
 
 
-def case(seed: int) -> tuple[mp.Work, Architecture, list[mp.Mapping]]:
+def case(seed: int, forms: Sequence[str] = FORMS) -> tuple[mp.Work, Architecture, list[mp.Mapping]]:
     """A random Einsum and machine with at most MOST mappings, and all of them."""
     for attempt in range(10_000):
         rng = random.Random(f"{seed} {attempt}")
-        work, arch = _work(rng), _machine(rng)
+        work, arch = _work(rng, forms), _machine(rng)
         found = list(islice(mappings(work, arch), MOST + 1))
         if 20 <= len(found) <= MOST:
             return work, arch, found
     raise AssertionError("no small case")
 
 
-def _work(rng: random.Random) -> mp.Work:
-    form = rng.choice(FORMS)
+def _work(rng: random.Random, forms: Sequence[str]) -> mp.Work:
+    form = rng.choice(forms)
     sizes = {v: rng.randint(1, 5) for v in "MKNPR"}
     used = {v for v in "MKNPR" if v.lower() in form.split("=")[0] + form.split("=")[1]}
     shape = {v: sizes[v] for v in sorted(used)}
     declared = {"A": "[M, K]", "B": "[K]", "C": "[M]"}
-    if "k, n" in form:
+    types = {"A": "int8", "B": "int8", "C": "int32"}
+    if forms is ACCESSES:
+        shape["H"] = rng.randint(1, 6)
+        if "p -" in form:
+            shape["H"] = sizes["P"] + 2
+            sizes["R"] = shape["R"] = min(3, sizes["R"])
+        elif "A[m] * A[n" in form or "m + 1" in form:
+            shape["H"] = max(sizes["M"], sizes["N"]) + 1
+        index = form.split("A[", 1)[1]
+        declared = {"A": "[H]"}
+        if "I[" in form:
+            declared["I"] = "[M, N]" if "I[m, n]" in form else "[M]"
+            types["I"] = "int64"
+        if ", k]" in index or (", n]" in index and "I[m, n]" not in form):
+            declared["A"] = "[H, K]" if ", k]" in index else "[H, N]"
+        if "B[" in form:
+            declared["B"] = "[K]" if "B[k]" in form else "[R]"
+    elif "k, n" in form:
         declared = {"A": "[M, K]", "B": "[K, N]"}
     elif "A[m]" in form:
         declared = {"A": "[M]", "B": "[N]"}
@@ -57,14 +84,18 @@ def _work(rng: random.Random) -> mp.Work:
         shape["H"] = max(1, (sizes["P"] - 1) * stride + sizes["R"] - pad - rng.randint(0, pad))
         declared = {"A": "[H]", "B": "[R]"}
     declared.pop("C", None)
+    formats = dict.fromkeys(declared, "{bits: 8}")
+    if "B" in formats:
+        formats["B"] = "{bits: 8, role: weight}"
+    formats["C"] = f"{{bits: {rng.choice([8, 8, 32])}}}"
     text = f"""einsum:
   name: tiny
   shapes: {{{", ".join(f"{v}: {n}" for v, n in shape.items())}}}
   declaration: {{{", ".join(f"{t}: {r}" for t, r in declared.items())}}}
-  types: {{A: int8, B: int8, C: int32}}
+  types: {{{", ".join(f"{t}: {x}" for t, x in types.items() if f"{t}[" in form)}}}
   expressions: |
     {form}
-format: {{A: {{bits: 8}}, B: {{bits: 8, role: weight}}, C: {{bits: {rng.choice([8, 8, 32])}}}}}
+format: {{{", ".join(f"{t}: {f}" for t, f in formats.items())}}}
 """
     (work,) = mp.workload_of(loads(text)).works
     return work
@@ -168,8 +199,8 @@ def mappings(work: mp.Work, arch: Architecture) -> Iterator[mp.Mapping]:
             options.append([(node,)])
             continue
         assert isinstance(node, Memory)
-        may = [o.tensor for o in work.operands if mp.may_hold(node, o)]
-        must = {o.tensor for o in work.operands if mp.must_hold(node, o, root=False)}
+        may = [o.name for o in work.operands if mp.may_hold(node, o)]
+        must = {o.name for o in work.operands if mp.must_hold(node, o, root=False)}
         sets = chain.from_iterable(combinations(may, n) for n in range(len(may) + 1))
         orders = [o for s in sets if must <= set(s) for o in permutations(s)]
         options.append([tuple(mp.Hold(node.name, (t,)) for t in order) for order in orders])

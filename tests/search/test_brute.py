@@ -13,7 +13,7 @@ from dataflow.ir.text import loads
 from dataflow.search import EVERY, frame, search
 from dataflow.search.build import nest
 from dataflow.search.pose import UnsupportedError, pose, units_for
-from tests.search.brute import case, mappings, two_fan_outs, values
+from tests.search.brute import ACCESSES, case, mappings, two_fan_outs, values
 
 
 def check(seed: int) -> None:
@@ -53,6 +53,11 @@ def test_no_mapping_of_a_small_mapspace_is_better(seed: int) -> None:
     check(seed)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_gathers_and_tensors_in_two_roles_are_searched_whole(seed: int) -> None:
+    compare(*case(seed, ACCESSES), f"seed {seed}")
+
+
 @pytest.mark.parametrize("adding", [("y",), ("x",), ("y", "x"), ()])
 def test_sums_over_two_fan_outs_of_which_some_add_up(adding: tuple[str, ...]) -> None:
     work, arch = two_fan_outs(adding)
@@ -64,6 +69,13 @@ def test_sums_over_two_fan_outs_of_which_some_add_up(adding: tuple[str, ...]) ->
 def test_no_mapping_of_500_small_mapspaces_is_better(start: int) -> None:
     for seed in range(start, start + 50):
         check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(1000, 1200, 50))
+def test_200_gathers_and_tensors_in_two_roles_are_searched_whole(start: int) -> None:
+    for seed in range(start, start + 50):
+        compare(*case(seed, ACCESSES), f"seed {seed}")
 
 
 def test_an_operand_that_is_read_in_its_padding_alone_is_refused() -> None:
