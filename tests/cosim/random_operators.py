@@ -97,7 +97,10 @@ def behind_a_convolution(net: RandomNet) -> str:
     net_like = net.pick(["LeakyRelu", "HardSwish", "Relu", "norm", "norm and maximum", "Abs"])
     if net_like.startswith("norm"):
         y = net.op("Relu", net.norm(y, channels))
-        return net.op("MaxPool", y, kernel_shape=[2, 2]) if net_like != "norm" else y
+        if net_like == "norm":
+            return y
+        sides = net.numbers(y).shape[2:]  # a window of two over one pixel makes none
+        return net.op("MaxPool", y, kernel_shape=[min(2, side) for side in sides])
     return net.op(net_like, y)
 
 
