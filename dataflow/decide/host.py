@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal
 
 from dataflow.frontend.onnx.graph import Node
-from dataflow.ir.cascade import Cascade, Einsum
+from dataflow.ir.cascade import Cascade, Einsum, HostOp
 from dataflow.ir.expr import Call, walk
 
 HostMode = Literal["auto", "none", "contractions"]
@@ -25,6 +25,28 @@ WARN_SHARE = 0.05
 """Part of a model's arithmetic on the host above which `check` warns."""
 
 
+Where = Literal["head", "tail"]
+
+
+@dataclass(frozen=True)
+class HostPart:
+    """What the host does for one operator.
+
+    Attributes:
+        name: the node.
+        operator: its ONNX operator, or a host operation (``quantize``, ..., ``packing``).
+        where: before the machine or behind it.
+        operations: elementary operations (an addition, a division, ...) for one inference.
+        bytes: that it reads and writes, each tensor once.
+    """
+
+    name: str
+    operator: str
+    where: Where
+    operations: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class HostWork:
     """What the host does for one inference.
@@ -33,38 +55,62 @@ class HostWork:
         operations: elementary operations (an addition, a division, ...).
         bytes: that it reads and writes.
         share: its operations of those of the whole model.
+        parts: operator by operator; operations and bytes are their sums.
     """
 
     operations: int
     bytes: int
     share: float
+    parts: tuple[HostPart, ...] = ()
 
 
 NOTHING = HostWork(0, 0, 0.0)
 
 
 def host_work(cascade: Cascade) -> HostWork:
-    """The operations and bytes of a Cascade's host part."""
-    operations = moved = 0
-    for op in cascade.host:
-        source, result = cascade.tensors[op.input], cascade.tensors[op.output]
-        operations += OPERATIONS[op.op] * result.elements
-        moved += source.bytes + result.bytes
-    machine = sum(_operations(cascade, e) for e in cascade.einsums)
-    for part in (cascade.head, cascade.tail):
-        if part is not None:
-            operations += host_work(part).operations
-            operations += sum(_operations(part, e) for e in part.einsums)
-            moved += _moved(part)
-    whole = operations + machine
-    return HostWork(operations, moved, operations / whole if whole else 0.0)
+    """The operations and bytes of a Cascade's host part: the sums of `host_parts`."""
+    parts = host_parts(cascade)
+    operations = sum(part.operations for part in parts)
+    whole = operations + sum(_operations(cascade, e) for e in cascade.einsums)
+    moved = sum(part.bytes for part in parts)
+    return HostWork(operations, moved, operations / whole if whole else 0.0, parts)
 
 
-def _moved(part: Cascade) -> int:
-    """Bytes that a head or tail reads and writes, each result once."""
-    names = {a.tensor for e in part.einsums for a in e.inputs}
-    made = {e.output.tensor for e in part.einsums}
-    return sum(part.tensors[n].bytes for n in names) + sum(part.tensors[n].bytes for n in made)
+def host_parts(cascade: Cascade) -> tuple[HostPart, ...]:
+    """What the host does, in its order: the head, the inputs' packing; the outputs', the tail."""
+    found = [] if cascade.head is None else _part(cascade.head, "head")
+    found += [_operation(cascade, op, "head") for op in cascade.host if op.stage == "before"]
+    found += [_packing(cascade, n, "head") for n in cascade.inputs]
+    found += [_packing(cascade, n, "tail") for n in cascade.outputs]
+    found += [_operation(cascade, op, "tail") for op in cascade.host if op.stage == "after"]
+    found += [] if cascade.tail is None else _part(cascade.tail, "tail")
+    return tuple(found)
+
+
+def _packing(cascade: Cascade, name: str, where: Where) -> HostPart:
+    """A tensor between the model's order and the machine's lines: read once, written once."""
+    tensor = cascade.tensors[name]
+    return HostPart(tensor.label or name, "packing", where, 0, 2 * tensor.bytes)
+
+
+def _operation(cascade: Cascade, op: HostOp, where: Where) -> HostPart:
+    source, result = cascade.tensors[op.input], cascade.tensors[op.output]
+    work = OPERATIONS[op.op] * result.elements
+    return HostPart(op.source, op.op, where, work, source.bytes + result.bytes)
+
+
+def _part(part: Cascade, where: Where) -> list[HostPart]:
+    """The operators of a head or tail, each with all its Einsums."""
+    owned: dict[tuple[str, str], list[Einsum]] = {}
+    for einsum in part.einsums:
+        owned.setdefault((einsum.source or einsum.name, einsum.operator), []).append(einsum)
+    found = [_operation(part, op, where) for op in part.host if op.stage == "before"]
+    for (name, operator), einsums in owned.items():
+        tensors = {a.tensor for e in einsums for a in e.inputs} | {e.output.tensor for e in einsums}
+        work = sum(_operations(part, e) for e in einsums)
+        moved = sum(part.tensors[n].bytes for n in tensors)
+        found.append(HostPart(name, operator, where, work, moved))
+    return found + [_operation(part, op, where) for op in part.host if op.stage == "after"]
 
 
 def _operations(cascade: Cascade, einsum: Einsum) -> int:
@@ -77,7 +123,7 @@ def _operations(cascade: Cascade, einsum: Einsum) -> int:
 
 def ends(
     nodes: Iterable[Node], machine: Collection[int], movable: Collection[int]
-) -> dict[int, Literal["head", "tail"]]:
+) -> dict[int, Where]:
     """Which of the ``movable`` nodes stand in the head or the tail, by index.
 
     The head are nodes of which no machine node is an ancestor, the tail those of which none is a
@@ -100,7 +146,7 @@ def ends(
     for node in reversed(order):
         if node.index in free and children[node.index] <= tail:
             tail.add(node.index)
-    found: dict[int, Literal["head", "tail"]] = {}
+    found: dict[int, Where] = {}
     for index in movable:
         if index in head:
             found[index] = "head"

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
 
-from dataflow.decide.host import HostMode, ends
+from dataflow.decide.carried import left_to_host, with_carried
+from dataflow.decide.host import HostMode, Where, ends
 from dataflow.decide.judged import Judged
 from dataflow.decide.rows import NodeDecision
 from dataflow.decide.wide import split_wide
@@ -29,7 +29,7 @@ from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import F32
 from dataflow.ir.macs import contraction_operands
 
-Where = Literal["head", "tail"]
+CODES = (np.dtype(np.int8), np.dtype(np.uint8))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,16 @@ def with_ends(
     current, parts = first, None
     types = _types(first.imported)
     by_key = {_key(n): n for n in nodes}
+    source, idle = load_proto(model), _idle(first, mode)
+    tail = {_key(n) for n in nodes if n.index in idle}
+    values = first.imported.values
+    codes = {n for n, t in types.items() if t.dtype in CODES and values[n].constant is None}
+    source, copies = with_carried(source, tail, codes)
+    types |= {copy: types[name] for name, copy in copies.items()}
+    if copies:
+        places |= dict.fromkeys(idle, "tail")
+        parts = cut(source, set(), tail, types)
+        current = Judged.of(import_model(parts.body), literal=literal)
     while True:
         found = _moved(current, mode)
         new = {by_key[k].index: w for k, w in found.items() if k in by_key}
@@ -89,7 +99,7 @@ def with_ends(
         places |= new
         makers = {n.index: _key(n) for n in nodes}
         parts = cut(
-            load_proto(model),
+            source,
             {makers[k] for k, w in places.items() if w == "head"},
             {makers[k] for k, w in places.items() if w == "tail"},
             types,
@@ -97,10 +107,10 @@ def with_ends(
         current = Judged.of(import_model(parts.body), literal=literal)
     body, wide = split_wide(current.imported.cascade)
     if wide:
-        proto = without_sequences(load_proto(model))
+        proto = without_sequences(source)
         parts = parts or Parts(None, proto, None)
-        tail = with_accumulators(parts.tail, wide, proto, current.imported.cascade)
-        parts = replace(parts, tail=tail)
+        behind = with_accumulators(parts.tail, wide, proto, current.imported.cascade)
+        parts = replace(parts, tail=behind)
         current = Judged.of(replace(current.imported, cascade=body), literal=literal)
     if parts is None:
         return None
@@ -138,6 +148,13 @@ def _moved(judged: Judged, mode: HostMode) -> dict[str, Where]:
     places = ends(nodes, separating, movable)
     keys = {n.index: _key(n) for n in nodes}
     return {keys[k]: where for k, where in _closed(nodes, places).items()}
+
+
+def _idle(first: Judged, mode: HostMode) -> set[int]:
+    """The nodes of a model of which the machine runs none; a product among them stays its own."""
+    nodes = first.imported.graph.nodes
+    found = left_to_host({n.index: r for n, r in zip(nodes, first.rows, strict=False)}, nodes)
+    return set() if mode != "contractions" and found & _products(first.imported) else found
 
 
 def _closed(nodes: tuple[Node, ...], places: Mapping[int, Where]) -> dict[int, Where]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import onnx
 
-from dataflow.decide.host import host_work
+from dataflow.decide.host import HostPart, Where, host_work
 from dataflow.decide.wide import RECOMPUTED
 from dataflow.flow.pipeline import Compiled
 from dataflow.frontend.onnx.cut import Parts
@@ -44,19 +45,23 @@ def log_lines(compiled: Compiled, clock: StepClock, *, timed: bool) -> list[str]
     return lines + steps
 
 
-def hosted(cascade: Cascade, parts: Parts | None) -> list[str]:
-    """What the host does, in order: operators of the head, host operations, those of the tail."""
-    head = [] if parts is None else operators_of(parts.head)
-    tail = [] if parts is None else operators_of(parts.tail)
-    own = [f"{op.op} {op.source}".strip() for op in cascade.host]
-    before = sum(op.stage == "before" for op in cascade.host)
-    return [*head, *own[:before], "packing", *own[before:], *tail]
+def hosted(known: Sequence[HostPart], parts: Parts | None) -> list[dict[str, Any]]:
+    """What the host does, in order, each operator with its operations and bytes.
+
+    Nodes of the head and tail that only view values have none of either, nor have those that are
+    computed in one expression with the node that reads them, where their work is counted.
+    """
+    named = {part.name for part in known}
+    first = [] if parts is None else _idle(parts.head, "head", named)
+    last = [] if parts is None else _idle(parts.tail, "tail", named)
+    return [asdict(part) for part in (*first, *known, *last)]
 
 
-def operators_of(part: onnx.ModelProto | None) -> list[str]:
-    """Operator and name of each node of a part of the host's."""
+def _idle(part: onnx.ModelProto | None, where: Where, named: Collection[str]) -> list[HostPart]:
+    """The nodes of a head or tail that have no work: all but those ``named``."""
     nodes = [] if part is None else part.graph.node
-    return [f"{n.op_type} {n.name or next(iter(n.output), '')}".strip() for n in nodes]
+    names = [(n.name or next(iter(n.output), ""), n.op_type) for n in nodes]
+    return [HostPart(n, op, where, 0, 0) for n, op in names if n not in named]
 
 
 def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
             "model_gap": compiled.mapping.model_gap,
             "model_optimal": compiled.mapping.model_optimal,
         },
-        "host": hosted(compiled.cascade, compiled.parts),
+        "host": hosted(work.parts, compiled.parts),
         "host_operations": work.operations,
         "host_bytes": work.bytes,
         "layers": layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,7 +30,12 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
         "compiles": verdict.compiles,
         "evaluates": verdict.evaluates,
         "nodes": [{key: getattr(row, key) for key in KEYS} for row in verdict.nodes],
-        "host": {"operations": host.operations, "bytes": host.bytes, "share": host.share},
+        "host": {
+            "operations": host.operations,
+            "bytes": host.bytes,
+            "share": host.share,
+            "parts": [asdict(part) for part in host.parts],
+        },
     }
 
 
@@ -49,5 +55,6 @@ def print_verdict(console: Console, verdict: Verdict, floats: Sequence[NodeDecis
             f"host: {host.operations} operations on {format_bytes(host.bytes)}, "
             f"{100 * host.share:.2f} % of the arithmetic"
         )
+        terminal.print_rows([asdict(part) for part in host.parts])
     if verdict.warning:
         console.print(f"warning: {verdict.warning}")

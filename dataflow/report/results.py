@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dataflow.errors import DataflowError
+from dataflow.units import format_bytes
 
 
 class Result(BaseModel):
@@ -117,6 +118,20 @@ class SelfTestResult(Result):
     wrong: tuple[str, ...] = ()
 
 
+class HostPart(Result):
+    """What the host does for an operator; ``where``: in front of the machine or behind it."""
+
+    name: str
+    operator: str
+    where: str
+    operations: int
+    bytes: int
+
+    def __str__(self) -> str:
+        work = f"{self.operations} operations, " if self.operations else ""
+        return f"{self.operator} {self.name} ({work}{format_bytes(self.bytes)})"
+
+
 class Simulation(Result):
     """``report/simulation.json``, written by simulate."""
 
@@ -134,14 +149,14 @@ class Simulation(Result):
     cycles_by_cause: dict[str, int] = {}
     self_test: SelfTestResult | None = None
     program_bytes: int
-    host: tuple[str | dict[str, object], ...]
+    host: tuple[HostPart | str | dict[str, object], ...]
     build_seconds: float
     simulation_seconds: float
 
     def host_names(self) -> tuple[str, ...]:
         """One readable text for each operation that the host does."""
         return tuple(
-            item if isinstance(item, str) else " ".join(str(value) for value in item.values())
+            " ".join(str(value) for value in item.values()) if isinstance(item, dict) else str(item)
             for item in self.host
         )
 

@@ -161,7 +161,16 @@ def test_operations_and_bytes_of_the_host() -> None:
     verdict = api.check(proto)
     # Quantise 8 floats (4 operations each), dequantise 10 (2), softmax of 10 (5).
     assert verdict.host.operations == 8 * 4 + 10 * 2 + 10 * 5
-    assert verdict.host.bytes == (8 * 4 + 8) + (10 + 10 * 4) + (10 * 4 + 10 * 4)
+    # Codes are packed into lines and out of them: read and written once more.
+    assert verdict.host.bytes == (8 * 4 + 8) + (10 + 10 * 4) + (10 * 4 + 10 * 4) + 2 * (8 + 10)
+    listed = [(p.operator, p.where, p.operations) for p in verdict.host.parts]
+    assert listed == [
+        ("quantize", "head", 32),
+        ("packing", "head", 0),
+        ("packing", "tail", 0),
+        ("dequantize", "tail", 20),
+        ("softmax", "tail", 50),
+    ]
     whole = host_work(import_model(proto).cascade)
     assert verdict.host == whole and 0.05 < whole.share < 1
     assert "of the arithmetic is the host's" in verdict.warning
@@ -175,12 +184,16 @@ def test_the_command_warns_and_keeps_the_contract(
     path = saved(tmp_path, classifier(models.node("Softmax", ["y"], ["p"])))
     assert cli.run(["check", path]) == 0
     out = capsys.readouterr().out
-    assert "host: 102 operations on 170 B" in out and "\nwarning: " in out
+    assert "host: 102 operations on 206 B" in out and "\nwarning: " in out
+    assert "softmax" in out and "packing" in out
     assert cli.run(["check", path, "--json", "--arch", "edge32"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"compiles", "evaluates", "nodes"} <= found.keys()
     assert all(set(row) == NODE_KEYS for row in found["nodes"])
     assert found["nodes"][1]["runs"] == ["array", "vector"]
+    keys = {"name", "operator", "where", "operations", "bytes"}
+    assert all(set(part) == keys for part in found["host"]["parts"])
+    assert sum(part["bytes"] for part in found["host"]["parts"]) == found["host"]["bytes"]
     assert cli.run(["check", path, "--host", "none", "--json"]) == 2
     captured = capsys.readouterr()
     found = json.loads(captured.out)

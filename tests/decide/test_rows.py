@@ -41,7 +41,7 @@ def test_float_work_inside_a_quantised_model_is_shown() -> None:
         constants,
     )
     rows = {r.name: r for r in check(proto).nodes}
-    assert (rows["g"].runs, rows["g"].arithmetic) == ((), "float32")
+    assert (rows["g"].runs, rows["g"].arithmetic) == (("host",), "float32")
 
 
 def test_nodes_that_no_output_needs_are_listed_last() -> None:

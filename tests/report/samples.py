@@ -79,7 +79,17 @@ def simulation(name: str = "conv2", mismatches: int = 0) -> dict[str, Any]:
         ],
         "cycles_by_cause": {"full": 48_835, "unfilled": 9_265, "weights": 0, "idle": 3_000},
         "program_bytes": 2_048,
-        "host": ["quantize x", {"op": "dequantize", "tensor": "logits"}],
+        "host": [
+            "quantize x",
+            {"op": "dequantize", "tensor": "logits"},
+            {
+                "name": "last",
+                "operator": "Softmax",
+                "where": "tail",
+                "operations": 50,
+                "bytes": 80,
+            },
+        ],
         "build_seconds": 11.5,
         "simulation_seconds": 1.75,
     }

@@ -79,7 +79,8 @@ def test_page_shows_predicted_beside_simulated(tmp_path: Path) -> None:
     assert page.texts[start : start + 4] == ["DRAM bytes read", "90,000", "90,000", "1"]
     for text in ("-0.16 %", "79.9 %", "31.3 dB", "RTL simulation: 0 mismatches with evaluate()"):
         assert text in page.texts
-    assert "quantize x, dequantize logits: outside the cycle counts." in page.texts
+    work = "quantize x, dequantize logits, Softmax last (50 operations, 80 B)"
+    assert f"{work}: outside the cycle counts." in page.texts
 
 
 def test_page_needs_no_network(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_terminal_has_the_same_table(tmp_path: Path) -> None:
         "conv1", "442,368", "4,000", "4,100", "0.9756", "42.0", "%", "3", "KiB", "0", "B",
         "load", "1,800",
     ]  # fmt: skip
-    assert "On the host: quantize x, dequantize logits" in text
+    assert "On the host: quantize x, dequantize logits, Softmax last (50 operations, 80 B)" in text
 
 
 def test_terminal_takes_no_orders_from_names(tmp_path: Path) -> None:
