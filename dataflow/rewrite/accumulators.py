@@ -84,7 +84,7 @@ def _merge(editor: Editor, einsum: Einsum) -> None:
     if parts is None or literal_kernel(einsum):
         return
     cone = Cone(editor, einsum)
-    if len(cone.leaves) != 1 or _lines(cone) <= LINES or not monotone(cone):
+    if len(cone.leaves) != 1 or lines(cone) <= LINES or not monotone(cone):
         return
     most = largest(editor, cone.leaves[0])
     names = tuple(dict.fromkeys(v for a in cone.constants for v in a.variables))
@@ -103,7 +103,7 @@ def _merge(editor: Editor, einsum: Einsum) -> None:
     editor.set_expr(einsum.name, quantiser(real, parts[1], low, high))
 
 
-def _lines(cone: Cone) -> int:
+def lines(cone: Cone) -> int:
     """Numbers for each channel that the written form reads; a divisor takes two."""
     roots = [cone.tip.expr, *cone.parts.values()]
     calls = [part for root in roots for part in walk(root) if isinstance(part, Call)]

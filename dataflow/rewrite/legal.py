@@ -27,6 +27,7 @@ from dataflow.rewrite.pool_codes import pool_codes
 from dataflow.rewrite.tabulate import tabulate
 from dataflow.rewrite.threshold_counts import threshold_counts
 from dataflow.rewrite.thresholds import integer_signs
+from dataflow.rewrite.uniform_parameters import uniform_parameters
 from dataflow.rewrite.volumes import split_volumes
 
 DEAD_CODE = Pass(
@@ -118,6 +119,13 @@ REWRITES = (
         break_ties,
         False,
         "functions of two codes whose ties only roundings decide are rounded to even, by one code",
+    ),
+    Pass(
+        "uniform-parameters",
+        uniform_parameters,
+        True,
+        "numbers that are the same for every channel are literals where the machine has too few "
+        "lines; before the pass that merges what is left",
     ),
     Pass(
         "merge-parameters",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -99,8 +100,10 @@ def quickly_compiled(proto: onnx.ModelProto, arch: str) -> Compiled:
     return Compiled(proto, *parts, verdict.parts)
 
 
-def simulated_network(compiled: Compiled, seed: int, stall: float) -> Outcome:
-    """Simulates and judges a compiled network on one random input.
+def simulated_network(
+    compiled: Compiled, seed: int, stall: float, inputs: Mapping[str, Any] | None = None
+) -> Outcome:
+    """Simulates and judges a compiled network on one input, a random one unless it is given.
 
     Every tensor that the program writes to DRAM equals ``evaluate()``; DRAM bytes and
     multiply-accumulates are as many as predicted; so are the cycles of a run that is not
@@ -110,9 +113,10 @@ def simulated_network(compiled: Compiled, seed: int, stall: float) -> Outcome:
         compiled: the network.
         seed: of the inputs and of the stalls.
         stall: probability that a handshake of an AXI channel is refused.
+        inputs: by name.
     """
     cascade, program = compiled.cascade, compiled.program
-    before = before_machine(cascade, random_inputs(cascade, seed))
+    before = before_machine(cascade, inputs or random_inputs(cascade, seed))
     values = run_machine_part(cascade, {name: before[name] for name in cascade.inputs})
     with scratch("dataflow-job-") as folder, sources(compiled.machine) as files:
         work = Path(folder) / "job"

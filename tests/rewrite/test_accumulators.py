@@ -15,6 +15,7 @@ from dataflow.lower import lower
 from dataflow.rewrite import legalise_report
 from dataflow.rewrite.accumulators import merge_parameters
 from dataflow.rewrite.fold_constants import fold_parameters
+from dataflow.rewrite.uniform_parameters import uniform_parameters
 from tests.rewrite.code_models import Array, behind_a_convolution
 
 
@@ -93,6 +94,20 @@ def test_it_is_said_to_be_inexact_and_can_be_switched_off() -> None:
     assert len(lower(report.cascade).layers) == 1
     literal = legalise_report(load_model(normalised()), literal=True)
     assert literal.exact
+
+
+def test_one_scale_for_all_weights_is_a_literal_where_lines_are_short() -> None:
+    nodes = [helper.make_node("Mul", ["c", "m"], ["e"]), helper.make_node("Add", ["e", "k"], ["f"])]
+    data = {"m": numbers(1, 0.5, 2), "k": numbers(2, -1, 1), "sw": np.full(10, 0.003, np.float32)}
+    report = legalise_report(load_model(behind_a_convolution(nodes, data, False)))
+    changed = {s.name for s in report.steps if s.changed}
+    assert "uniform-parameters" in changed and "merge-parameters" not in changed
+    assert report.exact and len(lower(report.cascade).layers) == 1
+    # With the factor alone two numbers are read: the scale stays one of them.
+    del data["k"]
+    alone = [helper.make_node("Mul", ["c", "m"], ["f"])]
+    imported = load_model(behind_a_convolution(alone, data, False))
+    assert uniform_parameters(imported) is imported
 
 
 def test_two_numbers_stay_as_they_are_written() -> None:
