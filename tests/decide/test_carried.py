@@ -16,7 +16,7 @@ from tests.frontend import models
 
 CODED = ((2, 5), np.int8)
 REAL = ((2, 5), np.float32)
-SCALES = {"s": np.asarray(np.float32(0.1)), "z": np.asarray(np.int8(3))}
+SCALES: dict[str, np.ndarray] = {"s": np.asarray(np.float32(0.1)), "z": np.asarray(np.int8(3))}
 
 
 def head(*middle: onnx.NodeProto, quantised: bool = True) -> onnx.ModelProto:
