@@ -1,0 +1,33 @@
+"""What of a network's tensors lies on chip when: plans with a bound, for whole networks."""
+
+from dataflow.residency.document import document
+from dataflow.residency.flows import Rules
+from dataflow.residency.least import bound
+from dataflow.residency.network import schedule_of
+from dataflow.residency.planning import METHODS, Method, Plan, compare, plan
+from dataflow.residency.profile import Costs, Profile, Transfer, costs
+from dataflow.residency.roofline import Array
+from dataflow.residency.schedule import Access, Life, Machine, Schedule, Step, Tensor
+
+__all__ = [
+    "METHODS",
+    "Access",
+    "Array",
+    "Costs",
+    "Life",
+    "Machine",
+    "Method",
+    "Plan",
+    "Profile",
+    "Rules",
+    "Schedule",
+    "Step",
+    "Tensor",
+    "Transfer",
+    "bound",
+    "compare",
+    "costs",
+    "document",
+    "plan",
+    "schedule_of",
+]
