@@ -20,6 +20,7 @@ from dataflow.api.models import (
     stayed_float,
 )
 from dataflow.api.peers import Imported, import_file
+from dataflow.api.residency import Planned, plan
 from dataflow.api.shared import FORMATS, OBJECTIVES, TARGETS, Inputs, StrPath, to_json
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Imported",
     "Inputs",
     "Mapped",
+    "Planned",
     "StrPath",
     "check",
     "compile_model",
@@ -45,6 +47,7 @@ __all__ = [
     "map_model",
     "pack",
     "passes",
+    "plan",
     "quantize",
     "quantize_report",
     "report",

@@ -5,7 +5,7 @@ standard error and no traceback.
 """
 
 # Importing them adds their commands to the group.
-from dataflow.cli import cascades, explore, hardware, models, peers  # noqa: F401
+from dataflow.cli import cascades, explore, hardware, models, peers, residency  # noqa: F401
 from dataflow.cli.entry import main, run
 from dataflow.cli.shared import BAD_INPUT, CHECK_FAILED, cli
 

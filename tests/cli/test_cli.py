@@ -20,7 +20,7 @@ from tests.report import samples
 
 COMMANDS = (
     "arch", "check", "compile", "cost", "csim", "evaluate", "export", "implement", "import", "map",
-    "pack", "passes", "quantize", "report", "rewrite", "simulate",
+    "pack", "passes", "plan", "quantize", "report", "rewrite", "simulate",
 )  # fmt: skip
 
 

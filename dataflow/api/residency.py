@@ -1,0 +1,111 @@
+"""What of a network lies on chip when."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataflow import arguments
+from dataflow.api.models import load
+from dataflow.api.shared import StrPath, new_file, to_json
+from dataflow.arguments import guarded
+from dataflow.errors import DataflowError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from dataflow.residency import Method, Plan
+
+_MOST_BYTES = 1 << 40
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and the cycles of simpler rules by name (empty unless asked for)."""
+
+    plan: Plan
+    others: Mapping[str, int]
+
+    def json(self) -> dict[str, object]:
+        """All of it, as the file has it."""
+        from dataflow.residency import document
+
+        return document(self.plan, self.others)
+
+
+@guarded
+def plan(
+    model: StrPath | onnx.ModelProto,
+    *,
+    capacity: int,
+    port: int = 128,
+    array: str = "16x16",
+    bits: int | None = None,
+    stream_bytes: int | None = None,
+    method: Method = "best",
+    steady: bool = False,
+    compare: bool = False,
+    out: StrPath | None = None,
+    dims: Mapping[str, int] | None = None,
+) -> Planned:
+    """A plan of what of a network lies in a scratchpad when, and how far from the best it is.
+
+    Args:
+        model: ONNX model or text cascade.
+        capacity: bytes of the scratchpad.
+        port: bits that the DRAM port moves in a cycle.
+        array: ``ROWSxCOLS`` of multiply-accumulators; as many vector lanes as columns.
+        bits: no element counts as wider: a float model in the place of its int8 form.
+        stream_bytes: bytes of the scratchpad through which what is not resident streams; None: an
+            eighth, at most 4096.
+        method: ``best``, ``greedy`` or ``exact`` (small networks).
+        steady: the network runs again and again; weights may stay.
+        compare: also by simpler rules.
+        out: JSON file to write.
+
+    Raises:
+        DataflowError: bad input, by name.
+    """
+    from dataflow.files import write_atomic
+    from dataflow.residency import METHODS, Array, Machine, schedule_of
+    from dataflow.residency import compare as simpler
+    from dataflow.residency import plan as found_for
+
+    room = _between(capacity, "--capacity", 1, _MOST_BYTES)
+    width = _between(port, "--port", 8, 1 << 16)
+    if width % 8:
+        raise DataflowError("--port", f"{width} bits are no whole bytes", "use for example 128")
+    streams = min(room // 8, 4096)
+    if stream_bytes is not None:
+        streams = _between(stream_bytes, "--stream-bytes", 0, room)
+    if bits is not None:
+        bits = _between(bits, "--bits", 1, 64)
+    if method not in METHODS:
+        raise DataflowError("--method", f"{method!r} is unknown", f"use {', '.join(METHODS)}")
+    rows, cols = _array(arguments.text(array, "--array"))
+    target = None if out is None else new_file(out)
+    schedule = schedule_of(load(model, dims), Array(rows, cols, cols), bits)
+    machine = Machine(room, width // 8, streams)
+    found = Planned(
+        found_for(schedule, machine, method=method, steady=steady),
+        simpler(schedule, machine) if compare else {},
+    )
+    if target is not None:
+        write_atomic(target, to_json(found.json()).encode())
+    return found
+
+
+def _array(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None or not all(0 < int(side) <= 1 << 14 for side in match.groups()):
+        raise DataflowError("--array", f"{text!r} is not ROWSxCOLS", "use for example 16x16")
+    return int(match[1]), int(match[2])
+
+
+def _between(value: object, where: str, low: int, high: int) -> int:
+    number = arguments.whole(value, where)
+    if not low <= number <= high:
+        raise DataflowError(where, f"is {number}", f"use {low} to {high}")
+    return number
