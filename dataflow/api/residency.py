@@ -16,7 +16,7 @@ from dataflow.errors import DataflowError
 if TYPE_CHECKING:
     import onnx
 
-    from dataflow.residency import Method, Plan
+    from dataflow.residency import Method, Patches, Plan
 
 _MOST_BYTES = 1 << 40
 
@@ -47,6 +47,9 @@ def plan(
     method: Method = "best",
     steady: bool = False,
     compare: bool = False,
+    reorder: bool = False,
+    patches: str | None = None,
+    lines: str | None = None,
     out: StrPath | None = None,
     dims: Mapping[str, int] | None = None,
 ) -> Planned:
@@ -63,13 +66,25 @@ def plan(
         method: ``best``, ``greedy`` or ``exact`` (small networks).
         steady: the network runs again and again; weights may stay.
         compare: also by simpler rules.
+        reorder: the order of operators with the least peak, if it is better than the model's.
+        patches: ``STEPS:ROWSxCOLS``: the first steps run patch by patch of their result, and what
+            neighbours share is computed again.
+        lines: ``STEPS:ROWS``: the first steps run in turn on so many bands of lines, once.
         out: JSON file to write.
 
     Raises:
         DataflowError: bad input, by name.
     """
     from dataflow.files import write_atomic
-    from dataflow.residency import METHODS, Array, Machine, schedule_of
+    from dataflow.residency import (
+        METHODS,
+        Array,
+        Machine,
+        least_peak,
+        peak,
+        reordered,
+        schedule_of,
+    )
     from dataflow.residency import compare as simpler
     from dataflow.residency import plan as found_for
 
@@ -86,12 +101,17 @@ def plan(
         raise DataflowError("--method", f"{method!r} is unknown", f"use {', '.join(METHODS)}")
     rows, cols = _array(arguments.text(array, "--array"))
     target = None if out is None else new_file(out)
-    schedule = schedule_of(load(model, dims), Array(rows, cols, cols), bits)
+    cut = _patches(patches, lines)
+    schedule = schedule_of(load(model, dims), Array(rows, cols, cols), bits, cut)
     machine = Machine(room, width // 8, streams)
-    found = Planned(
-        found_for(schedule, machine, method=method, steady=steady),
-        simpler(schedule, machine) if compare else {},
-    )
+    made = found_for(schedule, machine, method=method, steady=steady)
+    order = least_peak(schedule) if reorder else None
+    if order is not None and order.peak < peak(schedule):
+        other = reordered(schedule, order.steps)
+        again = found_for(other, machine, method=method, steady=steady)
+        if again.cycles < made.cycles:
+            schedule, made = other, again
+    found = Planned(made, simpler(schedule, machine) if compare else {})
     if target is not None:
         write_atomic(target, to_json(found.json()).encode())
     return found
@@ -102,6 +122,25 @@ def _array(text: str) -> tuple[int, int]:
     if match is None or not all(0 < int(side) <= 1 << 14 for side in match.groups()):
         raise DataflowError("--array", f"{text!r} is not ROWSxCOLS", "use for example 16x16")
     return int(match[1]), int(match[2])
+
+
+def _patches(patches: str | None, lines: str | None) -> Patches | None:
+    from dataflow.residency import Patches
+
+    if patches is not None and lines is not None:
+        raise DataflowError("--lines", "and --patches exclude each other", "give one of them")
+    if patches is not None:
+        match = re.fullmatch(r"(\d{1,4}):(\d{1,4})x(\d{1,4})", patches)
+        if match is None:
+            what = f"{patches!r} is not STEPS:ROWSxCOLS"
+            raise DataflowError("--patches", what, "use for example 11:4x4")
+        return Patches(int(match[1]), int(match[2]), int(match[3]))
+    if lines is None:
+        return None
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", lines)
+    if match is None:
+        raise DataflowError("--lines", f"{lines!r} is not STEPS:ROWS", "use for example 11:14")
+    return Patches(int(match[1]), int(match[2]), lines=True)
 
 
 def _between(value: object, where: str, low: int, high: int) -> int:

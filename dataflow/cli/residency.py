@@ -48,6 +48,15 @@ from dataflow.cli.shared import (
 )
 @click.option("--steady", is_flag=True, help="It runs again and again: weights may stay.")
 @click.option("--compare", is_flag=True, help="Also what simpler rules take.")
+@click.option("--reorder", is_flag=True, help="Operators in the order with the least peak.")
+@click.option(
+    "--patches",
+    metavar="STEPS:RxC",
+    help="The first steps run patch by patch of their result; halos are computed again.",
+)
+@click.option(
+    "--lines", metavar="STEPS:N", help="The first steps run in turn on N bands of lines, once."
+)
 @dims_option
 @output_option("P.json", "The plan to write: regions, transfers, cycles of each step.")
 @json_option
@@ -61,6 +70,9 @@ def _plan(
     method: str,
     steady: bool,
     compare: bool,
+    reorder: bool,
+    patches: str | None,
+    lines: str | None,
     dims: Sequence[str],
     out: str,
     as_json: bool,
@@ -81,18 +93,24 @@ def _plan(
         method=method,  # type: ignore[arg-type]
         steady=steady,
         compare=compare,
+        reorder=reorder,
+        patches=patches,
+        lines=lines,
         out=out,
         dims=parse_dims(dims),
     )
     if as_json:
         print_json(found.json())
         return
+    from dataflow.residency import peak
+
     made = found.plan
     regions = made.placed.regions
     click.echo(
         f"wrote {out}: {len(made.schedule.steps)} steps, {made.cycles} cycles, "
         f"{100 * made.gap:.3f} % above the bound of {made.bound}; {made.schedule.cycles} of "
-        f"arithmetic; {sum(made.costs.moved)} bytes cross the port; {len(regions)} regions"
+        f"arithmetic; {sum(made.costs.moved)} bytes cross the port; {len(regions)} regions; "
+        f"activations would take {peak(made.schedule)} bytes at most"
     )
     for name, cycles in found.others.items():
         click.echo(f"  {name}: {cycles} cycles, {100 * (cycles / made.cycles - 1):+.1f} %")

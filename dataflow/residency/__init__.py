@@ -4,6 +4,8 @@ from dataflow.residency.document import document
 from dataflow.residency.flows import Rules
 from dataflow.residency.least import bound
 from dataflow.residency.network import schedule_of
+from dataflow.residency.order import least_peak, peak, reordered
+from dataflow.residency.patches import Patches
 from dataflow.residency.planning import METHODS, Method, Plan, compare, plan
 from dataflow.residency.profile import Costs, Profile, Transfer, costs
 from dataflow.residency.roofline import Array
@@ -17,6 +19,7 @@ __all__ = [
     "Life",
     "Machine",
     "Method",
+    "Patches",
     "Plan",
     "Profile",
     "Rules",
@@ -28,6 +31,9 @@ __all__ = [
     "compare",
     "costs",
     "document",
+    "least_peak",
+    "peak",
     "plan",
+    "reordered",
     "schedule_of",
 ]

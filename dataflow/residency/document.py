@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataflow.residency.order import peak
 from dataflow.residency.planning import Plan
 
 
@@ -28,6 +29,7 @@ def document(found: Plan, others: Mapping[str, int] | None = None) -> dict[str, 
         "bound": found.bound,
         "gap": found.gap,
         "compute_cycles": schedule.cycles,
+        "peak_bytes": peak(schedule),
         "bytes": sum(found.costs.moved),
         "whole": found.placed.whole,
         "others": dict(others or {}),

@@ -14,17 +14,19 @@ from math import prod
 
 from dataflow.errors import DataflowError
 from dataflow.ir import Cascade
-from dataflow.mapping import Operand, Work, Workload, workload_of
+from dataflow.mapping import Operand, Work, workload_of
 from dataflow.residency.parts import Touch, box_of, parts_of, touched
+from dataflow.residency.patches import Patches, patched
 from dataflow.residency.roofline import Array, Cycles, cycles
 from dataflow.residency.schedule import Access, Kind, Schedule, Step, Tensor
 
 
 @dataclass
 class _Group:
-    """Einsums that are one step, by index in the workload."""
+    """Einsums that are one step; ``mark`` tells patches apart."""
 
     works: list[Work]
+    mark: str = ""
 
     @property
     def reads(self) -> set[str]:
@@ -35,25 +37,37 @@ class _Group:
         return {work.output.tensor for work in self.works}
 
 
-def schedule_of(cascade: Cascade, array: Array, bits: int | None = None) -> Schedule:
+def schedule_of(
+    cascade: Cascade, array: Array, bits: int | None = None, patches: Patches | None = None
+) -> Schedule:
     """The Schedule of a Cascade, in the order of its Einsums.
 
     Args:
+        patches: how the first steps are cut, if they are.
         bits: no element counts as wider (a float model in the place of its int8 form); None: all
             are as wide as they are.
 
     Raises:
-        DataflowError: nothing in it has to be run.
+        DataflowError: nothing in it has to be run, or the patches do not suit it.
     """
+    groups = _groups(cascade)
+    if patches is not None:
+        cut = patched([group.works for group in groups], patches)
+        groups = [_Group(works, mark) for mark, works in cut]
+    return _Builder(cascade, groups, array, bits).schedule()
+
+
+def steps_of(cascade: Cascade, patches: Patches | None = None) -> list[list[Work]]:
+    """The Einsums of each step of `schedule_of`."""
+    whole = [group.works for group in _groups(cascade)]
+    return whole if patches is None else [works for _, works in patched(whole, patches)]
+
+
+def _groups(cascade: Cascade) -> list[_Group]:
     workload = workload_of(cascade)
     if not workload.works:
         raise DataflowError(cascade.name, "has no Einsum to run", "give a larger workload")
     source = {e.name: e.source or e.name for e in cascade.einsums}
-    groups = _groups(workload, source, set(cascade.outputs))
-    return _Builder(cascade, groups, array, bits).schedule()
-
-
-def _groups(workload: Workload, source: Mapping[str, str], outputs: set[str]) -> list[_Group]:
     groups: list[_Group] = []
     last = ""
     for work in workload.works:
@@ -63,7 +77,7 @@ def _groups(workload: Workload, source: Mapping[str, str], outputs: set[str]) ->
         else:
             groups.append(_Group([work]))
         last = mark
-    return _behind(_one_writer(groups), outputs)
+    return _behind(_one_writer(groups), set(cascade.outputs))
 
 
 def _one_writer(groups: Sequence[_Group]) -> list[_Group]:
@@ -226,7 +240,7 @@ class _Builder:
     def _kind(self, name: str, made: bool) -> Kind:
         if made:
             return "activation"
-        return "input" if name in self.cascade.inputs else "weight"
+        return "input" if name.partition("@")[0] in self.cascade.inputs else "weight"
 
     def _step(
         self, g: int, tensors: Mapping[str, Tensor], reads: Sequence[str], writes: Sequence[str]
@@ -244,7 +258,8 @@ class _Builder:
             and all(_pointwise(w) for w in group.works if _reads(w, old))
         )
         accesses = tuple(Access(name) for name in reads)
-        return Step(group.works[-1].name, total.total, accesses, tuple(writes), pairs)
+        name = group.works[-1].name + group.mark
+        return Step(name, total.total, accesses, tuple(writes), pairs)
 
 
 def _reads(work: Work, label: str) -> bool:

@@ -44,6 +44,17 @@ def test_a_plan_is_written_and_compared(capsys: pytest.CaptureFixture[str]) -> N
     assert judge(steady) == steady["cycles"] <= written["cycles"]
 
 
+def test_lines_keep_less_on_chip(capsys: pytest.CaptureFixture[str]) -> None:
+    peaks = []
+    for options in ([], ["--lines", "2:8"], ["--patches", "2:4x4"], ["--reorder"]):
+        assert run(["plan", "W.yaml", "--capacity", "20000", *options, "-o", "P.json"]) == 0
+        written = json.loads(Path("P.json").read_text(encoding="utf-8"))
+        assert judge(written) == written["cycles"]
+        peaks.append(written["peak_bytes"])
+        assert f"take {peaks[-1]} bytes at most" in capsys.readouterr().out
+    assert peaks[1] < peaks[0] == peaks[3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -54,6 +65,13 @@ def test_a_plan_is_written_and_compared(capsys: pytest.CaptureFixture[str]) -> N
         (["--capacity", "64", "--array", "0x9"], "--array: '0x9' is not ROWSxCOLS; use"),
         (["--capacity", "64", "--bits", "0"], "--bits: is 0; use 1 to 64"),
         (["--capacity", "64", "--stream-bytes", "65"], "--stream-bytes: is 65; use 0 to 64"),
+        (["--capacity", "64", "--patches", "2:4"], "--patches: '2:4' is not STEPS:ROWSxCOLS; use"),
+        (["--capacity", "64", "--lines", "2:4x4"], "--lines: '2:4x4' is not STEPS:ROWS; use"),
+        (["--capacity", "64", "--lines", "9:4"], "patches: 9 steps; use 1 to 2"),
+        (
+            ["--capacity", "64", "--lines", "2:4", "--patches", "2:2x2"],
+            "--lines: and --patches exclude each other; give one of them",
+        ),
         ([], "Missing option '--capacity'"),
     ],
 )
