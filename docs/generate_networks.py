@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 from dataflow import api, flow, frontend, quantise
 from dataflow.arch import load_architecture
@@ -62,7 +63,7 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
         )
         compiled = [flow.run(target, machine) for machine in machines]
     except DataflowError as error:
-        return Row(name, 0, float("nan"), (), " ".join(error.what.split())[:160])
+        return Row(name, 0, float("nan"), (), shorten(error.what, 200, placeholder=" ..."))
     macs = sum(layer.macs for layer in compiled[0].graph.layers)
     cells = []
     for machine, one in zip(machines, compiled, strict=True):
