@@ -30,6 +30,7 @@ from examples.catalogue import NETWORKS
 from tests.cosim.harness import compiled_network, machine
 from tests.cosim.random_networks import random_network as quantised_network
 from tests.frontend import models
+from tests.frontend.qdq_net import QdqNet
 from tests.program.cases import lowered
 from tests.program.mapping_tools import default_tiling, place, random_tilings, without_conflicts
 from tests.program.networks import random_network
@@ -154,6 +155,30 @@ def fed(graph: LayerGraph, **feed: Any) -> tuple[NetworkTree, dict[str, int]]:
 
 def nodes(tree: NetworkTree) -> list[Loop | Hold]:
     return [step.node for path in paths(tree.mapping) for step in path.steps]
+
+
+def test_rows_that_an_upsampling_repeats_are_there_once() -> None:
+    """Nearest neighbours of a square beside another tensor: the copy's batch repeats the rows."""
+    net = QdqNet(1)
+    x = net.through(net.input((1, 16, 6, 6)), 0.03, -5)
+    y = net.through(net.op("Conv", x, net.weights((16, 16, 1, 1), 0)), 0.09, 4)
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    up = net.op(
+        "Resize",
+        y,
+        "",
+        scales,
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+    beside = net.through(net.input((1, 16, 12, 12)), 0.09, 4)
+    joined = net.through(net.op("Concat", up, beside, axis=1), 0.09, 4)
+    z = net.op("Conv", joined, net.weights((5, 32, 3, 3), 0))
+    compiled = compiled_network(net.finish(net.through(z, 0.2, 3)), "edge8")
+    repeats = [v.source for v in compiled.graph.layers if v.kind == "vector" and v.batch > 1]
+    assert any(view.shape[0] > 1 and view.b_bytes == 0 for view in repeats)
+    check(compiled.graph, compiled.mapping, compiled.program, "edge8")
 
 
 def test_taps_that_share_a_pass_are_walked_as_one_variable() -> None:

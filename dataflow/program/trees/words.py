@@ -87,7 +87,7 @@ class Names:
     def source(self) -> tuple[Index, ...]:
         """Of the source: batch, row, column, channel; merged: batch, row, byte of the row."""
         layer, view = self.layer, self.layer.source
-        batch = self.index(("b", 1)) if view.b_bytes or view.shape[0] > 1 else "0"
+        batch = self.index(("b", 1)) if view.b_bytes else "0"
         if layer.flat:
             return (self.index(("q", 1)) if view.x_bytes else "0",)
         row = self.index(("p", layer.stride_p), ("r", layer.dilation_r), offset=-layer.pad_p)
