@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from math import prod
@@ -105,6 +105,10 @@ class Counter:
     def counts(self) -> Counts:
         """All of it."""
         moved = [m for operand in self.work.operands for m in self._moved(operand)]
+        return replace(self.operations(), moved=tuple(moved))
+
+    def operations(self) -> Counts:
+        """Points, cycles and energy of the unit; nothing is moved."""
         end = len(self.path.steps)
         everything = [Column((v,), (), end) for v in self.chains]
         points = prod(self.value(c) for c in everything)
@@ -121,7 +125,7 @@ class Counter:
         return Counts(
             self.work.name,
             self.unit.name,
-            tuple(moved),
+            (),
             points,
             points * each,
             steps * slots / self.unit.per_cycle,

@@ -7,7 +7,8 @@ Irrelevant loops innermost in a level move to the level below, which keeps its t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import prod
 
@@ -112,6 +113,17 @@ class Level:
     below: int
 
 
+def without_gaps(operand: Operand, work: Work) -> Operand:
+    """The operand with strides that nothing fills left out: where one variable alone walks a
+    dimension, the elements that it steps over are not moved."""
+    dims = []
+    for dim in operand.dims:
+        walked = [v for v, _ in dim.terms if work.sizes[v] > 1]
+        alone = len(walked) == 1 and not dim.indirect and not dim.digits
+        dims.append(replace(dim, terms=((walked[0], 1),)) if alone else dim)
+    return operand if operand.role == "output" else replace(operand, dims=tuple(dims))
+
+
 class Links:
     """All transfers of one compute node."""
 
@@ -174,7 +186,7 @@ class Links:
                     memory,
                     stop,
                     prod(t.trips for t in spatial if t.at < stop.at),
-                    tile_size(operand, extents_at(own, self.work, stop.at)),
+                    self._elements(operand, extents_at(own, self.work, stop.at)),
                     partial_bits(self.work, self.unit) if wide else operand.bits,
                     loops,
                     prod(t.trips for t in self.temporal[: bounds[k]]),
@@ -281,7 +293,10 @@ class Links:
 
     def work_size(self, operand: Operand) -> int:
         """Elements of the whole operand."""
-        return tile_size(operand, self.work.sizes)
+        return self._elements(operand, self.work.sizes)
+
+    def _elements(self, operand: Operand, extents: Mapping[str, int]) -> int:
+        return tile_size(without_gaps(operand, self.work), extents)
 
     def _distinct(self, operand: Operand, upper: Level, lower: Level) -> int:
         """Distinct tiles among the lower instances that one upper instance serves."""

@@ -75,15 +75,16 @@ def _einsum(path: Path, work: Work, sizes: dict[str, int], arch: Architecture) -
         by_port.setdefault((move.memory.name, move.port.name), []).append(move)
     stalls = {key: _stall(moves) for key, moves in by_port.items()}
     stall = max(0, *stalls.values()) if stalls else 0
-    counts = Counter(path, work, sizes, arch).counts()
+    counts = Counter(path, work, sizes, arch).operations()
+    left = _shrunk(links, by_port, links.total + stall)
     temporal = -(-links.total * counts.cycles // counts.steps)
     return Stalled(
         work.name,
         int(temporal),
         stalls,
         stall,
-        _onload(links, by_port, links.total + stall),
-        _offload(links),
+        _onload(links, left),
+        _offload(links, left),
         _drain(links),
         links.moves,
         counts.energy_pj + sum((m.energy_pj for m in links.moves), Fraction(0)),
@@ -117,10 +118,9 @@ def _union(moves: Sequence[Move]) -> int:
     return covered * longest.periods
 
 
-def _onload(links: Links, by_port: dict[PortKey, list[Move]], cycles: int) -> int:
+def _onload(links: Links, left: dict[int, int]) -> int:
     """Loading before the first multiply-accumulate."""
     inputs = [o for o in links.work.operands if o.role != "output"]
-    left = _shrunk(links, by_port, cycles)
     ends: dict[Operand, dict[int, list[Move]]] = {o: {} for o in inputs}
     for move in links.moves:
         if move.operand.role != "output" and move.link > 0:
@@ -147,19 +147,18 @@ def _onload(links: Links, by_port: dict[PortKey, list[Move]], cycles: int) -> in
 
 
 def _shrunk(links: Links, by_port: dict[PortKey, list[Move]], cycles: int) -> dict[int, int]:
-    """Cycles of each transfer before the start; what is loaded once may go on in idle cycles."""
+    """Cycles of each transfer before the start, or behind the end; what is moved once may use idle
+    cycles in between. Partial sums that are fetched again are not looked at."""
     left = {id(m): m.real for m in links.moves}
     for moves in by_port.values():
         width = moves[0].port.bits_per_cycle
         if width is None:
             continue
         width *= moves[0].port.count
-        busy = sum(
-            (Fraction(m.per_period * m.bits, m.period) for m in moves if m.periods > 1),
-            Fraction(0),
-        )
+        moves = [m for m in moves if m.operand.role != "output" or _up(m)]
+        busy = sum(-(-m.per_period * m.bits // m.period) for m in moves if m.periods > 1)
         idle = int(max(Fraction(0), 1 - busy / width) * cycles)
-        once = [m for m in moves if m.periods == 1 and m.operand.role != "output"]
+        once = [m for m in moves if m.periods == 1]
         for m in sorted(once, key=lambda m: -m.real):
             innermost = links.levels[m.operand][1]
             floor = int(-(-innermost.tile * m.bits // width))
@@ -169,13 +168,17 @@ def _shrunk(links: Links, by_port: dict[PortKey, list[Move]], cycles: int) -> di
     return left
 
 
-def _offload(links: Links) -> int:
+def _up(move: Move) -> bool:
+    """Whether it goes towards the root."""
+    return (move.action, move.side) in (("read", "high"), ("write", "low"))
+
+
+def _offload(links: Links, left: dict[int, int]) -> int:
     """Storing after the last multiply-accumulate: one period of each link, its longer end."""
     rows: dict[int, int] = {}
     for m in links.moves:
-        up = (m.action, m.side) in (("read", "high"), ("write", "low"))
-        if m.operand.role == "output" and m.link > 0 and up:
-            rows[m.link] = max(rows.get(m.link, 0), m.real)
+        if m.operand.role == "output" and m.link > 0 and _up(m):
+            rows[m.link] = max(rows.get(m.link, 0), left[id(m)])
     return sum(rows.values())
 
 

@@ -12,6 +12,7 @@ import csv
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 from dataflow import mapping as mp
@@ -21,7 +22,9 @@ from dataflow.ir.text import loads
 from dataflow.search import PERFECT, QUOTIENTS, Solution, frame, search
 from dataflow.search.network import map_workload
 from dataflow.search.pose import pose, units_for
-from tests.bench.mapper.cases import CASES, Case, chain, gpt3_decode, matmul
+from dataflow.search.windows import map_with_stalls
+from tests.bench.mapper.cases import CASES, Case, Shape, chain, gpt3_decode, matmul
+from tests.bench.mapper.peers import peers
 
 OBJECTIVES = ("latency", "energy", "edp")
 
@@ -89,6 +92,33 @@ def networks(options: argparse.Namespace) -> None:
             fused(workload, machine, "latency", perfect=False)
 
 
+def stalls() -> None:
+    """ResNet-18 and AlexNet in ZigZag's conventions beside its stored values, three objectives."""
+    arch = load_architecture(architecture_path("tpu_like"))
+    map_with_stalls(Shape("warm", 4, 4, 1, 4, 3, 1, 1, 4).workload(), arch)
+    print("network layer times cpu_s peer_cpu_s cycles/peer energy/peer edp/peer")
+    totals: dict[str, list[float]] = {}
+    for peer in peers():
+        workload = peer.shape.workload()
+        start = time.process_time()
+        (layer,) = map_with_stalls(workload, arch).layers
+        cpu = time.process_time() - start
+        mine = {name: (b.cycles, b.energy_pj) for name, b in layer.best.items()}
+        ratios = (
+            mine["latency"][0] / peer.best["latency"][0],
+            mine["energy"][1] / peer.best["energy"][1],
+            prod(mine["edp"]) / prod(peer.best["edp"]),
+        )
+        row = (cpu, peer.cpu_s, peer.times * mine["latency"][0], peer.times * mine["energy"][1])
+        sums = totals.setdefault(peer.network, [0.0] * 4)
+        totals[peer.network] = [a + b for a, b in zip(sums, row, strict=True)]
+        shown = " ".join(f"{r:.6f}" for r in ratios)
+        print(peer.network, peer.shape.name, peer.times, f"{cpu:.3f} {peer.cpu_s} {shown}")
+    for network, (cpu, theirs, cycles, energy) in totals.items():
+        print(network, f"cpu_s {cpu:.3f} peer_cpu_s {theirs:.1f}", end=" ")
+        print(f"best cycles {cycles:.0f} best energy_pj {energy:.9g}")
+
+
 def narrow(workload: mp.Workload, bits: int) -> mp.Workload:
     """The workload with tensors of this width."""
 
@@ -109,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=3, help="the least of this many times counts")
     parser.add_argument("--only", default="", help="only workloads whose name has this in it")
     parser.add_argument("--fused", action="store_true", help="networks as fusion groups instead")
+    parser.add_argument("--stalls", action="store_true", help="ZigZag's conventions instead")
     parser.add_argument("--model", type=Path, action="append", default=[], help="ONNX, for --fused")
     parser.add_argument("--bits", type=int, default=8, help="width of a model's tensors")
     options = parser.parse_args(arguments)
@@ -116,6 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for machine in ("simple", "nvdla", "eyeriss"):  # compiles, warms
         for factors in (PERFECT, QUOTIENTS):
             ours(Case("warm", matmul(24), ()), machine, "energy", factors)
+    if options.stalls:
+        stalls()
+        return
     if options.fused:
         map_workload(
             mp.workload_of(loads(chain(2, 8))), load_architecture(architecture_path("simple"))

@@ -116,3 +116,50 @@ CASES = (
     Case("matmul_4096", matmul(4096), THREE),
     Case("convolution_56_64", convolution(56, 64), ("eyeriss",)),
 )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution, or a product with a vector where all of its windows have one element.
+
+    Attributes:
+        name: of the layer.
+        outs, ins: channels of a group.
+        groups, side, kernel, stride, pad: the output is ``side`` x ``side``.
+        height: of the input.
+    """
+
+    name: str
+    outs: int
+    ins: int
+    groups: int
+    side: int
+    kernel: int
+    stride: int
+    pad: int
+    height: int
+
+    def text(self) -> str:
+        """8-bit operands and results, 16-bit sums."""
+        ranks = {"K": self.outs, "C": self.ins, "H": self.height, "W": self.height}
+        ranks |= {"Y": self.side, "X": self.side, "R": self.kernel, "S": self.kernel}
+        group = "g, " * (self.groups > 1)
+        if group:
+            ranks["G"] = self.groups
+        first = group.upper()
+        back = f" - {self.pad}" if self.pad else ""
+        shapes = ", ".join(f"{rank}: {size}" for rank, size in ranks.items())
+        rows, columns = (f"{a}*{self.stride} + {b}{back}" for a, b in ("yr", "xs"))
+        return f"""einsum:
+  name: layer
+  shapes: {{{shapes}}}
+  declaration: {{I: [{first}C, H, W], F: [{first}K, C, R, S]}}
+  types: {{I: int8, F: int8, O: int32}}
+  expressions: |
+    O[{group}k, y, x] = I[{group}c, {rows}, {columns}] * F[{group}k, c, r, s]
+format: {{I: {BITS}, F: {WEIGHT}, O: {BITS}}}
+"""
+
+    def workload(self) -> mp.Workload:
+        """As one Einsum."""
+        return mp.workload_of(loads(self.text()))
