@@ -30,7 +30,7 @@ NETWORKS = {
     "bert_base": ("examples/bert.py:make_base", 0.05),
     "gpt2": ("tests/bench/residency_networks.py:gpt2", 0.05),
 }
-CAPACITIES = tuple(1 << n for n in range(14, 23))
+CAPACITIES = tuple(1 << n for n in range(4, 13))
 PORTS = (16, 32, 64, 128)
 SIDES = (16, 64)
 BEST_SECONDS, GREEDY_SECONDS, GREEDY_GAP = 30.0, 1.0, 0.10
@@ -108,7 +108,7 @@ def faults(found: Row, most: float) -> list[str]:
     return wrong
 
 
-def table(folder: Path, names: list[str], every: bool, judged: bool) -> int:
+def table(folder: Path, names: list[str], capacities: list[int], every: bool, judged: bool) -> int:
     """Prints the table; returns the number of rows with faults."""
     heads = ("streamed", "best fit", "2 buffers", "compiled")
     print(
@@ -126,7 +126,7 @@ def table(folder: Path, names: list[str], every: bool, judged: bool) -> int:
         rows: list[Row] = []
         for side in SIDES:
             schedule = schedule_of(cascade, Array(side, side, side), 8)
-            for capacity in CAPACITIES:
+            for capacity in capacities:
                 for port in PORTS:
                     found = row(schedule, name, side, capacity, port, judged)
                     rows.append(found)
@@ -160,12 +160,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="of the ONNX files")
     parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--capacities", default=",".join(map(str, CAPACITIES)), help="in KiB")
     parser.add_argument("--all", action="store_true", help="a line for each case")
     parser.add_argument("--unjudged", action="store_true")
     given = parser.parse_args()
     names = given.networks.split(",")
+    sizes = [int(text) << 10 for text in given.capacities.split(",")]
     with TemporaryDirectory() as scratch:
-        bad = table(given.folder or Path(scratch), names, given.all, not given.unjudged)
+        folder = given.folder or Path(scratch)
+        bad = table(folder, names, sizes, given.all, not given.unjudged)
     return 1 if bad else 0
 
 

@@ -98,16 +98,18 @@ class _Run:
         base = self.first[region["tensor"]]
         return np.arange(base + region["low"], base + region["high"])
 
-    def _on_chip(self, name: str) -> Mask:
-        """Bytes of a tensor that the scratchpad holds."""
+    def _on_chip(self, u: int, name: str) -> Mask:
+        """Bytes of a tensor that the scratchpad holds where the plan says."""
         found = np.zeros(self.size[name], bool)
-        numbers = self.memory - self.first[name]
-        found[numbers[(numbers >= 0) & (numbers < self.size[name])]] = True
+        for region in self._regions(u):
+            if region["tensor"] == name:
+                there = self.memory[self._place(region)] == self._numbers(region)
+                found[region["low"] : region["high"]] |= there
         return found
 
     def _step(self, u: int, step: Record, first: bool) -> int:
         moves = [t for t in self.plan["transfers"] if t["step"] == u]
-        before = {a["tensor"]: self._on_chip(a["tensor"]) for a in step["reads"]}
+        before = {a["tensor"]: self._on_chip(u, a["tensor"]) for a in step["reads"]}
         passing = {a["tensor"]: np.zeros(self.size[a["tensor"]], bool) for a in step["reads"]}
         moved = self._enter(u, step, moves, first, passing)
         for t in moves:
@@ -128,12 +130,12 @@ class _Run:
             name, bytes_ = t["tensor"], slice(t["low"], t["high"])
             if t["move"] == "stream out" and name not in step["writes"]:
                 raise IllegalError(f"step {u} streams {name} out, which it does not make")
-            if t["move"] == "write back" and not self._on_chip(name)[bytes_].all():
+            if t["move"] == "write back" and not self._on_chip(u, name)[bytes_].all():
                 raise IllegalError(f"step {u} writes back bytes of {name} that are not on chip")
             if t["move"] in ("stream out", "write back"):
                 self.dram[name][bytes_] = True
         for name in step["writes"]:
-            if self._wanted(u, name) and not (self._on_chip(name) | self.dram[name]).all():
+            if self._wanted(u, name) and not (self._on_chip(u, name) | self.dram[name]).all():
                 raise IllegalError(f"step {u} makes bytes of {name} that go nowhere")
         self._leave(u)
         return moved
