@@ -16,23 +16,26 @@ from dataflow.errors import DataflowError
 if TYPE_CHECKING:
     import onnx
 
-    from dataflow.residency import Method, Patches, Plan
+    from dataflow.residency import Clone, Method, Patches, Plan
 
 _MOST_BYTES = 1 << 40
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, and the cycles of simpler rules by name (empty unless asked for)."""
+    """A plan, the cycles of simpler rules by name (empty unless asked for), and the steps that run
+    again in front of a reader."""
 
     plan: Plan
     others: Mapping[str, int]
+    recomputed: tuple[Clone, ...] = ()
 
     def json(self) -> dict[str, object]:
         """All of it, as the file has it."""
         from dataflow.residency import document
 
-        return document(self.plan, self.others)
+        again = [{"step": clone.step, "before": clone.before} for clone in self.recomputed]
+        return {**document(self.plan, self.others), "recomputed": again}
 
 
 @guarded
@@ -48,6 +51,7 @@ def plan(
     steady: bool = False,
     compare: bool = False,
     reorder: bool = False,
+    recompute: bool = False,
     patches: str | None = None,
     lines: str | None = None,
     out: StrPath | None = None,
@@ -67,6 +71,7 @@ def plan(
         steady: the network runs again and again; weights may stay.
         compare: also by simpler rules.
         reorder: the order of operators with the least peak, if it is better than the model's.
+        recompute: results are computed again where that saves cycles.
         patches: ``STEPS:ROWSxCOLS``: the first steps run patch by patch of their result, and what
             neighbours share is computed again.
         lines: ``STEPS:ROWS``: the first steps run in turn on so many bands of lines, once.
@@ -82,6 +87,7 @@ def plan(
         Machine,
         least_peak,
         peak,
+        recomputed,
         reordered,
         schedule_of,
     )
@@ -111,7 +117,15 @@ def plan(
         again = found_for(other, machine, method=method, steady=steady)
         if again.cycles < made.cycles:
             schedule, made = other, again
-    found = Planned(made, simpler(schedule, machine) if compare else {})
+    clones: tuple[Clone, ...] = ()
+    if recompute:
+        other, clones = recomputed(schedule, machine, steady)
+        again = found_for(other, machine, method=method, steady=steady)
+        if again.cycles < made.cycles:
+            made = again
+        else:
+            clones = ()
+    found = Planned(made, simpler(schedule, machine) if compare else {}, clones)
     if target is not None:
         write_atomic(target, to_json(found.json()).encode())
     return found

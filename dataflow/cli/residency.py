@@ -50,6 +50,9 @@ from dataflow.cli.shared import (
 @click.option("--compare", is_flag=True, help="Also what simpler rules take.")
 @click.option("--reorder", is_flag=True, help="Operators in the order with the least peak.")
 @click.option(
+    "--recompute", is_flag=True, help="Results are computed again where that saves cycles."
+)
+@click.option(
     "--patches",
     metavar="STEPS:RxC",
     help="The first steps run patch by patch of their result; halos are computed again.",
@@ -71,6 +74,7 @@ def _plan(
     steady: bool,
     compare: bool,
     reorder: bool,
+    recompute: bool,
     patches: str | None,
     lines: str | None,
     dims: Sequence[str],
@@ -94,6 +98,7 @@ def _plan(
         steady=steady,
         compare=compare,
         reorder=reorder,
+        recompute=recompute,
         patches=patches,
         lines=lines,
         out=out,
@@ -112,5 +117,7 @@ def _plan(
         f"arithmetic; {sum(made.costs.moved)} bytes cross the port; {len(regions)} regions; "
         f"activations would take {peak(made.schedule)} bytes at most"
     )
+    for clone in found.recomputed:
+        click.echo(f"  {clone.step} runs again before {clone.before}")
     for name, cycles in found.others.items():
         click.echo(f"  {name}: {cycles} cycles, {100 * (cycles / made.cycles - 1):+.1f} %")

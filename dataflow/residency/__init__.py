@@ -8,6 +8,7 @@ from dataflow.residency.order import least_peak, peak, reordered
 from dataflow.residency.patches import Patches
 from dataflow.residency.planning import METHODS, Method, Plan, compare, plan
 from dataflow.residency.profile import Costs, Profile, Transfer, costs
+from dataflow.residency.recompute import Clone, recomputed
 from dataflow.residency.roofline import Array
 from dataflow.residency.schedule import Access, Life, Machine, Schedule, Step, Tensor
 
@@ -15,6 +16,7 @@ __all__ = [
     "METHODS",
     "Access",
     "Array",
+    "Clone",
     "Costs",
     "Life",
     "Machine",
@@ -34,6 +36,7 @@ __all__ = [
     "least_peak",
     "peak",
     "plan",
+    "recomputed",
     "reordered",
     "schedule_of",
 ]

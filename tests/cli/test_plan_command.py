@@ -46,7 +46,7 @@ def test_a_plan_is_written_and_compared(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_other_orders_are_plans_too(capsys: pytest.CaptureFixture[str]) -> None:
     peaks = []
-    for options in ([], ["--lines", "2:8"], ["--patches", "2:4x4"], ["--reorder"]):
+    for options in ([], ["--lines", "2:8"], ["--patches", "2:4x4"], ["--reorder", "--recompute"]):
         assert run(["plan", "W.yaml", "--capacity", "20000", *options, "-o", "P.json"]) == 0
         written = json.loads(Path("P.json").read_text(encoding="utf-8"))
         assert judge(written) == written["cycles"]
