@@ -24,18 +24,20 @@ _MOST_BYTES = 1 << 40
 @dataclass(frozen=True)
 class Planned:
     """A plan, the cycles of simpler rules by name (empty unless asked for), and the steps that run
-    again in front of a reader."""
+    again in front of a reader, the bands that were found for the first steps."""
 
     plan: Plan
     others: Mapping[str, int]
     recomputed: tuple[Clone, ...] = ()
+    lines: Patches | None = None
 
     def json(self) -> dict[str, object]:
         """All of it, as the file has it."""
         from dataflow.residency import document
 
         again = [{"step": clone.step, "before": clone.before} for clone in self.recomputed]
-        return {**document(self.plan, self.others), "recomputed": again}
+        lines = None if self.lines is None else f"{self.lines.steps}:{self.lines.rows}"
+        return {**document(self.plan, self.others), "recomputed": again, "lines": lines}
 
 
 @guarded
@@ -74,7 +76,8 @@ def plan(
         recompute: results are computed again where that saves cycles.
         patches: ``STEPS:ROWSxCOLS``: the first steps run patch by patch of their result, and what
             neighbours share is computed again.
-        lines: ``STEPS:ROWS``: the first steps run in turn on so many bands of lines, once.
+        lines: ``STEPS:ROWS``: the first steps run in turn on so many bands of lines, once; ``auto``
+            looks for the best.
         out: JSON file to write.
 
     Raises:
@@ -85,6 +88,7 @@ def plan(
         METHODS,
         Array,
         Machine,
+        best_lines,
         least_peak,
         peak,
         recomputed,
@@ -107,10 +111,22 @@ def plan(
         raise DataflowError("--method", f"{method!r} is unknown", f"use {', '.join(METHODS)}")
     rows, cols = _array(arguments.text(array, "--array"))
     target = None if out is None else new_file(out)
-    cut = _patches(patches, lines)
-    schedule = schedule_of(load(model, dims), Array(rows, cols, cols), bits, cut)
-    machine = Machine(room, width // 8, streams)
-    made = found_for(schedule, machine, method=method, steady=steady)
+    if lines == "auto" and (patches is not None or method != "best"):
+        what, fix = (
+            "goes with neither --patches nor another --method",
+            "give bands, or leave it out",
+        )
+        raise DataflowError("--lines auto", what, fix)
+    cut = _patches(patches, None if lines == "auto" else lines)
+    units, machine = Array(rows, cols, cols), Machine(room, width // 8, streams)
+    cascade = load(model, dims)
+    if lines == "auto":
+        staged = best_lines(cascade, units, bits, machine, steady)
+        made, cut = staged.plan, staged.lines
+        schedule = made.schedule
+    else:
+        schedule = schedule_of(cascade, units, bits, cut)
+        made = found_for(schedule, machine, method=method, steady=steady)
     order = least_peak(schedule) if reorder else None
     if order is not None and order.peak < peak(schedule):
         other = reordered(schedule, order.steps)
@@ -125,7 +141,8 @@ def plan(
             made = again
         else:
             clones = ()
-    found = Planned(made, simpler(schedule, machine) if compare else {}, clones)
+    others = simpler(schedule, machine) if compare else {}
+    found = Planned(made, others, clones, cut if cut is not None and cut.lines else None)
     if target is not None:
         write_atomic(target, to_json(found.json()).encode())
     return found
@@ -153,7 +170,8 @@ def _patches(patches: str | None, lines: str | None) -> Patches | None:
         return None
     match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", lines)
     if match is None:
-        raise DataflowError("--lines", f"{lines!r} is not STEPS:ROWS", "use for example 11:14")
+        what = f"{lines!r} is not STEPS:ROWS"
+        raise DataflowError("--lines", what, "use for example 11:14, or auto")
     return Patches(int(match[1]), int(match[2]), lines=True)
 
 

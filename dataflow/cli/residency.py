@@ -58,7 +58,9 @@ from dataflow.cli.shared import (
     help="The first steps run patch by patch of their result; halos are computed again.",
 )
 @click.option(
-    "--lines", metavar="STEPS:N", help="The first steps run in turn on N bands of lines, once."
+    "--lines",
+    metavar="STEPS:N",
+    help="The first steps run in turn on N bands of lines, once; auto: the best that are found.",
 )
 @dims_option
 @output_option("P.json", "The plan to write: regions, transfers, cycles of each step.")
@@ -117,6 +119,10 @@ def _plan(
         f"arithmetic; {sum(made.costs.moved)} bytes cross the port; {len(regions)} regions; "
         f"activations would take {peak(made.schedule)} bytes at most"
     )
+    if found.lines is not None:
+        click.echo(
+            f"  the first {found.lines.steps} steps run on {found.lines.rows} bands of lines"
+        )
     for clone in found.recomputed:
         click.echo(f"  {clone.step} runs again before {clone.before}")
     for name, cycles in found.others.items():

@@ -11,6 +11,7 @@ from dataflow.residency.profile import Costs, Profile, Transfer, costs
 from dataflow.residency.recompute import Clone, recomputed
 from dataflow.residency.roofline import Array
 from dataflow.residency.schedule import Access, Life, Machine, Schedule, Step, Tensor
+from dataflow.residency.stage import best_lines
 
 __all__ = [
     "METHODS",
@@ -29,6 +30,7 @@ __all__ = [
     "Step",
     "Tensor",
     "Transfer",
+    "best_lines",
     "bound",
     "compare",
     "costs",

@@ -14,7 +14,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir import Cascade
 from dataflow.ir.text import loads
 from dataflow.mapping import Operand, Work
-from dataflow.residency import Array, Machine, document, plan, schedule_of
+from dataflow.residency import Array, Machine, best_lines, document, plan, schedule_of
 from dataflow.residency.network import steps_of
 from dataflow.residency.order import peak
 from dataflow.residency.patches import Patches, macs
@@ -111,6 +111,17 @@ def test_all_is_made_before_it_is_read(patches: Patches) -> None:
     assert peak(small) < peak(large)
     found = plan(small, Machine(512, 1, 64))
     assert judge(document(found)) == found.cycles
+
+
+def test_lines_are_found_where_they_pay() -> None:
+    cascade = layers()
+    wide, machine = Array(64, 64, 64), Machine(448, 1, 64)
+    found = best_lines(cascade, wide, 8, machine)
+    plain = plan(schedule_of(cascade, wide, 8), machine)
+    assert found.lines is not None and found.lines.lines
+    assert judge(document(found.plan)) == found.plan.cycles < plain.cycles
+    large = best_lines(cascade, Array(1, 1, 1), 8, Machine(1 << 20, 64))
+    assert large.lines is None and large.plan.cycles == large.plan.schedule.cycles
 
 
 def test_one_patch_is_the_whole() -> None:
