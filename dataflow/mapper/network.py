@@ -21,6 +21,7 @@ from dataflow.mapper.problem import Choice, Problem
 from dataflow.mapper.refine import Fronts, Judge, Judged, Lessons, durations, rounds
 from dataflow.mapper.solve import solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
+from dataflow.mapper.ways import Ways
 from dataflow.tiling.candidates import Candidate, candidates, fronts
 from dataflow.tiling.columns import Mode
 from dataflow.tiling.shape import LayerShape, shape_of
@@ -61,7 +62,8 @@ def map_network(
     shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
     plans = tensor_plans(graph, shapes, machine)
     require_dram(graph, plans, machine)
-    search = _Search(graph, shapes, plans, machine, latencies, ties)
+    ways = Ways(plans, machine.line_bytes, machine.act_bytes)
+    search = _Search(graph, shapes, plans, machine, latencies, ties, ways)
     return replace(search.best(judge), search_seconds=time.perf_counter() - started)
 
 
@@ -100,6 +102,7 @@ class _Search:
     machine: Machine
     latencies: Latencies
     ties: tuple[str, ...]
+    ways: Ways | None = None
 
     def best(self, judge: Judge | None) -> NetworkMapping:
         """The best mapping in the model, or of several the best for the judge.
@@ -257,6 +260,7 @@ class _Search:
             overhead,
             tuple(code_beats(layer, line) for layer in self.graph.layers),
             withheld,
+            self.ways,
         )
 
     def _placed(self, choice: Choice | None) -> Placed | None:

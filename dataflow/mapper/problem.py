@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from dataflow.mapper.modes import LayerMode
 from dataflow.mapper.tensors import TensorPlan
+from dataflow.mapper.ways import Ways
 from dataflow.tiling.candidates import Candidate
 
 
@@ -62,6 +63,7 @@ class Problem:
         overhead: cycles before the first layer's first load and behind its last one.
         code: beats of each layer's instructions.
         withheld: bytes of the activation memory that a layer must leave free, by its position.
+        known: what leads through its layers, of a problem of the same tensors; None: not known.
     """
 
     fronts: tuple[tuple[Front, ...], ...]
@@ -73,21 +75,13 @@ class Problem:
     overhead: int
     code: tuple[int, ...]
     withheld: Mapping[int, int] = field(default_factory=dict)
+    known: Ways | None = field(default=None, compare=False)
+
+    @property
+    def ways(self) -> Ways:
+        """What leads through its layers."""
+        return self.known or Ways(self.plans, self.line, self.capacity)
 
     def room(self, layer: int) -> int:
         """Bytes of the activation memory that a layer may fill."""
         return self.capacity - self.withheld.get(layer, 0)
-
-
-def alive_read(plan: TensorPlan, layer: int) -> int | None:
-    """The first read at or after `layer`, if the tensor, kept for it, is on chip at `layer`."""
-    if not plan.readers or layer < begins(plan):
-        return None
-    return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
-
-
-def begins(plan: TensorPlan) -> int:
-    """The layer at which a tensor comes on chip, if it does."""
-    if plan.external:
-        return plan.readers[0].layer
-    return min(plan.writers)

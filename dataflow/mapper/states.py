@@ -7,15 +7,10 @@ stream buffers. A path from start to end is a choice of residency for the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
-from dataflow.mapper.modes import LayerMode
-from dataflow.mapper.problem import Problem, alive_read, begins
-
-State = tuple[tuple[str, int], ...]
-"""(tensor, resident reads) of every tensor that a later layer reads, sorted by name."""
+from dataflow.mapper.problem import Problem
+from dataflow.mapper.ways import State
 
 STATES = 1024
 """States kept behind a layer; beyond, those with the least cycles so far."""
@@ -60,12 +55,16 @@ def walk(problem: Problem) -> Walk | None:
     states: list[tuple[State, ...]] = []
     steps: list[tuple[Step, ...]] = []
     dropped: int | None = None
-    for i in range(len(problem.fronts)):
+    ways = problem.ways
+    for i, fronts in enumerate(problem.fronts):
+        modes = tuple(mode for mode, _ in fronts)
+        room = problem.room(i)
         found: list[tuple[State, State, int, int]] = []
         least: dict[State, int] = {}
         for before, spent in now.items():
-            for mode, after, free in _next(problem, i, before):
-                cycles = fits[i][mode].least(free)
+            for mode, after, used in ways.through(i, modes, before):
+                free = room - used
+                cycles = fits[i][mode].least(free) if used <= room else None
                 if cycles is None:
                     continue
                 found.append((before, after, mode, free))
@@ -116,51 +115,3 @@ def _rest(fits: list[list[_Fits]]) -> list[int]:
         best = min((fit.stairs[-1][1] for fit in modes if fit.stairs), default=0)
         rest.append(rest[-1] + best)
     return rest[::-1]
-
-
-def _next(problem: Problem, layer: int, before: State) -> Iterator[tuple[int, State, int]]:
-    """(mode, state behind the layer, bytes left for buffers) of every step from a state."""
-    plans = problem.plans
-    known = dict(before)
-    for position, (mode, rows) in enumerate(problem.fronts[layer]):
-        if not rows:
-            continue
-        allowed = _allowed(problem, layer, mode, known)
-        if allowed is None:
-            continue
-        names = list(allowed)
-        for counts in product(*allowed.values()):
-            state = known | dict(zip(names, counts, strict=True))
-            used = 0
-            for root, count in state.items():
-                read = alive_read(plans[root], layer)
-                if read is not None and count > read:
-                    used += plans[root].resident_bytes(problem.line)
-            if used > problem.room(layer):
-                continue
-            after = tuple(
-                sorted(
-                    (root, count)
-                    for root, count in state.items()
-                    if plans[root].readers[-1].layer > layer
-                )
-            )
-            yield position, after, problem.room(layer) - used
-
-
-def _allowed(
-    problem: Problem, layer: int, mode: LayerMode, known: dict[str, int]
-) -> dict[str, range] | None:
-    """Resident reads that a mode allows for each tensor that comes up here; None: not from here."""
-    limits: dict[str, tuple[int, int]] = {
-        root: (0, len(plan.readers))
-        for root, plan in problem.plans.items()
-        if plan.readers and begins(plan) == layer and root not in known
-    }
-    for root, number, value in mode.needs:
-        low, high = limits.get(root, (0, len(problem.plans[root].readers)))
-        limits[root] = (max(low, number + 1), high) if value else (low, min(high, number))
-    for root, (low, high) in limits.items():
-        if low > high or (root in known and not low <= known[root] <= high):
-            return None
-    return {r: range(low, high + 1) for r, (low, high) in limits.items() if r not in known}

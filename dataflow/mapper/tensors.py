@@ -53,6 +53,20 @@ class TensorPlan:
         return -(-max(self.bytes, padded) // line_bytes) * line_bytes
 
 
+def alive_read(plan: TensorPlan, layer: int) -> int | None:
+    """The first read at or after `layer`, if the tensor, kept for it, is on chip at `layer`."""
+    if not plan.readers or layer < begins(plan):
+        return None
+    return next((n for n, access in enumerate(plan.readers) if access.layer >= layer), None)
+
+
+def begins(plan: TensorPlan) -> int:
+    """The layer at which a tensor comes on chip, if it does."""
+    if plan.external:
+        return plan.readers[0].layer
+    return min(plan.writers)
+
+
 def second_view(layer: Layer) -> View | None:
     """The view behind the tiling's `second`: the stationary activation, else S1."""
     if layer.stationary is not None and layer.stationary.view is not None:

@@ -14,10 +14,10 @@ from dataflow.layers.layer import LayerGraph
 from dataflow.machine import machine_of
 from dataflow.machine.latencies import DEFAULT
 from dataflow.mapper.modes import LayerMode, layer_modes
-from dataflow.mapper.problem import Problem, alive_read
+from dataflow.mapper.problem import Problem
 from dataflow.mapper.refine import durations
 from dataflow.mapper.solve import solve
-from dataflow.mapper.tensors import TensorPlan, tensor_plans
+from dataflow.mapper.tensors import TensorPlan, alive_read, tensor_plans
 from dataflow.tiling.candidates import Candidate, candidates
 from dataflow.tiling.shape import shape_of
 from tests.mapper.graphs import Builder

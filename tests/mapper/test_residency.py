@@ -6,8 +6,7 @@ import pytest
 
 from dataflow.mapper.modes import _contradict
 from dataflow.mapper.place import lifetime
-from dataflow.mapper.problem import alive_read, begins
-from dataflow.mapper.tensors import Access, TensorPlan
+from dataflow.mapper.tensors import Access, TensorPlan, alive_read, begins
 
 
 def plan(*, external: bool = False, pitch: int = 24) -> TensorPlan:
