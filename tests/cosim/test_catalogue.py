@@ -1,4 +1,4 @@
-"""The catalogue on the machine: quantised with the defaults, compiled, simulated in RTL.
+"""The catalogue on the machine: quantised with the defaults, compiled, simulated in RTL and in C.
 
 And onnxruntime's own default quantisations of the same networks: compiled.
 """
@@ -56,7 +56,7 @@ def test_quantised_with_the_defaults_it_runs_as_predicted(name: str, tmp_path: P
         judge=flow.judge_for(machine_of(load_architecture("edge16"))),
     )
     assert made.refusal == ""
-    judge(run(model, tmp_path / name))
+    judge(run(model, tmp_path / name, csim=True))
 
 
 def default_form(name: str, form: str, folder: Path) -> Path:
