@@ -9,6 +9,7 @@ from dataflow.machine import Machine
 from dataflow.resources import rtl_dir
 
 SIMULATION = "sim"  # sub-folder of the library that is not hardware
+FUNCTION = "function"  # sub-folder of the function stage, which no machine has yet
 TOP = "accelerator"
 TESTBENCH = "accelerator_tb"
 
@@ -16,9 +17,16 @@ TESTBENCH = "accelerator_tb"
 def library(simulation: bool) -> tuple[Path, ...]:
     """Files of the library in compile order: packages first, then by name."""
     files = sorted(
-        path for path in rtl_dir().glob("*/*.sv") if (path.parent.name == SIMULATION) == simulation
+        path
+        for path in rtl_dir().glob("*/*.sv")
+        if path.parent.name != FUNCTION and (path.parent.name == SIMULATION) == simulation
     )
     return tuple(sorted(files, key=lambda path: (not path.stem.endswith("_pkg"), path.name)))
+
+
+def function_stage() -> tuple[Path, ...]:
+    """Files of the function stage; its package is ``emit.functions.sv_function_package``."""
+    return tuple(sorted((rtl_dir() / FUNCTION).glob("*.sv")))
 
 
 def emit_rtl(machine: Machine, folder: Path) -> tuple[str, ...]:

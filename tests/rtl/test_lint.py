@@ -9,6 +9,7 @@ import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.emit import sv_package
+from dataflow.emit.functions import PACKAGE, sv_function_package
 from dataflow.errors import DataflowError
 from dataflow.machine import machine_of
 from dataflow.resources import rtl_dir
@@ -18,6 +19,14 @@ LIBRARY = source_order(rtl_dir().rglob("*.sv"))
 TEXTS = {path: path.read_text(encoding="utf-8") for path in LIBRARY}
 HARNESS = sorted((Path(__file__).parent / "harness").glob("*.sv"))
 MODULES = [path for path, text in TEXTS.items() if re.search(r"^module \w+", text, re.MULTILINE)]
+
+
+def packages(architecture: str, folder: Path) -> tuple[Path, ...]:
+    """The generated packages."""
+    machine, stage = folder / "df_pkg.sv", folder / f"{PACKAGE}.sv"
+    machine.write_text(sv_package(machine_of(load_architecture(architecture))), encoding="utf-8")
+    stage.write_text(sv_function_package(), encoding="utf-8")
+    return machine, stage
 
 
 def is_instantiated(name: str) -> bool:
@@ -45,18 +54,14 @@ def test_lines_are_at_most_100_columns(path: Path) -> None:
 @pytest.mark.parametrize("top", ROOTS)
 def test_design_is_lint_clean(top: str, architecture: str, tmp_path: Path) -> None:
     """Every module that no other one instantiates, with all below it."""
-    package = tmp_path / "df_pkg.sv"
-    package.write_text(sv_package(machine_of(load_architecture(architecture))), encoding="utf-8")
-    files = source_order([package, *LIBRARY])
+    files = source_order([*packages(architecture, tmp_path), *LIBRARY])
     assert [str(message) for message in lint(files, top)] == []
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("path", HARNESS, ids=lambda path: path.stem)
 def test_test_bench_is_lint_clean(path: Path, tmp_path: Path) -> None:
-    package = tmp_path / "df_pkg.sv"
-    package.write_text(sv_package(machine_of(load_architecture("edge16"))), encoding="utf-8")
-    files = source_order([package, *LIBRARY, path])
+    files = source_order([*packages("edge16", tmp_path), *LIBRARY, path])
     assert [str(message) for message in lint(files, path.stem, options=["--timing"])] == []
 
 

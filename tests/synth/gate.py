@@ -19,7 +19,8 @@ import yaml
 from dataflow.arch import load_architecture
 from dataflow.cosim.runtime_cache import cache_root
 from dataflow.emit import sv_package
-from dataflow.emit.rtl import library
+from dataflow.emit.functions import PACKAGE, sv_function_package
+from dataflow.emit.rtl import function_stage, library
 from dataflow.implement.devices import device
 from dataflow.implement.resources import Resources
 from dataflow.implement.tools import YOSYS, require
@@ -71,11 +72,17 @@ def budgets() -> tuple[Budget, ...]:
 
 
 def texts(arch: str) -> dict[str, str]:
-    """Every file of the library and the generated package, by name without suffix."""
+    """Every file of the library and the generated packages, by name without suffix."""
     own = HERE / "arch" / f"{arch}.yaml"
     machine = machine_of(load_architecture(str(own) if own.exists() else arch))
     files = {path.stem: path.read_text(encoding="utf-8") for path in library(simulation=False)}
-    return {"df_pkg": sv_package(machine), **files}
+    return {"df_pkg": sv_package(machine), **files, **stage_texts()}
+
+
+def stage_texts() -> dict[str, str]:
+    """The function stage, which is beside the machine."""
+    files = {path.stem: path.read_text(encoding="utf-8") for path in function_stage()}
+    return {PACKAGE: sv_function_package(), **files}
 
 
 def closure(module: str, files: Mapping[str, str]) -> tuple[str, ...]:
