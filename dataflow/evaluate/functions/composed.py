@@ -20,7 +20,7 @@ Array = np.ndarray
 
 LOG2_E: Array = np.array(1.4426950408889634, np.float32)
 LN_2: Array = np.array(0.6931471805599453, np.float32)
-SOFTPLUS_LINEAR: Array = np.array(80, np.float32)  # above it exp overflows soon, and softplus(x) is x
+SOFTPLUS_LINEAR: Array = np.array(80, np.float32)  # exp overflows soon above; softplus(x) is x
 _ONE: Array = np.array(1, np.float32)
 _TWO: Array = np.array(2, np.float32)
 _MINUS_ZERO: Array = np.array(-0.0, np.float32)

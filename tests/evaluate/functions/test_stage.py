@@ -115,7 +115,8 @@ def test_scale_is_added_to_the_exponent() -> None:
     x = np.array([0.5, -0.5, 100.25, -100.25], np.float32)[:, None]
     scale = np.arange(-512, 512)
     got = apply(Function.EXP2, x, scale)
-    one = apply(Function.EXP2, np.array([0.5, 0.5, 0.25, 0.75], np.float32)[:, None]).astype(np.float64)
+    fractions = np.array([0.5, 0.5, 0.25, 0.75], np.float32)[:, None]
+    one = apply(Function.EXP2, fractions).astype(np.float64)
     whole = np.array([0, -1, 100, -101])[:, None] + scale
     with np.errstate(over="ignore"):
         want = np.ldexp(one, whole).astype(np.float32)
