@@ -13,10 +13,13 @@ import numpy as np
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter
 from dataflow.machine.program import Program, TensorPlace
+from dataflow.machine.registers import register_map
 
 PAGE = 4096
 CYCLES_PER_PREDICTED = 4  # a run this much longer than predicted is taken for a deadlock
 SPARE_CYCLES = 2_000_000
+DRAIN_CYCLES = 100_000  # from the limit to the end of a job that is given up; stalls included
+PROGRESS_CYCLES = 1_000_000  # a clipped tile's rows pass in silence, 65,536 of them at most
 
 Array = np.ndarray[Any, Any]
 
@@ -58,6 +61,30 @@ def unpack_tensor(data: bytes, place: TensorPlace) -> Array:
     return np.transpose(codes, np.argsort(place.layout))
 
 
+def start_writes(program: Program, job_limit: int) -> list[tuple[int, int]]:
+    """The (register offset, value) that a driver writes to start a program in simulated DRAM."""
+    where = addresses(program)
+    first, last = program.write_region
+    line = program.line_bytes
+    return register_map().writes(
+        {
+            "program_low": where.program,
+            "program_high": 0,
+            "program_bytes": len(program.code),
+            "tensor_low": where.tensors,
+            "tensor_high": 0,
+            "read_limit": _words(program.dram_bytes),
+            "write_first": first // line * line,
+            "write_limit": -(-last // line) * line,
+            "job_limit": job_limit,
+            "progress_limit": PROGRESS_CYCLES,
+            "gie": 1,
+            "ier": 1,
+            "ctrl": 1,
+        }
+    )
+
+
 def write_job(
     folder: Path,
     program: Program,
@@ -85,17 +112,22 @@ def write_job(
             golden = Path("golden") / f"{index:04d}.bin"
             (folder / golden).write_bytes(pack_tensor(values[place.name], place))
             tensors.append({"name": place.name, "dram": place.dram, "golden": str(golden)})
+    limit = CYCLES_PER_PREDICTED * predicted_cycles + SPARE_CYCLES
+    first, last = program.write_region
     (folder / "program.bin").write_bytes(program.code)
     (folder / "dram.bin").write_bytes(bytes(image))
     job = {
         "program_address": where.program,
         "program_bytes": len(program.code),
+        "writes": start_writes(program, limit),
+        "counters_at": register_map().offset("counters"),
+        "write_region": [where.tensors + first, where.tensors + last],
         "tensors_base": where.tensors,
         "dram_bytes": len(image),
         "mem_bytes_log2": where.mem_bytes_log2,
         "read_latency": machine.dram_read_latency,
         "write_latency": machine.dram_write_latency,
-        "max_cycles": CYCLES_PER_PREDICTED * predicted_cycles + SPARE_CYCLES,
+        "max_cycles": limit + DRAIN_CYCLES,
         "counters": [counter.name.lower() for counter in Counter],
         "dump": "dump.bin",
         "tensors": tensors,

@@ -22,6 +22,7 @@ from dataflow.emit.rtl import TESTBENCH
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter, Unit
+from dataflow.machine.registers import register_map
 from dataflow.resources import templates_dir
 
 TEST_MODULE = "test_accelerator"
@@ -135,11 +136,13 @@ def run_job(
             "read the log; a run that does not end is a deadlock in the program",
         )
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    if result["protocol_errors"] or result["counters"]["errors"] or result["hazards"]:
+    error = result["counters"]["errors"]
+    if result["protocol_errors"] or error or result["hazards"] or result["outside"]:
         raise DataflowError(
             str(outcome.log),
             f"{result['protocol_errors']} AXI protocol errors, {result['hazards']} hazards, "
-            f"error register {result['counters']['errors']}",
+            f"{result['outside']} accesses outside the job's regions, error register {error} "
+            f"({register_map().error(error)})",
             "read the log; this is a defect of the hardware or of the program",
         )
     return RtlRun(

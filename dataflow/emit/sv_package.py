@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
 from dataflow.emit.environment import render
 from dataflow.machine import isa
 from dataflow.machine.machine import Machine
+from dataflow.machine.registers import register_map
 
 AXI_ADDRESS_BITS = 32
 EVENT_BITS = 24
@@ -52,11 +54,13 @@ class Enumeration:
 
 @dataclass(frozen=True)
 class Structure:
-    """A packed structure; `members` are complete lines, most significant first."""
+    """A packed structure; `members` are complete lines, most significant first, `rules` what its
+    fields must fulfil, as expressions of the structure ``v``."""
 
     name: str
     bits: int
     members: tuple[str, ...]
+    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -90,10 +94,11 @@ def _view(machine: Machine) -> PackageView:
             _enumeration("unit_e", "Unit", 4, isa.Unit),
             _enumeration("event_e", "Event", 4, isa.Event),
             _enumeration("counter_e", "Counter", 5, isa.Counter),
+            _errors(),
             _enumeration("op_e", "Op", 4, isa.Op),
             _enumeration("operand_e", "Operand", 5, isa.Operand),
         ),
-        structures=tuple(_structure(struct) for struct in isa.STRUCTS),
+        structures=tuple(_structure(struct, machine) for struct in isa.STRUCTS),
     )
 
 
@@ -125,6 +130,10 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             ("EventW", EVENT_BITS, "bits of an event counter"),
             ("NumEvents", NUM_EVENTS, "codes of an event selector"),
             ("NumCounters", len(isa.Counter), "performance counters"),
+            *(
+                (f"Reg{_camel(one.name)}", one.offset, "byte offset of a control register")
+                for one in register_map().registers
+            ),
         )
     )
 
@@ -138,8 +147,34 @@ def _enumeration(name: str, prefix: str, bits: int, members: type[IntEnum]) -> E
     return Enumeration(name, bits - 1, (*(f"{line}," for line in lines[:-1]), lines[-1]))
 
 
-def _structure(struct: isa.Struct) -> Structure:
-    return Structure(struct.name, struct.bits, tuple(map(_member, reversed(struct.members))))
+def _errors() -> Enumeration:
+    lines = [f"Error{_camel(e.name)} = 8'd{e.code}" for e in register_map().errors]
+    return Enumeration("job_error_e", 7, (*(f"{line}," for line in lines[:-1]), lines[-1]))
+
+
+def _structure(struct: isa.Struct, machine: Machine) -> Structure:
+    members = tuple(map(_member, reversed(struct.members)))
+    return Structure(struct.name, struct.bits, members, tuple(_rules(struct, machine)))
+
+
+def _rules(struct: isa.Struct, machine: Machine) -> Iterator[str]:
+    """What `isa.violations` asks of a structure."""
+    for member in struct.members:
+        if not isinstance(member, isa.Field):
+            name, inner = member
+            if any(_rules(inner, machine)):
+                yield f"legal_{inner.name}(v.{field_name(name)})"
+            continue
+        most = member.limit(machine)
+        name, bits, counted = field_name(member.name), member.bits, member.count > 1
+        for one in [f"v.{name}[{i}]" for i in range(member.count)] if counted else [f"v.{name}"]:
+            if member.least:
+                yield f"{one} != '0" if member.least == 1 else f"{one} >= {bits}'d{member.least}"
+            # What no value exceeds is not asked.
+            if most is not None and most < (1 << bits) - 1:
+                yield f"{one} <= {bits}'d{most}" if most else f"{one} == '0"
+            if member.level:
+                yield f"{one} != {bits}'(Levels)"
 
 
 def _member(member: isa.Field | tuple[str, isa.Struct]) -> str:

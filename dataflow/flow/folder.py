@@ -22,6 +22,7 @@ from dataflow.cosim.taps import residents
 from dataflow.decide import HostMode
 from dataflow.emit.hls import DEFAULT_PART, emit_hls
 from dataflow.emit.integration import emit_integration
+from dataflow.emit.registers import emit_registers
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
 from dataflow.flow.pipeline import STEPS, Compiled, run
@@ -105,6 +106,7 @@ def compile_model(
         if "rtl" in targets:
             emit_rtl(machine, folder / "rtl")
             emit_integration(machine, folder / "package" / "rtl")
+            emit_registers(machine, folder / "package")
             write_simulation(folder, compiled, values)
         if "hls" in targets:
             graph, to = compiled.graph, folder / "hls"

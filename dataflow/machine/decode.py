@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,21 @@ def _element(field: Field, word: int) -> int:
 def fixed_beats(unit: Unit, line_bytes: int) -> int:
     """Beats of an instruction's fixed fields; the payload starts behind them."""
     return -(-STRUCT_OF[unit].bits // (8 * line_bytes))
+
+
+def checksum(code: bytes) -> int:
+    """The sum of 32-bit words that END holds of everything before it (`hw/rtl/ctrl/fetch.sv`)."""
+    total = 0
+    for (word,) in struct.iter_unpack("<I", code):
+        total = ((total << 1 | total >> 31) & 0xFFFFFFFF) ^ word
+    return total
+
+
+def sealed(code: bytes, line_bytes: int) -> bytes:
+    """A program image, END as its last beat, with its checksum."""
+    end = len(code) - line_bytes
+    head = code[:end] + code[end : end + 4] + checksum(code[:end]).to_bytes(4, "little")
+    return head + code[end + 8 :]
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ that depends on the architecture is a parameter; only these formats are constant
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
-VERSION = 1
+from dataflow.machine.machine import Machine
+
+VERSION = 2
 LEVELS = 6  # tile loops that each engine walks in hardware
 RAGGED = 2  # [size of a full tile, size of the last tile]
 
@@ -77,7 +80,7 @@ class Counter(IntEnum):
     STORE_WAIT_BUS = 24
     STORE_WAIT_ACT = 25
     STORE_WAIT_WRITE = 26
-    ERRORS = 27  # bit 0 read response, 1 write response, 2..3 fetch
+    ERRORS = 27  # why the job ended, as the register `error` (hw/registers.json)
 
 
 class Op(IntEnum):
@@ -112,12 +115,25 @@ class Operand(IntEnum):
 
 @dataclass(frozen=True)
 class Field:
-    """A field: `count` elements of `bits` each, element 0 lowest."""
+    """A field: `count` elements of `bits` each, element 0 lowest.
+
+    Attributes:
+        least, most: smallest (0: any) and largest legal value; `most` may name a number of the
+            machine (`LIMITS`). The machine refuses an instruction beyond them (`violations`).
+        level: a level of the loop nest, or 7 for none.
+    """
 
     name: str
     bits: int
     count: int = 1
     signed: bool = False
+    least: int = 0
+    most: int | str | None = None
+    level: bool = False
+
+    def limit(self, machine: Machine) -> int | None:
+        """The largest legal value on a machine, or None."""
+        return LIMITS[self.most](machine) if isinstance(self.most, str) else self.most
 
 
 @dataclass(frozen=True)
@@ -133,8 +149,20 @@ class Struct:
         return sum(m.bits * m.count if isinstance(m, Field) else m[1].bits for m in self.members)
 
 
-def _f(name: str, bits: int, count: int = 1, signed: bool = False) -> Field:
-    return Field(name, bits, count, signed)
+def _f(
+    name: str,
+    bits: int,
+    count: int = 1,
+    signed: bool = False,
+    *,
+    least: int = 0,
+    most: int | str | None = None,
+) -> Field:
+    return Field(name, bits, count, signed, least, most)
+
+
+def _level(name: str) -> Field:
+    return Field(name, 3, level=True)
 
 
 HEADER = Struct(
@@ -142,15 +170,16 @@ HEADER = Struct(
     (
         _f("version", 8),
         _f("unit", 4),
-        _f("flags", 4),  # reserved
+        _f("flags", 4, most=0),  # reserved
         _f("beats", 16),  # length of the whole instruction in beats, header and payload included
-        _f("layer", 16),
-        _f("reserved", 16),
+        _f("layer", 16),  # END: lower half of the checksum
+        _f("reserved", 16, most=0),  # END: upper half
     ),
 )
 
 WAIT = Struct(  # reached when counter[event] >= min(cap, base + (t * step) >> 8), t = fires so far
-    "wait_t", (_f("event", 4), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24))
+    "wait_t",
+    (_f("event", 4, most=14), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24)),
 )
 
 RETIRED = Struct(  # instructions that each engine must have retired
@@ -161,7 +190,9 @@ TILE = Struct(  # a tile in the activation memory, byte addresses
     "tile_t",
     (
         _f("enable", 1),
-        _f("depth", 3),  # fires when all levels >= depth stand at their first iteration
+        _f(
+            "depth", 3, most=LEVELS
+        ),  # fires when all levels >= depth stand at their first iteration
         _f("base", 24),
         _f("strides", 24, LEVELS),  # added per step of a level, modulo 2^24
         _f("slots", 4),  # 0: no slots; else slot = t mod slots
@@ -174,7 +205,7 @@ RING = Struct(  # sequential stream into a ring buffer
     "ring_t",
     (
         _f("enable", 1),
-        _f("depth", 3),
+        _f("depth", 3, most=LEVELS),
         _f("base", 32),  # DRAM byte offset, line aligned
         _f("strides", 32, LEVELS),
         _f(
@@ -202,9 +233,9 @@ BLOCK = Struct(  # what the load engine needs for a tile of a tensor in DRAM
         _f("y_count", 16, RAGGED),
         _f("x_count", 16, RAGGED),
         _f("z_count", 32, RAGGED),  # bytes of a segment
-        _f("y_level", 3),
-        _f("x_level", 3),
-        _f("z_level", 3),
+        _level("y_level"),
+        _level("x_level"),
+        _level("z_level"),
         _f("y_dram", 32),  # DRAM bytes from row to row
         _f("x_dram", 32),
         _f("y_local", 24),  # activation-memory bytes from row to row
@@ -216,9 +247,9 @@ LOAD = Struct(
     "load_t",
     (
         ("header", HEADER),
-        _f("trips", 16, LEVELS),
-        _f("n_level", 3),  # 7: none
-        _f("k_level", 3),
+        _f("trips", 16, LEVELS, least=1),
+        _level("n_level"),  # 7: none
+        _level("k_level"),
         ("weights", RING),
         ("params", RING),
         ("source", BLOCK),
@@ -238,23 +269,25 @@ ARRAY = Struct(
     (
         ("header", HEADER),
         ("retired", RETIRED),
-        _f("trips", 16, LEVELS),
-        _f("p_level", 3),
-        _f("q_level", 3),
-        _f("n_level", 3),
-        _f("k_level", 3),
-        _f("p_count", 16, RAGGED),  # outer feed loop, output points of a tile
-        _f("q_count", 16, RAGGED),  # inner feed loop
-        _f("blocks", 16, RAGGED),  # column blocks of a tile
-        _f("columns", 8),  # columns of a block
-        _f("columns_last", 8, RAGGED),  # columns of a tile's last block
-        _f("mac_columns", 8),  # 0: columns; else MACs per row and point (block-diagonal groups)
-        _f("taps_a", 16),  # outer kernel loop (the ports' axis)
-        _f("taps_b", 16),  # inner kernel loop (the axis of FIR taps)
-        _f("segment", 24, RAGGED),  # contiguous reduction bytes of a tap, by k
-        _f("ports", 2),  # 1..3 taps fed at once
+        _f("trips", 16, LEVELS, least=1),
+        _level("p_level"),
+        _level("q_level"),
+        _level("n_level"),
+        _level("k_level"),
+        _f("p_count", 16, RAGGED, least=1),  # outer feed loop, output points of a tile
+        _f("q_count", 16, RAGGED, least=1),  # inner feed loop
+        _f("blocks", 16, RAGGED, least=1),  # column blocks of a tile
+        _f("columns", 8, least=1, most="Cols"),  # columns of a block
+        _f("columns_last", 8, RAGGED, least=1, most="Cols"),  # columns of a tile's last block
+        _f(
+            "mac_columns", 8, most="Cols"
+        ),  # 0: columns; else MACs per row and point (block-diagonal groups)
+        _f("taps_a", 16, least=1),  # outer kernel loop (the ports' axis)
+        _f("taps_b", 16, least=1),  # inner kernel loop (the axis of FIR taps)
+        _f("segment", 24, RAGGED, least=1),  # contiguous reduction bytes of a tap, by k
+        _f("ports", 2, least=1, most="FeedPorts"),  # 1..3 taps fed at once
         _f("fir", 1),  # depthwise: taps on rows, channels on columns
-        _f("fir_taps", 8),  # taps_b taken in one pass
+        _f("fir_taps", 8, most="Rows"),  # taps_b taken in one pass
         _f("fir_stride", 8),  # feed steps per output point
         ("tile", TILE),
         _f("y", 24, 1, True),
@@ -273,8 +306,8 @@ ARRAY = Struct(
         _f("w_zero", 10, 1, True),
         _f("w_signed", 1),
         _f("w_zero_lines", 1),  # a line of zero points stands before the lines of each pass
-        _f("w_source", 2),  # 0 ring, 1 activation rows, 2 activation columns (transposed)
-        _f("w_depth", 3),  # scope over which a block of the weight ring is held
+        _f("w_source", 2, most=2),  # 0 ring, 1 activation rows, 2 activation columns (transposed)
+        _f("w_depth", 3, most=LEVELS),  # scope over which a block of the weight ring is held
         _f("w_irrelevant", LEVELS),  # levels over which the same weights are read again
         ("second", TILE),  # stationary activations
         _f("second_k", 24),  # bytes from row to row of the reduction
@@ -293,7 +326,7 @@ SOURCE = Struct(
         _f("block_step", 24),
         _f("zero", 10, 1, True),
         _f("signed", 1),
-        _f("mode", 2),  # 0 bytes, 1 one byte to all lanes, 2 one 32-bit word to all lanes
+        _f("mode", 2, most=2),  # 0 bytes, 1 one byte to all lanes, 2 one 32-bit word to all lanes
     ),
 )
 
@@ -302,15 +335,15 @@ VECTOR = Struct(
     (
         ("header", HEADER),
         ("retired", RETIRED),
-        _f("trips", 16, LEVELS),
-        _f("p_level", 3),
-        _f("q_level", 3),
-        _f("n_level", 3),
-        _f("p_count", 16, RAGGED),
-        _f("q_count", 16, RAGGED),
-        _f("blocks", 16, RAGGED),
-        _f("lanes", 8),  # lanes of a block
-        _f("lanes_last", 8, RAGGED),
+        _f("trips", 16, LEVELS, least=1),
+        _level("p_level"),
+        _level("q_level"),
+        _level("n_level"),
+        _f("p_count", 16, RAGGED, least=1),
+        _f("q_count", 16, RAGGED, least=1),
+        _f("blocks", 16, RAGGED, least=1),
+        _f("lanes", 8, least=1, most="Cols"),  # lanes of a block
+        _f("lanes_last", 8, RAGGED, least=1, most="Cols"),
         _f("from_acc", 1),  # S0 is the accumulators
         _f("bias", 1),  # S0 from the accumulators has P0 added
         _f("acc_base", 24),
@@ -322,14 +355,14 @@ VECTOR = Struct(
         _f("y_size", 24),
         _f("x_size", 24),
         _f("pad_value", 32, 1, True),  # value of S0 outside the tensor, after the zero point
-        _f("window_r", 16),  # body repetitions = window_r * window_s
-        _f("window_s", 16),
+        _f("window_r", 16, least=1),  # body repetitions = window_r * window_s
+        _f("window_s", 16, least=1),
         ("r_step", STEP),
         ("s_step", STEP),
         ("second", SOURCE),
         _f("second_use", 24),  # S1 bytes from its first to its second use in a strip, and so on
-        _f("params", 2),  # parameter lines per column block, 0..2
-        _f("params_depth", 3),
+        _f("params", 2, most=2),  # parameter lines per column block, 0..2
+        _f("params_depth", 3, most=LEVELS),
         _f("params_irrelevant", LEVELS),
         ("sink", TILE),
         _f("sink_p", 24),
@@ -351,16 +384,16 @@ STORE = Struct(
     (
         ("header", HEADER),
         ("retired", RETIRED),
-        _f("trips", 16, LEVELS),
+        _f("trips", 16, LEVELS, least=1),
         ("tile", TILE),
         _f("dram", 32),
         _f("dram_strides", 32, LEVELS),
         _f("y_count", 16, RAGGED),
         _f("x_count", 16, RAGGED),
         _f("z_count", 32, RAGGED),
-        _f("y_level", 3),
-        _f("x_level", 3),
-        _f("z_level", 3),
+        _level("y_level"),
+        _level("x_level"),
+        _level("z_level"),
         _f("y_dram", 32),
         _f("x_dram", 32),
         _f("y_local", 24),
@@ -371,10 +404,10 @@ STORE = Struct(
 MICRO_OP = Struct(
     "micro_op_t",
     (
-        _f("op", 4),
-        _f("a", 5),
-        _f("b", 5),
-        _f("c", 5),
+        _f("op", 4, most=7),
+        _f("a", 5, most=18),
+        _f("b", 5, most=18),
+        _f("c", 5, most=18),
         _f("a_float", 1),  # convert the int32 operand to binary32
         _f("b_float", 1),  # both only when a and b are the same operand
         _f("a_negate", 1),  # flip the float sign
@@ -389,7 +422,7 @@ MICRO_OP = Struct(
         _f("sink", 1),  # result byte goes to the sink (in the body: only in the last repetition)
         _f("first_b", 1),  # in the body's first repetition the result is operand b
         _f("depends", 1),  # reads a register written since the last such mark
-        _f("reserved", 3),
+        _f("reserved", 3, most=0),
     ),
 )
 
@@ -409,7 +442,32 @@ STRUCTS = (
     MICRO_OP,
 )
 
+LIMITS: Mapping[str, Callable[[Machine], int]] = {
+    "Rows": lambda machine: machine.rows,
+    "Cols": lambda machine: machine.cols,
+    "FeedPorts": lambda machine: machine.feed_ports,
+}
+"""Numbers of the machine that bound a field, by their names in the package."""
+
 Value = int | Sequence[int] | Mapping[str, "Value"]
+
+
+def violations(
+    struct: Struct, values: Mapping[str, Any], machine: Machine, where: str = ""
+) -> Iterator[str]:
+    """Paths of the fields of decoded `values` that the machine refuses."""
+    for member in struct.members:
+        if not isinstance(member, Field):
+            name, inner = member
+            yield from violations(inner, values[name], machine, f"{where}{name}.")
+            continue
+        value = values[member.name]
+        most = member.limit(machine)
+        for one in [value] if isinstance(value, int) else value:
+            wrong = (member.least > 0 and one < member.least) or (most is not None and one > most)
+            if wrong or (member.level and one == LEVELS):
+                yield f"{where}{member.name}"
+                break
 
 
 def pack(struct: Struct, values: Mapping[str, Value], where: str = "") -> int:

@@ -110,6 +110,14 @@ class Program:
     layers: tuple[LayerCounts, ...]
 
     @property
+    def write_region(self) -> tuple[int, int]:
+        """(first byte, end) behind the tensor base pointer of what the program may write."""
+        places = [place for place in self.tensors.values() if place.written]
+        if not places:
+            return 0, 0
+        return min(p.dram for p in places), max(p.dram + p.bytes for p in places)
+
+    @property
     def dram_read_bytes(self) -> int:
         """Tensor bytes read, whole network."""
         return sum(layer.dram_read_bytes for layer in self.layers)

@@ -10,7 +10,7 @@ from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.layers.tiled import NO_LEVEL, TiledLayer
 from dataflow.machine import Machine
-from dataflow.machine.decode import STRUCT_OF, fixed_beats
+from dataflow.machine.decode import STRUCT_OF, fixed_beats, sealed
 from dataflow.machine.isa import LEVELS, VERSION, Event, Unit, Value, pack
 from dataflow.machine.program import Instruction, LayerCounts, Program
 from dataflow.program.addressing import storage_row_bytes
@@ -347,7 +347,7 @@ class _Builder:
             arch=self.machine.name,
             line_bytes=self.line_bytes,
             instructions=tuple(self.instructions),
-            code=code,
+            code=sealed(code, self.line_bytes),
             image=bytes(self.dram.image),
             image_base=self.dram.base,
             dram_bytes=total,

@@ -57,28 +57,37 @@ async def read(dut, address):
 async def job(dut):
     """Program, start, wait for the interrupt, read the counters, compare."""
     spec = json.loads(JOB.read_text())
-    for name in ("awvalid", "wvalid", "bready", "arvalid", "rready", "dump", "rst_n"):
+    for name in (
+        "awvalid",
+        "wvalid",
+        "bready",
+        "arvalid",
+        "rready",
+        "dump",
+        "rst_n",
+        "mem_rst_n",
+        "load",
+        "fault",
+    ):
         getattr(dut, name).value = 0
     Clock(dut.clk, PERIOD_NS, unit="ns").start()
-    for _ in range(8):
+    for _ in range(20):  # 16 and more reset the bus too
         await RisingEdge(dut.clk)
     dut.rst_n.value = 1
+    dut.mem_rst_n.value = 1
     await RisingEdge(dut.clk)
-    for address, value in (
-        (0x10, spec["program_address"]),
-        (0x14, 0),
-        (0x1C, spec["program_bytes"]),
-        (0x24, spec["tensors_base"]),
-        (0x28, 0),
-        (0x04, 1),
-        (0x08, 1),
-        (0x00, 1),
-    ):
+    lo, hi = spec["write_region"]
+    dut.read_lo.value, dut.read_hi.value = (
+        spec["tensors_base"],
+        spec["tensors_base"] + spec["dram_bytes"],
+    )
+    dut.write_lo.value, dut.write_hi.value = lo, hi
+    for address, value in spec["writes"]:
         await write(dut, address, value)
     limit = Timer(spec["max_cycles"] * PERIOD_NS, unit="ns")
     finished = RisingEdge(dut.done)
     assert await First(finished, limit) is finished, f"no end in {spec['max_cycles']} cycles"
-    counters = [await read(dut, 0x40 + 4 * i) for i in range(len(spec["counters"]))]
+    counters = [await read(dut, spec["counters_at"] + 4 * i) for i in range(len(spec["counters"]))]
     dut.dump_lo.value = spec["tensors_base"]
     dut.dump_hi.value = spec["tensors_base"] + spec["dram_bytes"]
     dut.dump.value = 1
@@ -90,6 +99,7 @@ async def job(dut):
         "counters": dict(zip(spec["counters"], counters, strict=True)),
         "protocol_errors": int(dut.protocol_errors.value),
         "hazards": int(dut.hazards.value),
+        "outside": int(dut.outside.value),
         "program_beats": int(dut.program_beats.value),
         "mismatches": {},
     }
@@ -100,5 +110,6 @@ async def job(dut):
         result["mismatches"][tensor["name"]] = sum(a != b for a, b in zip(got, golden, strict=True))
     JOB.with_name("result.json").write_text(json.dumps(result, indent=1))
     assert result["protocol_errors"] == 0, "AXI protocol errors"
-    assert result["counters"]["errors"] == 0, "the machine reported a bus or fetch error"
+    assert result["outside"] == 0, "the machine left the regions of its job"
+    assert result["counters"]["errors"] == 0, "the machine ended the job with an error"
     assert not any(result["mismatches"].values()), f"mismatches: {result['mismatches']}"

@@ -6,6 +6,7 @@ can express, whether or not they are any good.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import random
 from dataclasses import replace
@@ -22,9 +23,9 @@ from dataflow.arch import load_architecture
 from dataflow.errors import DataflowError
 from dataflow.frontend import load_model
 from dataflow.lower import lower
-from dataflow.machine import machine_of
-from dataflow.machine.decode import decode
-from dataflow.machine.isa import Unit
+from dataflow.machine import Machine, machine_of
+from dataflow.machine.decode import STRUCT_OF, checksum, decode, sealed
+from dataflow.machine.isa import Unit, violations
 from dataflow.program import build
 from dataflow.rewrite import legalise
 from tests.frontend import models
@@ -139,8 +140,51 @@ def test_instructions_come_in_the_order_of_the_engines() -> None:
     units = [
         (d.fields["header"]["layer"], int(d.unit)) for d in decode(program.code, program.line_bytes)
     ]
-    assert units == sorted(units)
-    assert units[-1] == (len(graph.layers), Unit.END)
+    assert units[:-1] == sorted(units[:-1])
+    assert units[-1][1] == Unit.END
+    assert sealed(program.code, program.line_bytes) == program.code
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda one: one.name)
+def test_the_machine_takes_every_field(machine: Machine) -> None:
+    """What the builder writes is what the hardware accepts (`isa.violations`)."""
+    _, graph = lowered(random_network(2)[0])
+    program = programs(graph, machine, None)
+    for one in decode(program.code, program.line_bytes):
+        if one.unit is not Unit.END:
+            assert list(violations(STRUCT_OF[one.unit], one.fields, machine)) == []
+
+
+def test_values_that_the_machine_refuses() -> None:
+    machine = MACHINES[0]
+    _, graph = lowered(random_network(1)[0])
+    code = programs(graph, machine, None).code
+    first = next(iter(decode(code, machine.line_bytes)))
+    for path, value, refused in (
+        ("header.flags", 1, True),
+        ("header.layer", 9, False),
+        ("trips", [1, 1, 0, 1, 1, 1], True),
+        ("k_level", 6, True),
+        ("k_level", 7, False),
+        ("source.tile.depth", 7, True),
+        ("source.tile.ready.event", 15, True),
+    ):
+        fields = copy.deepcopy(first.fields)
+        *groups, name = path.split(".")
+        group = fields
+        for part in groups:
+            group = group[part]
+        group[name] = value
+        found = list(violations(STRUCT_OF[first.unit], fields, machine))
+        assert found == ([path] if refused else []), path
+
+
+def test_the_checksum_rolls_over_every_word() -> None:
+    assert checksum(b"") == 0
+    assert checksum(bytes([1, 0, 0, 0])) == 1
+    assert checksum(bytes([1, 0, 0, 0, 0, 0, 0, 0])) == 2
+    assert checksum(bytes([0, 0, 0, 128, 0, 0, 0, 0])) == 1
+    assert checksum(bytes([1, 0, 0, 0, 2, 0, 0, 0])) == 0
 
 
 def test_decoded_fields_are_those_that_were_packed() -> None:

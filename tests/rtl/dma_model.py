@@ -14,7 +14,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataflow.machine.isa import ARRAY, LEVELS, LOAD, STORE, VECTOR, Event, Struct, Unit, pack
+from dataflow.machine.decode import sealed
+from dataflow.machine.isa import (
+    ARRAY,
+    LEVELS,
+    LOAD,
+    STORE,
+    VECTOR,
+    VERSION,
+    Event,
+    Struct,
+    Unit,
+    pack,
+)
 
 NONE = 7  # no level
 TENSORS = 0x20000  # base pointer of the tensors in the DRAM
@@ -330,14 +342,14 @@ def instruction(
     """An instruction in whole beats: fields, then the payload from the next beat on."""
     beats = -(-struct.bits // (8 * line))
     total = beats + -(-len(payload) // line)
-    header = {"version": 1, "unit": unit, "beats": total, "layer": layer}
+    header = {"version": VERSION, "unit": unit, "beats": total, "layer": layer}
     word = pack(struct, {**fields, "header": header})
     return (word.to_bytes(beats * line, "little") + payload).ljust(total * line, b"\0")
 
 
 def end(line: int) -> bytes:
     """The last instruction."""
-    return (1 | Unit.END << 8 | 1 << 16).to_bytes(line, "little")
+    return (VERSION | Unit.END << 8 | 1 << 16).to_bytes(line, "little")
 
 
 @dataclass(frozen=True)
@@ -377,5 +389,5 @@ def random_program(seed: int, line: int, layers: int) -> Program:
         retired += [("store_done", number)] * len(stores)
         image += b"".join(parts + stores)
         walk.layer(layer)
-    image += end(line) + rng.randbytes(rng.randrange(3 * line))
+    image = sealed(image + end(line), line) + rng.randbytes(rng.randrange(3 * line))
     return Program(image, bytes(dram), tuple(drawn), walk.expected, tuple(payloads), tuple(retired))

@@ -194,11 +194,13 @@ def test_long_bursts_keep_the_bus_busy(parent: Path) -> None:
     ("image", "plusargs", "error"),
     [
         (bytes(64), {}, 1),  # version 0
-        (b"\x01\x07\x01".ljust(64, b"\0"), {}, 1),  # no such unit
-        (b"\x01\x0f\x00".ljust(64, b"\0"), {}, 1),  # no length
+        (b"\x02\x07\x01".ljust(64, b"\0"), {}, 1),  # no such unit
+        (b"\x02\x0f\x00".ljust(64, b"\0"), {}, 1),  # no length
+        (b"\x02\x1f\x01".ljust(64, b"\0"), {}, 1),  # flags of END
+        (b"\x02\x0f\x01\0\x01".ljust(64, b"\0"), {}, 4),  # another checksum
         (b"", {}, 2),  # no END
-        (b"\x01\x02\x01".ljust(16, b"\0"), {}, 2),
-        (b"\x01\x0f\x01".ljust(64, b"\0"), {"program_addr": "f0008"}, 3),
+        (b"\x02\x02\x01".ljust(16, b"\0"), {}, 2),
+        (b"\x02\x0f\x01".ljust(64, b"\0"), {"program_addr": "f0008"}, 3),
     ],
 )
 def test_broken_program_is_reported(

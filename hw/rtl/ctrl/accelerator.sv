@@ -73,7 +73,9 @@ module accelerator
 
   logic                start, done, idle;
   logic [63:0]         program_addr, tensors_base;
-  logic [31:0]         program_bytes;
+  logic [31:0]         program_bytes, read_limit, write_first, write_limit, job_limit;
+  logic [31:0]         progress_limit, cause;
+  logic                stop;
   logic [31:0]         counters [NumCounters];
   logic [AxiAddrW-1:0] araddr, awaddr;
 
@@ -107,12 +109,18 @@ module accelerator
     .program_addr_o (program_addr),
     .program_bytes_o(program_bytes),
     .tensor_base_o  (tensors_base),
+    .read_limit_o   (read_limit),
+    .write_first_o  (write_first),
+    .write_limit_o  (write_limit),
+    .job_limit_o    (job_limit),
+    .progress_limit_o(progress_limit),
+    .stop_o         (stop),
     .interrupt_o    (interrupt),
     .error_code_i   (counters[CounterErrors]),
+    .cause_i        (cause),
     .counters_i     (counters)
   );
 
-  // Reset between jobs is not needed: the rings are empty when a job is done.
   accelerator_core u_core (
     .clk_i          (ap_clk),
     .rst_ni         (ap_rst_n),
@@ -120,8 +128,15 @@ module accelerator
     .program_addr_i (AxiAddrW'(program_addr)),
     .program_bytes_i(program_bytes),
     .tensors_base_i (AxiAddrW'(tensors_base)),
+    .read_limit_i   (read_limit),
+    .write_first_i  (write_first),
+    .write_limit_i  (write_limit),
+    .job_limit_i    (job_limit),
+    .progress_limit_i(progress_limit),
+    .stop_i         (stop),
     .done_o         (done),
     .idle_o         (idle),
+    .cause_o        (cause),
     .counters_o     (counters),
     .ar_valid_o     (m_axi_gmem_arvalid),
     .ar_ready_i     (m_axi_gmem_arready),
@@ -133,6 +148,7 @@ module accelerator
     .r_id_i         (m_axi_gmem_rid[0]),
     .r_data_i       (m_axi_gmem_rdata),
     .r_resp_i       (m_axi_gmem_rresp),
+    .r_last_i       (m_axi_gmem_rlast),
     .aw_valid_o     (m_axi_gmem_awvalid),
     .aw_ready_i     (m_axi_gmem_awready),
     .aw_addr_o      (awaddr),
@@ -165,6 +181,6 @@ module accelerator
 
   // Addresses beyond AxiAddrW bits are not used; responses come in order.
   logic unused;
-  assign unused = ^{program_addr, tensors_base, m_axi_gmem_rlast, m_axi_gmem_bid};
+  assign unused = ^{program_addr, tensors_base, m_axi_gmem_bid};
 
 endmodule

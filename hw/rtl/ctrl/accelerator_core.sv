@@ -10,8 +10,15 @@ module accelerator_core
   input  logic [AxiAddrW-1:0] program_addr_i,
   input  logic [31:0]         program_bytes_i,
   input  logic [AxiAddrW-1:0] tensors_base_i,
+  input  logic [31:0]         read_limit_i,   // bytes behind the base, see hw/registers.json
+  input  logic [31:0]         write_first_i,
+  input  logic [31:0]         write_limit_i,
+  input  logic [31:0]         job_limit_i,
+  input  logic [31:0]         progress_limit_i,
+  input  logic                stop_i,
   output logic                done_o,   // one cycle
   output logic                idle_o,
+  output logic [31:0]         cause_o,
   output logic [31:0]         counters_o [NumCounters],
 
   output logic                ar_valid_o,
@@ -24,6 +31,7 @@ module accelerator_core
   input  logic                r_id_i,
   input  logic [LineBits-1:0] r_data_i,
   input  logic [1:0]          r_resp_i,
+  input  logic                r_last_i,
 
   output logic                aw_valid_o,
   input  logic                aw_ready_i,
@@ -50,21 +58,48 @@ module accelerator_core
   localparam int unsigned Load = 32'(UnitLoad), Array = 32'(UnitArray), Vector = 32'(UnitVector),
                           Store = 32'(UnitStore);
 
-  // A job starts from the state after reset: ring pointers, event counters, accumulator halves.
-  logic engine_rst_n;
-  assign engine_rst_n = rst_ni && !start_i;
+  // A job starts from the state after reset: ring pointers, event counters, accumulator halves. One
+  // that is given up leaves all of it in reset until the bus has answered.
+  logic running, flush, core_rst_n, engine_rst_n;
+  assign core_rst_n = rst_ni && !flush;
+  assign engine_rst_n = core_rst_n && !start_i;
+
+  // The arguments of the job, taken over at its start.
+  localparam int unsigned LineW = AxiAddrW - LineIdxW;
+  logic [AxiAddrW-1:0] base_q;
+  logic [31:0]         job_limit_q, progress_limit_q;
+  logic [LineW:0]      read_end_q, write_first_q, write_end_q;
+
+  // The lower bits of addresses and limits do not count.
+  // verilator lint_off UNUSEDSIGNAL
+  function automatic logic [LineW:0] line_at(input logic [AxiAddrW-1:0] base,
+                                             input logic [31:0] bytes);
+    return {1'b0, base[AxiAddrW-1:LineIdxW]} + {1'b0, bytes[31:LineIdxW]};
+  endfunction
+  // verilator lint_on UNUSEDSIGNAL
+
+  always_ff @(posedge clk_i) begin
+    if (start_i) begin
+      base_q <= tensors_base_i;
+      job_limit_q <= job_limit_i;
+      progress_limit_q <= progress_limit_i;
+      read_end_q <= line_at(tensors_base_i, read_limit_i);
+      write_first_q <= line_at(tensors_base_i, write_first_i);
+      write_end_q <= line_at(tensors_base_i, write_limit_i);
+    end
+  end
 
   // Program.
   logic                fetch_req_valid, fetch_req_ready, fetch_r_valid, fetch_r_ready, fetch_done;
   logic [AxiAddrW-1:0] fetch_req_addr;
   logic [7:0]          fetch_req_len;
-  logic [1:0]          fetch_error;
+  job_error_e          fetch_error;
   logic [3:0]          beat_valid, beat_ready;
   logic [LineBits-1:0] beat_data, r_data;
 
   fetch u_fetch (
     .clk_i,
-    .rst_ni,
+    .rst_ni      (core_rst_n),
     .start_i,
     .program_addr_i,
     .program_bytes_i,
@@ -86,10 +121,13 @@ module accelerator_core
   logic [AxiAddrW-1:0] load_req_addr;
   logic [7:0]          load_req_len;
   logic                read_error, read_idle;
+  logic                ar_valid, ar_ready, r_valid, r_ready, aw_valid, aw_ready, w_valid, w_ready;
+  logic                w_last, b_valid, b_ready;
+  logic [LineBytes-1:0] w_strb;
 
   dma_read u_dma_read (
     .clk_i,
-    .rst_ni,
+    .rst_ni         (engine_rst_n),
     .fetch_valid_i  (fetch_req_valid),
     .fetch_ready_o  (fetch_req_ready),
     .fetch_addr_i   (fetch_req_addr),
@@ -103,13 +141,13 @@ module accelerator_core
     .load_r_valid_o (load_r_valid),
     .load_r_ready_i (load_r_ready),
     .r_data_o       (r_data),
-    .ar_valid_o,
-    .ar_ready_i,
+    .ar_valid_o     (ar_valid),
+    .ar_ready_i     (ar_ready),
     .ar_id_o,
     .ar_addr_o,
     .ar_len_o,
-    .r_valid_i,
-    .r_ready_o,
+    .r_valid_i      (r_valid),
+    .r_ready_o      (r_ready),
     .r_id_i,
     .r_data_i,
     .r_resp_i,
@@ -248,7 +286,7 @@ module accelerator_core
   load_engine u_load (
     .clk_i,
     .rst_ni         (engine_rst_n),
-    .tensors_base_i,
+    .tensors_base_i (base_q),
     .instr_valid_i  (instr_valid[Load]),
     .instr_i        (load_instr),
     .instr_take_o   (instr_take[Load]),
@@ -386,7 +424,7 @@ module accelerator_core
     assign p_words[c]    = p_data[c*32 +: 32];
   end
 
-  logic vector_idle, vector_busy, vector_op, vector_param;
+  logic vector_idle, vector_busy, vector_op, vector_param, illegal_op;
   logic [4:0] vector_stall;
 
   vector_engine u_vector (
@@ -398,6 +436,7 @@ module accelerator_core
     .payload_valid_i    (payload_valid),
     .payload_data_i     (payload_data),
     .payload_ready_o    (payload_ready),
+    .illegal_o          (illegal_op),
     .counters_i         (events_q),
     .acc_free_o         (event_pulse[EventVectorAcc]),
     .i_free_o           (event_pulse[EventVectorI]),
@@ -439,8 +478,8 @@ module accelerator_core
 
   store_engine u_store (
     .clk_i,
-    .rst_ni         (engine_rst_n),
-    .tensors_base_i,
+    .rst_ni       (engine_rst_n),
+    .tensors_base_i(base_q),
     .instr_valid_i(instr_valid[Store]),
     .instr_i      (store_instr),
     .instr_take_o (instr_take[Store]),
@@ -449,17 +488,17 @@ module accelerator_core
     .act_ready_i  (act_ready[StoreRead]),
     .act_addr_o   (act_addr[StoreRead]),
     .act_data_i   (act_rdata[StoreRead]),
-    .aw_valid_o,
-    .aw_ready_i,
+    .aw_valid_o   (aw_valid),
+    .aw_ready_i   (aw_ready),
     .aw_addr_o,
     .aw_len_o,
-    .w_valid_o,
-    .w_ready_i,
+    .w_valid_o    (w_valid),
+    .w_ready_i    (w_ready),
     .w_data_o,
-    .w_strb_o,
-    .w_last_o,
-    .b_valid_i,
-    .b_ready_o,
+    .w_strb_o     (w_strb),
+    .w_last_o     (w_last),
+    .b_valid_i    (b_valid),
+    .b_ready_o    (b_ready),
     .b_resp_i,
     .store_free_o (event_pulse[EventStoreFree]),
     .store_done_o (event_pulse[EventStoreDone]),
@@ -477,36 +516,106 @@ module accelerator_core
   assign retired_o = {event_pulse[EventStoreDone], event_pulse[EventVectorDone],
                       event_pulse[EventArrayDone], event_pulse[EventLoadDone]};
 
-  // Run state: done when the program has ended and nothing is under way.
-  logic running_q, fetched_q, quiet;
-  logic [2:0] quiet_q;  // engines report idle a cycle or two before their neighbours wake up
+  // What the queues offer.
+  logic [3:0]       illegal;
+  logic [3:0][15:0] offered_layer;
+
+  instr_check u_check (
+    .valid_i  (instr_valid),
+    .load_i   (load_instr),
+    .array_i  (array_instr),
+    .vector_i (vector_instr),
+    .store_i  (store_instr),
+    .illegal_o(illegal),
+    .layer_o  (offered_layer)
+  );
+
+  // The job: done when the program has ended and nothing is under way, or when it is given up.
+  logic        fetched_q, quiet, stop, held, drained, outside_read, outside_write, moves;
+  logic [31:0] cycles, error;
 
   assign quiet = fetched_q && queue_idle == '1 && load_idle && array_idle && vector_idle
                  && store_idle && read_idle && beat_valid == '0;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      running_q <= 1'b0;
-      fetched_q <= 1'b0;
-      quiet_q   <= '0;
-      done_o    <= 1'b0;
-    end else begin
-      done_o <= 1'b0;
-      if (start_i) begin
-        running_q <= 1'b1;
-        fetched_q <= 1'b0;
-        quiet_q   <= '0;
-      end else if (running_q) begin
-        if (fetch_done) fetched_q <= 1'b1;
-        quiet_q <= {quiet_q[1:0], quiet};
-        if (&quiet_q) begin
-          running_q <= 1'b0;
-          done_o    <= 1'b1;
-        end
-      end
-    end
+    if (!engine_rst_n) fetched_q <= 1'b0;
+    else if (running && fetch_done) fetched_q <= 1'b1;
   end
-  assign idle_o = !running_q;
+
+  job_control u_job (
+    .clk_i,
+    .rst_ni,
+    .start_i,
+    .quiet_i         (quiet),
+    .stop_i,
+    .done_o,
+    .idle_o,
+    .running_o       (running),
+    .stop_o          (stop),
+    .flush_o         (flush),
+    .held_i          (held),
+    .drained_i       (drained),
+    .job_limit_i     (job_limit_q),
+    .progress_limit_i(progress_limit_q),
+    .progress_i      (moves || event_pulse != '0 || array_busy || vector_op),
+    .fetch_error_i   (fetch_error),
+    .illegal_i       (illegal | (4'(illegal_op) << Vector)),
+    .layer_i         (offered_layer),
+    .outside_read_i  (outside_read),
+    .read_addr_i     (ar_addr_o),
+    .outside_write_i (outside_write),
+    .write_addr_i    (aw_addr_o),
+    .read_error_i    (read_error),
+    .write_error_i   (write_error),
+    .cycles_o        (cycles),
+    .error_o         (error),
+    .cause_o
+  );
+
+  bus_guard u_guard (
+    .clk_i,
+    .rst_ni,
+    .run_i          (running),
+    .stop_i         (stop),
+    .held_o         (held),
+    .drained_o      (drained),
+    .outside_read_o (outside_read),
+    .outside_write_o(outside_write),
+    .moves_o        (moves),
+    .read_first_i   ({1'b0, base_q[AxiAddrW-1:LineIdxW]}),
+    .read_end_i     (read_end_q),
+    .write_first_i  (write_first_q),
+    .write_end_i    (write_end_q),
+    .ar_valid_i     (ar_valid),
+    .ar_ready_o     (ar_ready),
+    .ar_id_i        (ar_id_o),
+    .ar_addr_i      (ar_addr_o),
+    .ar_len_i       (ar_len_o),
+    .r_valid_o      (r_valid),
+    .r_ready_i      (r_ready),
+    .aw_valid_i     (aw_valid),
+    .aw_ready_o     (aw_ready),
+    .aw_addr_i      (aw_addr_o),
+    .aw_len_i       (aw_len_o),
+    .w_valid_i      (w_valid),
+    .w_ready_o      (w_ready),
+    .w_strb_i       (w_strb),
+    .w_last_i       (w_last),
+    .b_valid_o      (b_valid),
+    .bus_ar_valid_o (ar_valid_o),
+    .bus_ar_ready_i (ar_ready_i),
+    .bus_r_valid_i  (r_valid_i),
+    .bus_r_ready_o  (r_ready_o),
+    .bus_r_last_i   (r_last_i),
+    .bus_aw_valid_o (aw_valid_o),
+    .bus_aw_ready_i (aw_ready_i),
+    .bus_w_valid_o  (w_valid_o),
+    .bus_w_ready_i  (w_ready_i),
+    .bus_w_strb_o   (w_strb_o),
+    .bus_w_last_o   (w_last_o),
+    .bus_b_valid_i  (b_valid_i),
+    .bus_b_ready_o  (b_ready_o)
+  );
 
   // Performance counters; the DMA engines keep their own.
   localparam int unsigned FirstVectorWait = 32'(CounterVectorWaitSource);
@@ -517,8 +626,7 @@ module accelerator_core
     if (!engine_rst_n) begin
       for (int unsigned i = 0; i < NumCounters; i++) count_q[i] <= '0;
       macs_q <= '0;
-    end else if (running_q) begin
-      count_q[CounterCycles] <= count_q[CounterCycles] + 1;
+    end else if (running) begin
       macs_q <= macs_q + 64'(macs);
       if (array_busy) count_q[CounterArraySteps] <= count_q[CounterArraySteps] + 1;
       if (stall_tile) count_q[CounterArrayWaitTile] <= count_q[CounterArrayWaitTile] + 1;
@@ -536,6 +644,7 @@ module accelerator_core
 
   always_comb begin
     counters_o = count_q;
+    counters_o[CounterCycles]        = cycles;
     counters_o[CounterMacsLow]       = macs_q[31:0];
     counters_o[CounterMacsHigh]      = macs_q[63:32];
     counters_o[CounterLoadBeats]     = load_counts[0];
@@ -551,12 +660,12 @@ module accelerator_core
     counters_o[CounterStoreWaitBus]   = store_counts[3];
     counters_o[CounterStoreWaitAct]   = store_counts[4];
     counters_o[CounterStoreWaitWrite] = store_counts[5];
-    counters_o[CounterErrors]         = {28'b0, fetch_error, write_error, read_error};
+    counters_o[CounterErrors]         = error;
   end
 
   // Only the vector unit has payloads; addresses are taken modulo the ring.
   logic unused;
-  assign unused = ^{no_payload_valid, no_payload_data, w_addr, act_ready[VectorWrite],
+  assign unused = ^{b_ready, no_payload_valid, no_payload_data, w_addr, act_ready[VectorWrite],
                     act_rdata[VectorWrite], act_rdata[LoadWrite], p_data};
 
 endmodule

@@ -1,31 +1,26 @@
 // AXI4-Lite control slave with the register map of Vitis HLS block control (ap_ctrl_hs).
 //
-//   0x00 CTRL   bit 0 ap_start      read/write 1; cleared by the handshake (ap_ready)
-//               bit 1 ap_done       set by done_i, cleared by reading CTRL
-//               bit 2 ap_idle       read only
-//               bit 3 ap_ready      set by done_i, cleared by reading CTRL
-//               bit 7 auto_restart  read/write
-//   0x04 GIE    bit 0 global interrupt enable
-//   0x08 IER    bit 0 done, bit 1 ready
-//   0x0c ISR    bit 0 done, bit 1 ready; writing 1 toggles
-//   0x10 0x14   program address, low and high word
-//   0x1c        program length in bytes
-//   0x24 0x28   base address of the tensors, low and high word
-//   0x38        build identifier, read only
-//   0x3c        error code, read only
-//   0x40 + 4n   counter n, read only
+// The registers are those of hw/registers.json: df_pkg has their offsets. CTRL:
+//   bit 0 ap_start      read/write 1; cleared by the handshake (ap_ready)
+//   bit 1 ap_done       set by done_i, cleared by reading CTRL
+//   bit 2 ap_idle       read only
+//   bit 3 ap_ready      set by done_i, cleared by reading CTRL
+//   bit 7 auto_restart  read/write
 //
 // Everything else reads zero and ignores writes; responses are always OKAY. Byte strobes hold for
 // every writable register. The machine takes one job at a time, so ap_ready comes with ap_done:
 // ap_start stays set from the write until done_i (and beyond with auto_restart). start_o is high
-// for one cycle when a job begins: ap_start set, no job running, idle_i high. The arguments must
-// be written before and left alone until done_i.
+// for one cycle when a job begins: ap_start set, no job running, idle_i high. So a start while a
+// job runs changes nothing. The core takes over the arguments with start_o; later writes hold for
+// the next job. stop_o is high for one cycle when bit 0 of STOP is written.
 //
 // An address and its data may come in any order and are held until both are there; a write takes
 // effect at the edge at which its response becomes valid. A read shows the state of the cycle of
 // its AR handshake, its data is valid in the next cycle.
 
-module axil_ctrl #(
+module axil_ctrl
+  import df_pkg::*;
+#(
   parameter int unsigned ADDR_WIDTH = 12,
   parameter int unsigned NUM_COUNTERS = 16,   // at least 1
   parameter logic [31:0] BUILD_ID = 32'h0
@@ -57,31 +52,48 @@ module axil_ctrl #(
   output logic [63:0]           program_addr_o,
   output logic [31:0]           program_bytes_o,
   output logic [63:0]           tensor_base_o,
+  output logic [31:0]           read_limit_o,
+  output logic [31:0]           write_first_o,
+  output logic [31:0]           write_limit_o,
+  output logic [31:0]           job_limit_o,
+  output logic [31:0]           progress_limit_o,
+  output logic                  stop_o,           // one cycle
   output logic                  interrupt_o,
 
   input  logic [31:0]           error_code_i,
+  input  logic [31:0]           cause_i,
   input  logic [31:0]           counters_i [NUM_COUNTERS]
 );
 
   // Registers by word number.
   localparam int unsigned WordWidth = ADDR_WIDTH - 2;
   typedef logic [WordWidth-1:0] word_t;
-  localparam word_t Ctrl = word_t'('h00 / 4);
-  localparam word_t Gie = word_t'('h04 / 4);
-  localparam word_t Ier = word_t'('h08 / 4);
-  localparam word_t Isr = word_t'('h0c / 4);
-  localparam word_t ProgramLow = word_t'('h10 / 4);
-  localparam word_t ProgramHigh = word_t'('h14 / 4);
-  localparam word_t ProgramBytes = word_t'('h1c / 4);
-  localparam word_t TensorLow = word_t'('h24 / 4);
-  localparam word_t TensorHigh = word_t'('h28 / 4);
-  localparam word_t BuildId = word_t'('h38 / 4);
-  localparam word_t ErrorCode = word_t'('h3c / 4);
-  localparam word_t Counters = word_t'('h40 / 4);
+  localparam word_t Ctrl = word_t'(RegCtrl / 4);
+  localparam word_t Gie = word_t'(RegGie / 4);
+  localparam word_t Ier = word_t'(RegIer / 4);
+  localparam word_t Isr = word_t'(RegIsr / 4);
+  localparam word_t ProgramLow = word_t'(RegProgramLow / 4);
+  localparam word_t ProgramHigh = word_t'(RegProgramHigh / 4);
+  localparam word_t ProgramBytes = word_t'(RegProgramBytes / 4);
+  localparam word_t TensorLow = word_t'(RegTensorLow / 4);
+  localparam word_t TensorHigh = word_t'(RegTensorHigh / 4);
+  localparam word_t BuildId = word_t'(RegBuildId / 4);
+  localparam word_t ErrorCode = word_t'(RegError / 4);
+  localparam word_t Counters = word_t'(RegCounters / 4);
+  localparam word_t ReadLimit = word_t'(RegReadLimit / 4);
+  localparam word_t WriteFirst = word_t'(RegWriteFirst / 4);
+  localparam word_t WriteLimit = word_t'(RegWriteLimit / 4);
+  localparam word_t JobLimit = word_t'(RegJobLimit / 4);
+  localparam word_t ProgressLimit = word_t'(RegProgressLimit / 4);
+  localparam word_t Stop = word_t'(RegStop / 4);
+  localparam word_t Cause = word_t'(RegCause / 4);
   localparam int unsigned CounterWidth = NUM_COUNTERS > 1 ? $clog2(NUM_COUNTERS) : 1;
 
-  if (ADDR_WIDTH < 7 || 'h40 + 4 * NUM_COUNTERS > 2 ** ADDR_WIDTH) begin : gen_map_check
-    $error("%0d counters do not fit in %0d address bits", NUM_COUNTERS, ADDR_WIDTH);
+  if (RegCounters + 4 * NUM_COUNTERS > RegReadLimit) begin : gen_map_check
+    $error("%0d counters do not fit below the limits", NUM_COUNTERS);
+  end
+  if (RegCause >= 2 ** ADDR_WIDTH) begin : gen_space_check
+    $error("the registers do not fit in %0d address bits", ADDR_WIDTH);
   end
 
   function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
@@ -142,6 +154,7 @@ module axil_ctrl #(
 
   assign write_low = write && write_strobes_q[0];
   assign start_o = start_q && !running_q && idle_i;
+  assign stop_o = write_low && write_word_q == Stop && write_data_q[0];
   assign interrupt_o = gie_q && isr_q != '0;
 
   always_ff @(posedge clk_i) begin
@@ -157,6 +170,11 @@ module axil_ctrl #(
       program_addr_o <= '0;
       program_bytes_o <= '0;
       tensor_base_o <= '0;
+      read_limit_o <= '0;
+      write_first_o <= '0;
+      write_limit_o <= '0;
+      job_limit_o <= '0;
+      progress_limit_o <= '0;
     end else begin
       if (done_i) start_q <= auto_restart_q;
       if (start_o) running_q <= 1'b1;
@@ -200,6 +218,11 @@ module axil_ctrl #(
             tensor_base_o[31:0] <= merge(tensor_base_o[31:0], write_data_q, write_strobes_q);
           TensorHigh:
             tensor_base_o[63:32] <= merge(tensor_base_o[63:32], write_data_q, write_strobes_q);
+          ReadLimit: read_limit_o <= merge(read_limit_o, write_data_q, write_strobes_q);
+          WriteFirst: write_first_o <= merge(write_first_o, write_data_q, write_strobes_q);
+          WriteLimit: write_limit_o <= merge(write_limit_o, write_data_q, write_strobes_q);
+          JobLimit: job_limit_o <= merge(job_limit_o, write_data_q, write_strobes_q);
+          ProgressLimit: progress_limit_o <= merge(progress_limit_o, write_data_q, write_strobes_q);
           default: ;
         endcase
       end
@@ -238,6 +261,12 @@ module axil_ctrl #(
           TensorHigh: r_data_o <= tensor_base_o[63:32];
           BuildId: r_data_o <= BUILD_ID;
           ErrorCode: r_data_o <= error_code_i;
+          Cause: r_data_o <= cause_i;
+          ReadLimit: r_data_o <= read_limit_o;
+          WriteFirst: r_data_o <= write_first_o;
+          WriteLimit: r_data_o <= write_limit_o;
+          JobLimit: r_data_o <= job_limit_o;
+          ProgressLimit: r_data_o <= progress_limit_o;
           default: begin
             automatic word_t index = read_word - Counters;
             r_data_o <= read_word >= Counters && index < word_t'(NUM_COUNTERS)

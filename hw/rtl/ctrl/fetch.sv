@@ -4,15 +4,17 @@
 // one 4 KiB page) is requested when the beats on their way and in the buffer leave room for it, so
 // a beat that arrives is always taken. The header in an instruction's first beat names the queue
 // and the number of beats; one beat is dealt per cycle, in program order, when its queue has room.
-// The END instruction stops requests; what still arrives behind it is dropped.
+// The END instruction stops requests; what still arrives behind it is dropped. END holds the sum of
+// all 32-bit words before it (layer: lower half, reserved: upper half), each added by exclusive or
+// to the sum so far rotated left by one.
 //
 // Latency: start_i in cycle c -> first request c + 1, a further one per cycle. A beat that arrives
 // in cycle c is dealt in c + 1 at the earliest and seen by the queue's collector in c + 2.
 //
 // done_o rises when END has been read (or an error) and all requested beats have been received, two
-// cycles after the last of both has left the buffer, and stays until the next start. error_o: 0
-// none, 1 a header has another version, an unknown unit or length 0, 2 the program ended without
-// END, 3 its address is not line aligned.
+// cycles after the last of both has left the buffer, and stays until the next start. error_o: a
+// header has another version, an unknown unit, length 0 or (END) flags; the sum differs; there is
+// no END; the program's address is not line aligned.
 
 module fetch
   import df_pkg::*;
@@ -26,7 +28,7 @@ module fetch
   input  logic [AxiAddrW-1:0] program_addr_i,
   input  logic [31:0]         program_bytes_i,  // a last partial beat counts whole
   output logic                done_o,
-  output logic [1:0]          error_o,
+  output job_error_e          error_o,
 
   output logic                req_valid_o,
   input  logic                req_ready_i,
@@ -50,8 +52,8 @@ module fetch
   if (Depth < MaxBurst) begin : gen_depth_check
     $error("a buffer of %0d beats has no room for a burst of %0d", Depth, MaxBurst);
   end
-  if (LineBytes < 4) begin : gen_header_check
-    $error("unit and length of an instruction need a beat of 4 bytes, not %0d", LineBytes);
+  if (LineBytes < 8) begin : gen_header_check
+    $error("the header of an instruction needs a beat of 8 bytes, not %0d", LineBytes);
   end
 
   typedef enum logic [1:0] {
@@ -61,20 +63,14 @@ module fetch
     Done
   } state_e;
 
-  typedef enum logic [1:0] {
-    ErrorNone,
-    ErrorHeader,
-    ErrorEnd,
-    ErrorAddress
-  } error_e;
-
   state_e               state_q;
-  error_e               error_q;
+  job_error_e           error_q;
   logic [AxiAddrW-1:0]  addr_q;
   logic [BeatsW-1:0]    left_q;      // beats not yet requested
   logic [ReservedW-1:0] reserved_q;  // beats requested and not yet dealt
   logic [UnitW-1:0]     unit_q;      // of the instruction that is being dealt
   logic [15:0]          body_q;      // its beats to come; 0: a header comes
+  logic [31:0]          sum_q, sum;  // of the words before this beat; with it
 
   // Requests.
 
@@ -113,7 +109,7 @@ module fetch
 
   // Dealing.
 
-  logic             is_header, known, is_end;
+  logic             is_header, known, is_end, sum_right;
   logic [3:0]       header_unit;
   logic [15:0]      header_beats;
   logic [UnitW-1:0] target;
@@ -123,8 +119,17 @@ module fetch
   assign is_header = body_q == '0;
   assign is_end = header_unit == UnitEnd;
   assign known = beat_data_o[7:0] == 8'(IsaVersion) && header_beats != '0
-                 && (is_end || header_unit <= UnitStore);
+                 && (is_end ? beat_data_o[15:12] == '0 && header_beats == 16'd1
+                            : header_unit <= UnitStore);
+  assign sum_right = sum_q == {beat_data_o[63:48], beat_data_o[47:32]};
   assign target = is_header ? header_unit[UnitW-1:0] : unit_q;
+
+  always_comb begin
+    sum = sum_q;
+    for (int unsigned w = 0; w < LineBits / 32; w++) begin
+      sum = {sum[30:0], sum[31]} ^ beat_data_o[32*w +: 32];
+    end
+  end
 
   always_comb begin
     beat_valid_o = '0;
@@ -161,6 +166,7 @@ module fetch
       unique case (state_q)
         Run: begin
           if (beat_pop) begin
+            sum_q <= sum;
             if (is_header) begin
               unit_q <= header_unit[UnitW-1:0];
               body_q <= header_beats - 16'd1;
@@ -168,13 +174,14 @@ module fetch
                 state_q <= Drain;
                 body_q <= '0;
                 if (!known) error_q <= ErrorHeader;
+                else if (!sum_right) error_q <= ErrorChecksum;
               end
             end else begin
               body_q <= body_q - 16'd1;
             end
           end else if (left_q == '0 && reserved_q == '0) begin
             state_q <= Done;
-            error_q <= ErrorEnd;
+            error_q <= ErrorNoEnd;
           end
         end
         Drain: begin
@@ -183,11 +190,13 @@ module fetch
         default: begin  // Idle, Done
           if (start_i) begin
             state_q <= program_addr_i[LineIdxW-1:0] == '0 ? Run : Done;
-            error_q <= program_addr_i[LineIdxW-1:0] == '0 ? ErrorNone : ErrorAddress;
+            error_q <= program_addr_i[LineIdxW-1:0] == '0 ? ErrorNone
+                                                            : ErrorProgramAddress;
             addr_q <= program_addr_i;
             left_q <= program_bytes_i[31:LineIdxW]
                       + BeatsW'(program_bytes_i[LineIdxW-1:0] != '0);
             body_q <= '0;
+            sum_q <= '0;
           end
         end
       endcase

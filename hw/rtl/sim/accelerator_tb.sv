@@ -1,6 +1,10 @@
 // The accelerator and its DRAM, for cocotb: the control port and the end of the run are driven from
 // Python, everything that happens every cycle stays here.
 //
+// mem_rst_n resets the memory; a machine that is reset alone leaves it as it is. load reads the
+// images again. fault: bit 0 answers reads of the program by fault_resp, bit 1 those of tensors,
+// bit 2 writes. outside counts accesses outside [read_lo, read_hi) and [write_lo, write_hi).
+//
 // +trace_file=F: a line for each retired instruction: unit, layer, cycle, then all counters.
 // +taps_file=F: when a vector instruction retires, bank b of the activation memory is appended to
 // file F.b, row by row, so that tensors that never leave the chip can be compared too.
@@ -31,6 +35,16 @@ module accelerator_tb
   input  logic        rready,
   output logic [31:0] rdata,
 
+  input  logic        mem_rst_n,
+  input  logic        load,
+  input  logic [2:0]  fault,
+  input  logic [1:0]  fault_resp,
+  input  logic [63:0] read_lo,
+  input  logic [63:0] read_hi,
+  input  logic [63:0] write_lo,
+  input  logic [63:0] write_hi,
+  output logic [31:0] outside,
+
   input  logic        dump,
   input  logic [63:0] dump_lo,
   input  logic [63:0] dump_hi,
@@ -44,7 +58,7 @@ module accelerator_tb
   logic [63:0]          m_araddr, m_awaddr;
   logic [7:0]           m_arlen, m_awlen;
   logic [2:0]           m_arsize, m_awsize, m_arprot, m_awprot;
-  logic [1:0]           m_arburst, m_awburst, m_rresp, m_bresp;
+  logic [1:0]           m_arburst, m_awburst, m_rresp, m_bresp, d_rresp, d_bresp;
   logic [3:0]           m_arcache, m_awcache;
   logic [LineBits-1:0]  m_rdata, m_wdata;
   logic [LineBytes-1:0] m_wstrb;
@@ -123,7 +137,9 @@ module accelerator_tb
     .MAX_WRITES    (OutstandingReads)
   ) u_dram (
     .clk_i            (clk),
-    .rst_ni           (rst_n),
+    .rst_ni           (mem_rst_n),
+    .master_rst_ni    (rst_n),
+    .load_i           (load),
     .ar_valid_i       (m_arvalid),
     .ar_ready_o       (m_arready),
     .ar_id_i          (m_arid),
@@ -135,7 +151,7 @@ module accelerator_tb
     .r_ready_i        (m_rready),
     .r_id_o           (m_rid),
     .r_data_o         (m_rdata),
-    .r_resp_o         (m_rresp),
+    .r_resp_o         (d_rresp),
     .r_last_o         (m_rlast),
     .aw_valid_i       (m_awvalid),
     .aw_ready_o       (m_awready),
@@ -152,7 +168,7 @@ module accelerator_tb
     .b_valid_o        (m_bvalid),
     .b_ready_i        (m_bready),
     .b_id_o           (m_bid),
-    .b_resp_o         (m_bresp),
+    .b_resp_o         (d_bresp),
     .dump_i           (dump),
     .dump_lo_i        (dump_lo),
     .dump_hi_i        (dump_hi),
@@ -163,6 +179,28 @@ module accelerator_tb
     .hazards_o        (hazards)
   );
   assign program_beats = read_beats[0];
+  assign m_rresp = fault[{1'b0, m_rid}] ? fault_resp : d_rresp;
+  assign m_bresp = fault[2] ? fault_resp : d_bresp;
+
+  region_monitor #(
+    .DataBytes(LineBytes)
+  ) u_regions (
+    .clk_i     (clk),
+    .rst_ni    (mem_rst_n),
+    .ar_i      (m_arvalid && m_arready && m_arid[0]),
+    .ar_addr_i (m_araddr),
+    .ar_len_i  (m_arlen),
+    .aw_i      (m_awvalid && m_awready),
+    .aw_addr_i (m_awaddr),
+    .w_i       (m_wvalid && m_wready),
+    .w_strb_i  (m_wstrb),
+    .w_last_i  (m_wlast),
+    .read_lo_i (read_lo),
+    .read_hi_i (read_hi),
+    .write_lo_i(write_lo),
+    .write_hi_i(write_hi),
+    .outside_o (outside)
+  );
 
   string trace_name;
   int    trace_fd;

@@ -36,6 +36,9 @@ module dram_model #(
 ) (
   input  logic                  clk_i,
   input  logic                  rst_ni,
+  input  logic                  master_rst_ni,  // the other side is in reset: it may take back what
+                                                // it offered
+  input  logic                  load_i,         // read the images again
 
   input  logic                  ar_valid_i,
   output logic                  ar_ready_o,
@@ -189,6 +192,29 @@ module dram_model #(
         got = length == 0 ? 0 : $fread(mem, file, int'(address >> 3), (length + 7) / 8);
         if (got != length) $fatal(1, "dram_model: read %0d of %0d bytes of %s", got, length, path);
         $fclose(file);
+      end
+    end
+  end
+
+  // As above, word by word: these assignments share the memory with those of the bus.
+  always_ff @(posedge clk_i) begin
+    if (load_i) begin
+      automatic string path, pattern;
+      automatic logic [63:0] address, word;
+      automatic int file;
+      for (int i = 0; i < int'(NumImages); i++) begin
+        pattern = $sformatf("image%0d=%%s", i);
+        if ($value$plusargs(pattern, path)) begin
+          pattern = $sformatf("addr%0d=%%h", i);
+          if (!$value$plusargs(pattern, address)) address = '0;
+          file = $fopen(path, "rb");
+          if (file == 0) $fatal(1, "dram_model: cannot open %s", path);
+          while ($fread(word, file) == 8) begin
+            mem[address[MEM_BYTES_LOG2-1:3]] <= word;
+            address = address + 64'd8;
+          end
+          $fclose(file);
+        end
       end
     end
   end
@@ -386,9 +412,9 @@ module dram_model #(
   endfunction
 
   always_ff @(posedge clk_i) begin
-    ar_wait_q <= rst_ni && ar_valid_i && !ar_ready_o;
-    aw_wait_q <= rst_ni && aw_valid_i && !aw_ready_o;
-    w_wait_q <= rst_ni && w_valid_i && !w_ready_o;
+    ar_wait_q <= rst_ni && master_rst_ni && ar_valid_i && !ar_ready_o;
+    aw_wait_q <= rst_ni && master_rst_ni && aw_valid_i && !aw_ready_o;
+    w_wait_q <= rst_ni && master_rst_ni && w_valid_i && !w_ready_o;
     ar_payload_q <= ar_payload;
     aw_payload_q <= aw_payload;
     w_payload_q <= w_payload;

@@ -25,6 +25,7 @@ module vector_engine
   input  logic                 payload_valid_i,
   input  logic [LineBits-1:0]  payload_data_i,
   output logic                 payload_ready_o,
+  output logic                 illegal_o,  // a micro-operation of the instruction in force
 
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
   output logic                 acc_free_o,
@@ -104,6 +105,7 @@ module vector_engine
     .op_last_o   (op_last),
     .last_s0_o   (last_s0),
     .last_s1_o   (last_s1),
+    .illegal_o,
     .table_we_o  (table_we),
     .table_beat_o(table_beat),
     .table_data_o(table_data)

@@ -34,6 +34,8 @@ module vector_program
   output logic [OpIdxW-1:0]   last_s0_o,  // last micro-operation that reads S0 (S1); the last of
   output logic [OpIdxW-1:0]   last_s1_o,  // all when none does
 
+  output logic                illegal_o,  // a micro-operation that the lanes do not take has come
+
   output logic                table_we_o,
   output logic [7:0]          table_beat_o,
   output logic [LineBits-1:0] table_data_o
@@ -63,6 +65,7 @@ module vector_program
   logic                accept;
   logic [LineBits-1:0] ops_q [Beats];
   logic [OpIdxW-1:0]   last_s0_q, last_s1_q;
+  logic                illegal_q;
 
   assign op_count = 8'(instr_q.ops_init) + 8'(instr_q.ops_body) + 8'(instr_q.ops_final);
   assign first_op = 8'(beat_q << SlotW);
@@ -77,6 +80,7 @@ module vector_program
   assign op_last_o = OpIdxW'(op_count - 8'd1);
   assign last_s0_o = last_s0_q;
   assign last_s1_o = last_s1_q;
+  assign illegal_o = illegal_q;
   assign table_we_o = state_q == Table && payload_valid_i;
   assign table_beat_o = beat_q;
   assign table_data_o = payload_data_i;
@@ -89,6 +93,7 @@ module vector_program
   end
 
   always_ff @(posedge clk_i) begin
+    if (take_o || !rst_ni) illegal_q <= 1'b0;
     if (take_o) instr_q <= instr_i;
     if (accept && state_q == Ops) begin
       ops_q[beat_q[OpIdxW-SlotW-1:0]] <= payload_data_i;
@@ -98,11 +103,14 @@ module vector_program
       end
       for (int unsigned i = 0; i < OpsPerBeat; i++) begin
         automatic logic [7:0] index = first_op + 8'(i);
-        // Waived: only the operands count here.
+        // Waived: not every field counts here.
         // verilator lint_off UNUSEDSIGNAL
         automatic micro_op_t op = payload_data_i[$bits(micro_op_t)*i +: $bits(micro_op_t)];
         // verilator lint_on UNUSEDSIGNAL
         if (index < op_count) begin
+          if (!legal_micro_op_t(op) || (op.a_float && op.b_float && op.a != op.b)) begin
+            illegal_q <= 1'b1;
+          end
           if (selects(op.a, op.b, op.c, OperandS0)) last_s0_q <= OpIdxW'(index);
           if (selects(op.a, op.b, op.c, OperandS1)) last_s1_q <= OpIdxW'(index);
         end
@@ -132,14 +140,5 @@ module vector_program
       end
     end
   end
-
-`ifndef SYNTHESIS
-  // Simulation check only: the program builder guarantees it.
-  always_ff @(posedge clk_i) begin
-    if (rst_ni && start_q && (op_count == '0 || op_count > 8'(MaxOps))) begin
-      $error("vector: an instruction has 1 to %0d micro-operations, not %0d", MaxOps, op_count);
-    end
-  end
-`endif
 
 endmodule

@@ -14,7 +14,8 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 CTRL, GIE, IER, ISR = 0x00, 0x04, 0x08, 0x0C
 START, DONE, IDLE, READY, AUTO_RESTART = 1, 2, 4, 8, 128
-ARGUMENTS = [0x10, 0x14, 0x1C, 0x24, 0x28]
+ARGUMENTS = [0x10, 0x14, 0x1C, 0x24, 0x28, 0x200, 0x204, 0x208, 0x20C, 0x210]
+STOP = 0x214
 BUILD_ID = 0xB01DFACE
 
 
@@ -32,6 +33,7 @@ class Host:
         dut.done.value = 0
         dut.idle.value = 1
         dut.error_code.value = 0
+        dut.cause.value = 0
         dut.counter_seed.value = 0
         bus = AxiLiteBus.from_prefix(dut, "axil")
         self.master = AxiLiteMaster(bus, dut.clk, dut.rst_n, reset_active_level=False)
@@ -200,10 +202,13 @@ async def model_check(host: Host, rng: random.Random, operations: int) -> None:
     counters = 5
     state = dict.fromkeys(ARGUMENTS, 0) | {GIE: 0, IER: 0, ISR: 0}
     masks = {GIE: 1, IER: 3}
-    fixed = {0x38: BUILD_ID, 0x3C: 0xDEAD0001} | {0x40 + 4 * n: 3 * n + 77 for n in range(counters)}
+    fixed = {0x38: BUILD_ID, 0x3C: 0xDEAD0001, 0x21C: 0xCAFE0003} | {
+        0x40 + 4 * n: 3 * n + 77 for n in range(counters)
+    }
     dut.error_code.value = 0xDEAD0001
+    dut.cause.value = 0xCAFE0003
     dut.counter_seed.value = 77
-    addresses = [*state, *fixed, 0x18, 0x20, 0x2C, 0x40 + 4 * counters, 0x7FC, 0xFFC]
+    addresses = [*state, *fixed, 0x18, 0x20, 0x2C, 0x40 + 4 * counters, 0x218, 0x220, 0x7FC, 0xFFC]
     for _ in range(operations):
         word = rng.choice(addresses)
         if rng.random() < 0.5:
@@ -222,7 +227,47 @@ async def model_check(host: Host, rng: random.Random, operations: int) -> None:
     assert int(dut.program_addr.value) == state[0x14] << 32 | state[0x10]
     assert int(dut.program_bytes.value) == state[0x1C]
     assert int(dut.tensor_base.value) == state[0x28] << 32 | state[0x24]
+    limits = (dut.read_limit, dut.write_first, dut.write_limit, dut.job_limit, dut.progress_limit)
+    assert [int(one.value) for one in limits] == [state[0x200 + 4 * i] for i in range(5)]
     assert host.starts == 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_stop_is_one_cycle(dut: Any) -> None:
+    host = Host(dut)
+    await host.reset()
+    stops = 0
+
+    async def count() -> None:
+        nonlocal stops
+        while True:
+            await ReadOnly()
+            stops += int(dut.stop.value)
+            await RisingEdge(dut.clk)
+
+    cocotb.start_soon(count())
+    await host.write(CTRL, START)
+    await host.write(STOP, 2)  # another bit
+    await host.master.write(STOP + 1, b"\x01")  # another byte
+    assert stops == 0
+    await host.write(STOP, 1)
+    await host.cycles(4)
+    assert stops == 1
+    assert await host.read(STOP) == 0
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def a_start_while_busy_changes_nothing(dut: Any) -> None:
+    host = Host(dut)
+    await host.reset()
+    await host.write(CTRL, START)
+    await host.cycles(2)
+    dut.idle.value = 0
+    await host.write(CTRL, START)
+    await host.finish_job()
+    await host.cycles(5)
+    assert host.starts == 1
+    assert await host.read(CTRL) == DONE | READY | IDLE
 
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")

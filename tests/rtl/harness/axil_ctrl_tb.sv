@@ -30,11 +30,18 @@ module axil_ctrl_tb #(
   output logic [63:0] program_addr,
   output logic [31:0] program_bytes,
   output logic [63:0] tensor_base,
+  output logic [31:0] read_limit,
+  output logic [31:0] write_first,
+  output logic [31:0] write_limit,
+  output logic [31:0] job_limit,
+  output logic [31:0] progress_limit,
+  output logic        stop,
   // Waived: the name is Vitis'; Verilator only renames it in its C++.
   // verilator lint_off SYMRSVDWORD
   output logic        interrupt,
   // verilator lint_on SYMRSVDWORD
   input  logic [31:0] error_code,
+  input  logic [31:0] cause,
   input  logic [31:0] counter_seed
 );
 
@@ -73,8 +80,15 @@ module axil_ctrl_tb #(
     .program_addr_o (program_addr),
     .program_bytes_o(program_bytes),
     .tensor_base_o  (tensor_base),
+    .read_limit_o   (read_limit),
+    .write_first_o  (write_first),
+    .write_limit_o  (write_limit),
+    .job_limit_o    (job_limit),
+    .progress_limit_o(progress_limit),
+    .stop_o         (stop),
     .interrupt_o    (interrupt),
     .error_code_i   (error_code),
+    .cause_i        (cause),
     .counters_i     (counters)
   );
 

@@ -37,7 +37,7 @@ module dma_tb
   // Fetch and queues.
 
   logic                fetch_done;
-  logic [1:0]          fetch_error;
+  job_error_e          fetch_error;
   logic                fetch_req_valid, fetch_req_ready, fetch_r_valid, fetch_r_ready;
   logic [AxiAddrW-1:0] fetch_addr, load_addr;
   logic [7:0]          fetch_len, load_len;
@@ -158,6 +158,8 @@ module dma_tb
   ) u_dram (
     .clk_i            (clk),
     .rst_ni           (rst_n),
+    .master_rst_ni    (rst_n),
+    .load_i           (1'b0),
     .ar_valid_i       (ar_valid),
     .ar_ready_o       (ar_ready),
     .ar_id_i          (ar_id),

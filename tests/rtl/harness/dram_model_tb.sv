@@ -60,6 +60,8 @@ module dram_model_tb #(
   ) u_dram (
     .clk_i            (clk),
     .rst_ni           (rst_n),
+    .master_rst_ni    (rst_n),
+    .load_i           (1'b0),
     .ar_valid_i       (axi_arvalid),
     .ar_ready_o       (axi_arready),
     .ar_id_i          (axi_arid),

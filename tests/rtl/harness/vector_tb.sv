@@ -67,7 +67,7 @@ module vector_tb
 
   // Engine.
 
-  logic                 acc_free, i_free, r_free, out, done, idle;
+  logic                 acc_free, i_free, r_free, out, done, idle, illegal;
   logic [15:0]          done_layer;
   logic                 rd_valid, rd_ready, wr_valid, acc_rd, acc_half, par_rd;
   logic [23:0]          rd_addr, wr_addr;
@@ -80,6 +80,10 @@ module vector_tb
   logic                 perf_busy, perf_op, perf_param;
   logic                 stall_source, stall_sink, stall_param, stall_act, stall_depend;
 
+  always_ff @(posedge clk) begin
+    if (rst_n && illegal) $fatal(1, "the lanes refuse a micro-operation");
+  end
+
   vector_engine u_engine (
     .clk_i              (clk),
     .rst_ni             (rst_n),
@@ -89,6 +93,7 @@ module vector_tb
     .payload_valid_i    (payload_valid),
     .payload_data_i     (payload_data),
     .payload_ready_o    (payload_ready),
+    .illegal_o          (illegal),
     .counters_i         (counters),
     .acc_free_o         (acc_free),
     .i_free_o           (i_free),
