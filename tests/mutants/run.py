@@ -27,10 +27,13 @@ from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine, machine_of
 from dataflow.selftest.run import Prepared, judge, prepare
+from tests.faults.campaign import bases, disturbances, run_jobs
+from tests.faults.campaign import mutants as corrupted_jobs
 from tests.mutants.mutant import PROJECT, Mutant, load
 from tests.mutants.schemata import install
 
 MEMORY_LOG2 = 26
+SEED = 3
 
 
 def rtl_model(mutants: Sequence[Mutant], machine: Machine, folder: Path) -> Model:
@@ -118,10 +121,71 @@ def python_judge(mutants: Sequence[Mutant]) -> Iterator[Callable[[Mutant], str]]
         yield judge_one
 
 
+FAULTS = "tests/faults/test_faults.py"
+"""Test file that RTL mutants name which good programs cannot notice."""
+
+
+class FaultJudge:
+    """Compares what a mutant does with corrupted programs and a disturbed machine with what the
+    hardware does."""
+
+    def __init__(self, arch: str, mutants: Sequence[Mutant]) -> None:
+        of = machine_of(load_architecture(arch))
+        self.arch, self.bases = arch, bases(arch, 2)
+        self.jobs = [
+            job
+            for one in self.bases
+            for job in (*disturbances(one), *corrupted_jobs(one, of, 60, 10, SEED))
+        ]
+        folder = Path(tempfile.mkdtemp(prefix="dataflow-mutants-"))
+        try:
+            made = rtl_model(mutants, of, folder)
+            # As it is synthesised; see tests/faults/campaign.py.
+            self.model = replace(
+                made,
+                build_dir=made.build_dir.with_name(f"{made.build_dir.name}s"),
+                defines={"SYNTHESIS": "1"},
+            )
+            build(self.model)
+        finally:
+            shutil.rmtree(folder)
+        self.expected = self.results(0)
+
+    def results(self, number: int) -> list[dict[str, Any]]:
+        """What the jobs give with a mutant on (0: none)."""
+        plusargs, stalls = [f"+mutant={number}"], (0.0, 0.4)
+        return [
+            result
+            for stall in stalls
+            for result in run_jobs(
+                self.arch, self.bases, self.jobs, model=self.model, plusargs=plusargs, stall=stall
+            )
+        ]
+
+    def verdict(self, number: int) -> str:
+        """How the jobs kill a mutant; empty when they do not."""
+        try:
+            found = self.results(number)
+        except (AssertionError, DataflowError) as error:
+            return f"ends in an error: {str(error)[:70]}"
+        different = [
+            n for n, pair in enumerate(zip(found, self.expected, strict=True)) if pair[0] != pair[1]
+        ]
+        return f"{len(different)} jobs end differently, first {different[0]}" if different else ""
+
+
 @contextmanager
-def rtl_judge(mutants: Sequence[Mutant], arch: str) -> Iterator[Callable[[Mutant], str]]:
-    """A judge of the mutants, all of them in one simulator."""
+def rtl_judge(
+    mutants: Sequence[Mutant], arch: str, picked: Sequence[Mutant]
+) -> Iterator[Callable[[Mutant], str]]:
+    """A judge of the picked ones of the mutants, all of them in one simulator."""
     machine = machine_of(load_architecture(arch))
+    faults = FaultJudge(arch, mutants) if any(FAULTS in m.tests for m in picked) else None
+    if all(FAULTS in m.tests for m in picked):
+        assert faults is not None
+        judge_fault = faults.verdict
+        yield lambda mutant: judge_fault(mutants.index(mutant) + 1)
+        return
     tests = prepare(machine)
     folder = Path(tempfile.mkdtemp(prefix="dataflow-mutants-"))
     try:
@@ -131,7 +195,13 @@ def rtl_judge(mutants: Sequence[Mutant], arch: str) -> Iterator[Callable[[Mutant
         shutil.rmtree(folder)
     verdict = rtl_verdict(0, model, machine, tests)
     assert not verdict, f"without a mutant the self-test fails: {verdict}"
-    yield lambda mutant: rtl_verdict(mutants.index(mutant) + 1, model, machine, tests)
+
+    def judge_one(mutant: Mutant) -> str:
+        number = mutants.index(mutant) + 1
+        found = rtl_verdict(number, model, machine, tests)
+        return found if found or faults is None else faults.verdict(number)
+
+    yield judge_one
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -143,7 +213,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     mutants = load(chosen.set)
     picked = [m for m in mutants if not chosen.only or any(t in m.name for t in chosen.only)]
-    judges = rtl_judge(mutants, chosen.arch) if chosen.set == "rtl" else python_judge(picked)
+    judges = (
+        rtl_judge(mutants, chosen.arch, picked) if chosen.set == "rtl" else python_judge(picked)
+    )
     with judges as judged:
         return report(picked, judged)
 
