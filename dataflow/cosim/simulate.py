@@ -111,6 +111,9 @@ def _sources(out: Path) -> list[Path]:
     if missing:
         raise DataflowError(str(rtl), f"lacks {', '.join(missing)}", "compile again")
     simulation = [out / "sim" / path.name for path in library(simulation=True)]
+    missing = [path.name for path in simulation if not path.is_file()]
+    if missing:
+        raise DataflowError(str(out / "sim"), f"lacks {', '.join(missing)}", "compile again")
     return [rtl / name for name in names] + simulation
 
 
@@ -140,6 +143,8 @@ def _result(
         "dram_write_bytes": counts["store_bytes"],
         "predicted_dram_read_bytes": predicted["dram_read_bytes"],
         "predicted_dram_write_bytes": predicted["dram_write_bytes"],
+        "accesses": {name: counts[name] for name in predicted.get("accesses", ())},
+        "predicted_accesses": predicted.get("accesses", {}),
         "layers": _layers(project, run.retired, counts),
         "program_bytes": len(project.program.code),
         "host": project.summary["host"],

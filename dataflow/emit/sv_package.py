@@ -93,7 +93,7 @@ def _view(machine: Machine) -> PackageView:
         enumerations=(
             _enumeration("unit_e", "Unit", 4, isa.Unit),
             _enumeration("event_e", "Event", 4, isa.Event),
-            _enumeration("counter_e", "Counter", 5, isa.Counter),
+            _enumeration("counter_e", "Counter", 6, isa.Counter),
             _errors(),
             _enumeration("op_e", "Op", 4, isa.Op),
             _enumeration("operand_e", "Operand", 5, isa.Operand),

@@ -14,6 +14,7 @@ from dataflow.flow.pipeline import Compiled
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.ir import Cascade
 from dataflow.layers.layer import Layer
+from dataflow.program.accesses import memory_accesses
 from dataflow.program.energy import energy_pj
 from dataflow.progress import StepClock
 from dataflow.rewrite.passes import Stage
@@ -105,6 +106,7 @@ def summary(model: str, compiled: Compiled, *, timed: bool = True) -> dict[str, 
             "dram_read_bytes": compiled.program.dram_read_bytes,
             "dram_write_bytes": compiled.program.dram_write_bytes,
             "energy_pj": energy_pj(compiled.graph, compiled.program, machine),
+            "accesses": memory_accesses(compiled.program, machine, prediction.counters),
         },
         "bound": {"cycles": compiled.mapping.bound},
         "mapper": {

@@ -81,6 +81,14 @@ class Counter(IntEnum):
     STORE_WAIT_ACT = 25
     STORE_WAIT_WRITE = 26
     ERRORS = 27  # why the job ended, as the register `error` (hw/registers.json)
+    ACT_READS = 28  # accesses of the on-chip memories: a line or a part of one; an unaligned one
+    ACT_WRITES = 29  # of the activation memory counts once
+    WBUF_READS = 30
+    WBUF_WRITES = 31
+    ACC_READS = 32
+    ACC_WRITES = 33
+    PARAM_READS = 34
+    PARAM_WRITES = 35  # whole lines
 
 
 class Op(IntEnum):

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from math import prod
+
+import numpy as np
 
 from dataflow.layers.passes import Reduction, feed_steps, pass_kinds
 from dataflow.layers.tiled import NO_LEVEL
@@ -59,6 +62,34 @@ def network_accesses(program: Program, machine: Machine) -> tuple[Accesses, ...]
         elif instruction.unit is Unit.VECTOR:
             found[instruction.layer] += _vector(instruction)
     return tuple(found)
+
+
+MEMORIES = ("act", "wbuf", "acc", "param")
+"""On-chip memories, by the names of their counters: `isa.Counter.ACT_READS` and so on."""
+
+
+def memory_accesses(
+    program: Program, machine: Machine, counters: Mapping[str, int]
+) -> dict[str, int]:
+    """Reads and writes of each on-chip memory, whole network, by counter name: what the counters of
+    the machine will show.
+
+    Args:
+        counters: of the cycle model. How many lines a transfer touches depends on where each of its
+            segments starts, which the model of the bus knows; `Accesses` counts full lines.
+    """
+    found = network_accesses(program, machine)
+    stated = {
+        f"{memory}_{kind}": sum(getattr(one, f"{memory}_{kind}") for one in found)
+        for memory in MEMORIES
+        for kind in ("reads", "writes")
+    }
+    rings = stated["wbuf_writes"] + 4 * stated["param_writes"]
+    loads = sum(_loads(counts, machine).act_writes for counts in program.layers)
+    stores = sum(_loads(counts, machine).act_reads for counts in program.layers)
+    stated["act_writes"] += counters["load_beats"] - rings - loads
+    stated["act_reads"] += counters["store_beats"] - stores
+    return stated
 
 
 def _loads(counts: LayerCounts, machine: Machine) -> Accesses:
@@ -142,12 +173,13 @@ def _vector(instruction: Instruction) -> Accesses:
     counts = [_number(f[name]) for name in ("ops_init", "ops_body", "ops_final")]
     repeats = (1, _number(f["window_r"]) * _number(f["window_s"]), 1)
     ops = list(_micro_ops(instruction.payload, sum(counts)))
-    first = second = sinks = issued = at = 0
+    first = [0, 0, 0]  # uses of the first source, by part
+    second = sinks = issued = at = 0
     for part, count, times in zip(range(3), counts, repeats, strict=True):
         for op in ops[at : at + count]:
             used = {op["a"], op["b"], op["c"]}
             issued += times
-            first += times * (int(Operand.S0) in used)
+            first[part] += int(Operand.S0) in used
             second += times * (int(Operand.S1) in used)
             # In the body only the last repetition writes the sink.
             sinks += op["sink"] * (1 if part == 1 else times)
@@ -158,14 +190,79 @@ def _vector(instruction: Instruction) -> Accesses:
         points = times * p[ip] * q[iq]
         lines = points * blocks[ib]
         used_lanes = points * ((blocks[ib] - 1) * lanes + last_lanes[ib])
+        uses = sum(n * t for n, t in zip(first, repeats, strict=True))
         total += Accesses(
-            act_reads=lines * (second + (0 if from_acc else first)),
+            act_reads=lines * second,
             act_writes=lines * sinks,
-            acc_reads=lines * first if from_acc else 0,
+            acc_reads=lines * uses if from_acc else 0,
             param_reads=times * blocks[ib] * params,
             vector_ops=used_lanes * issued,
         )
+    if not from_acc and any(first):
+        point, window = _inside(f, (1, 1)), _inside(f, (_number(f["window_r"]), repeats[1]))
+        total += Accesses(act_reads=(first[0] + first[2]) * point + first[1] * window)
     return total
+
+
+def _inside(f: Mapping[str, Value], window: tuple[int, int]) -> int:
+    """Lines of the first source that lie inside the tensor, over all tiles, points and taps; the
+    others are padding, which is not read.
+
+    Args:
+        window: taps r, and taps r times s.
+    """
+    taps = window[0], window[1] // window[0]
+    trips, blocks = _numbers(f["trips"]), _numbers(f["blocks"])
+    p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
+    strides = _numbers(f["y_strides"]), _numbers(f["x_strides"])
+    start = _number(f["y"]), _number(f["x"])
+    size = _number(f["y_size"]), _number(f["x_size"])
+    first = f["first"]
+    assert isinstance(first, Mapping)
+    steps = [(first, "p_step"), (first, "q_step"), (f, "r_step"), (f, "s_step")]
+    own = [_number(f[level]) for level in ("p_level", "q_level", "n_level")]
+    moving = [
+        at
+        for at, n in enumerate(trips)
+        if n > 1 and (at in own or strides[0][at] or strides[1][at])
+    ]
+    still = prod(n for at, n in enumerate(trips) if at not in moving)
+    known: dict[tuple[int, int, int, int], int] = {}
+    total = 0
+    for index in product(*(range(trips[at]) for at in moving)):
+        where = dict(zip(moving, index, strict=True))
+        last = [int(at < NO_LEVEL and where.get(at, 0) == trips[at] - 1) for at in own]
+        corner = [start[c] + sum(strides[c][at] * i for at, i in where.items()) for c in range(2)]
+        counts = p[last[0]], q[last[1]]
+        key = (corner[0], corner[1], *counts)
+        if key not in known:
+            known[key] = _points_inside(corner, size, (*counts, *taps), steps)
+        total += blocks[last[2]] * known[key]
+    return total * still
+
+
+def _points_inside(
+    corner: Sequence[int],
+    size: Sequence[int],
+    counts: Sequence[int],
+    steps: Sequence[tuple[Mapping[str, Value], str]],
+) -> int:
+    """Of the points and taps from a corner on, those with both coordinates inside."""
+    inside = np.ones((1, 1, 1, 1), bool)
+    for axis, at, limit in zip("yx", corner, size, strict=True):
+        value = np.full((1, 1, 1, 1), at, np.int64)
+        for dimension, (count, (group, name)) in enumerate(zip(counts, steps, strict=True)):
+            step = group[name]
+            assert isinstance(step, Mapping)
+            by = _number(step.get(axis, 0))
+            if by:
+                shape = [1, 1, 1, 1]
+                shape[dimension] = count
+                value = value + by * np.arange(count).reshape(shape)
+        inside = inside & (value >= 0) & (value < limit)
+    # An axis that no coordinate depends on was left at 1.
+    repeats = prod(n for n, have in zip(counts, inside.shape, strict=True) if have != n)
+    return int(inside.sum()) * repeats
 
 
 def _micro_ops(payload: bytes, count: int) -> Iterator[dict[str, int]]:

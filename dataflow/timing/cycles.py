@@ -57,8 +57,8 @@ class Prediction:
     counters: Mapping[str, int]
 
 
-DATA = (Counter.MACS_LOW, Counter.MACS_HIGH, Counter.ERRORS)
-"""Counters of what is computed, not of when: the model has no data."""
+DATA = (Counter.MACS_LOW, Counter.MACS_HIGH, *range(Counter.ERRORS, len(Counter)))
+"""Counters of what is computed or accessed, not of when (see `dataflow.program.accesses`)."""
 
 
 def predict(program: Program, machine: Machine) -> Prediction:

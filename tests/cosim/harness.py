@@ -25,6 +25,7 @@ from dataflow.layers.plan import NetworkMapping
 from dataflow.machine import Machine, machine_of
 from dataflow.mapper import map_network
 from dataflow.program import build
+from dataflow.program.accesses import memory_accesses
 from dataflow.timing.cycles import predict
 from tests.cosim.inputs import random_inputs
 
@@ -137,6 +138,8 @@ def simulated_network(
     assert counters["store_bytes"] == program.dram_write_bytes
     macs = counters["macs_low"] + (counters["macs_high"] << 32)
     assert macs == sum(layer.array_macs for layer in program.layers)
+    stated = memory_accesses(program, compiled.machine, compiled.prediction.counters)
+    assert {name: counters[name] for name in stated} == stated
     if stall == 0.0:
         assert abs(outcome.cycle_error) <= MAX_CYCLE_ERROR, f"error {outcome.cycle_error:+.3f}"
     return outcome

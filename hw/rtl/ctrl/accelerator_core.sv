@@ -642,8 +642,45 @@ module accelerator_core
     end
   end
 
+  // Accesses of the memories. The vector unit holds a read until its line is issued.
+  localparam int unsigned Memories = 4;
+  logic [Memories-1:0][2:0]  reads, writes;
+  logic [Memories-1:0][31:0] reads_q, writes_q;
+
+  always_comb begin
+    reads = '0;
+    writes = '0;
+    for (int unsigned p = 0; p < FeedPorts; p++) reads[0] = reads[0] + 3'(feed_valid[p]);
+    for (int unsigned c = 0; c < Clients; c++) begin
+      if (act_write[c]) writes[0] = writes[0] + 3'(act_valid[c] && act_ready[c]);
+      else reads[0] = reads[0] + 3'(act_valid[c] && act_ready[c]);
+    end
+    reads[1] = 3'(w_rd);
+    writes[1] = 3'(wbuf_we);
+    reads[2] = 3'(acc_rd) + 3'(vacc_rd && vector_op);
+    writes[2] = 3'(acc_we);
+    reads[3] = 3'(p_rd && vector_param);
+    writes[3] = 3'(param_we && param_quarter == 2'd3);
+  end
+
+  always_ff @(posedge clk_i) begin
+    for (int unsigned m = 0; m < Memories; m++) begin
+      if (!engine_rst_n) begin
+        reads_q[m]  <= '0;
+        writes_q[m] <= '0;
+      end else begin
+        reads_q[m]  <= reads_q[m] + 32'(reads[m]);
+        writes_q[m] <= writes_q[m] + 32'(writes[m]);
+      end
+    end
+  end
+
   always_comb begin
     counters_o = count_q;
+    for (int unsigned m = 0; m < Memories; m++) begin
+      counters_o[32'(CounterActReads) + 2 * m]  = reads_q[m];
+      counters_o[32'(CounterActWrites) + 2 * m] = writes_q[m];
+    end
     counters_o[CounterCycles]        = cycles;
     counters_o[CounterMacsLow]       = macs_q[31:0];
     counters_o[CounterMacsHigh]      = macs_q[63:32];
