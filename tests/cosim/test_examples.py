@@ -36,6 +36,7 @@ def judge(out: Path, seed: int, stall: float) -> None:
     assert result["array_macs"] == result["predicted_array_macs"]
     assert result["dram_read_bytes"] == result["predicted_dram_read_bytes"]
     assert result["dram_write_bytes"] == result["predicted_dram_write_bytes"]
+    assert result["accesses"] == result["predicted_accesses"] != {}
     assert sum(layer["cycles"] for layer in result["layers"]) == result["cycles"]
     assert sum(result["cycles_by_cause"].values()) == result["cycles"]
     assert min(result["cycles_by_cause"].values()) >= 0

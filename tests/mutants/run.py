@@ -131,11 +131,11 @@ class FaultJudge:
 
     def __init__(self, arch: str, mutants: Sequence[Mutant]) -> None:
         of = machine_of(load_architecture(arch))
-        self.arch, self.bases = arch, bases(arch, 2)
+        self.arch, self.bases = arch, bases(arch, 1)
         self.jobs = [
             job
             for one in self.bases
-            for job in (*disturbances(one), *corrupted_jobs(one, of, 60, 10, SEED))
+            for job in (*disturbances(one), *corrupted_jobs(one, of, 40, 0, SEED))
         ]
         folder = Path(tempfile.mkdtemp(prefix="dataflow-mutants-"))
         try:
