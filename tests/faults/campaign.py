@@ -282,6 +282,10 @@ def disturbances(one: Base) -> Iterator[dict[str, Any]]:
         {"write_first": first + line},
         {"write_limit": last - line},
         {"write_limit": 0},
+        *(
+            {"write_limit": first + (last - first) * part // (8 * line) * line}
+            for part in (2, 4, 6)
+        ),
     ):
         yield {**base, "registers": limits}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ async def jobs(dut: Any) -> None:
             # A machine that does not answer to anything is reset, so that the others are judged.
             if result["hung"] or not result["idle"]:
                 await bench.reset(20, memory=True)
-        result["same"] = await bench.dump(base) == golden
+        image = await bench.dump(base)
+        result |= {"same": image == golden, "image": zlib.crc32(image)}
         await bench.load(base, Path(base["code"]).read_bytes())
         after = await bench.run(base, {"code": Path(base["code"]).read_bytes().hex()})
         after["same"] = await bench.dump(base) == golden
