@@ -66,6 +66,23 @@ def walked(tiled: TiledLayer) -> Counter[str]:
     return total
 
 
+def inside(tiled: TiledLayer, at: Mapping[str, int], size: Mapping[str, int]) -> int:
+    """Points and taps of a tile that read a byte of the source: the others are padding."""
+    layer = tiled.layer
+    found = 1
+    for d, taps, stride, dilation, pad, limit in (
+        ("p", layer.taps_r, layer.stride_p, layer.dilation_r, layer.pad_p, layer.source.shape[1]),
+        ("q", layer.taps_s, layer.stride_q, layer.dilation_s, layer.pad_q, layer.source.shape[2]),
+    ):
+        start = at.get(d, 0) * tiled.ragged(d)[False]
+        found *= sum(
+            0 <= (start + i) * stride + tap * dilation - pad < limit
+            for i in range(size[d])
+            for tap in range(taps)
+        )
+    return found
+
+
 def vector_walked(tiled: TiledLayer) -> Counter[str]:
     """Accesses of the vector unit by visiting every output tile and operation."""
     total: Counter[str] = Counter()
@@ -80,6 +97,15 @@ def vector_walked(tiled: TiledLayer) -> Counter[str]:
         rows = size["p"] * size["q"]
         if layer.flat:
             rows, columns = -(-size["q"] // tiled.machine.cols), tiled.machine.cols
+        if layer.kind == "vector":
+            whole = any(Operand.S0 in (op.a, op.b, op.c) for op in (*micro.init, *micro.final))
+            assert not (whole and window > 1), (
+                "where the source stands outside the body is not said"
+            )
+            uses = sum(
+                Operand.S0 in (op.a, op.b, op.c) for op in (*micro.init, *micro.body, *micro.final)
+            )
+            total["inside"] += uses * blocks * (rows if layer.flat else inside(tiled, at, size))
         for op in issued:
             operands = (op.a, op.b, op.c)
             total["first"] += rows * blocks * (Operand.S0 in operands)
@@ -110,7 +136,7 @@ def check_accesses(
         assert one.acc_reads == array["acc_reads"] + (vector["first"] if from_acc else 0)
         assert one.wbuf_reads == (array["weights"] if ring else 0)
         reads = array["feed"] + (0 if ring else array["weights"])
-        reads += vector["second"] + (0 if from_acc else vector["first"])
+        reads += vector["second"] + (0 if from_acc else vector["inside"])
         assert one.act_reads == reads + stored
         loaded = -(-(counts.source_bytes + counts.second_bytes) // line)
         assert one.act_writes == vector["sinks"] + loaded
