@@ -69,12 +69,13 @@ def walked(tiled: TiledLayer) -> Counter[str]:
 def inside(tiled: TiledLayer, at: Mapping[str, int], size: Mapping[str, int]) -> int:
     """Points and taps of a tile that read a byte of the source: the others are padding."""
     layer = tiled.layer
+    full = {"p": tiled.ragged("p")[False], "q": tiled.ragged("q")[False]}
     found = 1
     for d, taps, stride, dilation, pad, limit in (
         ("p", layer.taps_r, layer.stride_p, layer.dilation_r, layer.pad_p, layer.source.shape[1]),
         ("q", layer.taps_s, layer.stride_q, layer.dilation_s, layer.pad_q, layer.source.shape[2]),
     ):
-        start = at.get(d, 0) * tiled.ragged(d)[False]
+        start = at.get(d, 0) * full[d]
         found *= sum(
             0 <= (start + i) * stride + tap * dilation - pad < limit
             for i in range(size[d])
