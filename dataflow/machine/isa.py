@@ -187,7 +187,7 @@ HEADER = Struct(
 
 WAIT = Struct(  # reached when counter[event] >= min(cap, base + (t * step) >> 8), t = fires so far
     "wait_t",
-    (_f("event", 4, most=14), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24)),
+    (_f("event", 4, most=max(Event)), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24)),
 )
 
 RETIRED = Struct(  # instructions that each engine must have retired
@@ -412,10 +412,10 @@ STORE = Struct(
 MICRO_OP = Struct(
     "micro_op_t",
     (
-        _f("op", 4, most=7),
-        _f("a", 5, most=18),
-        _f("b", 5, most=18),
-        _f("c", 5, most=18),
+        _f("op", 4, most=max(Op)),
+        _f("a", 5, most=max(Operand)),
+        _f("b", 5, most=max(Operand)),
+        _f("c", 5, most=max(Operand)),
         _f("a_float", 1),  # convert the int32 operand to binary32
         _f("b_float", 1),  # both only when a and b are the same operand
         _f("a_negate", 1),  # flip the float sign
