@@ -60,3 +60,10 @@ def make() -> tuple[nn.Module, tuple[Tensor, ...]]:
     module = GPT2(128, 64, 4, 2, 32)
     nn.init.normal_(module.tokens.weight, std=0.3)
     return module.eval(), (torch.randint(0, 128, (1, 24)),)
+
+
+@fork_rng()
+def make_small() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """GPT-2 small: 12 blocks of width 768, seeded weights, and 128 example tokens."""
+    torch.manual_seed(0)
+    return GPT2(50257, 768, 12, 12, 1024).eval(), (torch.randint(0, 50257, (1, 128)),)

@@ -203,18 +203,14 @@ def _bits(bundle: Bundle, i: int, tensor: str) -> float:
 
 
 def _held(bundle: Bundle, tiles: Sequence[int]) -> dict[str, float]:
-    """Bits of the tile of each tensor that is handed over, unfinished sums at their width."""
+    """Bits of the tile of each tensor that is handed over: the most that a member counts."""
     found: dict[str, float] = {}
     for i, member in enumerate(bundle.members):
-        work = member.part.work
-        name = work.output.tensor
-        if name not in member.tiled:
-            continue
-        extents = dict(work.sizes)
-        for line, tile in zip(bundle.lines, tiles, strict=True):
-            extents[line[i]] = tile
-        bits = member.part.operand_bits(name, extents) * member.part.widening()
-        found[member.names[name]] = bits
+        # A reader has no more of it than its maker, but where it reads it in several accesses.
+        most = {member.part.work.output.tensor, *member.part.several} & member.tiled
+        for name in sorted(most):
+            actual = member.names[name]
+            found[actual] = max(found.get(actual, 0.0), _counted(bundle, i, name, tiles))
     return found
 
 
@@ -235,14 +231,10 @@ def _evaluate(
     for i, member in enumerate(bundle.members):
         mine = {member.names[o.tensor]: o.tensor for o in member.part.work.operands}
         taken = total
-        for name, bits in (*held.items(), *whole.items()):
+        for name in (*held, *whole):
             if name in mine:
-                operand = member.part.work.output.tensor
-                if name in held:
-                    wide = bits if mine[name] == operand else _narrow(bundle, i, mine[name], tiles)
-                else:
-                    wide = _bits(bundle, i, mine[name])
-                taken -= wide
+                own = mine[name]
+                taken -= _counted(bundle, i, own, tiles) if name in held else _bits(bundle, i, own)
         status = Status(
             member.whole,
             frozenset(t for j, t in kept if j == i),
@@ -273,13 +265,16 @@ def _owners(bundle: Bundle, actual: str) -> list[tuple[int, str]]:
     return found
 
 
-def _narrow(bundle: Bundle, i: int, tensor: str, tiles: Sequence[int]) -> float:
-    """Bits that a reader itself counts of a tile that is handed to it."""
+def _counted(bundle: Bundle, i: int, tensor: str, tiles: Sequence[int]) -> float:
+    """Bits that a member itself counts of a tile that is handed over: its maker at the width of
+    unfinished sums, a reader a tile for each access."""
     member = bundle.members[i]
     extents = dict(member.part.work.sizes)
     for line, tile in zip(bundle.lines, tiles, strict=True):
         extents[line[i]] = tile
-    return member.part.operand_bits(tensor, extents)
+    bits = member.part.operand_bits(tensor, extents)
+    made = tensor == member.part.work.output.tensor
+    return bits * member.part.widening() if made else bits
 
 
 # --------------------------------------------------------------------------------- the loop tree

@@ -110,6 +110,7 @@ class Part:
         factors: of the tiles where the Einsum is alone; in groups they divide.
         root_rate: bits that the outermost memory moves in a cycle at most.
         root_pj: of one bit, ``read`` or ``write`` there.
+        several: tensors that it reads in several accesses.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Part:
             pass
         widest = max((partial_bits(work, unit) for unit in self.units), default=1)
         self._widening = widest / work.output.bits
+        self.several = frozenset(o.tensor for o in work.operands if o.access)
         self.factors = "imperfect" if rows and self._imperfect() else "perfect"
 
     def operand_bits(self, tensor: str, extents: Mapping[str, int] | None = None) -> float:

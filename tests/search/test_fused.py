@@ -16,6 +16,8 @@ from dataflow.errors import DataflowError
 from dataflow.ir.text import loads
 from dataflow.search.network import BUDGET, map_workload
 from tests.bench.mapper.cases import chain
+from tests.cost.cases import Case
+from tests.cost.test_oracle import differences
 from tests.search.partitions import FORMS, Brute, machine, workload
 
 
@@ -174,6 +176,46 @@ def test_one_tensor_in_two_roles_has_holds_of_each(objective: str) -> None:
     assert again.energy_pj == found.cost.energy_pj and again.cycles == found.cost.cycles
     apart = map_workload(asked, arch, (objective,), fuse=False)
     assert found.value(objective) <= apart.value(objective) * (1 + 1e-9)
+
+
+TINY_TWICE = """einsum:
+  name: twice
+  shapes: {{M: {M}, K: {K}, N: {N}, H: {H}, P: {P}}}
+  declaration: {{X: [H, P], W: [P, K], T: [N]}}
+  types: {{T: int64}}
+  expressions: |
+    A[h, k] = X[h, p] * W[p, k]
+    C[m, n] = A[m, k] * A[n + {M}, k]
+    D[m, n] = C[m, {{T[n]}}] + C[m, n]
+    E[m] = D[m, n]
+format: {{A: {{bits: 8}}, C: {{bits: 8}}, D: {{bits: 8}}, X: {{bits: 8}}, W: {{bits: 8}}}}
+"""
+
+
+def as_walked(seed: int) -> int:
+    """A random network's partition, counted by the walk of all loops; how many groups are fused."""
+    rng = random.Random(seed)
+    form = rng.choice([*sorted(FORMS), "twice", "twice"])
+    if form == "twice":
+        sizes = {v: rng.randint(1, 4) for v in "MKNP"}
+        text = TINY_TWICE.format(H=sizes["M"] + sizes["N"], **sizes)
+        asked = mp.workload_of(loads(text))
+    else:
+        asked = workload(form, {v: rng.randint(1, 5) for v in "MKNP"})
+    arch = machine(8 * rng.randint(6, 80), 8, 7.0)
+    found = map_workload(asked, arch, (rng.choice(["latency", "energy", "edp"]),))
+    assert differences(Case(form, asked, arch, found.mapping, False)) == [], f"seed {seed}"
+    return sum(isinstance(group.nest[-1], mp.Branches) for group in found.mapping.groups)
+
+
+def test_partitions_cost_what_a_walk_of_all_loops_counts() -> None:
+    assert sum(as_walked(seed) for seed in range(12)) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(100, 400, 50))
+def test_300_partitions_cost_what_a_walk_of_all_loops_counts(start: int) -> None:
+    assert sum(as_walked(seed) for seed in range(start, start + 50)) > 0
 
 
 def never_worse(asked: mp.Workload, bits: int, objective: str, efforts: Sequence[int]) -> None:

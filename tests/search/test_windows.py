@@ -21,7 +21,7 @@ from dataflow.search.windows.layout import layout
 from tests.bench.mapper.cases import Shape
 from tests.bench.mapper.peers import Peer, peers
 
-FRACTIONAL = ("/fc/Gemm", "Op21")
+FRACTIONAL = ("/fc/Gemm", "Op22")
 """Layers of 1000 outputs, which the peer spreads over 31.25 lanes: its times are below what the
 port of the weights can carry, and its energies count no lane that is in part idle."""
 

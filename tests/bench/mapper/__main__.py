@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import argparse
 import csv
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
 
+from dataflow import export
 from dataflow import mapping as mp
 from dataflow.api.models import load
 from dataflow.arch import architecture_path, load_architecture
+from dataflow.ir import Cascade
 from dataflow.ir.text import loads
 from dataflow.search import PERFECT, QUOTIENTS, Solution, frame, search
 from dataflow.search.network import map_workload
 from dataflow.search.pose import pose, units_for
 from dataflow.search.windows import map_with_stalls
 from tests.bench.mapper.cases import CASES, Case, Shape, chain, gpt3_decode, matmul
+from tests.bench.mapper.networks import SPECS
 from tests.bench.mapper.peers import peers
 
 OBJECTIVES = ("latency", "energy", "edp")
@@ -70,9 +74,8 @@ def fused(workload: mp.Workload, machine: str, objective: str, perfect: bool) ->
     )
 
 
-def networks(options: argparse.Namespace) -> None:
-    """Chains of matrix products, a decoder layer, and the models that were named."""
-    print("workload machine objective cpu_s groups/einsums energy_pj cycles bound gap")
+def networks() -> None:
+    """Chains of matrix products and a decoder layer."""
     for many in (2, 3):
         workload = mp.workload_of(loads(chain(many, 512)))
         for machine in ("simple", "nvdla", "eyeriss"):
@@ -86,10 +89,25 @@ def networks(options: argparse.Namespace) -> None:
                 objective,
                 perfect=True,
             )
-    for path in options.model:
-        workload = narrow(mp.workload_of(load(path)), options.bits)
+
+
+def models(options: argparse.Namespace) -> None:
+    """The models that were named, whole, on three machines."""
+    for name in options.model:
+        workload = narrow(mp.workload_of(_cascade(name)), options.bits)
         for machine in ("eyeriss", "tpu_like", "simple"):
-            fused(workload, machine, "latency", perfect=False)
+            for objective in options.objective.split(","):
+                fused(workload, machine, objective, perfect=False)
+
+
+def _cascade(model: str) -> Cascade:
+    """An ONNX file, or one of SPECS."""
+    if model not in SPECS:
+        return load(Path(model))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{model}.onnx"
+        export(SPECS[model], path)
+        return load(path)
 
 
 def stalls() -> None:
@@ -140,7 +158,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="only workloads whose name has this in it")
     parser.add_argument("--fused", action="store_true", help="networks as fusion groups instead")
     parser.add_argument("--stalls", action="store_true", help="ZigZag's conventions instead")
-    parser.add_argument("--model", type=Path, action="append", default=[], help="ONNX, for --fused")
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help=f"whole networks alone, for --fused: an ONNX file or one of {', '.join(SPECS)}",
+    )
+    parser.add_argument("--objective", default="latency", help="of models, with commas")
     parser.add_argument("--bits", type=int, default=8, help="width of a model's tensors")
     options = parser.parse_args(arguments)
     table = stored(options.peers)
@@ -154,7 +178,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         map_workload(
             mp.workload_of(loads(chain(2, 8))), load_architecture(architecture_path("simple"))
         )
-        networks(options)
+        print("workload machine objective cpu_s groups/einsums energy_pj cycles bound gap")
+        if options.model:
+            models(options)
+        else:
+            networks()
         return
     print("workload machine objective factors cpu_s peer_cpu_s ratio energy_pj cycles proven")
     for case in CASES:
