@@ -31,6 +31,7 @@ def flow_faults(mapping: Mapping, workload: Workload, where: str) -> Iterator[Da
                     continue  # carried from one step of a loop to the next
                 above, below = by_einsum[writer.name], by_einsum[reader.name]
                 edges.append((above, below, operand.tensor))
+                yield from _early(above, below, operand, where)
                 yield from _handed(above, below, writer, reader, operand, where)
     yield from _in_place(by_einsum, workload, where)
     yield from _circles(edges, where)
@@ -148,6 +149,30 @@ def _same_slice(operand: Operand, number: int, loop: Loop, reader: Work, written
     terms = [(v, a) for v, a in dim.terms if reader.sizes[v] > 1]
     plain = len(terms) == 1 and terms[0][1] == 1 and not dim.offset and not dim.indirect
     return plain and terms[0][0] in loop.variables
+
+
+def _early(above: Path, below: Path, operand: Operand, where: str) -> Iterator[DataflowError]:
+    """A part of a split that runs before the one which makes what it reads.
+
+    Parts that are in progress together, and what stands below no temporal loop of its own (it may
+    alternate with its neighbours), have no order.
+    """
+    for depth, ((start, one, a), (_, other, b)) in enumerate(
+        zip(above.splits, below.splits, strict=False)
+    ):
+        if above.group != below.group or one is not other or one.together:
+            return
+        if a == b:
+            continue
+        borders = all(
+            any(isinstance(s.node, Loop) and s.node.fanout is None for s in path.steps[start:])
+            for path in (above, below)
+        )
+        if a > b and borders and depth == len(above.splits) - 1 == len(below.splits) - 1:
+            what = f"{below.compute.einsum} reads {operand.tensor}, which a later branch makes"
+            fix = f"put the branch of {above.compute.einsum} before it"
+            yield DataflowError(f"{where}: {below.place}", what, fix)
+        return
 
 
 def _circles(edges: list[tuple[Path, Path, str]], where: str) -> Iterator[DataflowError]:

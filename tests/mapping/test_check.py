@@ -384,3 +384,12 @@ einsum:
     weight, index = work.inputs
     assert weight.dims[0].indirect and weight.dims[0].terms == (("n", 1),)
     assert index.dims[0].terms == (("n", 1),)
+
+
+def test_a_branch_that_reads_what_a_later_one_makes() -> None:
+    head, first, second = GOOD.split("    branch\n")
+    swapped = "    branch\n".join([head, second, first])
+    assert message(swapped) == (
+        "m.yaml: groups[0].nest[3].parts[0][4]: T2 reads T1, which a later branch makes; "
+        "put the branch of T1 before it"
+    )
