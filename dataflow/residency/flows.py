@@ -215,17 +215,19 @@ class _Model:
         cyclic = self.rules.steady and life.tensor.kind == "weight"
         found: dict[int, _Columns] = {}
         before: list[int] = []
-        for u in range((last if cyclic else life.last) + 1):
-            clean = self._amount(life) if u or cyclic or self.rules.warm else None
+        ahead = self.rules.window
+        begin = 0 if ahead is None else max(life.uses[0] - ahead, 0)
+        for u in range(begin, (last if cyclic else life.last) + 1):
+            clean = self._amount(life) if u > begin or cyclic or self.rules.warm else None
             loaded = self._amount(life, load=u)
             found[u] = now = _Columns(clean, loaded)
             if clean is not None:
-                if u:
+                if u > begin:
                     self.program.row({clean: 1, **dict.fromkeys(before, -1.0)}, -INF, 0)
                 self.program.row({clean: 1, loaded: 1}, -INF, size)
             before = now.held
             self._account(life, u, now)
-        first = found[0].clean
+        first = found[begin].clean
         if cyclic and first is not None:
             terms = dict.fromkeys(before, -1.0)
             terms[first] = terms.get(first, 0.0) + 1
