@@ -7,17 +7,17 @@ digits to the base 256, each from -128 to 127:
     h = rint((a + 128.5) / 65536)    r = a - 65536 h    m = rint((r + 0.5) / 256)    l = r - 256 m
 
 All of it is exact in float32 while abs(a) is at most `LARGEST`, which the weights prove, and no
-rint is near a tie. The accumulators are computed once for each digit: three layers.
+rint is near a tie. The accumulators are computed once for each digit: three layers. Sums of long
+rows, which may be larger, are cut into parts of the rows (`dataflow.decide.wide_parts`), each with
+digits of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from dataflow.evaluate.run import run_einsum
-from dataflow.ir.affine import Affine
+from dataflow.decide.wide_parts import in_parts, largest
 from dataflow.ir.cascade import Cascade, Einsum, HostOp, Tensor
 from dataflow.ir.dtype import F32, S8, S32
 from dataflow.ir.expr import Access, Call, Const, Expr, accesses, call, walk
@@ -42,7 +42,7 @@ class WideOutput:
 
     Attributes:
         accumulator: the tensor of the accumulators, gone from the network.
-        digits: labels of its digits, high to low, that leave the machine instead.
+        digits: labels of its digits that leave the machine instead, high to low, part by part.
         result: the tensor that the host makes of them, and ``einsum`` that says how; None for the
             accumulator itself.
         host: the host operations behind it, now the tail's.
@@ -60,8 +60,13 @@ def split_wide(cascade: Cascade) -> tuple[Cascade, tuple[WideOutput, ...]]:
     found: list[WideOutput] = []
     for name in cascade.outputs:
         product = _product(cascade, name)
-        if product is not None and largest(cascade, product) <= LARGEST:
-            cascade, wide = _cut(cascade, name, product)
+        if product is None:
+            continue
+        parts = [product]
+        if largest(cascade, product) > LARGEST:
+            cascade, parts = in_parts(cascade, product, LARGEST)
+        if parts:
+            cascade, wide = _cut(cascade, name, product, parts)
             found.append(wide)
     return cascade, tuple(found)
 
@@ -101,50 +106,10 @@ def _whole(cascade: Cascade, access: Access) -> bool:
     return len(set(names)) == len(names) and sizes == list(cascade.tensors[access.tensor].shape)
 
 
-def largest(cascade: Cascade, product: Einsum) -> int:
-    """A bound of the magnitude of a product's sums, from its weights."""
-    operands = contraction_operands(product)
-    assert operands is not None and product.reduction is not None
-    factors = [_magnitude(cascade, f) for f in operands]
-    points = 1
-    for variable in product.reduction.variables:
-        points *= cascade.size(variable)
-    bound = factors[0] * factors[1] * points
-    for place, factor in enumerate(operands):
-        known = all(a.tensor in cascade.constants for a in accesses(factor))
-        names = tuple(dict.fromkeys(v for a in accesses(factor) for v in a.variables))
-        reduced = tuple(v for v in names if v in product.reduction.variables)
-        if known and set(reduced) == set(product.reduction.variables):
-            values = np.abs(_values(cascade, factor, names).astype(np.int64))
-            axes = tuple(names.index(v) for v in reduced)
-            bound = min(bound, int(values.sum(axis=axes).max()) * factors[1 - place])
-    return bound
-
-
-def _magnitude(cascade: Cascade, factor: Expr) -> int:
-    """The largest magnitude of a factor: a tensor of 8 bits, less a zero point."""
-    if isinstance(factor, Access):
-        dtype = cascade.tensors[factor.tensor].dtype
-        return max(abs(dtype.lowest), abs(dtype.highest)) if dtype.is_int else LARGEST + 1
-    if isinstance(factor, Const):
-        return abs(int(factor.value))
-    if isinstance(factor, Call) and factor.op in ("add", "sub", "s32"):
-        return sum(_magnitude(cascade, a) for a in factor.args)
-    return LARGEST + 1
-
-
-def _values(cascade: Cascade, factor: Expr, names: tuple[str, ...]) -> np.ndarray:
-    """A factor of constants at each point of its variables."""
-    shape = tuple(cascade.size(n) for n in names)
-    output = Access("factor", tuple(Affine.of(n) for n in names))
-    tensor = Tensor("factor", tuple(n.upper() for n in names), shape, S32)
-    tensors = {**cascade.tensors, "factor": tensor}
-    values = {**cascade.constants, "factor": np.zeros(shape, np.int32)}
-    run_einsum(replace(cascade, tensors=tensors), Einsum("factor", output, factor), values)
-    return values["factor"]
-
-
-def _cut(cascade: Cascade, name: str, product: Einsum) -> tuple[Cascade, WideOutput]:
+def _cut(
+    cascade: Cascade, name: str, product: Einsum, parts: Sequence[Einsum]
+) -> tuple[Cascade, WideOutput]:
+    """The Cascade with the digits of each part of a product in the place of the output."""
     tensors: dict[str, Tensor] = dict(cascade.tensors)
     result, accumulator = tensors[name], tensors[product.output.tensor]
     einsum = next((e for e in cascade.einsums if e.output.tensor == name and e != product), None)
@@ -162,17 +127,21 @@ def _cut(cascade: Cascade, name: str, product: Einsum) -> tuple[Cascade, WideOut
         if e is not product:
             einsums.append(e)
             continue
-        for place, digit in enumerate(DIGITS):
-            own, stored = f"{accumulator.name}_{digit}_sum", f"{accumulator.name}_{digit}"
+        for number, (part, digit) in enumerate((p, d) for p in parts for d in DIGITS):
+            place = number % len(DIGITS)
+            near = accumulator.name if len(parts) == 1 else part.name
+            own, stored = f"{near}_{digit}_sum", f"{near}_{digit}"
             while {own, stored} & (tensors.keys() | taken):
                 own, stored = f"{own}_", f"{stored}_"
             tensors[own] = replace(accumulator, name=own, label=own, role="intermediate")
             label = f"{result.label or name} {digit} digit"
+            if len(parts) > 1:
+                label = f"{label} of part {number // len(DIGITS) + 1}"
             tensors[stored] = replace(
                 accumulator, name=stored, label=label, role="output", dtype=S8, quant=None
             )
-            sums = replace(e, output=replace(e.output, tensor=own))
-            if place:
+            sums = replace(part, name=e.name, output=replace(e.output, tensor=own))
+            if number:
                 sums = replace(sums, name=own, operator=RECOMPUTED)
             target, read = (Access(n, e.output.indices) for n in (stored, own))
             made_of = digit_of(place, read)

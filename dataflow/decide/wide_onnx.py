@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class _Writer:
     def _accumulator(self, wide: WideOutput) -> str:
         """The int32 accumulators: the digits, weighted and added."""
         total = ""
-        for digit, weight in zip(wide.digits, WEIGHTS, strict=True):
+        for digit, weight in zip(wide.digits, cycle(WEIGHTS), strict=False):
             shape = wide.accumulator.shape
             self.inputs.append(helper.make_tensor_value_info(digit, TensorProto.INT8, shape))
             part = self._node("Cast", [digit], to=TensorProto.INT32)

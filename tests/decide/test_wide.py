@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow import api
-from dataflow.decide import wide
+from dataflow.decide import wide, wide_parts
 from dataflow.evaluate import evaluate
 from dataflow.frontend import import_model
 from dataflow.ir.affine import Affine
@@ -128,9 +128,37 @@ def test_integers_and_a_softmax_of_floats() -> None:
     np.testing.assert_allclose(got["p"], expected["p"], atol=1e-6)
 
 
-def test_accumulators_that_may_be_too_large_are_refused() -> None:
+@pytest.mark.rtl
+def test_sums_of_long_rows_cross_in_parts(tmp_path: Path) -> None:
+    """Sums beyond 2^24, which float32 does not hold: in the evaluator, in C and in RTL."""
+    rng = np.random.default_rng(8)
+    proto = network("MatMul", rng, "channel", True, 1500)
+    w = (rng.integers(120, 128, (1500, 5)) * np.array([1, -1, 1, -1, 1])).astype(np.int8)
+    (old,) = [t for t in proto.graph.initializer if t.name == "w"]
+    old.CopyFrom(onnx.numpy_helper.from_array(w, "w"))
+    x = rng.integers(-128, 128, (2, 1500)).astype(np.int8)
+    x[0] = 127
+    sums = (x.astype(np.int64) - 3) @ w.astype(np.int64)
+    assert np.abs(sums).max() > 2**24
+    path, out = tmp_path / "m.onnx", tmp_path / "out"
+    path.write_bytes(proto.SerializeToString())
+    summary = api.compile_model(path, out, arch="edge8")
+    assert len(summary.layers) == 3 * 3 and summary.macs == 2 * 1500 * 5
+    found = api.simulate(out, input={"x": x})
+    assert (found.mismatches, found.cycles) == (0, found.predicted_cycles)
+    assert api.csim(out, input={"x": x}).mismatches == 0
+    (meant,) = evaluate(import_model(proto).cascade, {"x": x}).values()
+    made = api.check(proto).imported
+    assert made is not None
+    np.testing.assert_array_equal(evaluate(made, {"x": x})["y"], meant)
+    (real,) = models.run(proto, {"x": x}).values()
+    np.testing.assert_allclose(meant, real, rtol=1e-5)
+
+
+def test_accumulators_that_may_be_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
     assert api.check(network("MatMul", rng, "tensor", False, 400)).compiles
+    monkeypatch.setattr(wide_parts, "PARTS", 3)
     verdict = api.check(network("MatMul", rng, "tensor", False, 4000))
     (refusal,) = verdict.refusals
     assert refusal.operator == "MatMul" and "float32" in refusal.reason
