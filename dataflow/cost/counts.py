@@ -152,7 +152,7 @@ class Counter:
         unshared = frozenset(f.name for f in fanouts) - networks
         chain = stops(self.path, operand, self.arch)
         bits = widths or [operand.bits] * (len(chain) - 1)
-        ports = ports_of(self.arch)
+        ports = ports_of(self.arch, self.unit)
         return transfers(self.work, operand, chain, self.foreign, networks, unshared, bits, ports)
 
     def _moved(self, operand: Operand) -> list[Moved]:
@@ -188,11 +188,15 @@ class Counter:
         return found
 
 
-def ports_of(arch: Architecture) -> Ports:
-    """What the accesses of an architecture's memories depend on."""
+def ports_of(arch: Architecture, unit: Compute) -> Ports:
+    """What the accesses of an architecture's memories for a unit depend on.
+
+    Multiply-accumulates take zeros where their operand is padded; other units leave such taps out.
+    """
     memories = arch.memories
+    fed = unit.operation("mac") is not None
     return Ports(
         {m.name: m.line_bits for m in memories},
         frozenset(m.name for m in memories if m.bus is not None),
-        frozenset(m.name for m in memories if m.reads_padding),
+        frozenset(m.name for m in memories if m.reads_padding and fed),
     )
