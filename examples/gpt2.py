@@ -63,7 +63,7 @@ def make() -> tuple[nn.Module, tuple[Tensor, ...]]:
 
 
 @fork_rng()
-def make_small() -> tuple[nn.Module, tuple[Tensor, ...]]:
+def small() -> tuple[nn.Module, tuple[Tensor, ...]]:
     """GPT-2 small: 12 blocks of width 768, seeded weights, and 128 example tokens."""
     torch.manual_seed(0)
     return GPT2(50257, 768, 12, 12, 1024).eval(), (torch.randint(0, 50257, (1, 128)),)

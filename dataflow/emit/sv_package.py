@@ -175,6 +175,8 @@ def _rules(struct: isa.Struct, machine: Machine) -> Iterator[str]:
                 yield f"{one} <= {bits}'d{most}" if most else f"{one} == '0"
             if member.level:
                 yield f"{one} != {bits}'(Levels)"
+            if member.given:
+                yield f"(!v.{field_name(member.given)} || {one} != '0)"
 
 
 def _member(member: isa.Field | tuple[str, isa.Struct]) -> str:

@@ -129,6 +129,7 @@ class Field:
         least, most: smallest (0: any) and largest legal value; `most` may name a number of the
             machine (`LIMITS`). The machine refuses an instruction beyond them (`violations`).
         level: a level of the loop nest, or 7 for none.
+        given: a flag beside it; where that is 1, this is not 0.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Field:
     least: int = 0
     most: int | str | None = None
     level: bool = False
+    given: str = ""
 
     def limit(self, machine: Machine) -> int | None:
         """The largest legal value on a machine, or None."""
@@ -165,8 +167,9 @@ def _f(
     *,
     least: int = 0,
     most: int | str | None = None,
+    given: str = "",
 ) -> Field:
-    return Field(name, bits, count, signed, least, most)
+    return Field(name, bits, count, signed, least, most, given=given)
 
 
 def _level(name: str) -> Field:
@@ -295,8 +298,8 @@ ARRAY = Struct(
         _f("segment", 24, RAGGED, least=1),  # contiguous reduction bytes of a tap, by k
         _f("ports", 2, least=1, most="FeedPorts"),  # 1..3 taps fed at once
         _f("fir", 1),  # depthwise: taps on rows, channels on columns
-        _f("fir_taps", 8, most="Rows"),  # taps_b taken in one pass
-        _f("fir_stride", 8),  # feed steps per output point
+        _f("fir_taps", 8, most="Rows", given="fir"),  # taps_b taken in one pass
+        _f("fir_stride", 8, given="fir"),  # feed steps per output point
         ("tile", TILE),
         _f("y", 24, 1, True),
         _f("y_strides", 24, LEVELS, True),
@@ -471,9 +474,10 @@ def violations(
             continue
         value = values[member.name]
         most = member.limit(machine)
+        asked = bool(member.given and values[member.given])
         for one in [value] if isinstance(value, int) else value:
             wrong = (member.least > 0 and one < member.least) or (most is not None and one > most)
-            if wrong or (member.level and one == LEVELS):
+            if wrong or (member.level and one == LEVELS) or (asked and one == 0):
                 yield f"{where}{member.name}"
                 break
 

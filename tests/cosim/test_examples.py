@@ -45,7 +45,8 @@ def judge(out: Path, seed: int, stall: float) -> None:
         assert summary["bound"]["cycles"] <= result["cycles"]
         assert abs(result["cycle_error"]) <= MAX_CYCLE_ERROR
     else:
-        assert result["cycles"] > result["predicted_cycles"]
+        # Not always more: refused handshakes also change who gets the bus first.
+        assert result["cycles"] != result["predicted_cycles"]
     for output in result["outputs"].values():
         assert output["max_abs_error_vs_evaluate"] == 0
         # The last Softmax is a float island on the host: a rounding apart, the same codes.

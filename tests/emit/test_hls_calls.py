@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dataflow.emit.hls.project import REGISTERS, TOP
-from dataflow.resources import hls_dir, rtl_dir
+from dataflow.machine.registers import register_map
+from dataflow.resources import hls_dir
 from tests.emit.hls_build import emit_case
 from tests.emit.hls_calls import functions, hosts
 from tests.emit.layer_cases import random_case
@@ -63,8 +64,8 @@ def test_ports_are_read_by_constant_indices() -> None:
 
 
 def test_arguments_stand_at_the_registers_of_the_rtl() -> None:
-    text = (rtl_dir() / "ctrl" / "axil_ctrl.sv").read_text()
-    image, length, tensors = REGISTERS
-    assert re.search(rf"// +0x{image[1]:02x} 0x{image[1] + 4:02x} +program address", text)
-    assert re.search(rf"// +0x{length[1]:02x} +program length in bytes", text)
-    assert re.search(rf"// +0x{tensors[1]:02x} 0x{tensors[1] + 4:02x} +base address of the", text)
+    image, length, tensors = (offset for _, offset in REGISTERS)
+    of = register_map().offset
+    assert (image, image + 4) == (of("program_low"), of("program_high"))
+    assert length == of("program_bytes")
+    assert (tensors, tensors + 4) == (of("tensor_low"), of("tensor_high"))

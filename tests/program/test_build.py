@@ -179,6 +179,18 @@ def test_values_that_the_machine_refuses() -> None:
         assert found == ([path] if refused else []), path
 
 
+def test_a_flag_asks_for_fields() -> None:
+    machine = MACHINES[0]
+    _, graph = lowered(random_network(2)[0])
+    code = programs(graph, machine, None).code
+    fields = next(d for d in decode(code, machine.line_bytes) if d.unit is Unit.ARRAY).fields
+    without = dict(fields) | {"fir_taps": 0, "fir_stride": 0}
+    found = [
+        list(violations(STRUCT_OF[Unit.ARRAY], without | {"fir": on}, machine)) for on in (0, 1)
+    ]
+    assert found == [[], ["fir_taps", "fir_stride"]]
+
+
 def test_the_checksum_rolls_over_every_word() -> None:
     assert checksum(b"") == 0
     assert checksum(bytes([1, 0, 0, 0])) == 1

@@ -29,17 +29,16 @@ module instr_check
 
   logic [7:0]  ops;
   logic [15:0] vector_beats;
-  logic        ops_legal, fir_legal;
+  logic        ops_legal;
   logic [3:0]  legal;
 
   assign ops = 8'(vector_i.ops_init) + 8'(vector_i.ops_body) + 8'(vector_i.ops_final);
   assign ops_legal = ops != '0 && ops <= 8'(MaxOps);
   assign vector_beats = 16'(VectorBeats) + (16'(ops) + 16'(OpsPerBeat - 1)) / 16'(OpsPerBeat)
                         + (vector_i.table_f ? 16'(TableBeats) : '0);
-  assign fir_legal = !array_i.fir || (array_i.fir_taps != '0 && array_i.fir_stride != '0);
 
   assign legal[UnitLoad[1:0]]   = legal_load_t(load_i) && load_i.header.beats == 16'(LoadBeats);
-  assign legal[UnitArray[1:0]]  = legal_array_t(array_i) && fir_legal
+  assign legal[UnitArray[1:0]]  = legal_array_t(array_i)
                                   && array_i.header.beats == 16'(ArrayBeats);
   assign legal[UnitVector[1:0]] = legal_vector_t(vector_i) && ops_legal
                                   && vector_i.header.beats == vector_beats;

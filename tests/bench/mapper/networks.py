@@ -8,7 +8,7 @@ from torch.random import fork_rng
 
 SPECS = {
     "bert": "examples/bert.py:make_base",
-    "gpt2": "examples/gpt2.py:make_small",
+    "gpt2": "examples/gpt2.py:small",
     "resnet50": "tests/bench/mapper/networks.py:resnet50",
     "mobilenet_v2": "tests/bench/mapper/networks.py:mobilenet_v2",
 }
