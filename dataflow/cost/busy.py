@@ -52,6 +52,12 @@ def carries(port: Port, kind: Class) -> bool:
     )
 
 
+def first_port(memory: Memory, operand: Operand, action: str, side: str) -> Port | None:
+    """The first port that carries a transfer of an operand; None: no port does."""
+    kind = action, _roles(operand), side
+    return next((port for port in memory.ports if carries(port, kind)), None)
+
+
 def memory_cycles(memory: Memory, bits: dict[Class, int]) -> Fraction:
     """Cycles that a memory needs for these transfers of one instance."""
     classes: dict[frozenset[int], int] = {}

@@ -13,7 +13,7 @@ from fractions import Fraction
 from math import prod
 
 from dataflow.arch import Architecture, Compute, FanOut, Memory, Port
-from dataflow.cost.busy import carries
+from dataflow.cost.busy import first_port
 from dataflow.cost.rules import Action, Side
 from dataflow.mapping.chains import (
     Stop,
@@ -310,12 +310,5 @@ class Links:
         )
 
     def _port(self, memory: Memory, operand: Operand, action: Action, side: Side) -> Port:
-        roles: set[str] = {operand.role}
-        if operand.role == "output":
-            roles.add("partial")
-        if operand.intermediate:
-            roles.add("intermediate")
-        for port in memory.ports:
-            if carries(port, (action, frozenset(roles), side)):
-                return port
-        return Port("none", (action,), None, 1, 1, ())
+        none = Port("none", (action,), None, 1, 1, ())
+        return first_port(memory, operand, action, side) or none

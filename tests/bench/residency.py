@@ -24,11 +24,11 @@ from dataflow.residency import Array, Machine, Schedule, compare, document, plan
 from tests.residency.judge import judge
 
 NETWORKS = {
-    "mobilenet_v2": ("tests/bench/residency_networks.py:mobilenet_v2", 0.10),
+    "mobilenet_v2": ("tests/bench/networks.py:mobilenet_v2", 0.10),
     "resnet18": ("examples/resnet18.py:make", 0.10),
-    "resnet50": ("tests/bench/residency_networks.py:resnet50", 0.10),
+    "resnet50": ("tests/bench/networks.py:resnet50", 0.10),
     "bert_base": ("examples/bert.py:make_base", 0.05),
-    "gpt2": ("tests/bench/residency_networks.py:gpt2", 0.05),
+    "gpt2": ("tests/bench/networks.py:gpt2", 0.05),
 }
 CAPACITIES = tuple(1 << n for n in range(4, 13))
 PORTS = (16, 32, 64, 128)

@@ -164,7 +164,7 @@ def test_two_results_are_refused() -> None:
 
 @pytest.mark.slow
 def test_the_first_stage_of_mobilenet_v2_takes_a_quarter(tmp_path: Path) -> None:
-    spec = "tests/bench/residency_networks.py:mobilenet_v2"
+    spec = "tests/bench/networks.py:mobilenet_v2"
     cascade = load(frontend.export(spec, tmp_path / "m.onnx"))
     whole = schedule_of(cascade, ARRAY, 8)
     plain = macs(steps_of(cascade))

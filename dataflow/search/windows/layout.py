@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 
 from dataflow import mapping as mp
-from dataflow.arch import Architecture, Compute, FanOut, Memory, Port
-from dataflow.cost.busy import carries
+from dataflow.arch import Architecture, Compute, FanOut, Memory
+from dataflow.cost.busy import first_port
 from dataflow.cost.links import without_gaps
 from dataflow.errors import DataflowError
 from dataflow.mapping.chains import partial_bits, shared
@@ -83,7 +83,7 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
             for side, (action, end) in enumerate(
                 (("read", "low"), ("write", "low"), ("read", "high"), ("write", "high"))
             ):
-                found = _port(level, operand, action, end)
+                found = first_port(level, operand, action, end)
                 key = (level.name, found.name if found else "none")
                 rate = None if found is None else found.bits_per_cycle
                 width = float("inf") if rate is None or found is None else float(rate) * found.count
@@ -143,16 +143,3 @@ def _operations(work: mp.Work, unit: Compute) -> tuple[float, float]:
         energy += times * float(each)
         slots += times * float(operation.cycles)
     return energy, slots
-
-
-def _port(memory: Memory, operand: mp.Operand, action: str, side: str) -> Port | None:
-    """The first port that carries a transfer."""
-    roles: set[str] = {operand.role}
-    if operand.role == "output":
-        roles.add("partial")
-    if operand.intermediate:
-        roles.add("intermediate")
-    for port in memory.ports:
-        if carries(port, (action, frozenset(roles), side)):
-            return port
-    return None

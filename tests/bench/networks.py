@@ -1,4 +1,4 @@
-"""The networks of the residency table that are no example of their own: seeded, for 224x224 images
+"""The networks of the benchmarks that are no example of their own: seeded, for 224x224 images
 or 64 tokens, factories for `dataflow export`."""
 
 from __future__ import annotations
