@@ -18,8 +18,9 @@ class Mutant:
     Attributes:
         file: path in the project.
         old, new: text that stands there once, and what replaces it.
-        tests: test files or node ids of which one should fail (Python mutants); RTL mutants that
-            only the jobs of the fault tests can notice name their file.
+        tests: test files or node ids of which one should fail; RTL mutants that the micro-networks
+            of ``simulate`` should notice have none, those that only the jobs of the fault tests can
+            notice name their file.
         equivalent: why no test can fail, or empty.
         schema: RTL: the text with both forms, `MUT` true for the new one; empty where it follows
             from old and new (an assignment, a return or a condition).

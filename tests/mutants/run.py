@@ -1,7 +1,8 @@
 """The mutation campaign: ``python -m tests.mutants.run rtl|python [--only TEXT] [--arch edge8]``.
 
 Exit code 1 when a mutant survives that is not listed as equivalent. RTL mutants are judged by the
-micro-networks that ``simulate`` runs, Python mutants by the tests that their entries name.
+micro-networks that ``simulate`` runs, those that good programs cannot notice by the fault campaign
+or the unit test that their entries name; Python mutants by the tests that their entries name.
 """
 
 from __future__ import annotations
@@ -178,13 +179,19 @@ class FaultJudge:
 def rtl_judge(
     mutants: Sequence[Mutant], arch: str, picked: Sequence[Mutant]
 ) -> Iterator[Callable[[Mutant], str]]:
-    """A judge of the picked ones of the mutants, all of them in one simulator."""
+    """A judge of the picked ones of the mutants: those without a unit test of their own all in one
+    simulator."""
     machine = machine_of(load_architecture(arch))
+    in_unit = [m for m in picked if m.tests and FAULTS not in m.tests]
+    if in_unit:
+        others = [m for m in picked if m not in in_unit]
+        with python_judge(in_unit) as judge_unit, rtl_judge(mutants, arch, others) as judge_other:
+            yield lambda mutant: (judge_unit if mutant in in_unit else judge_other)(mutant)
+        return
     faults = FaultJudge(arch, mutants) if any(FAULTS in m.tests for m in picked) else None
     if all(FAULTS in m.tests for m in picked):
-        assert faults is not None
-        judge_fault = faults.verdict
-        yield lambda mutant: judge_fault(mutants.index(mutant) + 1)
+        # Also where none is left.
+        yield lambda mutant: faults.verdict(mutants.index(mutant) + 1) if faults else ""
         return
     tests = prepare(machine)
     folder = Path(tempfile.mkdtemp(prefix="dataflow-mutants-"))
