@@ -22,6 +22,7 @@ from dataflow.api.models import (
 from dataflow.api.peers import Imported, import_file
 from dataflow.api.residency import Planned, plan
 from dataflow.api.shared import FORMATS, OBJECTIVES, TARGETS, Inputs, StrPath, to_json
+from dataflow.api.stalls import Stalled, map_with_stalls
 
 __all__ = [
     "FORMATS",
@@ -32,6 +33,7 @@ __all__ = [
     "Inputs",
     "Mapped",
     "Planned",
+    "Stalled",
     "StrPath",
     "check",
     "compile_model",
@@ -45,6 +47,7 @@ __all__ = [
     "is_text",
     "load",
     "map_model",
+    "map_with_stalls",
     "pack",
     "passes",
     "plan",

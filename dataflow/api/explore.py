@@ -126,14 +126,11 @@ def map_model(
         DataflowError: bad input, or nothing fits (which memory, which tensor, by how many bytes).
     """
     from dataflow.arch import load_architecture
-    from dataflow.mapping import workload_of
     from dataflow.mapping.file import save_mapping
     from dataflow.search import network
     from dataflow.search.constraints import parse_fixes
 
     wanted = choices(tuple(objectives), network.OBJECTIVES, "--objective")
-    if effort < 1:
-        raise DataflowError("--effort", f"{effort} is below 1", "give 1 or more")
     target = None if out is None else new_file(out)
     plot = None if roofline is None else new_file(roofline)
     machine = load_architecture(arguments.path(arch, "arch"))
@@ -142,11 +139,7 @@ def map_model(
         from dataflow.arch.strict_yaml import read_yaml
 
         fixes = parse_fixes(read_yaml(arguments.path(fix, "--fix")), str(fix))
-    cascade = load(workload, dims)
-    asked = workload_of(cascade)
-    if not asked.works:
-        raise DataflowError(cascade.name, "has no Einsum to map", "give a larger workload")
-    _searchable(cascade, asked)
+    cascade, asked = searched(workload, dims, effort)
     start = time.monotonic()
     done = 0
 
@@ -174,6 +167,25 @@ def map_model(
     if target is not None:
         save_mapping(target, cascade, found.mapping)
     return result
+
+
+def searched(
+    workload: StrPath | onnx.ModelProto, dims: Mapping[str, int] | None, effort: int
+) -> tuple[Cascade, Workload]:
+    """What a search is asked to map.
+
+    Raises DataflowError: no such file, nothing to map, what the search does not count.
+    """
+    from dataflow.mapping import workload_of
+
+    if effort < 1:
+        raise DataflowError("--effort", f"{effort} is below 1", "give 1 or more")
+    cascade = load(workload, dims)
+    asked = workload_of(cascade)
+    if not asked.works:
+        raise DataflowError(cascade.name, "has no Einsum to map", "give a larger workload")
+    _searchable(cascade, asked)
+    return cascade, asked
 
 
 def _searchable(cascade: Cascade, workload: Workload) -> None:

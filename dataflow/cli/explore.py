@@ -41,6 +41,11 @@ from dataflow.report import terminal
 )
 @click.option("--perfect", is_flag=True, help="Only tiles that divide.")
 @click.option("--unfused", is_flag=True, help="Each Einsum a group of its own, all off chip.")
+@click.option(
+    "--stalls",
+    is_flag=True,
+    help="Einsum by Einsum, by the time with stalls, fill and drain; three objectives at once.",
+)
 @dims_option
 @click.option("--roofline", metavar="R.svg", help="Plot to write (needs matplotlib).")
 @output_option("M.yaml", "Mapping file to write; dataflow cost reads it.")
@@ -53,12 +58,24 @@ def _map(
     effort: int,
     perfect: bool,
     unfused: bool,
+    stalls: bool,
     dims: Sequence[str],
     roofline: str | None,
     out: str,
     as_json: bool,
 ) -> None:
     """Find the best mapping of a text cascade or ONNX model on any architecture."""
+    if stalls:
+        given = {"--fix": fix, "--perfect": perfect, "--unfused": unfused, "--roofline": roofline}
+        for name in (name for name, value in given.items() if value):
+            raise DataflowError("--stalls", f"does not go with {name}", "leave one of them out")
+        _stalls(
+            api.map_with_stalls(
+                workload, arch, split(objective), out=out, effort=effort, dims=parse_dims(dims)
+            ),
+            as_json,
+        )
+        return
     with terminal.progress_bar("map") as progress:
         result = api.map_model(
             workload,
@@ -79,6 +96,16 @@ def _map(
     from dataflow.report import maps
 
     maps.print_map(terminal.console(), result.found, result.arch, result.objectives)
+
+
+def _stalls(result: api.Stalled, as_json: bool) -> None:
+    """Prints what was found by the time with stalls."""
+    if as_json:
+        print_json(result.json())
+        return
+    from dataflow.report import maps
+
+    maps.print_stalls(terminal.console(), result.found, result.costed.arch, result.objective)
 
 
 @command("cost")

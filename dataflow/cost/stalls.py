@@ -15,7 +15,7 @@ from itertools import pairwise, permutations
 
 from dataflow.arch import Architecture
 from dataflow.cost.counts import Counter
-from dataflow.cost.links import Links, Move
+from dataflow.cost.links import Links, Move, Rounding
 from dataflow.mapping.check import verify
 from dataflow.mapping.occupancy import variable_sizes
 from dataflow.mapping.tree import Mapping, Path, paths
@@ -57,19 +57,25 @@ class Stalled:
 
 
 def stalled(
-    mapping: Mapping, workload: Workload, arch: Architecture, where: str = "mapping"
+    mapping: Mapping,
+    workload: Workload,
+    arch: Architecture,
+    where: str = "mapping",
+    rounding: Rounding = "up",
 ) -> tuple[Stalled, ...]:
     """Every Einsum of a mapping. Raises DataflowError when the mapping is not legal."""
     verify(mapping, workload, arch, where)
     sizes = variable_sizes(workload)
     found = []
     for path in paths(mapping):
-        found.append(_einsum(path, workload.work(path.compute.einsum), sizes, arch))
+        found.append(_einsum(path, workload.work(path.compute.einsum), sizes, arch, rounding))
     return tuple(found)
 
 
-def _einsum(path: Path, work: Work, sizes: dict[str, int], arch: Architecture) -> Stalled:
-    links = Links(path, work, sizes, arch)
+def _einsum(
+    path: Path, work: Work, sizes: dict[str, int], arch: Architecture, rounding: Rounding
+) -> Stalled:
+    links = Links(path, work, sizes, arch, rounding)
     by_port: dict[PortKey, list[Move]] = {}
     for move in links.moves:
         by_port.setdefault((move.memory.name, move.port.name), []).append(move)

@@ -12,6 +12,7 @@ from dataflow.arch import Architecture
 from dataflow.mapping import Workload
 from dataflow.report.costs import cost_json, number
 from dataflow.search.network import Found
+from dataflow.search.windows.layers import OBJECTIVES, Stalls
 
 KEYS = {"latency": "latency_cycles", "energy": "energy_pj", "edp": "edp"}
 
@@ -97,6 +98,28 @@ def print_map(
         highlight=False,
     )
     console.print(f"mapspace: {mapspace(found)}", markup=False, highlight=False)
+
+
+def print_stalls(console: Console, found: Stalls, arch: Architecture, objective: str) -> None:
+    """Cycles with stalls and energy of each Einsum, in each objective, and the totals."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Einsum", overflow="fold")
+    for name in OBJECTIVES:
+        table.add_column(f"{name}: cycles", justify="right")
+        table.add_column("pJ", justify="right")
+    for layer in found.layers:
+        cells = [
+            (f"{b.cycles:,}", f"{b.energy_pj:,.6g}") for b in map(layer.best.get, OBJECTIVES) if b
+        ]
+        table.add_row(layer.einsum, *(cell for pair in cells for cell in pair))
+    console.print(table)
+    cycles, energy = found.cycles(objective), found.energy_pj(objective)
+    console.print(
+        f"{arch.name}: best {objective}: {cycles:,} cycles with stalls, {energy:,.6g} pJ; "
+        "an estimate, the best of the orders that were tried",
+        markup=False,
+        highlight=False,
+    )
 
 
 def mapspace(found: Found) -> str:

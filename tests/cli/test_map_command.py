@@ -286,3 +286,47 @@ def test_unfused_maps_each_einsum_apart(
     code, text, _ = run(capsys, "map", pair, "--arch", "simple", "--unfused", "-o", out)
     assert code == 0 and "one Einsum a group" in text
     assert len(load_mapping(out).mapping.groups) == 2
+
+
+def test_mappings_by_the_time_with_stalls_are_files_that_cost_reads(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.yaml"
+    arguments = ("map", pair, "--arch", "tpu_like", "--stalls", "--objective", "edp", "-o", out)
+    code, text, err = run(capsys, *arguments, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(text)
+    code, text, err = run(capsys, "cost", out, "--arch", "tpu_like", "--json")
+    assert (code, err) == (0, "")
+    costed = json.loads(text)
+    assert costed["with_stalls"] == found["with_stalls"]
+    totals = found["best_with_stalls"]
+    assert totals["edp"]["latency_cycles"] == costed["with_stalls"]["latency_cycles"]
+    assert totals["latency"]["latency_cycles"] <= totals["edp"]["latency_cycles"]
+    assert totals["energy"]["energy_pj"] <= totals["edp"]["energy_pj"]
+    code, text, err = run(capsys, *arguments)
+    assert (code, err) == (0, "") and "cycles with stalls" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--unfused",), "--stalls: does not go with --unfused; leave one of them out"),
+        (
+            ("--objective", "latency,energy"),
+            "--objective: takes one objective with --stalls; give latency: equal mappings are told "
+            "apart by cycles, then by energy",
+        ),
+        (("--effort", "0"), "--effort: 0 is below 1; give 1 or more"),
+    ],
+)
+def test_what_does_not_go_with_stalls_is_said(
+    pair: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    message: str,
+) -> None:
+    out = tmp_path / "m.yaml"
+    code, _, err = run(capsys, "map", pair, "--arch", "tpu_like", "--stalls", "-o", out, *more)
+    assert code == 2 and message in err and not out.exists()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fractions import Fraction
+from typing import Any, get_args
 
 from dataflow.arch import Architecture, resolve
+from dataflow.cost.links import Rounding
 from dataflow.cost.stalls import Stalled, stalled
 from dataflow.ir.text import loads
 from dataflow.mapping import Workload, parse_mapping, workload_of
@@ -136,6 +138,22 @@ def test_every_term_of_the_published_case() -> None:
     ports = {(p["memory"], p["port"]): p["cycles"] for p in case["port_stall_or_slack"]}
     assert found.stalls == ports
     assert found.cycles == case["latency_cycles"]["total"]
+
+
+def test_lanes_that_do_not_divide_are_rounded_as_asked() -> None:
+    """11 outputs on 8 lanes, twice, 8 products each: the weights that the buffer gives up."""
+    mapping = parse_mapping(WEIGHT_STATIONARY)
+    found: dict[str, tuple[int, int, Fraction | int]] = {}
+    for rounding in get_args(Rounding):
+        (einsum,) = stalled(mapping, matmul(8, 8, 11), array(), rounding=rounding)
+        (move,) = (
+            m
+            for m in einsum.moves
+            if (m.operand.tensor, m.memory.name, m.side) == ("B", "buf", "low")
+        )
+        found[rounding] = (move.periods, move.per_period, move.word_accesses)
+    # 16 lanes' weights; 5.5 lanes each time, of which the time sees 5.
+    assert found == {"up": (2, 64, 128), "zigzag": (2, 40, 88)}
 
 
 def test_fill_and_drain_by_hand() -> None:

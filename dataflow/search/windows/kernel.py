@@ -35,7 +35,10 @@ class Layout(NamedTuple):
         dim_of, dim_extent, dim_step: owner, elements, and r x v absolute coefficients.
         memory: o x k; -1 for the unit.
         inside: o x k x v, lanes below a level.
-        instances, distinct: o x k; distinct tiles below a level that one instance serves.
+        distinct: o x k; distinct tiles below a level that one instance serves.
+        charged: instances, and distinct tiles as the energy has them, times ``share``, o x k x 2.
+        share: common denominator of ``charged``.
+        whole: whether a part of a word access costs nothing.
         port: o x k x 4 directions.
         spatial_sums: o x k, whether lanes above a level split the reduction on their own.
         finished, partial: bits of an element, by operand.
@@ -58,8 +61,10 @@ class Layout(NamedTuple):
     dim_step: Ints
     memory: Ints
     inside: Ints
-    instances: Ints
     distinct: Ints
+    charged: Ints
+    share: int
+    whole: bool
     port: Ints
     spatial_sums: npt.NDArray[np.bool_]
     finished: Ints
@@ -236,8 +241,10 @@ def count(var, trips, base, words, d):  # type: ignore[no-untyped-def]
                 least = d.least[port]
                 m = d.memory[o, at]
                 price = d.read_pj[m] if side in (READ_LOW, READ_HIGH) else d.write_pj[m]
-                each = -(-load // least) * least / d.line[m]
-                energy += each * periods * d.instances[o, at] * price
+                paid = words[o, k] * bits[o, k] * (d.share if lower else d.charged[o, k + 1, 1])
+                each = -(-paid // (least * d.share)) * least / d.line[m]
+                accesses = each * periods * d.charged[o, at, 0] / d.share
+                energy += (np.floor(accesses + 1e-6) if d.whole else accesses) * price
                 real = np.int64(np.ceil(load / d.width[port] - 1e-12))
                 which[moves, 0], which[moves, 1], which[moves, 2] = o, k, port
                 window[moves, 0], window[moves, 1] = cycles[o, k], periods

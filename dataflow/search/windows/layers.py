@@ -17,6 +17,7 @@ import numpy as np
 
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute, FanOut, Memory
+from dataflow.cost.links import Rounding
 from dataflow.cost.stalls import stalled
 from dataflow.errors import DataflowError
 from dataflow.search.build import renamed
@@ -80,11 +81,14 @@ class Stalls:
         return sum(layer.best[objective].energy_pj for layer in self.layers)
 
 
-def map_with_stalls(workload: mp.Workload, arch: Architecture, effort: int = 1) -> Stalls:
+def map_with_stalls(
+    workload: mp.Workload, arch: Architecture, effort: int = 1, rounding: Rounding = "up"
+) -> Stalls:
     """The best mapping found for each Einsum and objective, equal ones once.
 
     Args:
         effort: multiplies the orders that are tried; more never ends worse.
+        rounding: of transfers to lanes that do not divide a variable.
 
     Raises DataflowError: no unit, nothing fits, an index that is not reckoned.
     """
@@ -94,7 +98,7 @@ def map_with_stalls(workload: mp.Workload, arch: Architecture, effort: int = 1) 
         plain, _ = canonical(work)
         mark = repr((replace(plain, reduced=frozenset()), sorted(plain.reduced)))
         if mark not in known:
-            layer = _layer(work, arch, effort)
+            layer = _layer(work, arch, effort, rounding)
             known[mark] = work, layer
         else:
             twin, other = known[mark]
@@ -109,12 +113,12 @@ def map_with_stalls(workload: mp.Workload, arch: Architecture, effort: int = 1) 
     return Stalls(tuple(found))
 
 
-def _layer(work: mp.Work, arch: Architecture, effort: int) -> StallLayer:
+def _layer(work: mp.Work, arch: Architecture, effort: int, rounding: Rounding) -> StallLayer:
     best: dict[str, Best] = {}
     tried = 0
     for unit in units_for(work, arch):
         for lanes in lane_choices(work, arch, unit):
-            found, more = _search(work, arch, unit, lanes, effort)
+            found, more = _search(work, arch, unit, lanes, effort, rounding)
             tried += more
             for name, option in found.items():
                 if name not in best or _key(name, option) < _key(name, best[name]):
@@ -126,7 +130,7 @@ def _layer(work: mp.Work, arch: Architecture, effort: int) -> StallLayer:
             "enlarge them, or map it without stalls",
         )
     for option in {option.nest: option for option in best.values()}.values():
-        _judged(work, arch, option)
+        _judged(work, arch, option, rounding)
     return StallLayer(work.name, best, tried)
 
 
@@ -136,10 +140,10 @@ def _key(objective: str, option: Best) -> tuple[float, float, float]:
     return first, cycles, energy
 
 
-def _judged(work: mp.Work, arch: Architecture, option: Best) -> None:
+def _judged(work: mp.Work, arch: Architecture, option: Best, rounding: Rounding) -> None:
     """The chosen row is what the cost model counts."""
     made = mp.Mapping((mp.Group(work.name, option.nest),))
-    (counted,) = stalled(made, mp.Workload(work.name, (work,)), arch)
+    (counted,) = stalled(made, mp.Workload(work.name, (work,)), arch, rounding=rounding)
     energy = float(counted.energy_pj)
     same = counted.cycles == option.cycles
     assert same and abs(energy - option.energy_pj) <= 1e-9 * max(energy, 1.0), (
@@ -149,10 +153,10 @@ def _judged(work: mp.Work, arch: Architecture, option: Best) -> None:
 
 
 def _search(
-    work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes, effort: int
+    work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes, effort: int, rounding: Rounding
 ) -> tuple[dict[str, Best], int]:
     """The best of each objective with these lanes, and how many mappings were counted."""
-    given = layout(work, arch, unit, lanes)
+    given = layout(work, arch, unit, lanes, rounding)
     names = list(work.sizes)
     deep = given.memory.shape[1]
     best: dict[str, Best] = {}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from itertools import permutations
-from math import prod
+from math import lcm, prod
 
 import numpy as np
 
 from dataflow import mapping as mp
 from dataflow.arch import Architecture, Compute, FanOut, Memory
 from dataflow.cost.busy import first_port
-from dataflow.cost.links import without_gaps
+from dataflow.cost.links import Rounding, without_gaps
 from dataflow.errors import DataflowError
 from dataflow.mapping.chains import partial_bits, shared
 from dataflow.search.windows.kernel import Layout
@@ -27,7 +28,9 @@ def levels_of(operand: mp.Operand, arch: Architecture, unit: Compute) -> tuple[M
     return tuple(node for node in found if mp.may_hold(node, operand))
 
 
-def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> Layout:
+def layout(
+    work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes, rounding: Rounding = "up"
+) -> Layout:
     """The arrays. Raises DataflowError for indices that the window arithmetic does not reckon."""
     for operand in work.operands:
         if any(dim.indirect or dim.digits for dim in operand.dims) or operand.state:
@@ -52,7 +55,8 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
     index: dict[tuple[str, str], int] = {}
     memory = np.full((operands, deep), -1, np.int64)
     inside = np.ones((operands, deep, len(variables)), np.int64)
-    instances = np.ones((operands, deep), np.int64)
+    means = _means(work, lanes, rounding)
+    charged: dict[tuple[int, int, int], Fraction] = {}
     distinct = np.ones((operands, deep), np.int64)
     port = np.zeros((operands, deep, 4), np.int64)
     sums = np.zeros((operands, deep), np.bool_)
@@ -62,7 +66,9 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
             at = len(path) if level is None else place[level.name]
             below = [f for f in fans if place[f.name] > at]
             above = [f for f in fans if f not in below]
-            instances[n, k] = prod(t for f in above for t in lanes[f.name].values())
+            charged[n, k, 0] = prod(
+                (t for f in above for t in means[f.name].values()), start=Fraction(1)
+            )
             for v, name in enumerate(variables):
                 inside[n, k, v] = prod(lanes[f.name].get(name, 1) for f in below)
             if level is None:
@@ -70,9 +76,9 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
             memory[n, k] = memories.index(level)
             child = len(path) if k == 1 else place[chain[k - 2].name]
             between = [f for f in below if place[f.name] < child]
-            distinct[n, k] = prod(
-                t for f in between for v, t in lanes[f.name].items() if v in operand.variables
-            )
+            trips = [t for f in between for v, t in means[f.name].items() if v in operand.variables]
+            distinct[n, k] = prod(int(t) for t in trips)
+            charged[n, k, 1] = prod(trips, start=Fraction(1))
             alone = [f for f in fans if place[f.name] < child]
             alone = [f for f in alone if f not in between or not shared(f, operand)]
             sums[n, k] = any(
@@ -89,6 +95,10 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
                 width = float("inf") if rate is None or found is None else float(rate) * found.count
                 ports[key] = (width, 1 if found is None else found.min_bits)
                 port[n, k, side] = index.setdefault(key, len(index))
+    share = lcm(*(t.denominator for t in charged.values()))
+    paid = np.full((operands, deep, 2), share, np.int64)
+    for spot, mean in charged.items():
+        paid[spot] = int(mean * share)
     energy, slots = _operations(work, unit)
     inputs = [n for n, o in enumerate(work.operands) if o.role != "output"]
     systolic = [prod(lanes[f.name].values()) for f in fans if f.systolic]
@@ -103,8 +113,10 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
         np.array([d[2] for d in dims], np.int64).reshape(len(dims), len(variables)),
         memory,
         inside,
-        instances,
         distinct,
+        paid,
+        share,
+        rounding == "zigzag",
         port,
         sums,
         np.array([o.bits for o in work.operands], np.int64),
@@ -124,6 +136,18 @@ def layout(work: mp.Work, arch: Architecture, unit: Compute, lanes: Lanes) -> La
         slots / float(unit.per_cycle),
         work.points * energy,
     )
+
+
+def _means(work: mp.Work, lanes: Lanes, rounding: Rounding) -> dict[str, dict[str, Fraction]]:
+    """The trips of each variable on each fan-out as transfers have them; see `Rounding`."""
+    found = {fan: {v: Fraction(t) for v, t in trips.items()} for fan, trips in lanes.items()}
+    if rounding == "zigzag":
+        for v, size in work.sizes.items():
+            own = prod(trips.get(v, 1) for trips in lanes.values())
+            first = next((fan for fan, trips in lanes.items() if v in trips), None)
+            if first is not None:
+                found[first][v] *= Fraction(size, own * -(-size // own))
+    return found
 
 
 def _steps(operand: mp.Operand) -> list[tuple[int, dict[str, int]]]:

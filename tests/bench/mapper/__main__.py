@@ -119,7 +119,7 @@ def stalls() -> None:
     for peer in peers():
         workload = peer.shape.workload()
         start = time.process_time()
-        (layer,) = map_with_stalls(workload, arch).layers
+        (layer,) = map_with_stalls(workload, arch, rounding="zigzag").layers
         cpu = time.process_time() - start
         mine = {name: (b.cycles, b.energy_pj) for name, b in layer.best.items()}
         ratios = (
