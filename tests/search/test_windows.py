@@ -119,6 +119,25 @@ def test_more_effort_never_ends_worse_with_stalls() -> None:
             before[name] = value
 
 
+def test_levels_without_room_for_an_element_are_passed_by() -> None:
+    """Sums of 32 bits and registers of 16: the buffer takes them."""
+    text = """einsum:
+  name: wide
+  shapes: {M: 8, K: 64, N: 64}
+  declaration: {A: [M, K], B: [K, N]}
+  types: {A: int8, B: int8, C: int32}
+  expressions: |
+    C[m, n] = A[m, k] * B[k, n]
+format: {B: {bits: 8, role: weight}}
+"""
+    arch = load_architecture(architecture_path("tpu_like"))
+    asked = mp.workload_of(loads(text))
+    found = map_with_stalls(asked, arch)
+    (counted,) = stalled(found.mapping("latency"), asked, arch)
+    assert counted.cycles == found.cycles("latency")
+    assert {m.memory.name for m in counted.moves if m.operand.tensor == "C"} == {"sram_2MB", "dram"}
+
+
 def test_equal_layers_are_searched_once_and_what_is_not_reckoned_is_said() -> None:
     text = """einsum:
   name: two

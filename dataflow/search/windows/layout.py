@@ -23,9 +23,13 @@ Lanes = Mapping[str, Mapping[str, int]]
 
 
 def levels_of(operand: mp.Operand, arch: Architecture, unit: Compute) -> tuple[Memory, ...]:
-    """Memories that may hold an operand, outermost first; all of them do."""
+    """Memories that may hold an operand, outermost first; all that have room for an element do."""
     found = [node for node in arch.path(unit.name) if isinstance(node, Memory)]
-    return tuple(node for node in found if mp.may_hold(node, operand))
+    return tuple(
+        node
+        for node in found
+        if mp.may_hold(node, operand) and (node.size_bits is None or operand.bits <= node.size_bits)
+    )
 
 
 def layout(
