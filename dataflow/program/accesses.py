@@ -64,6 +64,9 @@ def network_accesses(program: Program, machine: Machine) -> tuple[Accesses, ...]
     return tuple(found)
 
 
+COLUMNS = 2
+"""`w_source` of a transposed activation."""
+
 MEMORIES = ("act", "wbuf", "acc", "param")
 """On-chip memories, by the names of their counters: `isa.Counter.ACT_READS` and so on."""
 
@@ -134,7 +137,8 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
     f = instruction.fields
     p, q = _numbers(f["p_count"]), _numbers(f["q_count"])
     blocks, segment = _numbers(f["blocks"]), _numbers(f["segment"])
-    zero, ring = _number(f["w_zero_lines"]), _number(f["w_source"]) == 0
+    zero, source = _number(f["w_zero_lines"]), _number(f["w_source"])
+    columns, columns_last = _number(f["columns"]), _numbers(f["columns_last"])
     total = Accesses()
     levels = ("p_level", "q_level", "n_level", "k_level")
     first_k = _first_share(f)
@@ -145,10 +149,15 @@ def _array(instruction: Instruction, machine: Machine) -> Accesses:
             steps = feed_steps(feed, kind.taps, stride, p[ip], q[iq])
             each = times * blocks[ib] * kind.times
             points = each * p[ip] * q[iq]
-            weights = each * (kind.lines + zero)
+            if source == COLUMNS:
+                # A line of the activations for each column, whatever rows the pass has.
+                of_blocks = (blocks[ib] - 1) * columns + columns_last[ib]
+                weights = times * kind.times * of_blocks
+            else:
+                weights = each * (kind.lines + zero)
             total += Accesses(
-                act_reads=each * steps * kind.ports + (0 if ring else weights),
-                wbuf_reads=weights if ring else 0,
+                act_reads=each * steps * kind.ports + (weights if source else 0),
+                wbuf_reads=0 if source else weights,
                 acc_reads=points,
                 acc_writes=points,
             )
