@@ -141,7 +141,7 @@ def check_accesses(
         reads = array["feed"] + (0 if ring else array["weights"])
         reads += vector["second"] + (0 if from_acc else vector["inside"])
         assert one.act_reads == reads + stored
-        loaded = -(-(counts.source_bytes + counts.second_bytes) // line)
+        loaded = -(-counts.source_bytes // line) - (-counts.second_bytes // line)
         assert one.act_writes == vector["sinks"] + loaded
         assert (one.param_reads, one.vector_ops) == (vector["params"], vector["operations"])
         assert one.wbuf_writes == counts.weight_bytes // line
