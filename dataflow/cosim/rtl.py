@@ -44,6 +44,7 @@ class RtlRun:
     Attributes:
         mismatches: differing bytes by tensor, every tensor that the program writes to DRAM.
         dump: the tensor region after the run.
+        program_beats: beats of the port that read the program.
     """
 
     counters: Mapping[str, int]

@@ -63,8 +63,8 @@ def top_text(machine: Machine, prefix: str) -> str:
         machine=re.sub(r"[^A-Za-z0-9_.-]", "_", machine.name),
         name=f"{prefix}_top",
         core=f"{prefix}_{TOP}",
-        high_bit=8 * machine.line_bytes - 1,
-        high_byte=machine.line_bytes - 1,
+        high_bit=8 * machine.port_bytes - 1,
+        high_byte=machine.port_bytes - 1,
     )
     return render("sv", "top.v", view)
 

@@ -19,6 +19,9 @@ ARRAY_LIMIT = 64
 LINE_LIMIT_BYTES = 128
 """Widest AXI4 data bus (1024 bit, AXI4 specification A1.2)."""
 
+PORT_LEAST_BYTES = 4
+"""Narrowest AXI4 data bus that the port is made for (32 bit)."""
+
 AXI_BURST_BYTES = 4096
 """An AXI4 burst must not cross a 4 KiB boundary."""
 
@@ -129,6 +132,7 @@ def machine_of(architecture: Architecture) -> Machine:
     reader = _Reader(architecture)
     reader.shape()
     rows, cols, line_bytes = _array(reader)
+    port_bytes = _port(reader, line_bytes)
     wide = cols * 32
     act = reader.memory("activations", line_bytes * 8)
     weights = reader.memory("weights", line_bytes * 8)
@@ -137,7 +141,7 @@ def machine_of(architecture: Architecture) -> Machine:
     fifo = reader.memory("program_fifo", line_bytes * 8)
     dram, vector = reader.node("dram", Memory), reader.node("vector", Compute)
     _check_banks(reader, act)
-    _check_dram(reader, dram, line_bytes)
+    _check_dram(reader, dram, line_bytes, port_bytes)
     _check_vector(reader, cols)
     bus, size_bits = dram.bus, dram.size_bits
     assert bus is not None and size_bits is not None
@@ -146,6 +150,7 @@ def machine_of(architecture: Architecture) -> Machine:
         rows=rows,
         cols=cols,
         line_bytes=line_bytes,
+        port_bytes=port_bytes,
         act_banks=act.banks,
         act_lines=act.lines or 0,
         wbuf_lines=weights.lines or 0,
@@ -175,13 +180,13 @@ def _array(reader: _Reader) -> tuple[int, int, int]:
             f"{size} {name} is not a power of two from 2 to {ARRAY_LIMIT}",
             f"use a power of two up to {ARRAY_LIMIT}",
         )
-    line_bits = reader.node("dram", Memory).line_bits
+    line_bits = reader.node("activations", Memory).line_bits
     line_bytes = line_bits // 8
     reader.need(
         line_bits % 8 == 0
         and line_bytes & (line_bytes - 1) == 0
         and max(rows, cols, 4) <= line_bytes <= LINE_LIMIT_BYTES,
-        "dram.line_bits",
+        "activations.line_bits",
         f"a line of {line_bits} bit is not a power of two of bytes from max(rows, columns) = "
         f"{max(rows, cols)} to {LINE_LIMIT_BYTES}",
         f"use line_bits: {8 * max(rows, cols, 4)}",
@@ -207,6 +212,22 @@ def _array(reader: _Reader) -> tuple[int, int, int]:
     return rows, cols, line_bytes
 
 
+def _port(reader: _Reader, line_bytes: int) -> int:
+    """Bytes of the AXI port, checked."""
+    bits = reader.node("dram", Memory).line_bits
+    port_bytes = bits // 8
+    reader.need(
+        bits % 8 == 0
+        and port_bytes & (port_bytes - 1) == 0
+        and PORT_LEAST_BYTES <= port_bytes <= line_bytes,
+        "dram.line_bits",
+        f"an AXI4 port of {bits} bit is not a power of two of bytes from {PORT_LEAST_BYTES} to "
+        f"the {line_bytes} of a line of activations",
+        f"use line_bits: {8 * line_bytes}, or less",
+    )
+    return port_bytes
+
+
 def _check_banks(reader: _Reader, act: Memory) -> None:
     reader.need(
         4 <= act.banks <= 32 and act.banks & (act.banks - 1) == 0,
@@ -223,7 +244,7 @@ def _check_banks(reader: _Reader, act: Memory) -> None:
     )
 
 
-def _check_dram(reader: _Reader, dram: Memory, line_bytes: int) -> None:
+def _check_dram(reader: _Reader, dram: Memory, line_bytes: int, port_bytes: int) -> None:
     reader.need(
         dram.bus is not None,
         "dram.bus",
@@ -238,11 +259,12 @@ def _check_dram(reader: _Reader, dram: Memory, line_bytes: int) -> None:
     )
     beats = dram.bus.max_burst_beats if dram.bus else 0
     reader.need(
-        beats & (beats - 1) == 0 and beats * line_bytes <= AXI_BURST_BYTES,
+        beats & (beats - 1) == 0 and line_bytes <= beats * port_bytes <= AXI_BURST_BYTES,
         "dram.bus.max_burst_beats",
-        f"{beats} beats of {line_bytes} bytes is not a power of two of beats within "
-        f"{AXI_BURST_BYTES} bytes",
-        f"use {min(256, AXI_BURST_BYTES // line_bytes)} or a smaller power of two",
+        f"{beats} beats of {port_bytes} bytes is not a power of two of beats from a line of "
+        f"{line_bytes} bytes to {AXI_BURST_BYTES} bytes",
+        f"use {min(256, AXI_BURST_BYTES // port_bytes)} or a power of two from "
+        f"{line_bytes // port_bytes} to that",
     )
     reader.need(
         dram.bus is not None and dram.bus.read_latency_cycles >= 1,

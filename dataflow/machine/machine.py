@@ -40,17 +40,21 @@ class Energies:
 class Machine:
     """What the RTL library is built with. Lines are addresses of one memory; see each field.
 
+    Inside, a line moves in one cycle; the AXI port, which may be narrower, takes
+    ``beats_per_line`` beats for it.
+
     Attributes:
         rows, cols: the array's dimensions; rows reduce, columns are output channels.
-        line_bytes: AXI data bytes = bytes of a line of activations or weights; a power of two,
-            at least max(rows, cols).
+        line_bytes: bytes of a line of activations or weights; a power of two, at least
+            max(rows, cols).
+        port_bytes: data bytes of the AXI port; a power of two, at least 4, at most a line.
         act_banks: banks of the activation scratchpad, interleaved by line.
         act_lines: all its lines.
         wbuf_lines: lines of the weight ring.
         acc_lines: accumulator lines (cols x 32 bit) of each of the two halves.
         param_lines: lines (cols x 32 bit) of the parameter ring.
-        instr_fifo_beats: AXI beats of the program FIFO.
-        max_burst_beats: longest burst, at most 256 beats and 4 KiB.
+        instr_fifo_beats: lines of the program FIFO.
+        max_burst_beats: longest burst at the port, at most 256 beats and 4 KiB, at least a line.
         outstanding_reads: bursts the DRAM accepts before the first is answered.
         dram_read_latency: cycles from an AR handshake to the first R beat.
         dram_write_latency: cycles from WLAST to B.
@@ -66,6 +70,7 @@ class Machine:
     rows: int
     cols: int
     line_bytes: int
+    port_bytes: int
     act_banks: int
     act_lines: int
     wbuf_lines: int
@@ -87,6 +92,16 @@ class Machine:
     def mac_units(self) -> int:
         """Multipliers that a nominal MAC can use: the denominator of utilisation."""
         return self.rows * self.cols
+
+    @property
+    def beats_per_line(self) -> int:
+        """Beats of the AXI port that carry a line: its cycles on the bus."""
+        return self.line_bytes // self.port_bytes
+
+    @property
+    def max_burst_lines(self) -> int:
+        """Lines of the longest burst."""
+        return self.max_burst_beats // self.beats_per_line
 
     @property
     def acc_line_bytes(self) -> int:

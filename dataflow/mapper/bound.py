@@ -50,8 +50,9 @@ def bound_cycles(
     """
     array = sum(least_array(shape, machine, latencies) for shape in shapes)
     vector = sum(least_vector(shape, machine, latencies) for shape in shapes)
-    bus = sum(least_weights(shape, machine) for shape in shapes)
-    bus += least_inputs(graph, shapes, plans, machine)
+    lines = sum(least_weights(shape, machine) for shape in shapes)
+    lines += least_inputs(graph, shapes, plans, machine)
+    bus = lines * machine.beats_per_line
     return machine.dram_read_latency + max(array, vector, bus)
 
 
@@ -139,7 +140,7 @@ def _least_blocks(shape: LayerShape, machine: Machine) -> int:
 
 @lru_cache(maxsize=4096)
 def least_weights(shape: LayerShape, machine: Machine) -> int:
-    """Fewest beats of a layer's weights and parameters: each once."""
+    """Fewest lines of a layer's weights and parameters: each once."""
     if shape.kind == "vector":
         blocks = ceil_div(shape.n, machine.cols)
         return 4 * shape.param_lines * blocks
@@ -160,7 +161,7 @@ def least_inputs(
     plans: dict[str, TensorPlan],
     machine: Machine,
 ) -> int:
-    """Fewest beats of what lies in DRAM before the first layer: the bytes that a reader needs."""
+    """Fewest lines of what lies in DRAM before the first layer: the bytes that a reader needs."""
     total = 0
     for plan in plans.values():
         if not plan.external:

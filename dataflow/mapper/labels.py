@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     Attributes:
         first, last: its place in the network; `waits` bytes of its source that the layer before
             writes, 0 when that is another one; `feeds`: the next layer reads its output.
-        ring: lines that may be read ahead; `code` beats of all instructions up to it.
+        ring: beats that may be read ahead; `code` beats of all instructions up to it.
         rest, bus_rest: least cycles behind it, from its end and from the bus being free.
         most: cycles that an interesting label does not exceed in all.
         criteria: 4, or 5 when the first tie-breaking column counts as one.

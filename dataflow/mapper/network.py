@@ -248,17 +248,19 @@ class _Search:
                     size = max(1, self.plans[output].bytes)
             waits.append(size)
         machine, latencies, line = self.machine, self.latencies, self.machine.line_bytes
-        overhead = latencies.fetch_start + machine.dram_read_latency + beats_of(isa.LOAD, line)
+        beats = machine.beats_per_line
+        overhead = latencies.fetch_start + machine.dram_read_latency
+        overhead += lines_of(isa.LOAD, line) * beats
         overhead += latencies.dispatch + latencies.done
         return Problem(
             fronts,
             self.plans,
             tuple(waits),
             machine.act_bytes,
-            machine.wbuf_lines,
+            machine.wbuf_lines * beats,
             line,
             overhead,
-            tuple(code_beats(layer, line) for layer in self.graph.layers),
+            tuple(code_lines(layer, line) * beats for layer in self.graph.layers),
             withheld,
             self.ways,
         )
@@ -296,19 +298,19 @@ def _name(choice: Choice) -> tuple[tuple[LayerMode, int], ...]:
     return tuple((option.mode, option.place) for option in choice.options)
 
 
-def beats_of(struct: isa.Struct, line_bytes: int) -> int:
-    """Beats of an instruction's fixed fields."""
+def lines_of(struct: isa.Struct, line_bytes: int) -> int:
+    """Lines of an instruction's fixed fields."""
     return -(-struct.bits // (8 * line_bytes))
 
 
-def code_beats(layer: Layer, line_bytes: int) -> int:
-    """Beats of the instructions of a layer that stays on chip."""
+def code_lines(layer: Layer, line_bytes: int) -> int:
+    """Lines of the instructions of a layer that stays on chip."""
     structs = (isa.LOAD, isa.VECTOR, *((isa.ARRAY,) if layer.kind == "array" else ()))
     micro = layer.micro
     ops = len(micro.init) + len(micro.body) + len(micro.final)
     payload = -(-ops * isa.MICRO_OP.bits // (8 * line_bytes))
     table = -(-len(micro.table or b"") // line_bytes)
-    return sum(beats_of(struct, line_bytes) for struct in structs) + payload + table
+    return sum(lines_of(struct, line_bytes) for struct in structs) + payload + table
 
 
 def _no_tiling(layer: Layer, machine: Machine) -> DataflowError:

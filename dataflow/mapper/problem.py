@@ -59,7 +59,7 @@ class Problem:
         waits: for each layer but the last: the next layer reads its output (its size in bytes),
             else 0; the last layer's tail always counts.
         capacity: bytes of the activation memory.
-        ring: lines of the weight ring; `line` bytes of a line.
+        ring: beats of the port that fill the weight ring; `line` bytes of a line.
         overhead: cycles before the first layer's first load and behind its last one.
         code: beats of each layer's instructions.
         withheld: bytes of the activation memory that a layer must leave free, by its position.

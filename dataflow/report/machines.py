@@ -67,7 +67,7 @@ def architecture_list(architectures: Sequence[Architecture]) -> Table:
         table.add_row(
             architecture.name,
             f"{machine.rows} x {machine.cols}" if machine else "-",
-            f"{8 * machine.line_bytes} bit" if machine else "-",
+            f"{8 * machine.port_bytes} bit" if machine else "-",
             format_bytes(architecture.on_chip_bytes()),
             f"{float(architecture.clock_mhz):g} MHz",
             "yes" if machine else "no",

@@ -174,7 +174,8 @@ def judge(
         values += sum(one.program.tensors[t].bytes for t in run.mismatches)
         mismatches += sum(run.mismatches.values())
         cycle_errors += stall == 0.0 and run.counters["cycles"] != predicted
-        cycle_errors += run.program_beats != -(-len(one.program.code) // machine.line_bytes)
+        lines = -(-len(one.program.code) // machine.line_bytes)
+        cycle_errors += run.program_beats != lines * machine.beats_per_line
         wrong += [f"{one.name}, stall {stall}: {t}" for t, n in run.mismatches.items() if n]
         if stop and (mismatches or cycle_errors):
             break

@@ -123,6 +123,7 @@ def _facts(shape: LayerShape, machine: Machine, lat: Latencies, mode: Mode) -> k
     source, second = mode.source == "stream", mode.second == "stream"
     return kernel.Facts(
         line=machine.line_bytes,
+        beats=machine.beats_per_line,
         act_bytes=machine.act_bytes,
         wbuf_lines=machine.wbuf_lines,
         param_lines=machine.param_lines,

@@ -16,8 +16,8 @@ def segment_ticks(machine: Machine, size: int, aligned: bool) -> int:
     """Ticks that a segment of `size` contiguous bytes adds to a stream of equal segments.
 
     The bus moves a beat a cycle, but only `outstanding_reads` bursts may be in flight: a burst
-    shorter than latency / (outstanding - 1) beats leaves it idle. A segment that starts at any
-    byte takes 1 + (size - 1) / line beats on the average.
+    shorter than latency / (outstanding - 1) beats leaves it idle. Whole lines are moved: a segment
+    that starts at any byte takes 1 + (size - 1) / line lines on the average.
     """
     if size <= 0:
         return 0
@@ -25,6 +25,7 @@ def segment_ticks(machine: Machine, size: int, aligned: bool) -> int:
         size,
         aligned,
         machine.line_bytes,
+        machine.beats_per_line,
         machine.max_burst_beats,
         machine.dram_read_latency,
         machine.outstanding_reads,
@@ -33,12 +34,12 @@ def segment_ticks(machine: Machine, size: int, aligned: bool) -> int:
 
 @lru_cache(maxsize=65536)
 def _segment(
-    size: int, aligned: bool, line: int, longest: int, latency: int, outstanding: int
+    size: int, aligned: bool, line: int, beats: int, longest: int, latency: int, outstanding: int
 ) -> int:
     if aligned:
-        ticks = outstanding * ceil_div(size, line)
+        ticks = outstanding * beats * ceil_div(size, line)
     else:
-        ticks = ceil_div(outstanding * (size - 1 + line), line)
+        ticks = ceil_div(outstanding * beats * (size - 1 + line), line)
     whole, rest = divmod(ticks, outstanding * longest)
     least = latency + ceil_div(rest, outstanding)
     each = max(outstanding * longest, latency + longest)
@@ -52,7 +53,7 @@ def cycles_of(machine: Machine, ticks: Ints) -> Ints:
 
 def store_beats(machine: Machine, size: int, count: int, aligned: bool) -> int:
     """W beats of `count` segments of `size` bytes: writes are limited by beats alone."""
-    line = machine.line_bytes
+    line, beats = machine.line_bytes, machine.beats_per_line
     if aligned:
-        return count * ceil_div(size, line)
-    return ceil_div(count * (size - 1 + line), line)
+        return count * beats * ceil_div(size, line)
+    return ceil_div(count * beats * (size - 1 + line), line)

@@ -40,6 +40,7 @@ class Facts(NamedTuple):
     """What is the same for every row of a call: sizes, latencies and the mode, as integers.
 
     Attributes:
+        line: bytes of a line; `beats` of the bus that carry one.
         turn: cycles from a slot's release to its next tile being readable, loads not counted.
         store_start: event of an output tile to its first beat; `write_latency` of the DRAM.
         fill: bytes that a resident operand is loaded with before the layer.
@@ -48,6 +49,7 @@ class Facts(NamedTuple):
     """
 
     line: int
+    beats: int
     act_bytes: int
     wbuf_lines: int
     param_lines: int
@@ -212,9 +214,12 @@ def _row(
     array, vector, array_first = plane[ARRAY, t], plane[VECTOR, t], plane[ARRAY_FIRST, t]
     busy = max(array, vector)
     tail = max(array + plane[VECTOR_LAST, t], array_first + vector) - busy
-    scope, total = rings[r, LINES, t], rings[r, TOTAL, t]
+    # Lines of a scope and of all, as cycles of the bus; `ring` is the capacity in these.
+    scope, total = rings[r, LINES, t] * facts.beats, rings[r, TOTAL, t] * facts.beats
+    ring = facts.wbuf_lines * facts.beats
+    params = 4 * plane[PARAM_LINES, t] * facts.beats
     several = rings[r, SCOPES, t] > 1
-    ring_beats = total + 4 * plane[PARAM_TOTAL, t]
+    ring_beats = total + 4 * plane[PARAM_TOTAL, t] * facts.beats
     source, second = sources[s, CYCLES, t], seconds[o, CYCLES, t]
     # Reads: a slot is taken from the request of its tile until the compute unit releases it; the
     # load engine works in order, so all that the iteration loads comes in between.
@@ -228,23 +233,23 @@ def _row(
         cycles = max(cycles, -(-waits // slots[1]))
     bus = source + second
     buffer = slots[0] * sources[s, TILE_BYTES, t] + slots[1] * seconds[o, TILE_BYTES, t]
-    moved = sources[s, BYTES, t] + seconds[o, BYTES, t] + ring_beats * facts.line
+    moved = sources[s, BYTES, t] + seconds[o, BYTES, t] + ring_beats // facts.beats * facts.line
     lead = sources[s, TILE_CYCLES, t] + seconds[o, TILE_CYCLES, t]
     if facts.fill:
-        fill = -(-facts.fill // facts.line)
+        fill = -(-facts.fill // facts.line) * facts.beats
         bus, moved, lead = bus + fill, moved + facts.fill, lead + fill
     if facts.waits:
         lead += facts.read_latency
     # The lines of a scope are freed together at its end. Of the next scope the ring then has only
     # what fitted beside, and its tile is loaded behind the rest of its lines.
     if several:
-        over = 2 * scope - facts.wbuf_lines
+        over = 2 * scope - ring
         if over > 0 and (facts.source or facts.second):
             fires = max(sources[s, FIRES, t], seconds[o, FIRES, t])
             behind = sources[s, TILE_CYCLES, t] + seconds[o, TILE_CYCLES, t] + facts.turn
             late = min(fires, rings[r, SCOPES, t], total // scope) - 1
             cycles = max(cycles, busy + late * (over + behind))
-        cycles = max(cycles, -(-(busy + total) * scope // facts.wbuf_lines))
+        cycles = max(cycles, -(-(busy + total) * scope // ring))
     if facts.store:
         moved += sink[BYTES, t]
         cycles = max(cycles, sink[CYCLES, t])
@@ -264,22 +269,22 @@ def _row(
         last = slots[1] * cycles // seconds[o, FIRES, t]
         held = max(held, seconds[o, TILE_CYCLES, t] - last)
     if several:
-        ahead = facts.wbuf_lines // scope if scope else 1 << 30
+        ahead = ring // scope if scope else 1 << 30
         if rings[r, SCOPES, t] > ahead:
             last = ahead * cycles // rings[r, SCOPES, t]
-            held = max(held, (ahead + 1) * scope - facts.wbuf_lines - last)
+            held = max(held, (ahead + 1) * scope - ring - last)
     # From the first request on: a tile from DRAM comes behind the whole first scope; else lines are
     # used as they come. The first parameters come behind the first weights, and until then two
     # accumulator halves are all that the array can fill.
     first = facts.read_latency + scope
     if facts.source or facts.second or facts.fill:
-        paced = scope + 4 * plane[PARAM_LINES, t] + lead + cycles
+        paced = scope + params + lead + cycles
     elif facts.late:
         paced = first + max(0, busy - 2 * array_first)
     else:
         paced = first
     if facts.cold:
-        cycles += max(lead, facts.read_latency) + scope + 4 * plane[PARAM_LINES, t]
+        cycles += max(lead, facts.read_latency) + scope + params
     elif facts.lead:
         cycles += lead
     if not facts.keep:

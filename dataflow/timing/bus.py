@@ -1,7 +1,8 @@
 """Program fetch, instruction queues, the read bus and the DRAM's reads.
 
-Timing: headers of `hw/rtl/ctrl/fetch.sv`, `instr_queue.sv`, `hw/rtl/dma/dma_read.sv` and
-`hw/rtl/sim/dram_model.sv`. FIFO words put in one cycle are seen from the next one on.
+Timing: headers of `hw/rtl/ctrl/fetch.sv`, `instr_queue.sv`, `hw/rtl/dma/dma_read.sv`,
+`line_port.sv` and `hw/rtl/sim/dram_model.sv`. FIFO words put in one cycle are seen from the next
+one on. Beats are lines but where a part of a line is meant.
 """
 
 from __future__ import annotations
@@ -126,11 +127,15 @@ def dram_read(w: Record) -> None:
     ready = True
     if bus.r_valid:
         fetched = bus.r_unit == FETCH_UNIT
-        ready = seen[BEATS] < sizes.fifo if fetched else seen[LOAD_DATA] < 2
-        if ready:
-            coming[BEATS if fetched else LOAD_DATA] += 1
-            if bus.r_last:
-                coming[OPEN_READS] -= 1
+        bus.r_part += 1
+        if bus.r_part == sizes.beats:
+            ready = seen[BEATS] < sizes.fifo if fetched else seen[LOAD_DATA] < 2
+            bus.r_part -= 1
+            if ready:
+                bus.r_part = 0
+                coming[BEATS if fetched else LOAD_DATA] += 1
+                if bus.r_last:
+                    coming[OPEN_READS] -= 1
     if ready:
         bus.r_valid = 0
         at = bus.head % MAX_OUTSTANDING
@@ -139,7 +144,7 @@ def dram_read(w: Record) -> None:
             bus.r_unit = bus.burst[at, 0]
             bus.beat += 1
             bus.r_last = 0
-            if bus.beat == bus.burst[at, 1]:
+            if bus.beat == bus.burst[at, 1] * sizes.beats:
                 bus.r_last = 1
                 bus.beat = 0
                 bus.head += 1

@@ -68,13 +68,13 @@ def _group(names: str, **rings: tuple[int, ...] | np.dtype[np.void]) -> np.dtype
 
 
 SIZES = _group(
-    "rows line shift banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
+    "rows line shift beats banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
     " read_latency write_latency strip latency write_stage"
 )
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))
 BUS = _group(
-    "tail taken accepted head beat r_valid r_unit r_last",
+    "tail taken accepted head beat r_valid r_unit r_last r_part",
     request=(REQUEST_FIFO, 2),  # unit, beats
     burst=(MAX_OUTSTANDING, 3),  # unit, beats, due
 )
@@ -132,7 +132,8 @@ STORE = _group(
     retirement=(RETIRE_FIFO, 3),  # bursts, nulls, layer
 )
 COLLECT = _group(
-    "head beat flight1 flight2 data_head data_tail aw_head aw_tail due_head due_tail b_valid",
+    "head beat flight1 flight2 data_head data_tail aw_head aw_tail due_head due_tail b_valid"
+    " w_part",
     burst=(STORE_FIFO, 5),  # local address, offset, bytes, beats, tile ends
     data=(WRITE_FIFO,),  # last beat of a burst
     due=(MAX_OUTSTANDING,),

@@ -224,6 +224,10 @@ def dram_write(w: Record) -> None:
         coming[WRITES_KNOWN] += 1
         coming[LEAD] += 1
     if seen[WRITE_DATA] > 0 and seen[LEAD] >= 0 and (seen[WRITES_KNOWN] > 0 or address):
+        k.w_part += 1
+        if k.w_part < w.sizes.beats:
+            return
+        k.w_part = 0
         coming[WRITE_DATA] -= 1
         coming[WRITE_PLACES] -= 1
         ends = k.data[k.data_head % WRITE_FIFO]

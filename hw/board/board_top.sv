@@ -26,9 +26,10 @@ module board_top
   output logic interrupt_o
 );
 
-  localparam int unsigned Lines   = 2 ** (MemBytesLog2 - LineIdxW);
-  localparam int unsigned LineW   = MemBytesLog2 - LineIdxW;
-  localparam int unsigned Parts   = LineBytes / 4;
+  localparam int unsigned Lines   = 2 ** (MemBytesLog2 - PortIdxW);
+  localparam int unsigned LineW   = MemBytesLog2 - PortIdxW;
+  localparam int unsigned Parts   = PortBytes / 4;
+  localparam int unsigned PartW   = Parts > 1 ? $clog2(Parts) : 1;
   localparam int unsigned CommandW = 66;
 
   if (MemBytesLog2 < 12) begin : gen_memory_check
@@ -49,7 +50,9 @@ module board_top
   logic [1:0]          op;
   logic [31:0]         address;
   logic                aw_left_q, w_left_q, ar_left_q;
+  logic [PartW-1:0]    part;  // of the line of the memory
 
+  assign part = Parts > 1 ? address[2 +: PartW] : '0;
   assign {op, address} = shift_q[CommandW-1:32];
   assign data_o = shift_q[CommandW-1];
   assign ready_o = command_q == Wait;
@@ -71,8 +74,8 @@ module board_top
   logic [LineW-1:0]     line_q, line;
   logic [7:0]           left_q;
   logic                 id_q, serial, store, fetch;
-  logic [LineBits-1:0]  store_data, fetched_q;
-  logic [LineBytes-1:0] store_mask;
+  logic [PortBits-1:0]  store_data, fetched_q;
+  logic [PortBytes-1:0] store_mask;
 
   logic                 m_arvalid, m_arready, m_rvalid, m_rready, m_awvalid, m_awready;
   logic                 m_wvalid, m_wready, m_wlast, m_bvalid, m_bready;
@@ -82,8 +85,8 @@ module board_top
   logic [2:0]           m_arsize, m_awsize, m_arprot, m_awprot;
   logic [1:0]           m_arburst, m_awburst;
   logic [3:0]           m_arcache, m_awcache;
-  logic [LineBits-1:0]  m_wdata;
-  logic [LineBytes-1:0] m_wstrb;
+  logic [PortBits-1:0]  m_wdata;
+  logic [PortBytes-1:0] m_wstrb;
   logic [3:0]           retired;
   logic [3:0][15:0]     layer;
 
@@ -94,13 +97,13 @@ module board_top
   assign m_bvalid  = state_q == Respond;
   assign m_rvalid  = state_q == Send;
 
-  assign line  = serial ? address[MemBytesLog2-1:LineIdxW] : line_q;
+  assign line  = serial ? address[MemBytesLog2-1:PortIdxW] : line_q;
   assign store = serial ? !op[0] : state_q == Write && m_wvalid;
   assign fetch = serial ? op[0] : state_q == Read;
   assign store_data = serial ? {Parts{shift_q[31:0]}} : m_wdata;
-  assign store_mask = serial ? LineBytes'('hf) << {address[LineIdxW-1:2], 2'b00} : m_wstrb;
+  assign store_mask = serial ? PortBytes'('hf) << {part, 2'b00} : m_wstrb;
 
-  for (genvar b = 0; b < LineBytes; b++) begin : gen_byte
+  for (genvar b = 0; b < PortBytes; b++) begin : gen_byte
     logic [7:0] bytes_q [Lines];
     always_ff @(posedge clk_i) begin
       if (store && store_mask[b]) bytes_q[line] <= store_data[8*b +: 8];
@@ -116,10 +119,10 @@ module board_top
         Free: begin
           if (m_awvalid && m_awready) begin
             state_q <= Write;
-            line_q <= m_awaddr[MemBytesLog2-1:LineIdxW];
+            line_q <= m_awaddr[MemBytesLog2-1:PortIdxW];
           end else if (m_arvalid && m_arready) begin
             state_q <= Read;
-            line_q <= m_araddr[MemBytesLog2-1:LineIdxW];
+            line_q <= m_araddr[MemBytesLog2-1:PortIdxW];
             left_q <= m_arlen;
             id_q <= m_arid[0];
           end
@@ -174,7 +177,7 @@ module board_top
         Memory: if (serial) command_q <= op[0] ? Fetched : Wait;
         Fetched: begin
           command_q <= Wait;
-          shift_q[31:0] <= fetched_q[32*address[LineIdxW-1:2] +: 32];
+          shift_q[31:0] <= fetched_q[32*part +: 32];
         end
         default: command_q <= Wait;
       endcase

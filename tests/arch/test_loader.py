@@ -124,8 +124,8 @@ REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
     ),
     (
         [("nodes.rows.size", 32)],
-        "nodes.dram.line_bits: the RTL library cannot build this machine: a line of 128 bit is not "
-        "a power of two of bytes from max(rows, columns) = 32 to 128; use line_bits: 256",
+        "nodes.activations.line_bits: the RTL library cannot build this machine: a line of 128 bit "
+        "is not a power of two of bytes from max(rows, columns) = 32 to 128; use line_bits: 256",
     ),
     (
         [("nodes.lanes.size", 8)],
@@ -148,14 +148,28 @@ REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
         "have 2 copies, not 1; use copies: 2",
     ),
     (
-        [("nodes.dram.bus.max_burst_beats", 256), ("nodes.dram.line_bits", 256)],
-        "nodes.activations.line_bits: the RTL library cannot build this machine: a line of "
-        "activations must have 256 bit, not 128; use line_bits: 256",
+        [("nodes.dram.bus.max_burst_beats", 128), ("nodes.dram.line_bits", 256)],
+        "nodes.dram.line_bits: the RTL library cannot build this machine: an AXI4 port of 256 bit "
+        "is not a power of two of bytes from 4 to the 16 of a line of activations; use line_bits: "
+        "128, or less",
+    ),
+    (
+        [("nodes.dram.line_bits", 16)],
+        "nodes.dram.line_bits: the RTL library cannot build this machine: an AXI4 port of 16 bit "
+        "is not a power of two of bytes from 4 to the 16 of a line of activations; use line_bits: "
+        "128, or less",
+    ),
+    (
+        [("nodes.dram.bus.max_burst_beats", 2), ("nodes.dram.line_bits", 32)],
+        "nodes.dram.bus.max_burst_beats: the RTL library cannot build this machine: 2 beats of 4 "
+        "bytes is not a power of two of beats from a line of 16 bytes to 4096 bytes; use 256 or a "
+        "power of two from 4 to that",
     ),
     (
         [("nodes.dram.bus.max_burst_beats", 24)],
         "nodes.dram.bus.max_burst_beats: the RTL library cannot build this machine: 24 beats of 16 "
-        "bytes is not a power of two of beats within 4096 bytes; use 256 or a smaller power of two",
+        "bytes is not a power of two of beats from a line of 16 bytes to 4096 bytes; use 256 or a "
+        "power of two from 1 to that",
     ),
     (
         [("nodes.dram.bus", None)],

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.rtl
         ("nest_agu", "Levels=1", {}, "nest_agu needs at least 2 levels, not 1"),
         ("clip_range", "Width=33", {}, "counts have up to 32 bits, not 33"),
         ("fetch", "Depth=15", {}, "a buffer of 15 beats has no room for a burst of 16"),
-        ("fetch", "", {"line_bytes": 2}, "needs a beat of 8 bytes, not 2"),
+        ("fetch", "", {"line_bytes": 2, "port_bytes": 2}, "needs a beat of 8 bytes, not 2"),
         ("instr_queue", "StructBits=63", {}, "a header of 64 bits, StructBits is 63"),
         (
             "block_walker",

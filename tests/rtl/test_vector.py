@@ -312,7 +312,10 @@ def test_random_programs_on_the_built_in_machines(name: str, tmp_path: Path) -> 
     ("sizes", "message"),
     [
         ({"vector_latency": 8}, "a latency of 14 cycles, the architecture says 8"),
-        ({"line_bytes": 4, "cols": 4}, "a beat of 32 bits holds no micro-operation of 64 bits"),
+        (
+            {"line_bytes": 4, "port_bytes": 4, "cols": 4},
+            "a beat of 32 bits holds no micro-operation of 64 bits",
+        ),
         ({"cols": 32}, "32 lanes do not fit into a line of 16 bytes"),
     ],
 )

@@ -325,7 +325,7 @@ def _resident_operands(layer: Layer, source: str, second: str) -> list[str]:
 
 def _interface(machine: Machine, plan: MemoryPlan, image: Image) -> tuple[str, ...]:
     bursts = (
-        f"max_widen_bitwidth={8 * machine.line_bytes}"
+        f"max_widen_bitwidth={8 * machine.port_bytes}"
         f" max_read_burst_length={machine.max_burst_beats}"
         f" num_read_outstanding={machine.outstanding_reads} latency={machine.dram_read_latency}"
     )

@@ -43,7 +43,7 @@ module accelerator
   input  logic                    m_axi_gmem_rvalid,
   output logic                    m_axi_gmem_rready,
   input  logic [0:0]              m_axi_gmem_rid,
-  input  logic [LineBits-1:0]     m_axi_gmem_rdata,
+  input  logic [PortBits-1:0]     m_axi_gmem_rdata,
   input  logic [1:0]              m_axi_gmem_rresp,
   input  logic                    m_axi_gmem_rlast,
 
@@ -58,8 +58,8 @@ module accelerator
   output logic [2:0]              m_axi_gmem_awprot,
   output logic                    m_axi_gmem_wvalid,
   input  logic                    m_axi_gmem_wready,
-  output logic [LineBits-1:0]     m_axi_gmem_wdata,
-  output logic [LineBytes-1:0]    m_axi_gmem_wstrb,
+  output logic [PortBits-1:0]     m_axi_gmem_wdata,
+  output logic [PortBytes-1:0]    m_axi_gmem_wstrb,
   output logic                    m_axi_gmem_wlast,
   input  logic                    m_axi_gmem_bvalid,
   output logic                    m_axi_gmem_bready,
@@ -78,6 +78,13 @@ module accelerator
   logic                stop;
   logic [31:0]         counters [NumCounters];
   logic [AxiAddrW-1:0] araddr, awaddr;
+
+  // Bus of lines.
+  logic                 bus_rst_n, rvalid, rready, wvalid, wready, wlast;
+  logic [7:0]           arlen, awlen;
+  logic [LineBits-1:0]  rdata, wdata;
+  logic [LineBytes-1:0] wstrb;
+  logic [1:0]           rresp;
 
   axil_ctrl #(
     .ADDR_WIDTH  (ControlAddrW),
@@ -142,30 +149,58 @@ module accelerator
     .ar_ready_i     (m_axi_gmem_arready),
     .ar_id_o        (m_axi_gmem_arid[0]),
     .ar_addr_o      (araddr),
-    .ar_len_o       (m_axi_gmem_arlen),
-    .r_valid_i      (m_axi_gmem_rvalid),
-    .r_ready_o      (m_axi_gmem_rready),
+    .ar_len_o       (arlen),
+    .r_valid_i      (rvalid),
+    .r_ready_o      (rready),
     .r_id_i         (m_axi_gmem_rid[0]),
-    .r_data_i       (m_axi_gmem_rdata),
-    .r_resp_i       (m_axi_gmem_rresp),
+    .r_data_i       (rdata),
+    .r_resp_i       (rresp),
     .r_last_i       (m_axi_gmem_rlast),
     .aw_valid_o     (m_axi_gmem_awvalid),
     .aw_ready_i     (m_axi_gmem_awready),
     .aw_addr_o      (awaddr),
-    .aw_len_o       (m_axi_gmem_awlen),
-    .w_valid_o      (m_axi_gmem_wvalid),
-    .w_ready_i      (m_axi_gmem_wready),
-    .w_data_o       (m_axi_gmem_wdata),
-    .w_strb_o       (m_axi_gmem_wstrb),
-    .w_last_o       (m_axi_gmem_wlast),
+    .aw_len_o       (awlen),
+    .w_valid_o      (wvalid),
+    .w_ready_i      (wready),
+    .w_data_o       (wdata),
+    .w_strb_o       (wstrb),
+    .w_last_o       (wlast),
     .b_valid_i      (m_axi_gmem_bvalid),
     .b_ready_o      (m_axi_gmem_bready),
     .b_resp_i       (m_axi_gmem_bresp),
+    .bus_rst_no     (bus_rst_n),
     .retired_o      (trace_retired),
     .retired_layer_o(trace_layer)
   );
 
-  localparam logic [2:0] BeatSize = 3'(LineIdxW);
+  line_port u_port (
+    .clk_i         (ap_clk),
+    .rst_ni        (bus_rst_n),
+    .ar_len_i      (arlen),
+    .r_valid_o     (rvalid),
+    .r_ready_i     (rready),
+    .r_data_o      (rdata),
+    .r_resp_o      (rresp),
+    .aw_len_i      (awlen),
+    .w_valid_i     (wvalid),
+    .w_ready_o     (wready),
+    .w_data_i      (wdata),
+    .w_strb_i      (wstrb),
+    .w_last_i      (wlast),
+    .port_ar_len_o (m_axi_gmem_arlen),
+    .port_r_valid_i(m_axi_gmem_rvalid),
+    .port_r_ready_o(m_axi_gmem_rready),
+    .port_r_data_i (m_axi_gmem_rdata),
+    .port_r_resp_i (m_axi_gmem_rresp),
+    .port_aw_len_o (m_axi_gmem_awlen),
+    .port_w_valid_o(m_axi_gmem_wvalid),
+    .port_w_ready_i(m_axi_gmem_wready),
+    .port_w_data_o (m_axi_gmem_wdata),
+    .port_w_strb_o (m_axi_gmem_wstrb),
+    .port_w_last_o (m_axi_gmem_wlast)
+  );
+
+  localparam logic [2:0] BeatSize = 3'(PortIdxW);
 
   assign m_axi_gmem_araddr  = 64'(araddr);
   assign m_axi_gmem_arsize  = BeatSize;

@@ -46,6 +46,7 @@ module accelerator_core
   output logic                b_ready_o,
   input  logic [1:0]          b_resp_i,
 
+  output logic                bus_rst_no,     // low when the bus is reset with the machine
   // instructions retired in this cycle, by unit, and their layers: for traces
   output logic [3:0]          retired_o,
   output logic [3:0][15:0]    retired_layer_o
@@ -582,6 +583,7 @@ module accelerator_core
     .outside_read_o (outside_read),
     .outside_write_o(outside_write),
     .moves_o        (moves),
+    .bus_rst_no,
     .read_first_i   ({1'b0, base_q[AxiAddrW-1:LineIdxW]}),
     .read_end_i     (read_end_q),
     .write_first_i  (write_first_q),

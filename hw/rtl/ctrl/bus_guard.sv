@@ -31,6 +31,7 @@ module bus_guard
   output logic                 outside_read_o,
   output logic                 outside_write_o,
   output logic                 moves_o,         // a handshake on any channel
+  output logic                 bus_rst_no,      // low when the bus is reset too
   input  logic [LineW:0]       read_first_i,
   input  logic [LineW:0]       read_end_i,
   input  logic [LineW:0]       write_first_i,
@@ -81,6 +82,7 @@ module bus_guard
   logic       bus_rst_n;
 
   assign bus_rst_n = rst_ni || age_q != BusReset;
+  assign bus_rst_no = bus_rst_n;
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) age_q <= '0;

@@ -60,8 +60,8 @@ module accelerator_tb
   logic [2:0]           m_arsize, m_awsize, m_arprot, m_awprot;
   logic [1:0]           m_arburst, m_awburst, m_rresp, m_bresp, d_rresp, d_bresp;
   logic [3:0]           m_arcache, m_awcache;
-  logic [LineBits-1:0]  m_rdata, m_wdata;
-  logic [LineBytes-1:0] m_wstrb;
+  logic [PortBits-1:0]  m_rdata, m_wdata;
+  logic [PortBytes-1:0] m_wstrb;
   logic                 m_awvalid, m_awready, m_wvalid, m_wready, m_wlast, m_bvalid, m_bready;
   logic [1:0]           bresp, rresp;
   localparam int unsigned UnitIndexVector = 32'(UnitVector);
@@ -129,7 +129,7 @@ module accelerator_tb
   );
 
   dram_model #(
-    .DATA_BYTES    (LineBytes),
+    .DATA_BYTES    (PortBytes),
     .MEM_BYTES_LOG2(MemBytesLog2),
     .READ_LATENCY  (ReadLatency),
     .WRITE_LATENCY (WriteLatency),
@@ -183,7 +183,7 @@ module accelerator_tb
   assign m_bresp = fault[2] ? fault_resp : d_bresp;
 
   region_monitor #(
-    .DataBytes(LineBytes)
+    .DataBytes(PortBytes)
   ) u_regions (
     .clk_i     (clk),
     .rst_ni    (mem_rst_n),

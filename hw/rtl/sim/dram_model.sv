@@ -24,7 +24,7 @@
 // yet, or a write while an overlapping read is under way. The first few of each are printed.
 
 module dram_model #(
-  parameter int unsigned DATA_BYTES = 16,      // a power of two, at least 8
+  parameter int unsigned DATA_BYTES = 16,      // a power of two, at least 4
   parameter int unsigned ADDR_WIDTH = 64,
   parameter int unsigned ID_WIDTH = 1,
   parameter int unsigned MEM_BYTES_LOG2 = 26,
@@ -87,7 +87,8 @@ module dram_model #(
 );
 
   localparam int unsigned MemWords = 2 ** (MEM_BYTES_LOG2 - 3);
-  localparam int unsigned BeatWords = DATA_BYTES / 8;
+  localparam int unsigned BeatWords = DATA_BYTES > 8 ? DATA_BYTES / 8 : 1;
+  localparam int unsigned PartBytes = DATA_BYTES > 8 ? 8 : DATA_BYTES;  // of a word, in a beat
   localparam int unsigned BeatShift = $clog2(DATA_BYTES);
   localparam int unsigned ReadIndex = $clog2(MAX_READS);
   localparam int unsigned WriteIndex = $clog2(MAX_WRITES);
@@ -97,8 +98,8 @@ module dram_model #(
   typedef logic [MEM_BYTES_LOG2-BeatShift-1:0] line_t;  // address in units of one beat
   typedef logic [63:0] cycle_t;
 
-  if (DATA_BYTES < 8 || 2 ** BeatShift != DATA_BYTES || DATA_BYTES > 128) begin : gen_bytes_check
-    $error("DATA_BYTES is %0d, must be a power of two from 8 to 128", DATA_BYTES);
+  if (DATA_BYTES < 4 || 2 ** BeatShift != DATA_BYTES || DATA_BYTES > 128) begin : gen_bytes_check
+    $error("DATA_BYTES is %0d, must be a power of two from 4 to 128", DATA_BYTES);
   end
   if (MAX_READS < 2 || 2 ** ReadIndex != MAX_READS) begin : gen_reads_check
     $error("MAX_READS is %0d, must be a power of two, at least 2", MAX_READS);
@@ -157,7 +158,13 @@ module dram_model #(
   // Index in mem of 64-bit word i of a beat.
   function automatic logic [MEM_BYTES_LOG2-4:0] word_of(input line_t line,
                                                         input logic [MEM_BYTES_LOG2-4:0] i);
+    if (BeatShift < 3) return (MEM_BYTES_LOG2 - 3)'(line >> (3 - BeatShift));
     return (MEM_BYTES_LOG2 - 3)'(line) * (MEM_BYTES_LOG2 - 3)'(BeatWords) + i;
+  endfunction
+
+  // Bits of the word below a beat's part of it.
+  function automatic logic [5:0] shift_of(input line_t line);
+    return BeatShift < 3 ? 6'(line << (BeatShift + 3)) : 6'd0;
   endfunction
 
   // Contents.
@@ -306,7 +313,8 @@ module dram_model #(
           automatic line_t line = read_line_q[read_head] + line_t'(read_beat_q);
           automatic logic last = read_beat_q == read_len_q[read_head];
           for (int i = 0; i < int'(BeatWords); i++) begin
-            r_data_o[64*i+:64] <= swap_bytes(mem[word_of(line, (MEM_BYTES_LOG2 - 3)'(i))]);
+            automatic logic [63:0] word = swap_bytes(mem[word_of(line, (MEM_BYTES_LOG2 - 3)'(i))]);
+            r_data_o[8*PartBytes*i+:8*PartBytes] <= (8 * PartBytes)'(word >> shift_of(line));
           end
           r_valid_o <= 1'b1;
           r_id_o <= read_id_q[read_head];
@@ -367,9 +375,11 @@ module dram_model #(
       if (w_take) begin
         automatic line_t line = write_line + line_t'(write_beat_q);
         for (int i = 0; i < int'(BeatWords); i++) begin
-          automatic logic [63:0] mask = byte_mask(w_strb_i[8*i+:8]);
           automatic logic [MEM_BYTES_LOG2-4:0] word = word_of(line, (MEM_BYTES_LOG2 - 3)'(i));
-          mem[word] <= (mem[word] & ~swap_bytes(mask)) | swap_bytes(w_data_i[64*i+:64] & mask);
+          automatic logic [63:0] mask, data;
+          mask = byte_mask(8'(w_strb_i[PartBytes*i+:PartBytes])) << shift_of(line);
+          data = 64'(w_data_i[8*PartBytes*i+:8*PartBytes]) << shift_of(line);
+          mem[word] <= (mem[word] & ~swap_bytes(mask)) | swap_bytes(data & mask);
         end
         write_beats_o <= write_beats_o + 64'd1;
         write_bytes_o <= write_bytes_o + 64'($countones(w_strb_i));
