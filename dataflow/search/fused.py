@@ -13,6 +13,7 @@ from dataflow.search.bundle import tree
 from dataflow.search.partition import MOST_EINSUMS, TRIES, Alone, Network, Plan
 from dataflow.search.parts import INFINITE, Goal, Part, Status, canonical, first_buffer
 from dataflow.search.pose import units_for
+from dataflow.search.shared import lowered, shared_inputs
 
 ROWS = 200_000
 """Rows of imperfect tiles that are listed in all; each Einsum that differs gets an equal share, and
@@ -31,7 +32,7 @@ class Partition:
         mapping: the groups.
         energy_pj, latency_cycles: by the search.
         bounds: of each objective over the mapspace.
-        floors: of each Einsum, by objective.
+        floors: of each Einsum, by objective, where what may stay on chip is there.
         factors: of each Einsum's tiles where it is alone.
         searched: for each Einsum whether it was searched, not shared with an equal one before.
     """
@@ -53,6 +54,9 @@ class Fuser:
             cannot count, which ``alone`` maps.
         effort: multiplies what is looked at; more never ends worse.
         fuse: whether groups have several Einsums and tensors stay on chip.
+
+    ``shared`` are the inputs that several Einsums read: the bounds hold for mappings that fetch
+    them once too.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class Fuser:
             if parts[-1] is None and i not in singles:
                 singles[i] = alone(workload.works[i])
         names = tuple(back for _, back in plains)
+        self.shared = shared_inputs(workload, arch, self.buffer) if fuse else ()
+        self._shared = frozenset(s.tensor for s in self.shared)
         self.network = Network(
             workload.works,
             tuple(parts),
@@ -110,7 +116,7 @@ class Fuser:
             for name in ("latency", "energy")
         }
         bounds["edp"] = bounds["latency"] * bounds["energy"]
-        return self._partition(plan, bounds, floors)
+        return self._partition(plan, lowered(bounds, self.shared, floors), floors)
 
     def misfit(self) -> mp.Work | None:
         """An Einsum of which nothing fits, even alone."""
@@ -152,7 +158,7 @@ class Fuser:
         bounds = {"latency": lines[0][2], "energy": lines[1][2]}
         corner = min(_corners(lines), key=lambda c: c[0] * c[1])
         bounds["edp"] = corner[0] * corner[1]
-        return self._partition(plan, bounds, floors)
+        return self._partition(plan, lowered(bounds, self.shared, floors), floors)
 
     def _floors(self) -> tuple[Mapping[str, float], ...]:
         found = []
@@ -160,7 +166,11 @@ class Fuser:
             if part is None:
                 found.append(self.network.alone[i].bounds)
                 continue
-            status = Status(anywhere=self.network.stays(i))
+            names = self.network.names[i]
+            fetched = frozenset(
+                o.tensor for o in part.work.inputs if names[o.tensor] in self._shared
+            )
+            status = Status(anywhere=self.network.stays(i) | fetched)
             floor = {n: part.ask(status, (), 0.0, Goal(n)).bound for n in ("latency", "energy")}
             floor["edp"] = floor["latency"] * floor["energy"]
             found.append(floor)

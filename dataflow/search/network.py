@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dataflow import mapping as mp
-from dataflow.arch import Architecture, Compute
+from dataflow.arch import Architecture, Compute, Memory
 from dataflow.cost import Cost
 from dataflow.cost import cost as cost_of
 from dataflow.errors import DataflowError
@@ -19,6 +19,7 @@ from dataflow.search.fused import Alone, Fuser, Partition
 from dataflow.search.parts import canonical
 from dataflow.search.pose import UnsupportedError, pose, units_for
 from dataflow.search.problem import Problem
+from dataflow.search.shared import keep_shared
 from dataflow.search.single import Solution, frame, search
 
 OBJECTIVES = ("latency", "energy", "edp")
@@ -180,6 +181,8 @@ def _fused(
     for effort in _levels(max(1, budget // BUDGET)):
         fuser = Fuser(workload, arch, alone, given, effort=effort, perfect=perfect)
         more = fuser.run(first, lambda cut: step(names[cut - 1]))
+        if more is not None:
+            more = _with_shared(more, workload, arch, fuser.buffer, objectives)
         if more is not None and found is not None:
             best = min(more, found, key=lambda p: _partition_ranks(first, p))
             more = replace(best, bounds=more.bounds, floors=more.floors, factors=more.factors)
@@ -189,7 +192,6 @@ def _fused(
         problems = [pose(work, arch, unit, PERFECT) for unit in units_for(work, arch)]
         raise diagnosis(work.name, arch, problems, False)
     counted = cost_of(found.mapping, workload, arch)
-    _check(found.energy_pj, found.latency_cycles, counted)
     reached = value(first, float(counted.energy_pj), float(counted.cycles))
     gap = max(0.0, reached / found.bounds[first] - 1) if found.bounds[first] else 0.0
     layers = tuple(
@@ -199,6 +201,26 @@ def _fused(
         )
     )
     return Found(found.mapping, counted, found.bounds, gap, False, layers, True)
+
+
+def _with_shared(
+    found: Partition,
+    workload: mp.Workload,
+    arch: Architecture,
+    buffer: Memory | None,
+    objectives: Sequence[str],
+) -> Partition:
+    """The partition with inputs that several groups read fetched once where that is better."""
+    counted = cost_of(found.mapping, workload, arch)
+    _check(found.energy_pj, found.latency_cycles, counted)
+
+    def ranks(cost: Cost) -> tuple[float, ...]:
+        energy, latency = float(cost.energy_pj), float(cost.cycles)
+        return tuple(value(name, energy, latency) for name in (*objectives, "latency", "energy"))
+
+    mapping, cost = keep_shared(found.mapping, counted, workload, arch, buffer, ranks)
+    energy, cycles = float(cost.energy_pj), float(cost.cycles)
+    return replace(found, mapping=mapping, energy_pj=energy, latency_cycles=cycles)
 
 
 def _levels(effort: int) -> list[int]:

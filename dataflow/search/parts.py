@@ -119,7 +119,7 @@ class Part:
         self.work, self.arch, self.buffer = work, arch, buffer
         self._rows, self._budget = rows, budget
         root = arch.memories[0]
-        self.root_rate = _rate(root)
+        self.root_rate = port_rate(root)
         self.root_pj = {
             "read": float(root.energy.read_pj / root.energy.bits),
             "write": float(root.energy.write_pj / root.energy.bits),
@@ -291,7 +291,7 @@ class Part:
         return tuple(sorted(o.name for o in self.work.operands if o.tensor in tensors))
 
 
-def _rate(memory: Memory) -> float:
+def port_rate(memory: Memory) -> float:
     """Bits that all ports of a memory move in a cycle."""
     rates = [p.bits_per_cycle for p in memory.ports]
     if any(rate is None for rate in rates):

@@ -1,8 +1,9 @@
-"""CPU seconds of our search beside stored ones of a peer, and the ratio.
+"""CPU seconds of our search beside those of the peers, and the ratio.
 
-Ours exclude import and compilation: one small search of each kind runs first. Peer values come from
-a table of values measured elsewhere (``--peers CSV``: tool, workload, architecture, objective,
-cpu_s); they are for orientation. The peer itself is not run: it needs another Python.
+Ours exclude import and compilation: one small search of each kind runs first. ``--peer-python
+PYTHON`` runs AccelForge and ZigZag in turn with ours, by a Python that has them. Without it peer
+values come from a table of values measured elsewhere (``--peers CSV``: tool, workload,
+architecture, objective, cpu_s); they are for orientation.
 """
 
 from __future__ import annotations
@@ -22,31 +23,16 @@ from dataflow.api.models import load
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.ir import Cascade
 from dataflow.ir.text import loads
-from dataflow.search import PERFECT, QUOTIENTS, Solution, frame, search
+from dataflow.search import PERFECT, QUOTIENTS
 from dataflow.search.network import map_workload
-from dataflow.search.pose import pose, units_for
 from dataflow.search.windows import map_with_stalls
-from tests.bench.mapper.cases import CASES, Case, Shape, chain, gpt3_decode, matmul
+from tests.bench.mapper import beside
+from tests.bench.mapper.cases import CASES, Case, Shape, chain, gpt3_decode, gpt3_peer, matmul
 from tests.bench.mapper.networks import SPECS
 from tests.bench.mapper.peers import peers
+from tests.bench.mapper.single import ours
 
 OBJECTIVES = ("latency", "energy", "edp")
-
-
-def ours(case: Case, machine: str, objective: str, factors: int) -> tuple[float, Solution, bool]:
-    """(CPU seconds of posing, tables and join; the solution; whether it is proven)."""
-    arch = load_architecture(architecture_path(machine))
-    work = case.work()
-    unit = units_for(work, arch)[0]
-    start = time.process_time()
-    known, proven = None, True
-    for kind in (PERFECT,) if factors == PERFECT else (PERFECT, QUOTIENTS):
-        found, _, proven = search(
-            frame(pose(work, arch, unit, kind), kind), [objective], known=known
-        )
-        known = found or known
-    assert known is not None
-    return time.process_time() - start, known, proven
 
 
 def stored(path: Path | None) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -89,6 +75,7 @@ def networks() -> None:
                 objective,
                 perfect=True,
             )
+            fused(mp.workload_of(loads(gpt3_peer(8192))), machine, objective, perfect=True)
 
 
 def models(options: argparse.Namespace) -> None:
@@ -113,7 +100,6 @@ def _cascade(model: str) -> Cascade:
 def stalls() -> None:
     """ResNet-18 and AlexNet in ZigZag's conventions beside its stored values, three objectives."""
     arch = load_architecture(architecture_path("tpu_like"))
-    map_with_stalls(Shape("warm", 4, 4, 1, 4, 3, 1, 1, 4).workload(), arch)
     print("network layer times cpu_s peer_cpu_s cycles/peer energy/peer edp/peer")
     totals: dict[str, list[float]] = {}
     for peer in peers():
@@ -154,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a row for each workload, machine, objective and kind of factors."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mapper", description=__doc__)
     parser.add_argument("--peers", type=Path, help="table of stored peer values")
+    parser.add_argument("--peer-python", help="a Python that has the peers: runs them in turn")
     parser.add_argument("--repeat", type=int, default=3, help="the least of this many times counts")
     parser.add_argument("--only", default="", help="only workloads whose name has this in it")
     parser.add_argument("--fused", action="store_true", help="networks as fusion groups instead")
@@ -171,13 +158,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for machine in ("simple", "nvdla", "eyeriss"):  # compiles, warms
         for factors in (PERFECT, QUOTIENTS):
             ours(Case("warm", matmul(24), ()), machine, "energy", factors)
+    map_with_stalls(
+        Shape("warm", 4, 4, 1, 4, 3, 1, 1, 4).workload(),
+        load_architecture(architecture_path("tpu_like")),
+    )
+    for fuse in (chain(2, 8), chain(3, 8)):
+        map_workload(
+            mp.workload_of(loads(fuse)),
+            load_architecture(architecture_path("simple")),
+            perfect=True,
+        )
+    if options.peer_python:
+        if options.stalls:
+            beside.zigzag(options.peer_python)
+        else:
+            beside.accelforge(options.peer_python, options.only)
+        return
     if options.stalls:
         stalls()
         return
     if options.fused:
-        map_workload(
-            mp.workload_of(loads(chain(2, 8))), load_architecture(architecture_path("simple"))
-        )
         print("workload machine objective cpu_s groups/einsums energy_pj cycles bound gap")
         if options.model:
             models(options)

@@ -110,6 +110,31 @@ format: {{{formats}}}
 """
 
 
+def gpt3_peer(tokens: int) -> str:
+    """The layer as AccelForge's `gpt3_6.7B_kv_cache` has it: softmax is one pass over the scores,
+    and the new keys and values are made beside. Its copy of the input is left out."""
+    weights = ("WV", "WK", "WQ", "K", "V", "WZ", "WFFA", "WFFB")
+    names = ("I", "V_new", "K_new", "Q_new", "QK", "S", "AV", "Z", "FFA", "FFB")
+    formats = ", ".join([*(f"{n}: {BITS}" for n in names), *(f"{n}: {WEIGHT}" for n in weights)])
+    return f"""einsum:
+  name: gpt3_6.7B_kv_cache
+  shapes: {{H: 32, E: 128, F: 128, D: 4096, G: 4096, J: 4096, N: {tokens}, C: 16384}}
+  declaration: {{I: [D], WV: [H, E, D], WK: [H, E, D], WQ: [H, E, D], K: [N, H, E], V: [N, H, F],
+    WZ: [H, F, G], WFFA: [G, C], WFFB: [C, J]}}
+  expressions: |
+    V_new[h, e] = I[d] * WV[h, e, d]
+    K_new[h, e] = I[d] * WK[h, e, d]
+    Q_new[h, e] = I[d] * WQ[h, e, d]
+    QK[n, h] = Q_new[h, e] * K[n, h, e]
+    S[n, h] = QK[n, h]
+    AV[h, f] = S[n, h] * V[n, h, f]
+    Z[g] = AV[h, f] * WZ[h, f, g]
+    FFA[c] = Z[g] * WFFA[g, c]
+    FFB[j] = FFA[c] * WFFB[c, j]
+format: {{{formats}}}
+"""
+
+
 THREE = ("simple", "nvdla", "eyeriss")
 CASES = (
     Case("matmul_512", matmul(512), THREE),
