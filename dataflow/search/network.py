@@ -176,31 +176,32 @@ def _fused(
 
     names = [work.name for work in workload.works]
     given = {i: alone(w) for i, w in enumerate(workload.works) if w.name in fixes}
-    found: Partition | None = None
+    found: tuple[Partition, Cost] | None = None
     # Each level begins anew, so the best of all that are asked for is kept: more never ends worse.
     for effort in _levels(max(1, budget // BUDGET)):
         fuser = Fuser(workload, arch, alone, given, effort=effort, perfect=perfect)
-        more = fuser.run(first, lambda cut: step(names[cut - 1]))
-        if more is not None:
-            more = _with_shared(more, workload, arch, fuser.buffer, objectives)
-        if more is not None and found is not None:
-            best = min(more, found, key=lambda p: _partition_ranks(first, p))
-            more = replace(best, bounds=more.bounds, floors=more.floors, factors=more.factors)
-        found = more or found
+        plain = fuser.run(first, lambda cut: step(names[cut - 1]))
+        if plain is None:
+            continue
+        more, cost = _with_shared(plain, workload, arch, fuser.buffer, objectives)
+        if found is not None and _ranks_of(first, found[1]) <= _ranks_of(first, cost):
+            old, cost = found
+            more = replace(more, mapping=old.mapping)
+        found = more, cost
     if found is None:
         work = fuser.misfit() or workload.works[0]
         problems = [pose(work, arch, unit, PERFECT) for unit in units_for(work, arch)]
         raise diagnosis(work.name, arch, problems, False)
-    counted = cost_of(found.mapping, workload, arch)
+    best, counted = found
     reached = value(first, float(counted.energy_pj), float(counted.cycles))
-    gap = max(0.0, reached / found.bounds[first] - 1) if found.bounds[first] else 0.0
+    gap = max(0.0, reached / best.bounds[first] - 1) if best.bounds[first] else 0.0
     layers = tuple(
         Layer(name, (), floor, gap < 1e-9, factors, searched)
         for name, floor, factors, searched in zip(
-            names, found.floors, found.factors, found.searched, strict=True
+            names, best.floors, best.factors, best.searched, strict=True
         )
     )
-    return Found(found.mapping, counted, found.bounds, gap, False, layers, True)
+    return Found(best.mapping, counted, best.bounds, gap, False, layers, True)
 
 
 def _with_shared(
@@ -209,7 +210,7 @@ def _with_shared(
     arch: Architecture,
     buffer: Memory | None,
     objectives: Sequence[str],
-) -> Partition:
+) -> tuple[Partition, Cost]:
     """The partition with inputs that several groups read fetched once where that is better."""
     counted = cost_of(found.mapping, workload, arch)
     _check(found.energy_pj, found.latency_cycles, counted)
@@ -219,8 +220,7 @@ def _with_shared(
         return tuple(value(name, energy, latency) for name in (*objectives, "latency", "energy"))
 
     mapping, cost = keep_shared(found.mapping, counted, workload, arch, buffer, ranks)
-    energy, cycles = float(cost.energy_pj), float(cost.cycles)
-    return replace(found, mapping=mapping, energy_pj=energy, latency_cycles=cycles)
+    return replace(found, mapping=mapping), cost
 
 
 def _levels(effort: int) -> list[int]:
@@ -228,8 +228,8 @@ def _levels(effort: int) -> list[int]:
     return [1 << n for n in range(effort.bit_length())]
 
 
-def _partition_ranks(first: str, found: Partition) -> tuple[float, float, float]:
-    energy, latency = found.energy_pj, found.latency_cycles
+def _ranks_of(first: str, cost: Cost) -> tuple[float, float, float]:
+    energy, latency = float(cost.energy_pj), float(cost.cycles)
     return value(first, energy, latency), latency, energy
 
 

@@ -20,8 +20,10 @@ from dataflow.errors import DataflowError
 from dataflow.mapping.chains import tile_size
 from dataflow.search.parts import INFINITE, port_rate
 
+EINSUMS = 1000
+"""Einsums that are costed again at most: each way to put groups together costs all of them."""
 TRIES = 16
-"""Ways to put groups together that are tried."""
+"""Ways that are tried at most."""
 WORTH = 1e-8
 """Share of the energy or the time that an input can save at least for it to be tried."""
 
@@ -107,7 +109,7 @@ def keep_shared(
     ranks: Ranks,
 ) -> tuple[mp.Mapping, Cost]:
     """The mapping, or a better one (by ``ranks``) that fetches inputs once, with its cost."""
-    tries = TRIES
+    tries = min(TRIES, EINSUMS // len(workload.works))
     for shared in shared_inputs(workload, arch, buffer):
         energy, cycles = shared.saving
         worth = energy > WORTH * float(cost.energy_pj) or cycles > WORTH * float(cost.cycles)
