@@ -45,6 +45,11 @@ def arch_dir() -> Path:
     return hw_dir() / "arch"
 
 
+def dram_dir() -> Path:
+    """Folder of the DRAM devices that an architecture may name."""
+    return hw_dir() / "dram"
+
+
 def templates_dir() -> Path:
     """Folder of the Jinja templates."""
     return _root() / "templates"

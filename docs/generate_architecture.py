@@ -14,6 +14,7 @@ from dataflow.arch import builtin_names
 from dataflow.arch.schema import (
     NODE_SPECS,
     BusSpec,
+    DeviceSpec,
     EnergySpec,
     FileSpec,
     OperationSpec,
@@ -47,6 +48,7 @@ PARTS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("A port of a memory", PortSpec),
     ("`energy_pj` of a memory", EnergySpec),
     ("`bus` of an external memory", BusSpec),
+    ("`device` of a bus", DeviceSpec),
     ("An entry of `executes`", OperationSpec),
 )
 

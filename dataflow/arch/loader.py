@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dataflow.arch.tree import (
     Architecture,
     Bus,
     Compute,
+    Device,
     FanOut,
     Memory,
     Node,
@@ -107,10 +109,61 @@ def _check_node(value: object, name: str, source: str) -> schema.NodeSpec:
         what = "is missing" if kind is None else f"{kind!r} is not a kind of node"
         raise DataflowError(f"{where}.kind", what, f"use one of {', '.join(schema.NODE_SPECS)}")
     model = schema.NODE_SPECS[kind]
+    mapping = _with_device(mapping, where)
     try:
         return model.model_validate(mapping)
     except ValidationError as error:
         raise schema_error(error, model, source, ("nodes", name)) from error
+
+
+def _with_device(mapping: Mapping[str, object], where: str) -> Mapping[str, object]:
+    """The node with the mapping of the DRAM device that its bus names."""
+    bus = mapping.get("bus")
+    if not isinstance(bus, Mapping) or not isinstance(bus.get("device"), str):
+        return mapping
+    known = _names(resources.dram_dir())
+    if bus["device"] not in known:
+        raise DataflowError(
+            f"{where}.bus.device",
+            f"{bus['device']!r} is not the name of a DRAM device",
+            f"use {', '.join(known)}, or a mapping",
+        )
+    device = read_yaml(resources.dram_dir() / f"{bus['device']}.yaml")
+    return {**mapping, "bus": {**bus, "device": device}}
+
+
+def _device(spec: schema.DeviceSpec, where: str) -> Device:
+    if spec.width_bits * spec.burst_length % BITS_PER_BYTE:
+        raise DataflowError(
+            f"{where}.burst_length",
+            f"{spec.burst_length} transfers of {spec.width_bits} bit are no whole bytes",
+            "use 8 transfers",
+        )
+    if spec.refresh_interval_ns <= spec.refresh_ns:
+        raise DataflowError(
+            f"{where}.refresh_interval_ns",
+            f"a refresh of {spec.refresh_ns:g} ns every {spec.refresh_interval_ns:g} ns leaves no "
+            "time for data",
+            "use an interval above refresh_ns",
+        )
+    return Device(
+        bytes_per_us=exact(spec.mega_transfers) * spec.width_bits / BITS_PER_BYTE,
+        burst_bytes=spec.width_bits * spec.burst_length // BITS_PER_BYTE,
+        banks=spec.banks,
+        row_bytes=spec.row_bytes,
+        activate=exact(spec.activate_ns),
+        precharge=exact(spec.precharge_ns),
+        write_recovery=exact(spec.write_recovery_ns),
+        write_to_read=exact(spec.write_to_read_ns),
+        read_to_write=exact(spec.read_to_write_ns),
+        refresh=exact(spec.refresh_ns),
+        refresh_interval=exact(spec.refresh_interval_ns),
+    )
+
+
+def _bus(spec: schema.BusSpec, where: str) -> Bus:
+    device = None if spec.device is None else _device(spec.device, f"{where}.device")
+    return Bus(**spec.model_dump(exclude={"device"}), device=device)
 
 
 def _check_parent(under: str | None, name: str, above: dict[str, Node], source: str) -> None:
@@ -237,7 +290,7 @@ def _memory(name: str, spec: schema.MemorySpec, where: str) -> Memory:
         ports=ports,
         energy=AccessEnergy(exact(energy.read), exact(energy.write), energy.bits or spec.line_bits),
         leakage_mw=exact(spec.leakage_mw),
-        bus=None if bus is None else Bus(**bus.model_dump()),
+        bus=None if bus is None else _bus(bus, f"{where}.bus"),
         keep=_set(spec.keep, f"{where}.keep"),
         bypass=_set(spec.bypass, f"{where}.bypass"),
         reads_padding=spec.reads_padding,

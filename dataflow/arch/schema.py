@@ -32,6 +32,7 @@ _NAME = "a name of letters, digits and _ that starts with a letter"
 _SET = "a set of roles and tensor names with ~, &, |, - and parentheses"
 _PJ = "an energy in pJ, 0 or more"
 _MW = "a power in mW, 0 or more"
+_NS = "a time in ns, 0 or more"
 
 
 class _Strict(BaseModel):
@@ -67,6 +68,34 @@ class EnergySpec(_Strict):
     )
 
 
+class DeviceSpec(_Strict):
+    """Timing of the DRAM behind the bus; a name of hw/dram in its place takes that device."""
+
+    mega_transfers: Rate = Field(
+        description="a number of million transfers a second above 0", examples=["1600"]
+    )
+    width_bits: Count = Field(description="a whole number of bits above 0", examples=["16"])
+    burst_length: Count = Field(
+        description="a whole number of transfers above 0: the least that is moved", examples=["8"]
+    )
+    banks: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="a whole number from 1 to 64", examples=["8"]
+    )
+    row_bytes: Count = Field(
+        description="a whole number of bytes above 0: neighbouring rows lie in different banks",
+        examples=["2048"],
+    )
+    activate_ns: Quantity = Field(description=f"{_NS} (tRCD)", examples=["13.75"])
+    precharge_ns: Quantity = Field(description=f"{_NS} (tRP)", examples=["13.75"])
+    write_recovery_ns: Quantity = Field(description=f"{_NS} (tWR)", examples=["15"])
+    write_to_read_ns: Quantity = Field(description=f"{_NS} without data", examples=["11.25"])
+    read_to_write_ns: Quantity = Field(description=f"{_NS} without data", examples=["6.25"])
+    refresh_ns: Quantity = Field(description=f"{_NS} (tRFC)", examples=["260"])
+    refresh_interval_ns: Rate = Field(
+        description="a time in ns above refresh_ns (tREFI)", examples=["7800"]
+    )
+
+
 class BusSpec(_Strict):
     """AXI4 behaviour of an external memory."""
 
@@ -81,6 +110,11 @@ class BusSpec(_Strict):
     )
     write_latency_cycles: Cycles = Field(
         description="a whole number of cycles, 0 or more", examples=["8"]
+    )
+    device: DeviceSpec | None = Field(
+        default=None,
+        description="the name of a DRAM device or a mapping; none: no rows, no refresh",
+        examples=["ddr3_1600_x16"],
     )
 
 

@@ -51,13 +51,38 @@ class AccessEnergy:
 
 
 @dataclass(frozen=True)
+class Device:
+    """A DRAM: ``banks`` with one open row each, neighbouring rows in different banks.
+
+    Times in ns. ``bytes_per_us`` are moved at most, ``burst_bytes`` at least, aligned to as much.
+    """
+
+    bytes_per_us: Fraction
+    burst_bytes: int
+    banks: int
+    row_bytes: int
+    activate: Fraction
+    precharge: Fraction
+    write_recovery: Fraction
+    write_to_read: Fraction
+    read_to_write: Fraction
+    refresh: Fraction
+    refresh_interval: Fraction
+
+
+@dataclass(frozen=True)
 class Bus:
-    """How the memory answers over AXI4: latencies in cycles, bursts in beats of the port width."""
+    """How the memory answers over AXI4: latencies in cycles, bursts in beats of the port width.
+
+    The latencies are those of controller and interconnect, and of a column of an open row, where
+    a ``device`` is given; without one the memory has no rows and no refresh.
+    """
 
     max_burst_beats: int
     outstanding_reads: int
     read_latency_cycles: int
     write_latency_cycles: int
+    device: Device | None = None
 
 
 @dataclass(frozen=True)

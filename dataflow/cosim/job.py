@@ -12,10 +12,9 @@ import numpy as np
 
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter
-from dataflow.machine.program import Program, TensorPlace
+from dataflow.machine.program import Program, TensorPlace, tensors_address
 from dataflow.machine.registers import register_map
 
-PAGE = 4096
 CYCLES_PER_PREDICTED = 4  # a run this much longer than predicted is taken for a deadlock
 SPARE_CYCLES = 2_000_000
 DRAIN_CYCLES = 100_000  # from the limit to the end of a job that is given up; stalls included
@@ -40,7 +39,7 @@ class JobAddresses:
 
 def addresses(program: Program) -> JobAddresses:
     """Program first, then the region of the tensors on a page boundary."""
-    tensors = -(-len(program.code) // PAGE) * PAGE
+    tensors = tensors_address(len(program.code))
     return JobAddresses(0, tensors, tensors + _words(program.dram_bytes))
 
 

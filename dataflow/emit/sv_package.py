@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 from dataflow.emit.environment import render
 from dataflow.machine import isa
-from dataflow.machine.machine import Machine
+from dataflow.machine.machine import IDEAL_DRAM, Machine
 from dataflow.machine.registers import register_map
 
 AXI_ADDRESS_BITS = 32
@@ -125,6 +125,7 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             ("FifoBeats", machine.instr_fifo_beats, "depth of an engine's instruction queue"),
             ("MaxBurst", machine.max_burst_lines, "longest AXI burst, lines"),
             ("OutstandingReads", machine.outstanding_reads, "bursts that the DRAM accepts"),
+            *_dram(machine),
             ("VectorStrip", machine.vector_strip, "lines that one micro-operation runs over"),
             ("VectorLatency", machine.vector_latency, "issue to result readable, cycles"),
             ("FeedPorts", machine.feed_ports, "row reads a cycle"),
@@ -140,6 +141,13 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             ),
         )
     )
+
+
+def _dram(machine: Machine) -> tuple[tuple[str, int, str], ...]:
+    """What the DRAM of the simulation is; the hardware does not ask."""
+    remark = "of the simulated DRAM" if machine.dram else "none: no rows, no refresh"
+    dram = machine.dram or IDEAL_DRAM
+    return tuple((f"Dram{_camel(name)}", value, remark) for name, value in asdict(dram).items())
 
 
 def _camel(name: str) -> str:

@@ -7,11 +7,12 @@ its place in the tree. Every other architecture loads and is refused here.
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 from typing import NoReturn, TypeVar
 
-from dataflow.arch.tree import Architecture, Compute, FanOut, Memory, Node
+from dataflow.arch.tree import Architecture, Compute, Device, FanOut, Memory, Node
 from dataflow.errors import DataflowError
-from dataflow.machine.machine import OPERAND_BITS, Energies, Machine
+from dataflow.machine.machine import OPERAND_BITS, DramTiming, Energies, Machine
 
 ARRAY_LIMIT = 64
 """Largest rows or columns of a built array: beyond, the simulator is slower than 20 kcycle/s."""
@@ -167,6 +168,28 @@ def machine_of(architecture: Architecture) -> Machine:
         feed_ports=FEED_PORTS,
         clock_mhz=architecture.clock_mhz,
         energies=_energies(reader),
+        dram=None if bus.device is None else _dram_timing(bus.device, architecture.clock_mhz),
+    )
+
+
+def _dram_timing(device: Device, clock_mhz: Fraction) -> DramTiming:
+    def cycles(ns: Fraction) -> int:
+        return ceil(ns * clock_mhz / 1000)
+
+    rate = clock_mhz / device.bytes_per_us
+    return DramTiming(
+        banks=device.banks,
+        row_bytes=device.row_bytes,
+        burst_bytes=device.burst_bytes,
+        cycles=rate.numerator,
+        bytes_moved=rate.denominator,
+        activate=cycles(device.activate),
+        precharge=cycles(device.precharge),
+        write_recovery=cycles(device.write_recovery),
+        to_read=cycles(device.write_to_read),
+        to_write=cycles(device.read_to_write),
+        refresh=cycles(device.refresh),
+        refresh_interval=int(device.refresh_interval * clock_mhz / 1000),
     )
 
 

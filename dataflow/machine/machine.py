@@ -37,6 +37,37 @@ class Energies:
 
 
 @dataclass(frozen=True)
+class DramTiming:
+    """The DRAM behind the port in cycles of the machine, rounded up (``hw/rtl/sim/dram_model.sv``).
+
+    Attributes:
+        banks, row_bytes: row n of the memory is row n / banks of bank n mod banks.
+        burst_bytes: what is moved at least, aligned to as much.
+        cycles, bytes_moved: so many cycles for so many bytes.
+        activate, precharge, write_recovery: before data of another row of a bank.
+        to_read, to_write: without data when the direction changes.
+        refresh, refresh_interval: no data for so long, so often; all rows are closed.
+    """
+
+    banks: int
+    row_bytes: int
+    burst_bytes: int
+    cycles: int
+    bytes_moved: int
+    activate: int
+    precharge: int
+    write_recovery: int
+    to_read: int
+    to_write: int
+    refresh: int
+    refresh_interval: int
+
+
+IDEAL_DRAM = DramTiming(0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1)
+"""No banks: neither rows nor refresh, and bursts do not wait for each other."""
+
+
+@dataclass(frozen=True)
 class Machine:
     """What the RTL library is built with. Lines are addresses of one memory; see each field.
 
@@ -64,6 +95,7 @@ class Machine:
         feed_ports: row reads a cycle from the activation scratchpad into the array.
         clock_mhz: modelled clock.
         energies: energy of each kind of access.
+        dram: rows, refresh and turnaround of the DRAM; None: it has none.
     """
 
     name: str
@@ -87,6 +119,7 @@ class Machine:
     feed_ports: int
     clock_mhz: Fraction
     energies: Energies
+    dram: DramTiming | None = None
 
     @property
     def mac_units(self) -> int:

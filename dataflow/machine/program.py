@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from dataflow.machine.isa import Unit, Value
 
+PAGE = 4096
+
+
+def tensors_address(code_bytes: int) -> int:
+    """Where a driver puts the tensors: on the page behind the program, which starts at 0."""
+    return -(-code_bytes // PAGE) * PAGE
+
 
 @dataclass(frozen=True)
 class Instruction:

@@ -8,6 +8,7 @@ one on. Beats are lines but where a part of a line is meant.
 from __future__ import annotations
 
 from dataflow.timing.compiled import Record, Table, compiled
+from dataflow.timing.device import read_due
 from dataflow.timing.layout import (
     BEATS,
     LOAD_DATA,
@@ -27,11 +28,12 @@ PAGE = 4096
 
 
 @compiled
-def request_read(w: Record, unit: int, beats: int) -> None:
-    """Puts a read burst into the request buffer; there is room."""
+def request_read(w: Record, unit: int, beats: int, address: int) -> None:
+    """Puts a read burst into the request buffer; there is room. Addresses are in lines."""
     bus = w.bus
     bus.request[bus.tail & 1, 0] = unit
     bus.request[bus.tail & 1, 1] = beats
+    bus.request[bus.tail & 1, 2] = address
     bus.tail += 1
     w.coming[REQUESTS] += 1
 
@@ -55,7 +57,7 @@ def fetch(w: Record, burst: int, program: Table) -> None:
     """
     f, seen, coming = w.fetch, w.seen, w.coming
     if burst and seen[REQUESTS] < 2:
-        request_read(w, FETCH_UNIT, burst)
+        request_read(w, FETCH_UNIT, burst, f.address)
         f.address += burst
         f.left -= burst
         coming[RESERVED] += burst
@@ -153,7 +155,8 @@ def dram_read(w: Record) -> None:
         at = bus.accepted % MAX_OUTSTANDING
         bus.burst[at, 0] = bus.request[bus.taken & 1, 0]
         bus.burst[at, 1] = bus.request[bus.taken & 1, 1]
-        bus.burst[at, 2] = w.now + sizes.read_latency
+        beats, address = bus.request[bus.taken & 1, 1], bus.request[bus.taken & 1, 2]
+        bus.burst[at, 2] = read_due(w, address, beats)
         bus.taken += 1
         bus.accepted += 1
         coming[REQUESTS] -= 1

@@ -51,6 +51,7 @@ WRITE_FIFO = 8
 RETIRE_FIFO = 4
 PASS_FIFO = 4
 REQUEST_FIFO = 2
+MAX_BANKS = 64
 PIPE = 32  # more than the stages of a vector lane
 IN_FLIGHT = 256  # accumulator blocks under way in the array
 
@@ -69,13 +70,20 @@ def _group(names: str, **rings: tuple[int, ...] | np.dtype[np.void]) -> np.dtype
 
 SIZES = _group(
     "rows line shift beats banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
-    " read_latency write_latency strip latency write_stage"
+    " read_latency write_latency strip latency write_stage base"
 )
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))
+DRAM = _group(
+    "free refresh used writes banks row_bytes burst_bytes cycles bytes_moved activate precharge"
+    " write_recovery to_read to_write refresh_cycles refresh_interval",
+    open=(MAX_BANKS,),
+    row=(MAX_BANKS,),
+    settled=(MAX_BANKS,),
+)
 BUS = _group(
     "tail taken accepted head beat r_valid r_unit r_last r_part",
-    request=(REQUEST_FIFO, 2),  # unit, beats
+    request=(REQUEST_FIFO, 3),  # unit, beats, address
     burst=(MAX_OUTSTANDING, 3),  # unit, beats, due
 )
 LOAD = _group(
@@ -133,9 +141,10 @@ STORE = _group(
 )
 COLLECT = _group(
     "head beat flight1 flight2 data_head data_tail aw_head aw_tail due_head due_tail b_valid"
-    " w_part",
+    " w_part writes_head writes_tail",
     burst=(STORE_FIFO, 5),  # local address, offset, bytes, beats, tile ends
     data=(WRITE_FIFO,),  # last beat of a burst
+    writes=(MAX_OUTSTANDING, 2),  # address, beats of the bursts whose data has not all come
     due=(MAX_OUTSTANDING,),
 )
 ACT = _group("", valid=(CLIENTS,), address=(CLIENTS,))
@@ -148,6 +157,7 @@ WORLD = _group(
     sizes=SIZES,
     fetch=FETCH,
     queue=QUEUE,
+    dram=DRAM,
     bus=BUS,
     load=LOAD,
     deliver=DELIVER,

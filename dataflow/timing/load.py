@@ -169,8 +169,9 @@ def run(w: Record, block: Record, fetch_asks: bool) -> None:
         s.w_asked += beats
     elif s.chosen == PARAMS:
         s.p_asked += beats
+    address = (w.sizes.base + s.dram) >> w.sizes.shift
     finished = advance(s, block, size)
-    request_read(w, LOAD_UNIT, beats)
+    request_read(w, LOAD_UNIT, beats, address)
     hand_on(w, s.chosen, local, offset, size, beats, finished, 0)
     if finished:
         s.state = PICK

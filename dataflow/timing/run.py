@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter, Event, Unit
+from dataflow.machine.machine import IDEAL_DRAM
+from dataflow.machine.program import tensors_address
 from dataflow.timing import array, bus, lines, load, sequencer, store, vector
 from dataflow.timing.act import grants
 from dataflow.timing.compiled import NEVER, Record, Table, compiled
@@ -255,9 +257,12 @@ def _start(machine: Machine, t: Tables, code_bytes: int) -> NDArray[np.void]:
         "strip": machine.vector_strip,
         "latency": machine.vector_latency,
         "write_stage": machine.vector_latency + LANE_STAGES,
+        "base": tensors_address(code_bytes),
     }
     for name, value in sizes.items():
         w["sizes"][name] = value
+    for name, value in asdict(machine.dram or IDEAL_DRAM).items():
+        w["dram"][{"refresh": "refresh_cycles"}.get(name, name)] = value
     w["fetch"]["left"] = -(-code_bytes // machine.line_bytes)
     w["fetch"]["done_at"] = NEVER
     w["queue"]["fixed"] = fixed(machine.line_bytes)

@@ -6,6 +6,7 @@ from dataflow.machine.isa import LEVELS, Counter, Event
 from dataflow.timing.bursts import advance, begin, burst_beats, burst_bytes
 from dataflow.timing.bus import OFFER
 from dataflow.timing.compiled import Record, Table, compiled
+from dataflow.timing.device import write_due
 from dataflow.timing.layout import (
     ADDRESSES,
     ANSWERS,
@@ -113,6 +114,9 @@ def run(w: Record, c: Record) -> None:
     beats = burst_beats(w, s.dram, size)
     offset = s.dram & (w.sizes.line - 1)
     local = s.local - offset
+    entry = w.collect.writes[w.collect.writes_tail % MAX_OUTSTANDING]
+    entry[0], entry[1] = (w.sizes.base + s.dram) >> w.sizes.shift, beats
+    w.collect.writes_tail += 1
     finished = advance(s, c, size)
     hand_on(w, local, offset, size, beats, finished)
     w.coming[ADDRESSES] += 1
@@ -235,6 +239,8 @@ def dram_write(w: Record) -> None:
         if ends:
             coming[LEAD] -= 1
             coming[WRITES_KNOWN] -= 1
-            k.due[k.due_tail % MAX_OUTSTANDING] = w.now + w.sizes.write_latency
+            entry = k.writes[k.writes_head % MAX_OUTSTANDING]
+            k.writes_head += 1
+            k.due[k.due_tail % MAX_OUTSTANDING] = write_due(w, entry[0], entry[1])
             k.due_tail += 1
             coming[WRITES_TO_ANSWER] += 1

@@ -1,4 +1,5 @@
-"""Machines whose AXI port is narrower than a line: values, DRAM bytes and cycles as predicted."""
+"""Machines whose AXI port is narrower than a line or ends at a DRAM with rows and refresh: values,
+DRAM bytes and cycles as predicted."""
 
 from __future__ import annotations
 
@@ -22,9 +23,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("architectures")
 
 
-def check(name: str, bits: int, folder: Path, seed: int, stalls: tuple[float, ...]) -> None:
+def check(
+    name: str, bits: int, folder: Path, seed: int, stalls: tuple[float, ...], device: str = ""
+) -> None:
     """Simulates a random network; without stalls the cycles are exactly the predicted ones."""
-    path = narrow(name, bits, folder)
+    path = narrow(name, bits, folder, device=device)
     proto = random_network(seed, machine_of(load_architecture(name)))
     compiled = compiled_network(proto, str(path))
     for stall in stalls:
@@ -33,8 +36,15 @@ def check(name: str, bits: int, folder: Path, seed: int, stalls: tuple[float, ..
 
 
 @pytest.mark.parametrize("seed", [2, 13, 66])
-def test_a_32_bit_port_of_edge8(seed: int, folder: Path) -> None:
-    check("edge8", 32, folder, seed, (0.0, 0.3))
+def test_a_32_bit_port_of_edge8_to_ddr3(seed: int, folder: Path) -> None:
+    check("edge8", 32, folder, seed, (0.0, 0.3), "ddr3_1600_x16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["ddr3_1600_x16", "ddr4_2400_x64"])
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_edge16_with_a_dram(seed: int, device: str, folder: Path) -> None:
+    check("edge16", 128, folder, seed, (0.0, (0.1, 0.3, 0.5)[seed % 3]), device)
 
 
 @pytest.mark.slow

@@ -134,7 +134,19 @@ module accelerator_tb
     .READ_LATENCY  (ReadLatency),
     .WRITE_LATENCY (WriteLatency),
     .MAX_READS     (OutstandingReads),
-    .MAX_WRITES    (OutstandingReads)
+    .MAX_WRITES    (OutstandingReads),
+    .BANKS           (DramBanks),
+    .ROW_BYTES       (DramRowBytes),
+    .BURST_BYTES     (DramBurstBytes),
+    .CYCLES          (DramCycles),
+    .BYTES_MOVED     (DramBytesMoved),
+    .ACTIVATE        (DramActivate),
+    .PRECHARGE       (DramPrecharge),
+    .WRITE_RECOVERY  (DramWriteRecovery),
+    .TO_READ         (DramToRead),
+    .TO_WRITE        (DramToWrite),
+    .REFRESH         (DramRefresh),
+    .REFRESH_INTERVAL(DramRefreshInterval)
   ) u_dram (
     .clk_i            (clk),
     .rst_ni           (mem_rst_n),

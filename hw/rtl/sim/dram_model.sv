@@ -10,6 +10,19 @@
 //     handshake. WLAST handshake in cycle t: B is valid from cycle t + WRITE_LATENCY.
 //   * AW is ready while fewer than MAX_WRITES bursts wait for their B handshake.
 //   * Reads and writes do not disturb each other.
+// With BANKS above 0 the memory is a DRAM that serves one burst at a time, in order of arrival: a
+// read arrives with its AR handshake, a write with its WLAST, the read first where both come.
+//   * A burst moves the aligned blocks of BURST_BYTES that it touches, BYTES_MOVED bytes in CYCLES.
+//   * Row n (of ROW_BYTES) is row n / BANKS of bank n mod BANKS. Data of the open row may move at
+//     once; else ACTIVATE cycles after the arrival or, when another row is open, PRECHARGE +
+//     ACTIVATE cycles after the last data of that bank (WRITE_RECOVERY more when it was a write). A
+//     burst counts to the row of its first byte.
+//   * A change of direction leaves the data bus empty for TO_READ or TO_WRITE cycles.
+//   * Every REFRESH_INTERVAL cycles, when the data bus is free, it rests for REFRESH cycles and all
+//     rows are closed. The first burst, and one after so long a time without any, begins such an
+//     interval: a controller refreshes when nothing is to do.
+// Then READ_LATENCY runs from the cycle in which data begins to move (or from as much later as lets
+// the last beat not overtake its data), and WRITE_LATENCY from the cycle in which all has moved.
 // +stall=P (per mille) refuses each channel with probability P in each cycle, drawn apart for the
 // five channels from +seed=N: AR, AW and W ready stay low, a new R or B valid is put off (once
 // valid it stays).
@@ -32,6 +45,18 @@ module dram_model #(
   parameter int unsigned WRITE_LATENCY = 8,    // at least 2
   parameter int unsigned MAX_READS = 16,       // a power of two, at least 2
   parameter int unsigned MAX_WRITES = 16,      // a power of two, at least 2
+  parameter int unsigned BANKS = 0,            // 0: no rows, no refresh; bursts at once
+  parameter int unsigned ROW_BYTES = 2048,
+  parameter int unsigned BURST_BYTES = 16,
+  parameter int unsigned CYCLES = 1,
+  parameter int unsigned BYTES_MOVED = 16,
+  parameter int unsigned ACTIVATE = 0,
+  parameter int unsigned PRECHARGE = 0,
+  parameter int unsigned WRITE_RECOVERY = 0,
+  parameter int unsigned TO_READ = 0,
+  parameter int unsigned TO_WRITE = 0,
+  parameter int unsigned REFRESH = 0,
+  parameter int unsigned REFRESH_INTERVAL = 1,
   localparam int unsigned DATA_WIDTH = 8 * DATA_BYTES
 ) (
   input  logic                  clk_i,
@@ -299,7 +324,6 @@ module dram_model #(
         read_line_q[read_in_q[ReadIndex-1:0]] <= line_of(ar_addr_i);
         read_len_q[read_in_q[ReadIndex-1:0]] <= ar_len_i;
         read_id_q[read_in_q[ReadIndex-1:0]] <= ar_id_i;
-        read_due_q[read_in_q[ReadIndex-1:0]] <= cycle_q + cycle_t'(READ_LATENCY);
         read_in_q <= read_in_q + 1'b1;
       end
       if (r_take) begin
@@ -386,7 +410,6 @@ module dram_model #(
         write_beat_q <= w_end ? '0 : write_beat_q + 8'd1;
       end
       if (w_end) begin
-        write_due_q[write_head] <= cycle_q + cycle_t'(WRITE_LATENCY);
         write_data_q <= write_data_q + 1'b1;
       end
       if (b_take) write_out_q <= write_out_q + 1'b1;
@@ -401,6 +424,85 @@ module dram_model #(
       end
     end
   end
+
+  // When the answers are due: the DRAM.
+
+  localparam int unsigned Banks = BANKS == 0 ? 1 : BANKS;
+  localparam int unsigned BankW = Banks > 1 ? $clog2(Banks) : 1;
+
+  cycle_t      free;              // the first cycle without data
+  cycle_t      refresh;           // the next one is due
+  logic        used;              // there was a burst
+  logic        writes;            // the last burst did
+  logic        row_open [Banks];
+  logic [63:0] row_of [Banks];
+  cycle_t      settled [Banks];   // another row may be opened
+
+  // Data of a burst begins to move in the returned cycle and has moved before `free`.
+  // A model, not hardware.
+  // verilator lint_off BLKSEQ
+  function automatic cycle_t move(input cycle_t now, input logic [63:0] address,
+                                  input logic [63:0] bytes, input logic is_write);
+    logic [63:0] blocks, index, row;
+    logic [BankW-1:0] bank;
+    cycle_t      from;
+    if (BANKS == 0) begin
+      free = now;
+      return now;
+    end
+    if (!used || now >= free + cycle_t'(REFRESH_INTERVAL)) begin
+      used = 1'b1;
+      refresh = now + cycle_t'(REFRESH_INTERVAL);
+      for (int b = 0; b < int'(Banks); b++) row_open[b] = 1'b0;
+    end
+    while ((now > free ? now : free) >= refresh) begin
+      free = (refresh > free ? refresh : free) + cycle_t'(REFRESH);
+      refresh = refresh + cycle_t'(REFRESH_INTERVAL);
+      for (int b = 0; b < int'(Banks); b++) row_open[b] = 1'b0;
+    end
+    blocks = (address + bytes - 64'd1) / 64'(BURST_BYTES) - address / 64'(BURST_BYTES) + 64'd1;
+    index = address / 64'(ROW_BYTES);
+    bank = BankW'(index % 64'(Banks));
+    row = index / 64'(Banks);
+    from = now;
+    if (!row_open[bank]) begin
+      from = now + cycle_t'(ACTIVATE);
+    end else if (row_of[bank] != row) begin
+      from = (now > settled[bank] ? now : settled[bank]) + cycle_t'(PRECHARGE) + cycle_t'(ACTIVATE);
+    end
+    if (writes != is_write) free = free + (is_write ? cycle_t'(TO_WRITE) : cycle_t'(TO_READ));
+    if (free > from) from = free;
+    free = from + (blocks * 64'(BURST_BYTES) * 64'(CYCLES) + 64'(BYTES_MOVED) - 64'd1)
+                  / 64'(BYTES_MOVED);
+    writes = is_write;
+    row_open[bank] = 1'b1;
+    row_of[bank] = row;
+    settled[bank] = free + (is_write ? cycle_t'(WRITE_RECOVERY) : '0);
+    return from;
+  endfunction
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      free = '0;
+      used = 1'b0;
+      writes = 1'b0;
+    end else begin
+      if (ar_take) begin
+        automatic cycle_t beats = cycle_t'(ar_len_i) + 64'd1;
+        automatic cycle_t first;
+        first = move(cycle_q, 64'(line_of(ar_addr_i)) << BeatShift, beats << BeatShift, 1'b0);
+        // The last beat leaves no earlier than its data has come.
+        if (free > first + beats) first = free - beats;
+        read_due_q[read_in_q[ReadIndex-1:0]] <= first + cycle_t'(READ_LATENCY);
+      end
+      if (w_end) begin
+        automatic cycle_t beats = cycle_t'(write_len) + 64'd1;
+        void'(move(cycle_q, 64'(write_line) << BeatShift, beats << BeatShift, 1'b1));
+        write_due_q[write_head] <= free + cycle_t'(WRITE_LATENCY);
+      end
+    end
+  end
+  // verilator lint_on BLKSEQ
 
   // Rules of AXI.
 
