@@ -371,7 +371,7 @@ VECTOR = Struct(
         ("r_step", STEP),
         ("s_step", STEP),
         ("second", SOURCE),
-        _f("second_use", 24),  # S1 bytes from its first to its second use in a strip, and so on
+        _f("second_use", 24),  # S1 bytes from use to use in a strip; repetitions of the body alike
         _f("params", 2, most=2),  # parameter lines per column block, 0..2
         _f("params_depth", 3, most=LEVELS),
         _f("params_irrelevant", LEVELS),

@@ -199,12 +199,20 @@ def floats_between_codes(net: Net, machine: Machine) -> None:
 
 
 def numbers_of_points(net: Net, machine: Machine) -> None:
-    """Floats that differ from point to point: two for each, over several strips."""
+    """Floats that differ from point to point: two for each, over several strips; then in a window,
+    where each repetition reads the same."""
     x = net.input((1, machine.cols + 1, 5, 9), scale=0.04, zero=-6)
     factors = net.constant(net.rng.uniform(0.5, 2.0, (1, 1, 5, 9)), np.float32)
     offsets = net.constant(net.rng.uniform(-2.0, 2.0, (1, 1, 5, 9)), np.float32)
     scaled = net.node("Mul", [net.dequantised(x), factors])
     net.output(net.quantised(net.node("Add", [scaled, offsets]), Codes("", x.shape, 0.07, 11)))
+    few = net.input((1, 3, 4, 3), scale=0.04, zero=24)
+    shape = (1, 3, 1, 1)
+    scaled = net.dequantised(few)
+    for op, low, high in (("Sub", -1.0, 1.0), ("Mul", 0.5, 2.0), ("Add", -1.0, 1.0)):
+        scaled = net.node(op, [scaled, net.constant(net.rng.uniform(low, high, shape), np.float32)])
+    mean = net.node("GlobalAveragePool", [net.node("Relu", [scaled])])
+    net.output(net.quantised(mean, Codes("", shape, 0.01, -128)))
 
 
 def tables(net: Net, machine: Machine) -> None:

@@ -125,7 +125,7 @@ TILE = _group(
     " releases_params rewinds level opens ends"
 )
 CONTROL = _group(
-    "busy block params_left op line gap p q saved_p saved_q r s use pointer waited",
+    "busy block params_left op line gap p q saved_p saved_q r s use body_use pointer waited",
     began=(LEVELS,),
 )
 ISSUE = _group(

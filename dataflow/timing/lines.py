@@ -148,7 +148,8 @@ def load(w: Record, params: int) -> None:
     for level in range(v.opens, LEVELS):
         k.began[level] = k.pointer
     k.busy = 1
-    k.block = k.op = k.line = k.gap = k.p = k.q = k.saved_p = k.saved_q = k.r = k.s = k.use = 0
+    k.block = k.op = k.line = k.gap = k.p = k.q = k.saved_p = k.saved_q = k.r = k.s = 0
+    k.use = k.body_use = 0
     k.params_left = params
 
 
@@ -171,7 +172,7 @@ def move(w: Record, c: Record, uses_s1: bool, program: Table) -> bool:
     leaves = repeats and k.r == c.window_r - 1 and k.s == c.window_s - 1
     repeats = repeats and not leaves
     if k.op == program[OPS] - 1 and not repeats:  # the strip ends
-        k.op = k.gap = k.use = k.r = k.s = 0
+        k.op = k.gap = k.use = k.body_use = k.r = k.s = 0
         k.q, k.p = next_q, next_p
         k.saved_q, k.saved_p = next_q, next_p
         if point_end:
@@ -182,7 +183,10 @@ def move(w: Record, c: Record, uses_s1: bool, program: Table) -> bool:
     k.gap = max(0, w.sizes.latency - lines)
     k.q, k.p = k.saved_q, k.saved_p
     k.use += c.second_use if uses_s1 else 0
+    if k.op < c.ops_init:
+        k.body_use = k.use
     if repeats:
+        k.use = k.body_use
         k.op = c.ops_init
         k.s += 1
         if k.s == c.window_s:

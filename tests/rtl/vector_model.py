@@ -226,8 +226,14 @@ class _Run:
         where: I64 = np.array([self.points[i] for i in numbers], np.int64)
         registers = np.zeros((4, n, cols), np.uint32)
         uses = 0
+        body = self.get("ops_init")
+        in_body = 0  # uses before the body
         for count, (number, r, s, first, last) in enumerate(self.steps()):
             op = self.ops[number]
+            if number == body and (r, s) == (0, 0):
+                in_body = uses
+            elif number == body and self.get("ops_body"):
+                uses = in_body
             get = op.get
             depends = bool(get("depends")) and count > 0
             selected = [get(k, 0) for k in "abc"]

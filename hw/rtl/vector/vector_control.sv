@@ -82,7 +82,8 @@ module vector_control
   logic [15:0]       p_q, q_q, saved_p_q, saved_q_q;
   logic [15:0]       r_q, s_q;
   logic [AccIdxW-1:0] acc_q, saved_acc_q;
-  logic [23:0]       use_q;  // second_use * uses of S1 in this strip
+  logic [23:0]       use_q;       // second_use * uses of S1 in this strip
+  logic [23:0]       body_use_q;  // where the body begins: so does each repetition
 
   // Where we are.
   logic in_body, window_first, window_last, once;
@@ -342,6 +343,7 @@ module vector_control
       acc_q <= '0;
       saved_acc_q <= '0;
       use_q <= '0;
+      body_use_q <= '0;
     end else begin
       if (param_step) params_left_q <= params_left_q - 2'd1;
       if (waits && line_ready_i) gap_q <= gap_q - GapW'(1);
@@ -379,7 +381,10 @@ module vector_control
             s_q <= '0;
           end
           if (strip_end) use_q <= '0;
+          else if (body_repeat) use_q <= body_use_q;
           else if (uses_s1) use_q <= use_q + instr_i.second_use;
+          if (strip_end) body_use_q <= '0;
+          else if (!in_body && uses_s1) body_use_q <= use_q + instr_i.second_use;
         end
       end
     end

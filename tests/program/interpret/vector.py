@@ -101,9 +101,11 @@ class _Engine:
         self.ring.pointer += f["params"]
         for op in self.init:
             run.execute(op, 0, 0, first=True, last=True)
+        before = run.uses
         for r in range(f["window_r"]):
             for s in range(f["window_s"]):
                 first = r == s == 0
+                run.uses = before
                 last = r == f["window_r"] - 1 and s == f["window_s"] - 1
                 for op in self.body:
                     run.execute(op, r, s, first=first, last=last)
