@@ -276,6 +276,12 @@ def _memory(name: str, spec: schema.MemorySpec, where: str) -> Memory:
         )
         for port_name, port in spec.ports.items()
     )
+    for action in ("read", "write"):
+        if not any(action in port.does for port in ports):
+            # A transfer that no port carries would take no time.
+            raise DataflowError(
+                f"{where}.ports", f"no port {action}s", f"add {action} to what one of them does"
+            )
     energy = spec.energy_pj
     bus = spec.bus
     return Memory(

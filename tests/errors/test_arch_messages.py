@@ -100,6 +100,11 @@ WRONG: list[tuple[str, Any, str]] = [
         "min_bits, count, carries, sides",
     ),
     (
+        "nodes.weights.ports",
+        {"w": {"does": ["write"], "bits_per_cycle": 8}},
+        "nodes.weights.ports: no port reads; add read to what one of them does",
+    ),
+    (
         "nodes.weights.must_hold",
         ["output"],
         "nodes.weights.must_hold: output is not in may_hold; add output to may_hold",
