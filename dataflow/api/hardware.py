@@ -23,6 +23,7 @@ from dataflow.progress import Progress, silent
 
 if TYPE_CHECKING:
     from dataflow.decide import HostMode
+    from dataflow.flow import Bands
     from dataflow.quantise import KeepFloat
     from dataflow.report import Csim, Implementation, Report, Simulation, Summary
 
@@ -42,6 +43,7 @@ def compile_model(
     host: HostMode = "auto",
     keep_float: KeepFloat = "auto",
     literal: bool = False,
+    bands: Bands = "auto",
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -59,6 +61,8 @@ def compile_model(
         host: what the host may run: ``auto``, ``none`` or ``contractions``.
         keep_float: with ``calibrate``: ``none`` quantises everything that has an int8 form.
         literal: without the rewrites that change rounding (by one code, at ties).
+        bands: ``auto``: layers whose tensors do not stay on chip run on bands of rows where that is
+            faster; ``none``: each layer once.
         progress: told where the work stands.
     """
     targets = choices(arguments.texts(targets, "--target"), TARGETS, "--target")
@@ -78,6 +82,7 @@ def compile_model(
     from dataflow import flow
     from dataflow.report import load_summary
 
+    choices((arguments.text(bands, "--bands"),), flow.BANDS, "--bands")
     flow.compile_model(
         model=source,
         out=folder,
@@ -91,6 +96,7 @@ def compile_model(
         host=host,
         keep_float=keep_float,
         literal=bool(literal),
+        bands=bands,
         progress=arguments.called(progress, "progress"),
     )
     return load_summary(folder)

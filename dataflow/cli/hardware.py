@@ -49,6 +49,13 @@ from dataflow.report import terminal
 @keep_float_option
 @host_option
 @literal_option
+@click.option(
+    "--bands",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    show_default=True,
+    help="Layers whose tensors do not stay on chip run on bands of rows where that is faster.",
+)
 @dims_option
 @click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")
 @torch_option
@@ -63,6 +70,7 @@ def _compile(
     keep_float: Any,
     host: Any,
     literal: bool,
+    bands: Any,
     dims: Sequence[str],
     part: str | None,
     torch_spec: str | None,
@@ -83,6 +91,7 @@ def _compile(
             part=part,
             host=host,
             literal=literal,
+            bands=bands,
             keep_float=keep_float,
             progress=progress,
         )

@@ -1,6 +1,6 @@
 """compile: the pipeline from a model to a hardware project."""
 
 from dataflow.flow.folder import compile_model
-from dataflow.flow.pipeline import STEPS, Compiled, judge_for, run
+from dataflow.flow.pipeline import BANDS, STEPS, Bands, Compiled, judge_for, run
 
-__all__ = ["STEPS", "Compiled", "compile_model", "judge_for", "run"]
+__all__ = ["BANDS", "STEPS", "Bands", "Compiled", "compile_model", "judge_for", "run"]

@@ -25,7 +25,7 @@ from dataflow.emit.integration import emit_integration
 from dataflow.emit.registers import emit_registers
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
-from dataflow.flow.pipeline import STEPS, Compiled, run
+from dataflow.flow.pipeline import STEPS, Bands, Compiled, run
 from dataflow.flow.summary import log_lines, rewrites, summary
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.frontend.onnx.export import load_factory
@@ -54,6 +54,7 @@ def compile_model(
     host: HostMode = "auto",
     keep_float: quantise.KeepFloat = "auto",
     literal: bool = False,
+    bands: Bands = "auto",
     progress: Progress = silent,
 ) -> None:
     """Compiles ``model`` into the folder ``out``; arguments as `dataflow.compile`."""
@@ -72,6 +73,7 @@ def compile_model(
         host=host,
         keep_float=keep_float,
         literal=literal,
+        bands=bands,
     )
     clock("emit", STEPS.index("emit"), len(STEPS))
     with replacing(out) as folder:
@@ -85,6 +87,7 @@ def compile_model(
             "host": host,
             "keep_float": keep_float,
             "literal": literal,
+            "bands": bands,
             "torch": spec,
             "part": device if "hls" in targets else None,
         }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import onnx
 
@@ -14,17 +15,21 @@ from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.errors import DataflowError
+from dataflow.flow.bands import best_bands
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.ir import Cascade
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine import Machine
 from dataflow.machine.program import Program
-from dataflow.mapper import busy_cycles, map_network, tie_columns
+from dataflow.mapper import bound_in_parts, busy_cycles, map_network, tie_columns
 from dataflow.program import build
 from dataflow.progress import Progress, silent
 from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
+
+Bands = Literal["auto", "none"]
+BANDS: tuple[Bands, ...] = ("auto", "none")
 
 STEPS = ("import", "decide", "map", "schedule", "emit", "write")
 
@@ -94,8 +99,11 @@ def run(
     host: HostMode = "auto",
     keep_float: quantise.KeepFloat = "auto",
     literal: bool = False,
+    bands: Bands = "auto",
 ) -> Compiled:
     """The pipeline without files.
+
+    ``bands``: whether layers may run on bands of rows (`dataflow.flow.bands`).
 
     Raises:
         DataflowError: `decide` refuses the model; all causes are listed, each with a fix.
@@ -113,21 +121,56 @@ def run(
     graph = verdict.require()
     assert verdict.imported is not None
     step("map")
-    trials = Trials(graph, machine)
-    mapping = map_network(graph, machine, objective=tuple(objective), judge=trials.judge)
+    found = _mapped(graph, machine, objective)
+    stages = verdict.stages
+    if bands == "auto":
+        others: dict[int, Mapped] = {}
+
+        def mapped(other: LayerGraph) -> int:
+            one = others[id(other)] = _mapped(other, machine, objective)
+            return one.cycles
+
+        banded = best_bands(stages, graph, found.mapping, machine, found.cycles, mapped)
+        if banded is not None:
+            floor = min(found.mapping.bound, bound_in_parts(graph, machine))
+            stages, graph, found = banded.stages, banded.graph, others[id(banded.graph)]
+            found = found.bounded(floor)
     step("schedule")
-    program, prediction = trials.of(mapping)
+    program, prediction = found.trials.of(found.mapping)
     return Compiled(
         proto,
         verdict.imported,
-        verdict.stages,
+        stages,
         graph,
         machine,
-        mapping,
+        found.mapping,
         program,
         prediction,
         verdict.parts,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A network's mapping, and what was tried for it."""
+
+    trials: Trials
+    mapping: NetworkMapping
+
+    @property
+    def cycles(self) -> int:
+        """Predicted cycles of its program."""
+        return self.trials.kept[0][2].cycles
+
+    def bounded(self, floor: int) -> Mapped:
+        """With the bound of the network that is not in bands: that of all its programs."""
+        return replace(self, mapping=replace(self.mapping, bound=floor))
+
+
+def _mapped(graph: LayerGraph, machine: Machine, objective: Sequence[str]) -> Mapped:
+    trials = Trials(graph, machine)
+    mapping = map_network(graph, machine, objective=tuple(objective), judge=trials.judge)
+    return Mapped(trials, mapping)
 
 
 def quantised(

@@ -30,7 +30,7 @@ class Window:
 
     Attributes:
         out, tap: variables, or None when there is only one position or tap.
-        size: positions of the tensor.
+        size: positions of the tensor, from the first one that is read if that is not its first.
         step: bytes from position to position.
         order: place of the dimension in the physical layout, outermost first.
     """
@@ -288,12 +288,14 @@ def window_of(
         )
     if any(c < 1 for _, c in terms):
         raise CannotFuse("reads a window backwards", "flip the kernel instead")
+    if low > 0:  # rows in front of it and behind it are none of its business
+        size = min(high + 1, size) - low
     return Window(
         outs[0][0] if outs else None,
         taps[0][0] if taps else None,
         outs[0][1] if outs else 1,
         taps[0][1] if taps else 1,
-        -index.offset,
+        max(0, -low),
         size,
         step,
         storage.layout.index(dim),

@@ -29,7 +29,7 @@ from dataflow.layers.feed import Feed
 from dataflow.layers.layer import LayerGraph
 from dataflow.machine import Machine
 from dataflow.machine.latencies import DEFAULT, Latencies
-from dataflow.mapper.tensors import TensorPlan
+from dataflow.mapper.tensors import TensorPlan, tensor_plans
 from dataflow.tiling.feed import feeds_of, reduction
 from dataflow.tiling.grid import plane_of, planes
 from dataflow.tiling.shape import LayerShape, shape_of
@@ -54,6 +54,18 @@ def bound_cycles(
     lines += least_inputs(graph, shapes, plans, machine)
     bus = lines * machine.beats_per_line
     return machine.dram_read_latency + max(array, vector, bus)
+
+
+def bound_in_parts(graph: LayerGraph, machine: Machine, latencies: Latencies = DEFAULT) -> int:
+    """The bound for programs that run parts of layers, in any order that data allow.
+
+    Unequal parts may leave fewer bubbles and fuller passes than any tile size does for the whole,
+    so there are no bubbles here, and a layer is one tile, whatever the accumulators hold.
+    """
+    shapes = tuple(shape_of(layer, machine.cols) for layer in graph.layers)
+    smooth = replace(machine, vector_latency=1, acc_lines=1 << 30)
+    plans = tensor_plans(graph, shapes, machine)
+    return bound_cycles(graph, shapes, plans, smooth, latencies)
 
 
 def busy_cycles(graph: LayerGraph, machine: Machine) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from heapq import heappop, heappush
 
 from dataflow.errors import DataflowError
 from dataflow.layers.layer import Layer, LayerGraph
+from dataflow.layers.legality import verify_tiling
 from dataflow.layers.plan import MemoryMap, NetworkMapping
+from dataflow.layers.tiled import TiledLayer
 from dataflow.layers.tiling import Tiling
 from dataflow.machine import Machine, isa
 from dataflow.machine.latencies import DEFAULT, Latencies
@@ -17,7 +20,7 @@ from dataflow.mapper.bound import bound_cycles
 from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import crowd, place, require_dram
 from dataflow.mapper.polish import polish
-from dataflow.mapper.problem import Choice, Problem
+from dataflow.mapper.problem import OUTSIDE, Choice, Problem
 from dataflow.mapper.refine import Fronts, Judge, Judged, Lessons, durations, rounds
 from dataflow.mapper.solve import solve
 from dataflow.mapper.tensors import TensorPlan, root_of, tensor_plans
@@ -90,6 +93,10 @@ def map_layer(
 ) -> tuple[Candidate, ...]:
     """All undominated tilings of one layer in a mode, fastest first."""
     return candidates(shape_of(layer, machine.cols), machine, latencies, mode)
+
+
+_known_fronts = lru_cache(maxsize=1024)(fronts)
+"""Networks that differ in few layers, such as those of some layers in bands, share the others."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,8 @@ class _Search:
 
         def judged(choice: Choice, memory: MemoryMap | None = None) -> Judged | None:
             """A choice, its buffers placed (None: they cannot be), as the judge sees it."""
+            if not self._legal(choice):
+                return None
             chosen = lessons.originals(choice)
             told = replace(choice, cycles=sum(durations(problem, chosen)))
             placed = self._placed(told) if memory is None else (told, memory)
@@ -211,7 +220,15 @@ class _Search:
                 break
             known = placed
         best = min(seen, key=lambda one: one.key)
-        return polish(fronts, best, judged).mapping
+        return polish(self.shapes, fronts, best, judged).mapping
+
+    def _legal(self, choice: Choice) -> bool:
+        """Whether the machine runs what is outside the mapspace."""
+        return not any(
+            verify_tiling(TiledLayer(layer, option.candidate.tiling, self.machine))
+            for layer, option in zip(self.graph.layers, choice.options, strict=True)
+            if option.place == OUTSIDE
+        )
 
     def _fronts(self) -> Fronts:
         """The candidates of every mode of every layer; equal layers are costed once."""
@@ -223,7 +240,8 @@ class _Search:
         for shape, own in zip(self.shapes, modes, strict=True):
             wanted.setdefault(shape, []).extend(mode.mode for mode in own)
         found = {
-            shape: fronts(shape, self.machine, self.latencies, own) for shape, own in wanted.items()
+            shape: _known_fronts(shape, self.machine, self.latencies, tuple(dict.fromkeys(own)))
+            for shape, own in wanted.items()
         }
         return tuple(
             tuple((mode, found[shape][mode.mode]) for mode in own)
@@ -276,7 +294,7 @@ class _Search:
         tilings: dict[str, Tiling] = {}
         for layer, found, option in zip(self.graph.layers, fronts, choice.options, strict=True):
             least = min(one["cycles"] for _, rows in found for one in rows)
-            tiling = dict(found)[option.mode][option.place].tiling
+            tiling = option.candidate.tiling
             tilings[layer.name] = replace(tiling, model_bound=least)
         if len(tilings) != len(self.graph.layers):
             raise DataflowError(

@@ -15,6 +15,9 @@ from dataflow.mapper.tensors import TensorPlan
 from dataflow.mapper.ways import Ways
 from dataflow.tiling.candidates import Candidate
 
+OUTSIDE = -1
+"""Place of a candidate that is in no front: one with other tile sizes and the costs of another."""
+
 
 @dataclass(frozen=True)
 class Option:

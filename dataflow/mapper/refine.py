@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from dataflow.layers.plan import NetworkMapping
 from dataflow.layers.tiling import Tiling
-from dataflow.mapper.problem import Choice, Front, Problem
+from dataflow.mapper.problem import OUTSIDE, Choice, Front, Problem
 from dataflow.tiling.candidates import Candidate
 from dataflow.tiling.columns import COLUMN, Mode
 from dataflow.tiling.shape import LayerShape
@@ -96,7 +96,7 @@ class Lessons:
     def originals(self, choice: Choice) -> list[Candidate]:
         """The chosen candidates as the model has them."""
         return [
-            dict(own)[option.mode][option.place]
+            option.candidate if option.place == OUTSIDE else dict(own)[option.mode][option.place]
             for own, option in zip(self.fronts, choice.options, strict=True)
         ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import product
 from unittest import mock
 
@@ -17,6 +18,8 @@ from dataflow.mapper.problem import Choice, Option
 from dataflow.mapper.refine import Fronts, Judged
 from dataflow.tiling.candidates import Candidate
 from dataflow.tiling.columns import COLUMNS, Mode
+from dataflow.tiling.shape import LayerShape, shape_of
+from tests.mapper.graphs import Builder
 
 MODE = LayerMode(Mode("resident", "none", True, False), ())
 TILING = Tiling((), {}, "resident", 0, 0, "none", 0, 0, "resident", 0, 0, 0)
@@ -25,6 +28,12 @@ MAPPING = NetworkMapping("made up", {}, MemoryMap({}, {}, {}), 0, 0, False)
 
 def candidate(cycles: int) -> Candidate:
     return Candidate(tuple(cycles if name == "cycles" else 0 for name in COLUMNS), TILING)
+
+
+def shape(rows: int = 9, columns: int = 5) -> LayerShape:
+    net = Builder("one", rows, columns, 16)
+    net.conv("a", "input", 16, 3, 1, 1)
+    return shape_of(net.graph().layers[0], 16)
 
 
 class Case:
@@ -36,6 +45,7 @@ class Case:
             ((MODE, tuple(candidate(100 + rng.randrange(9)) for _ in range(rows))),)
             for _ in range(layers)
         )
+        self.shapes = (shape(),) * layers
         self.extra = {
             key: rng.randrange(40) for key in product(range(layers), range(rows), range(rows))
         }
@@ -66,7 +76,7 @@ def test_no_change_of_one_layer_is_faster(seed: int) -> None:
     case = Case(seed)
     first = case.judge(case.choice((0, 0, 0, 0)))
     assert first is not None
-    best = polish(case.fronts, first, case.judge)
+    best = polish(case.shapes, case.fronts, first, case.judge)
     assert best.key <= first.key and best == case.judge(best.choice)
     places = [option.place for option in best.choice.options]
     for layer, other in product(range(4), range(5)):
@@ -81,7 +91,7 @@ def test_it_finds_what_the_model_does_not_see() -> None:
         case = Case(seed)
         first = case.judge(case.choice((0, 0, 0, 0)))
         assert first is not None
-        improved += polish(case.fronts, first, case.judge).key < first.key
+        improved += polish(case.shapes, case.fronts, first, case.judge).key < first.key
     assert improved >= 18
 
 
@@ -91,7 +101,7 @@ def test_the_effort_is_limited_and_the_same_everywhere() -> None:
     assert first is not None
     with mock.patch.object(room, "POLISHED_LAYERS", 4 * 5 + 3):
         case.asked = 0
-        polish(case.fronts, first, case.judge)
+        polish(case.shapes, case.fronts, first, case.judge)
         assert case.asked == 5
     assert trials(11, 50_000) > 100
     assert trials(28, 200_000) >= 28
@@ -106,5 +116,13 @@ def test_a_tiling_that_the_model_holds_for_far_slower_is_not_tried(slower: int, 
     first = case.judge(case.choice((0,)))
     assert first is not None
     case.asked = 0
-    polish(case.fronts, first, case.judge)
+    polish(case.shapes, case.fronts, first, case.judge)
     assert case.asked == asked
+
+
+def test_tiles_with_a_small_rest_are_looked_at() -> None:
+    # 31 rows in 4 tiles: at least 8, at most 10 rows each, which leaves 1; in 5 at most 7, 3.
+    tiling = replace(TILING, order=("p",), tile={"p": 8})
+    found = [one.tile["p"] for one in room._with_rests(shape(31), tiling)]
+    assert found == [10, 7]
+    assert not list(room._with_rests(shape(31), TILING))

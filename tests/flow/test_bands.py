@@ -1,0 +1,89 @@
+"""Layers in bands where tensors leave the chip: faster, never slower, the same in RTL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from dataflow import api, flow
+from dataflow.arch import architecture_path, load_architecture
+from dataflow.flow.bands import Cut, in_bands, proposals
+from dataflow.machine import Machine, machine_of
+from tests.bench.crowded import Chain
+
+KIB = 8
+
+
+def machine() -> Machine:
+    """edge16 with a small activation memory."""
+    return replace(machine_of(load_architecture("edge16")), act_lines=KIB * 64)
+
+
+def model(folder: Path) -> Path:
+    """Two convolutions; what lies between them takes all of that memory."""
+    net = Chain("chain", (16, 32, 16), 1)
+    net.conv(16, 3)
+    net.conv(16, 1)
+    path = folder / "chain.onnx"
+    onnx.save(net.model(), path)
+    return path
+
+
+def test_what_leaves_the_chip_is_made_in_bands(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    whole = flow.run(path, machine(), bands="none")
+    assert any(t.sink == "stream" for t in list(whole.mapping.tilings.values())[:-1])
+    best = flow.run(path, machine())
+    assert best.prediction.cycles < whole.prediction.cycles
+    assert best.mapping.bound <= whole.mapping.bound <= best.prediction.cycles
+    assert "bands" in [stage.name for stage in best.stages]
+    assert all(stage.exact for stage in best.stages if stage.name == "bands")
+    between = [place.bytes for name, place in best.mapping.memory.resident.items()]
+    assert 0 < max(between) < KIB * 1024
+    macs = sum(layer.macs for layer in whole.graph.layers)
+    assert sum(layer.macs for layer in best.graph.layers) == macs
+
+
+def test_what_stays_on_chip_is_left_alone(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    large = machine_of(load_architecture("edge16"))
+    whole, best = flow.run(path, large, bands="none"), flow.run(path, large)
+    assert best.program.code == whole.program.code
+    assert not proposals(whole.stages, whole.graph, whole.mapping, large)
+
+
+def test_a_stage_is_cut_where_it_is_said(tmp_path: Path) -> None:
+    whole = flow.run(model(tmp_path), machine(), bands="none")
+    made = in_bands(whole.stages, whole.graph, Cut(0, 2, (20, 12)))
+    assert [layer.name for layer in made.graph.layers] == [
+        "y0_band0",
+        "y1_band0",
+        "y0_band1",
+        "y1_band1",
+    ]
+    assert [layer.p for layer in made.graph.layers if layer.name.startswith("y0")] == [20, 12]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [8, 16])
+def test_bands_run_in_rtl(tmp_path: Path, size: int) -> None:
+    arch = tmp_path / "small.yaml"
+    source = architecture_path("edge16").read_text()
+    arch.write_text(source.replace("size_bytes: 262144", f"size_bytes: {size * 1024}"))
+    net = Chain("deep", (16, 32, 16), size)
+    first = net.conv(16, 3)
+    net.conv(16, 3, 1, 16)
+    net.add(first)
+    net.conv(32, 3, 2)
+    net.conv(16, 1)
+    path = tmp_path / "deep.onnx"
+    onnx.save(net.model(), path)
+    out = tmp_path / "out"
+    summary = api.compile_model(path, out, arch=arch, targets=("rtl",))
+    found = api.simulate(out)
+    assert found.mismatches == 0
+    assert found.cycles == summary.predicted.cycles
+    assert any("_band" in layer.name for layer in summary.layers)
