@@ -47,6 +47,9 @@ SMALL = 64
 WORTH = 200
 """Bands are looked for where one part in so many of the cycles, or more, may be saved."""
 
+LONGEST = 2_500_000
+"""Cycles of the longest program for which they are looked for: what limits the effort."""
+
 FINALISTS = 2
 """Of those that are the fastest in the mapper's model so many are mapped with its judge."""
 
@@ -247,7 +250,7 @@ def best_bands(
         mapping: of the network as it is; `cycles` of its program.
         mapped: maps a network and tells the cycles of its program.
     """
-    if cycles - mapping.bound < cycles // WORTH:
+    if cycles - mapping.bound < cycles // WORTH or cycles > LONGEST:
         return None
     ranked: list[tuple[int, int, Banded]] = []
     for n, (_, made) in enumerate(proposals(stages, graph, mapping, machine)):
