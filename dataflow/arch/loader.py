@@ -218,6 +218,7 @@ def _resolve_node(name: str, spec: schema.NodeSpec, source: str) -> Node:
                 per_cycle=exact(spec.per_cycle),
                 latency_cycles=spec.latency_cycles,
                 strip_positions=spec.strip_positions,
+                functions=spec.functions,
                 keeps=_roles(spec.keeps),
                 energy_pj=exact(spec.energy_pj),
                 leakage_mw=exact(spec.leakage_mw),

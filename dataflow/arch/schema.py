@@ -212,6 +212,9 @@ class ComputeSpec(_Strict):
         default=1, description="a whole number of cycles, 0 or more", examples=["1"]
     )
     strip_positions: Count = Field(default=1, description="a whole number above 0", examples=["16"])
+    functions: Cycles = Field(
+        default=0, description="a whole number of function stages, 0 or more", examples=["4"]
+    )
     keeps: Roles = Field(default=[], description=_ROLES, examples=["[output]"])
     energy_pj: Quantity = Field(description=_PJ, examples=["0.3"])
     leakage_mw: Quantity = Field(default=0.0, description=_MW, examples=["0.0"])

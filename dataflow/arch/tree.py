@@ -164,7 +164,9 @@ class Compute:
     """A unit that starts ``per_cycle`` operations a cycle, each ready ``latency_cycles`` later.
 
     ``strip_positions``: positions that a micro-programmed unit handles between two
-    instructions (1 where it does not apply). Energy is per operation; leakage of all instances.
+    instructions (1 where it does not apply). ``functions``: stages for exp2, reciprocal, 1/sqrt,
+    log2 and erf that stand behind its multiply-add (0: none). Energy is per operation; leakage of
+    all instances.
     ``keeps``: roles that a mapping may hold in the unit's own registers.
     """
 
@@ -177,6 +179,7 @@ class Compute:
     energy_pj: Fraction
     leakage_mw: Fraction
     keeps: tuple[str, ...] = ()
+    functions: int = 0
 
     def can(self, operator: str) -> bool:
         """Whether the unit executes ``operator`` on any operands."""

@@ -47,8 +47,8 @@ def decide(
         imported = import_model(model, dims)
     except UnsupportedModelError as error:
         return not_imported(error)
-    first = Judged.of(imported, literal=literal)
-    hosted = None if host == "none" else with_ends(model, first, host, literal=literal)
+    first = Judged.of(imported, machine, literal=literal)
+    hosted = None if host == "none" else with_ends(model, machine, first, host, literal=literal)
     found = first if hosted is None else hosted.body
     rows = found.rows
     general: list[Refusal] = []
@@ -79,7 +79,7 @@ def decide(
 
 def decide_cascade(cascade: Cascade, machine: Machine) -> Verdict:
     """The same for a text cascade: a row for each Einsum."""
-    stages, lowered = lowered_of(cascade)
+    stages, lowered = lowered_of(cascade, machine)
     found = placed([cascade, *(s.cascade for s in stages)], lowered.graph.layers, lowered.refused)
     rows = cascade_rows(cascade, found)
     refusals = [Refusal(r.name, "Einsum", r.shape, r.reason, r.fix) for r in rows if r.reason]

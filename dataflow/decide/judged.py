@@ -11,6 +11,7 @@ from dataflow.ir.cascade import Cascade
 from dataflow.lower.lower import Lowered, layers_of
 from dataflow.lower.pipeline import MACHINE
 from dataflow.lower.refusal import Refused
+from dataflow.machine import Machine
 from dataflow.rewrite.legal import inexact_operators, legalisation
 from dataflow.rewrite.passes import Stage, run_passes
 
@@ -30,17 +31,19 @@ class Judged:
     rows: tuple[NodeDecision, ...]
 
     @classmethod
-    def of(cls, imported: Imported, *, literal: bool = False) -> Judged:
+    def of(cls, imported: Imported, machine: Machine, *, literal: bool = False) -> Judged:
         """Lowers a model; ``literal``: without the rewrites that change rounding."""
-        stages, lowered = lowered_of(imported.cascade, literal=literal)
+        stages, lowered = lowered_of(imported.cascade, machine, literal=literal)
         cascades = [imported.cascade, *(s.cascade for s in stages)]
         found = placed(cascades, lowered.graph.layers, lowered.refused)
         return cls(imported, stages, lowered, node_rows(imported, found))
 
 
-def lowered_of(cascade: Cascade, *, literal: bool = False) -> tuple[tuple[Stage, ...], Lowered]:
+def lowered_of(
+    cascade: Cascade, machine: Machine, *, literal: bool = False
+) -> tuple[tuple[Stage, ...], Lowered]:
     """The Cascade after each pass of the pipeline, and its layers."""
-    first = legalisation(literal=literal)
+    first = legalisation(literal=literal, functions=machine.functions > 0)
     stages = run_passes(cascade, (*first, *MACHINE))
     legal = stages[len(first) - 1].cascade
     lowered = layers_of(legal, stages[-1].cascade)

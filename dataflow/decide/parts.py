@@ -28,6 +28,7 @@ from dataflow.frontend.value import Value
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import F32
 from dataflow.ir.macs import contraction_operands
+from dataflow.machine import Machine
 
 CODES = (np.dtype(np.int8), np.dtype(np.uint8))
 
@@ -73,7 +74,12 @@ class Ends:
 
 
 def with_ends(
-    model: str | Path | onnx.ModelProto, first: Judged, mode: HostMode, *, literal: bool = False
+    model: str | Path | onnx.ModelProto,
+    machine: Machine,
+    first: Judged,
+    mode: HostMode,
+    *,
+    literal: bool = False,
 ) -> Ends | None:
     """The model with what belongs on the host cut off; None when nothing does."""
     nodes = first.imported.graph.nodes
@@ -90,7 +96,7 @@ def with_ends(
     if copies:
         places |= dict.fromkeys(idle, "tail")
         parts = cut(source, set(), tail, types)
-        current = Judged.of(import_model(parts.body), literal=literal)
+        current = Judged.of(import_model(parts.body), machine, literal=literal)
     while True:
         found = _moved(current, mode)
         new = {by_key[k].index: w for k, w in found.items() if k in by_key}
@@ -104,14 +110,14 @@ def with_ends(
             {makers[k] for k, w in places.items() if w == "tail"},
             types,
         )
-        current = Judged.of(import_model(parts.body), literal=literal)
+        current = Judged.of(import_model(parts.body), machine, literal=literal)
     body, wide = split_wide(current.imported.cascade)
     if wide:
         proto = without_sequences(source)
         parts = parts or Parts(None, proto, None)
         behind = with_accumulators(parts.tail, wide, proto, current.imported.cascade)
         parts = replace(parts, tail=behind)
-        current = Judged.of(replace(current.imported, cascade=body), literal=literal)
+        current = Judged.of(replace(current.imported, cascade=body), machine, literal=literal)
     if parts is None:
         return None
     return Ends(

@@ -7,10 +7,10 @@ from functools import cache
 
 from dataflow.emit.environment import render
 from dataflow.evaluate.functions import Function, Row, composed, tables
+from dataflow.machine.latencies import FUNCTION_LATENCY
 
 PACKAGE = "fp32_function_pkg"  # of SystemVerilog
 HEADER = "df_function_table"  # of C++
-LATENCY = 15  # enabled clock edges from argument to result; fp32_function.sv compares
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _view() -> FunctionView:
             Named("InnerShift", tables.INNER_SHIFT),
             Named("ProductShift", tables.PRODUCT_SHIFT),
             Named("RowBits", row_bits),
-            Named("FunctionLatency", LATENCY),
+            Named("FunctionLatency", FUNCTION_LATENCY),
             *bases,
         ),
         floats=tuple(

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataflow.emit.environment import render
-from dataflow.emit.rtl import TOP, library
-from dataflow.emit.sv_package import sv_package
+from dataflow.emit.rtl import TOP, library, packages
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine
 
@@ -51,7 +50,7 @@ def prefixed(machine: Machine, prefix: str) -> Mapping[str, str]:
             f"{prefix!r} is no name",
             "use at most 40 lower-case letters, digits and underscores, a letter first",
         )
-    texts = {"df_pkg": sv_package(machine)}
+    texts = dict(packages(machine))
     texts |= {path.stem: path.read_text(encoding="utf-8") for path in library(simulation=False)}
     names = re.compile(rf"\b({'|'.join(sorted(texts, key=len, reverse=True))})\b")
     return {f"{prefix}_{stem}.sv": names.sub(rf"{prefix}_\1", text) for stem, text in texts.items()}

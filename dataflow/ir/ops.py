@@ -8,6 +8,7 @@ each rounded to nearest even, subnormals honoured.
 ``rint(x)``    float32 -> int32, nearest even, saturating at +-2^30 (NaN gives -2^30)
 ``fma(a,b,c)`` a*b + c in float32 with one rounding
 ``exp(x)`` and the like: the float64 function, rounded to the type of ``x``
+``stage_exp(x)`` and the like: float32, to the bit as the machine's function stage makes it
 ``pow(a,b)``   negative powers of integers are truncated towards zero
 ``div(a,b)``   floats, correctly rounded; ``idiv`` integers, towards zero
 ``mod(a,b)``   with the sign of b; ``fmod`` with the sign of a
@@ -40,7 +41,9 @@ from dataflow.ir.dtype import (
     DType,
 )
 
-Rule = Literal["arith", "float", "cast", "to_s32", "table", "compare", "logic", "test", "select"]
+Rule = Literal[
+    "arith", "float", "single", "cast", "to_s32", "table", "compare", "logic", "test", "select"
+]
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ _INEXACT = (
     "exp expm1 log log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf gamma"
 )
 
+STAGE = "stage_"
+STAGED = tuple(
+    STAGE + name
+    for name in ["exp", "sigmoid", "tanh", "softplus", "log", "sqrt", "rsqrt", "reciprocal", "erf"]
+)
+"""Functions with an algorithm: ``dataflow.evaluate.functions``."""
+
 OPS: dict[str, Op] = {
     op.name: op
     for op in (
@@ -121,6 +131,7 @@ OPS: dict[str, Op] = {
         Op("sqrt", 1, "float"),
         *(Op(name, 1, "float", exact=False) for name in _INEXACT.split()),
         Op("sub_exp", 2, "float", exact=False),
+        *(Op(name, 1, "single") for name in STAGED),
         Op("rint", 1, "to_s32"),
         Op("lookup", 2, "table", table=1),
         Op("less", 2, "compare"),
@@ -188,6 +199,8 @@ def result_type(name: str, args: tuple[DType, ...]) -> DType:
     if op.rule == "select":
         return _common(name, args[1:])
     common = _common(name, args)
+    if op.rule == "single" and common != F32:
+        raise _mismatch(name, args, "the argument must be float32")
     if op.rule in ("float", "test") and not common.is_float:
         raise _mismatch(name, args, "the arguments must be floats; convert with f32()")
     if op.rule == "logic" and common.is_float:

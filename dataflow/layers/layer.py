@@ -11,6 +11,7 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dataflow.evaluate.functions import Function
 from dataflow.layers.axis import Window
 from dataflow.machine.isa import Op, Operand
 
@@ -63,6 +64,7 @@ class MicroOp:
     sink: bool = False
     first_b: bool = False
     depends: bool = False
+    function: Function = Function.IDENTITY
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dataflow.evaluate.functions import Function
 from dataflow.layers.layer import MicroOp, MicroProgram
 from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
@@ -40,6 +41,7 @@ class Node:
     c_negate: bool = False
     to_int: tuple[int, int, int] | None = None
     first_b: bool = False
+    function: Function = Function.IDENTITY
 
     @property
     def reads(self) -> tuple[int, ...]:
@@ -172,4 +174,5 @@ def _micro_op(
         sink,
         node.first_b,
         depends,
+        node.function,
     )

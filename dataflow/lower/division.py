@@ -16,7 +16,7 @@ from math import ceil
 
 import numpy as np
 
-from dataflow.evaluate.primitives import fma32
+from dataflow.evaluate.single import fma32
 
 BITS = 24
 """Of a float32 significand."""

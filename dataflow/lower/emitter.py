@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from dataflow.evaluate.functions import Function
 from dataflow.ir.dtype import DType
 from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.lower.assemble import Code, Node, Ref
+from dataflow.lower.assemble import Code, Node, Ref, Result
 from dataflow.lower.refusal import CannotFuse
 from dataflow.machine.isa import Op, Operand
 
@@ -181,10 +182,14 @@ class Emitter:
         c: Value | None = None,
         *,
         is_float: bool,
+        function: Function = Function.IDENTITY,
     ) -> Value:
-        """One operation; integer operands of float operations are converted on the way in."""
+        """One operation; integer operands of float operations are converted on the way in.
+
+        ``c`` of EXP2 is an integer, its scale.
+        """
         floats = op in (Op.FMA, Op.FMAX, Op.FMIN)
-        if c is not None and not c.is_float:
+        if c is not None and not c.is_float and function is not Function.EXP2:
             c = self.converted(c)
         if floats and b is not None and not (a.is_float or b.is_float) and a.ref != b.ref:
             # A line converts one operand. What goes through a register anyway is converted there.
@@ -202,6 +207,7 @@ class Emitter:
             a_negate=a.negate,
             b_negate=b.negate if b else False,
             c_negate=c.negate if c else False,
+            function=function,
         )
         node = self._one_memory_source(node)
         return Value(self.code.add(node), is_float)
@@ -219,6 +225,18 @@ class Emitter:
         """An integer as a float in a register; a negation stays with the reader, where -0 is -0."""
         node = Node(Op.FMA, a=value.ref, b=ONE, c=MINUS_ZERO, a_float=True)
         return Value(self.code.add(node), True, value.negate)
+
+    def rounded(self, value: Value, bounds: tuple[int, int, int]) -> Value:
+        """The result of the last operation, which makes a float, rounded: zero point, low, high."""
+        assert isinstance(value.ref, Result)
+        at = value.ref.node
+        self.code.nodes[at] = replace(self.code.nodes[at], to_int=bounds)
+        self.forget(value.ref)
+        return Value(value.ref, False)
+
+    def forget(self, ref: Ref) -> None:
+        """An operation was changed: no expression is known to be its result any more."""
+        self.known = {e: v for e, v in self.known.items() if v.ref != ref}
 
     def converted(self, value: Value) -> Value:
         """An integer as a float in a register."""

@@ -13,10 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from dataflow.ir.expr import Access, Call, Const, Expr, Index
+from dataflow.ir.ops import STAGED
 from dataflow.lower.assemble import Result
 from dataflow.lower.division import reciprocal
 from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
 from dataflow.lower.refusal import CannotFuse
+from dataflow.lower.staged import staged
 from dataflow.machine.isa import Op, Operand
 
 Array = np.ndarray
@@ -55,6 +57,9 @@ class Compiler(Emitter):
 
     def _call(self, expr: Call) -> Value:
         args = expr.args
+        if expr.op in STAGED:
+            first = len(self.code.nodes)
+            return staged(self, expr.op, self.compile(args[0]), first)
         match expr.op:
             case "f32":
                 return self._f32(args[0])
@@ -138,7 +143,7 @@ class Compiler(Emitter):
         if isinstance(expr, Access):
             return self.leaf(expr).dtype.is_float
         assert isinstance(expr, Call)
-        if expr.op in ("f32", "fma", "div"):
+        if expr.op in ("f32", "fma", "div", *STAGED):
             return True
         if expr.op in ("rint", "lookup"):
             return False
@@ -271,11 +276,7 @@ class Compiler(Emitter):
             value = self.emit(
                 Op.FMA, value, Value(ONE, True), Value(MINUS_ZERO, True), is_float=True
             )
-        assert isinstance(value.ref, Result)
-        at = value.ref.node
-        self.code.nodes[at] = replace(self.code.nodes[at], to_int=(zero, low, high))
-        self.known = {e: v for e, v in self.known.items() if v.ref != value.ref}
-        return Value(value.ref, False)
+        return self.rounded(value, (zero, low, high))
 
     def _lookup(self, expr: Call) -> Value:
         index, operand = expr.args

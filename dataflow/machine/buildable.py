@@ -165,6 +165,7 @@ def machine_of(architecture: Architecture) -> Machine:
         dram_bytes=size_bits // 8,
         vector_strip=vector.strip_positions,
         vector_latency=vector.latency_cycles,
+        functions=vector.functions,
         feed_ports=FEED_PORTS,
         clock_mhz=architecture.clock_mhz,
         energies=_energies(reader),
@@ -304,6 +305,13 @@ def _check_vector(reader: _Reader, cols: int) -> None:
         "lanes.size",
         f"the vector unit has one lane for each of the {cols} columns, not {lanes}",
         f"use size: {cols}",
+    )
+    found, whole = reader.node("vector", Compute).functions, -(-cols // 2)
+    reader.need(
+        found in (0, whole),
+        "vector.functions",
+        f"a function stage serves two lanes: {cols} lanes have {whole} or none, not {found}",
+        f"use functions: {whole}, or leave it out",
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from dataflow.evaluate.functions import Function
 from dataflow.machine.machine import Machine
 
 VERSION = 2
@@ -433,7 +434,9 @@ MICRO_OP = Struct(
         _f("sink", 1),  # result byte goes to the sink (in the body: only in the last repetition)
         _f("first_b", 1),  # in the body's first repetition the result is operand b
         _f("depends", 1),  # reads a register written since the last such mark
-        _f("reserved", 3, most=0),
+        _f(
+            "function", 3, most="Functions"
+        ),  # FMA only, not first_b: f(a * b + c); EXP2: f(a * b) with c's low ten bits as its scale
     ),
 )
 
@@ -457,6 +460,7 @@ LIMITS: Mapping[str, Callable[[Machine], int]] = {
     "Rows": lambda machine: machine.rows,
     "Cols": lambda machine: machine.cols,
     "FeedPorts": lambda machine: machine.feed_ports,
+    "Functions": lambda machine: max(Function) if machine.functions else 0,
 }
 """Numbers of the machine that bound a field, by their names in the package."""
 

@@ -92,6 +92,7 @@ class Machine:
         dram_bytes: size of the address space.
         vector_strip: positions the vector unit handles for each micro-instruction.
         vector_latency: pipeline stages of a vector lane, source to sink.
+        functions: function stages of the vector unit, one for each two lanes; 0: none.
         feed_ports: row reads a cycle from the activation scratchpad into the array.
         clock_mhz: modelled clock.
         energies: energy of each kind of access.
@@ -116,6 +117,7 @@ class Machine:
     dram_bytes: int
     vector_strip: int
     vector_latency: int
+    functions: int
     feed_ports: int
     clock_mhz: Fraction
     energies: Energies

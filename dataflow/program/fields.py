@@ -348,4 +348,5 @@ def micro_fields(op: MicroOp) -> dict[str, Value]:
         "sink": int(op.sink),
         "first_b": int(op.first_b),
         "depends": int(op.depends),
+        "function": int(op.function),
     }

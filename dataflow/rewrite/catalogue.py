@@ -20,6 +20,7 @@ from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
 from dataflow.rewrite.one_pass import one_pass, one_pass_norm
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.split_rank import split_rank
+from dataflow.rewrite.stage_functions import stage_functions
 from dataflow.rewrite.subexpressions import share_subexpressions
 from dataflow.rewrite.tabulate import tabulate
 
@@ -115,6 +116,7 @@ REWRITES: dict[str, Rewrite] = {
         _carried("one-pass-norm", "the same for normalisations only", one_pass_norm),
         _plain("parameter-folding", True, "what only reads float weights", fold_parameters),
         _plain("reduction-order", False, "float sums in sequential order", order_reductions),
+        _plain("stage-functions", False, "exp and so on as the machine has it", stage_functions),
         _carried("split-rank", "dependent reductions by parts, merged at the end", split_rank),
         _plain("tabulate", True, "8-bit functions of one code become tables", tabulate),
         _plain("zero-point-folding", True, "zero points leave contractions", fold_zero_points),

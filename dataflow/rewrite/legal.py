@@ -24,6 +24,7 @@ from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
 from dataflow.rewrite.pool_codes import pool_codes
+from dataflow.rewrite.stage_functions import stage_functions
 from dataflow.rewrite.tabulate import tabulate
 from dataflow.rewrite.threshold_counts import threshold_counts
 from dataflow.rewrite.thresholds import integer_signs
@@ -47,6 +48,14 @@ def ordered(order: str) -> Pass:
         "fixes the rounding of float sums: from here on every pass keeps all bits",
     )
 
+
+STAGE_FUNCTIONS = Pass(
+    "stage-functions",
+    stage_functions,
+    False,
+    "exp and the like that are no tables get the algorithm of the machine's function stage; behind "
+    "the passes that still find tables and cheaper forms",
+)
 
 REWRITES = (
     Pass(
@@ -120,6 +129,7 @@ REWRITES = (
         False,
         "functions of two codes whose ties only roundings decide are rounded to even, by one code",
     ),
+    STAGE_FUNCTIONS,
     Pass(
         "uniform-parameters",
         uniform_parameters,
@@ -149,6 +159,7 @@ def legalisation(
     literal: bool = False,
     dead_code: bool = True,
     reduction_order: str | None = "sequential",
+    functions: bool = True,
 ) -> tuple[Pass, ...]:
     """The passes that make an imported Cascade legal.
 
@@ -158,10 +169,12 @@ def legalisation(
         dead_code: remove what no output depends on (exact).
         reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
             None leaves them, and the result may not be legal.
+        functions: the machine has a function stage.
     """
     first = (DEAD_CODE,) if dead_code else ()
     last = () if reduction_order is None else (ordered(reduction_order),)
-    return (*first, *(one for one in REWRITES if one.exact or not literal), *last)
+    chosen = (one for one in REWRITES if one.exact or not literal)
+    return (*first, *(one for one in chosen if functions or one is not STAGE_FUNCTIONS), *last)
 
 
 LEGALISE = legalisation()
@@ -174,6 +187,7 @@ class Choices(TypedDict, total=False):
     literal: bool
     dead_code: bool
     reduction_order: str | None
+    functions: bool
 
 
 @dataclass(frozen=True, eq=False)

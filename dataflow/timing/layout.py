@@ -52,7 +52,7 @@ RETIRE_FIFO = 4
 PASS_FIFO = 4
 REQUEST_FIFO = 2
 MAX_BANKS = 64
-PIPE = 32  # more than the stages of a vector lane
+PIPE = 64  # more than the stages of a vector lane with a function stage
 IN_FLIGHT = 256  # accumulator blocks under way in the array
 
 # Order of the clients of the activation memory, first priority first.
@@ -70,7 +70,7 @@ def _group(names: str, **rings: tuple[int, ...] | np.dtype[np.void]) -> np.dtype
 
 SIZES = _group(
     "rows line shift beats banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
-    " read_latency write_latency strip latency write_stage base"
+    " read_latency write_latency strip latency write_stage base function_extra"
 )
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))
@@ -125,12 +125,12 @@ TILE = _group(
     " releases_params rewinds level opens ends"
 )
 CONTROL = _group(
-    "busy block params_left op line gap p q saved_p saved_q r s use body_use pointer waited",
+    "busy block params_left op line gap after p q saved_p saved_q r s use body_use pointer waited",
     began=(LEVELS,),
 )
 ISSUE = _group(
     "valid param reads address param_count param_frees sinks sink_address releases_first"
-    " releases_second releases_out ends last_at waited",
+    " releases_second releases_out ends computes last_at written_at waited",
     pipe=(PIPE, 4),  # writes, address, tile complete, instruction ends
 )
 STORE = _group(

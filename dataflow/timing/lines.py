@@ -1,7 +1,8 @@
 """The vector engine's lines: blocks, strips, micro-operations, issue, write.
 
 Timing: header of `hw/rtl/vector/vector_control.sv`; a line that is sent in cycle c is issued (its
-memory reads are requested) from c + 1 on, and written `write_stage` cycles after its issue.
+memory reads are requested) from c + 1 on, and written `write_stage` cycles after its issue, with a
+function `function_extra` cycles later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataflow.timing.layout import (
 )
 from dataflow.timing.vector import FRONT_STAGES, IDLE, RUN, UNIT
 
-USES_S0, USES_S1, DEPENDS, SINKS = 1, 2, 4, 8  # of a micro-operation
+USES_S0, USES_S1, DEPENDS, SINKS, COMPUTES = 1, 2, 4, 8, 16  # of a micro-operation
 FIRST_OP, OPS, LAST_S0, LAST_S1 = range(2, 6)  # of a program
 WRITES, ADDRESS, COMPLETES, FINISHES = range(4)  # of a line on its way (finishes: layer + 1)
 MASK = (1 << 24) - 1
@@ -76,13 +77,16 @@ def issue(w: Record, granted: bool, from_acc: bool) -> bool:
     w.counters[VECTOR_OPS] += 1
     i.valid = 0
     i.last_at = w.now
+    i.written_at = w.now + w.sizes.write_stage
     if i.param:
         return True
+    if i.computes:
+        i.written_at += w.sizes.function_extra
     if i.releases_first:
         coming[VECTOR_ACC if from_acc else VECTOR_I] += 1
     if i.releases_second:
         coming[VECTOR_R] += 1
-    entry = i.pipe[(w.now + w.sizes.write_stage) % PIPE]
+    entry = i.pipe[i.written_at % PIPE]
     entry[WRITES], entry[ADDRESS] = i.sinks, i.sink_address
     entry[COMPLETES], entry[FINISHES] = i.releases_out, i.ends
     return True
@@ -115,6 +119,7 @@ def send(w: Record, c: Record, flags: int, once: bool, program: Table, done: boo
         i.address = t.first + k.block * c.first.block_step
         i.address += k.p * c.first.p_step.addr + k.q * c.first.q_step.addr
         i.address += k.r * c.r_step.addr + k.s * c.s_step.addr
+    i.computes = flags & COMPUTES
     i.sinks = flags & SINKS and once and c.sink.enable
     i.sink_address = t.sink + k.block * c.sink_block + k.p * c.sink_p + k.q * c.sink_q
     i.releases_first = last and k.op == program[LAST_S0] and t.releases_first
@@ -205,19 +210,28 @@ def control(w: Record, table: Table, programs: Table, ops: Table, room: bool) ->
     k, v = w.control, w.vector
     free = not k.busy
     waits = False
+    after = k.after  # cycles until no line with a function can be overtaken
+    if room and after > 0:
+        k.after -= 1
     if k.busy:
         c, program = table[v.at], programs[v.at]
         if k.params_left > 0:
-            if room:
+            waits = after > 0
+            if room and not waits:
                 send_param(w, c.params)
         else:
             flags = ops[program[FIRST_OP] + k.op]
-            waits = bool(k.line == 0 and flags & DEPENDS and k.gap > 0)
+            # Its own lines are two cycles apart.
+            own = k.line > 0 and flags & COMPUTES != 0
+            held = after == w.sizes.function_extra if own else after > 0
+            waits = bool(held or (k.line == 0 and flags & DEPENDS and k.gap > 0))
             if not room:
                 pass
             elif waits:
-                k.gap -= 1
+                k.gap -= not held
             else:
+                if flags & COMPUTES:
+                    k.after = w.sizes.function_extra
                 in_body = c.ops_init <= k.op < c.ops_init + c.ops_body
                 once = not in_body or (k.r == c.window_r - 1 and k.s == c.window_s - 1)
                 p, q, block, op = k.p, k.q, k.block, k.op
@@ -251,7 +265,7 @@ def drained(w: Record) -> bool:
 @compiled
 def vector_idle(w: Record) -> bool:
     """Is no instruction in force and no line on its way?"""
-    return bool(w.vector.state == IDLE and w.now > w.issue.last_at + w.sizes.write_stage)
+    return bool(w.vector.state == IDLE and w.now > w.issue.written_at)
 
 
 @compiled

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter, Event, Unit
+from dataflow.machine.latencies import FUNCTION_EXTRA
 from dataflow.machine.machine import IDEAL_DRAM
 from dataflow.machine.program import tensors_address
 from dataflow.timing import array, bus, lines, load, sequencer, store, vector
@@ -258,6 +259,7 @@ def _start(machine: Machine, t: Tables, code_bytes: int) -> NDArray[np.void]:
         "latency": machine.vector_latency,
         "write_stage": machine.vector_latency + LANE_STAGES,
         "base": tensors_address(code_bytes),
+        "function_extra": FUNCTION_EXTRA,
     }
     for name, value in sizes.items():
         w["sizes"][name] = value
@@ -268,5 +270,6 @@ def _start(machine: Machine, t: Tables, code_bytes: int) -> NDArray[np.void]:
     w["queue"]["fixed"] = fixed(machine.line_bytes)
     w["weights"]["ready_at"] = NEVER
     w["issue"]["last_at"] = -NEVER
+    w["issue"]["written_at"] = -NEVER
     w["feed"]["idle_from"] = 0
     return world

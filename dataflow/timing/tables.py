@@ -14,7 +14,7 @@ from dataflow.machine.decode import Decoded, Fields, decode, fixed_beats, unpack
 from dataflow.machine.isa import Field, Operand, Struct, Unit
 from dataflow.timing import bus
 from dataflow.timing.layout import WORD
-from dataflow.timing.lines import DEPENDS, SINKS, USES_S0, USES_S1
+from dataflow.timing.lines import COMPUTES, DEPENDS, SINKS, USES_S0, USES_S1
 
 Ints = NDArray[np.int64]
 OP_BYTES = isa.MICRO_OP.bits // 8
@@ -130,4 +130,5 @@ def _flags(op: Fields) -> int:
     flags = USES_S0 if Operand.S0 in reads else 0
     flags |= USES_S1 if Operand.S1 in reads else 0
     flags |= DEPENDS if op["depends"] else 0
+    flags |= COMPUTES if op["function"] else 0
     return flags | (SINKS if op["sink"] else 0)

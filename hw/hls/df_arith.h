@@ -115,14 +115,16 @@ inline float fma_f32(float a, float b, float c) {
 #endif
 }
 
-// Maximum and minimum of numbers; of two zeros the maximum is +0 when either is, the minimum -0.
+// Maximum and minimum; of two zeros the maximum is +0 when either is, the minimum -0. A NaN stays.
 inline float max_f32(float a, float b) {
 #pragma HLS INLINE
+  if (a != a || b != b) return a != a ? a : b;
   return a > b ? a : (b > a ? b : as_f32(as_i32(a) & as_i32(b)));
 }
 
 inline float min_f32(float a, float b) {
 #pragma HLS INLINE
+  if (a != a || b != b) return a != a ? a : b;
   return a < b ? a : (b < a ? b : as_f32(as_i32(a) | as_i32(b)));
 }
 

@@ -1,8 +1,8 @@
 // The function stage of the vector unit, and the functions that are made of it.
 //
 // Bit for bit dataflow/evaluate/functions (stage.py, composed.py), which says what each function
-// does with zeros, infinities and NaNs, and hw/rtl/function/fp32_function.sv. No generated project
-// uses it yet: docs/design/functions.md. The table comes from the generated df_function_table.h.
+// does with zeros, infinities and NaNs, and hw/rtl/function/fp32_function.sv. The table comes from
+// the generated df_function_table.h.
 // Build with -ffp-contract=off.
 #ifndef DF_FUNCTION_H_
 #define DF_FUNCTION_H_
@@ -161,7 +161,7 @@ inline float log_f32(float x) {
 inline float softplus_f32(float x) {
 #pragma HLS INLINE
   const float low = log_f32(plus_one_f32(exp_f32(min_f32(x, as_f32(kSoftplusLinearBits)))));
-  return x != x ? canonical_f32(x) : max_f32(x, low);
+  return canonical_f32(max_f32(x, low));
 }
 
 inline float sqrt_f32(float x) {

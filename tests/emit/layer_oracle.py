@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataflow.evaluate.primitives import fma32, rint32
+from dataflow.evaluate.single import fma32, rint32
 from dataflow.layers.layer import Layer, LayerGraph, MicroOp, MicroProgram, View
 from dataflow.machine.isa import Op, Operand
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataflow.evaluate.primitives import fma32, rint32
+from dataflow.evaluate.single import fma32, rint32
 from dataflow.resources import hls_dir
 
 PROGRAM = r"""

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow.evaluate.primitives import FUNCTIONS, compute, fma32, lookup, rint32
+from dataflow.evaluate.primitives import FUNCTIONS, compute, lookup
+from dataflow.evaluate.single import fma32, rint32
 from dataflow.ir.ops import OPS
 
 

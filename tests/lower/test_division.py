@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataflow.evaluate.primitives import fma32
+from dataflow.evaluate.single import fma32
 from dataflow.lower.division import reciprocal
 
 DIVISORS = (3.0, 0.02, 0.03, 1e-3, 16777213.0, 1.2739596)

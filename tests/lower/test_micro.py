@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from dataflow.evaluate.primitives import compute, fma32
+from dataflow.evaluate.primitives import compute
+from dataflow.evaluate.single import fma32
 from dataflow.ir.dtype import F32, U8
 from dataflow.ir.expr import Access, Call, Const, Expr, access, call, integer, single
 from dataflow.layers.layer import MicroOp, MicroProgram

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
+from dataflow.emit.functions import PACKAGE, sv_function_package
+from dataflow.evaluate.functions import Function
 from dataflow.machine import machine_of
 from dataflow.machine.isa import Event, Op, Operand
 from dataflow.machine.machine import Machine
 from tests.rtl.lint import lint
 from tests.rtl.vector_cases import Program, payload_beats, struct_beats
-from tests.rtl.vector_model import Instruction, timing
+from tests.rtl.vector_model import AWAY, Instruction, timing
 
 pytestmark = pytest.mark.rtl
 
@@ -32,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMON = ("loop_nest", "nest_agu", "event_wait", "tile_slots", "fifo")
 VECTOR = (
     *("fp32_fma", "int_to_fp32", "fp32_to_int", "vector_cursor", "vector_reference"),
-    *("vector_params", "vector_program", "vector_tiles", "vector_control", "vector_lanes"),
-    "vector_engine",
+    *("vector_params", "vector_program", "vector_tiles", "vector_control", "vector_functions"),
+    *("vector_lanes", "vector_engine"),
 )
 FLAGS = (
     *("take", "acc_free", "i_free", "r_free", "out", "done", "op", "param", "busy"),
@@ -62,11 +64,13 @@ def small(**sizes: int) -> Machine:
 
 
 def sources(machine: Machine, folder: Path) -> list[Path]:
-    package = folder / "df_pkg.sv"
+    package, table = folder / "df_pkg.sv", folder / f"{PACKAGE}.sv"
     package.write_text(sv_package(machine), encoding="utf-8")
+    table.write_text(sv_function_package(), encoding="utf-8")
     rtl = ROOT / "hw/rtl"
     return [
-        *(package, rtl / "vector/fp32_pkg.sv", rtl / "vector/vector_pkg.sv"),
+        *(package, rtl / "vector/fp32_pkg.sv", table, rtl / "vector/vector_pkg.sv"),
+        rtl / "function/fp32_function.sv",
         *(rtl / f"common/{name}.sv" for name in COMMON),
         *(rtl / f"vector/{name}.sv" for name in VECTOR),
     ]
@@ -164,23 +168,25 @@ def check_cycles(bench: Bench, program: Program, run: Run) -> None:
 
     expected: dict[str, list[int]] = {name: [] for name in ("take", *OWN.values(), "out", "done")}
     take, after = log["take"][0], 0  # after: the cycle that shows the retirements
+    before, held = -AWAY, 0
     for instruction, tiles in zip(program.instructions, program.tiles, strict=True):
         beats = payload_beats(machine, instruction)
         retired = instruction.get("retired.vector")
         after = log["done"][retired - 1] + 1 if retired else 0
-        times = timing(tiles, take, beats, reached)
+        times = timing(tiles, take, beats, reached, before)
+        before, held = times.last[-1], held + times.held
         expected["take"].append(take)
-        for tile, first, last in zip(tiles, times.first, times.last, strict=True):
+        for tile, first, written in zip(tiles, times.first, times.written, strict=True):
             for event, slot in tile.release.items():
                 expected[OWN[event]].append(first + slot)
             if tile.out:
-                expected["out"].append(last + 17)
+                expected["out"].append(written)
         expected["done"].append(times.done)
         # The next instruction is collected behind this one's payload.
         take = max(times.last[-1] + 3, take + beats + 1 + struct_beats(machine))
     assert {name: log[name] for name in expected} == expected
     waits = sum(t.issue - t.lines - t.params for item in program.tiles for t in item)
-    assert len(log["stall_depend"]) == waits
+    assert len(log["stall_depend"]) == waits + held
 
 
 def test_requantisation_by_hand(bench: Bench) -> None:
@@ -263,6 +269,9 @@ def test_random_programs_cover_the_instruction_set() -> None:
         return {item.get(path) for item in instructions}
 
     assert {op["op"] for op in ops} == set(Op)
+    assert {op.get("function", 0) for op in ops} == set(Function)
+    tiles = [tile for program in programs for item in program.tiles for tile in item]
+    assert {(tile.behind, tile.away) for tile in tiles} == {(a, b) for a in (0, 1) for b in (0, 1)}
     for flag in ("a_float", "b_float", "a_negate", "b_negate", "c_negate", "to_int", "first_b"):
         assert {op.get(flag, 0) for op in ops} == {0, 1}, flag
     for path in ("from_acc", "bias", "table", "limit_enable", "first.signed", "second.signed"):

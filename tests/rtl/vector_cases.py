@@ -105,6 +105,7 @@ class Program(Draw):
                 (self.act, self.acc, self.agents, self.counts, self.dumped, self.next_free)
             )
             rest = len(self.model.params), self.model.pointer, self.model.freed
+            away = self.model.away
             try:
                 instruction = self.draw()
                 tiles = self.model.run(instruction)
@@ -115,6 +116,7 @@ class Program(Draw):
                 self.model.act, self.model.acc = self.act, self.acc
                 del self.model.params[rest[0] :]
                 self.model.pointer, self.model.freed = rest[1:]
+                self.model.away = away
                 continue
             self.instructions.append(instruction)
             self.tiles.append(tiles)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dataflow.evaluate.functions import Function
 from dataflow.machine.isa import Op, Operand
 from dataflow.machine.machine import Machine
 from tests.rtl.vector_model import U32, Fields
@@ -74,7 +75,8 @@ class MicroDraw(Draw):
                 kinds[op["dst"]] = self.result_kind(op, kinds)
             op["sink"] = self.integers(0, 1)
             if not in_body:
-                op["first_b"] = self.integers(0, 1)  # means nothing here
+                # Means nothing here, but a function must not have it.
+                op["first_b"] = 0 if op.get("function") else self.integers(0, 1)
             ops.append(op)
         ops[-1]["sink"] = 1
         self.mark_dependent(ops, counts, fields["window_r"] * fields["window_s"])
@@ -108,6 +110,10 @@ class MicroDraw(Draw):
                 op["b"] = op["a"]
             if code is Op.FMA:
                 op |= {"c": self.pick(*real), "c_negate": self.integers(0, 1)}
+                if self.machine.functions and self.chance(0.3):
+                    op["function"] = self.pick(*list(Function)[1:])
+                    if op["function"] == Function.EXP2:  # c is its scale
+                        op["c"] = self.pick(*whole)
             if self.chance(0.4):
                 lo, hi = sorted(self.integers(-512, 511) for _ in range(2))
                 op |= {"to_int": 1, "zero": self.integers(-512, 511), "lo": lo, "hi": hi}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.evaluate.functions import Function, apply
 from dataflow.machine.isa import Event, Op, Operand
 from dataflow.machine.machine import Machine
 from tests.rtl.test_fp32 import fma, to_int
@@ -23,6 +24,7 @@ I64 = NDArray[np.int64]
 Fields = dict[str, Any]
 SIGN = np.uint32(1 << 31)
 WRITE_STAGE = 17  # cycles from the issue of a line to its write
+AWAY = 17  # cycles that a line with a function takes longer
 FLOAT_OPS = (Op.FMA, Op.FMAX, Op.FMIN)
 
 
@@ -56,6 +58,7 @@ class Tile:
         lines: micro-operation lines; params: parameter lines; writes: lines sent to the sink.
         release: issue slot of the line behind which a source is free: acc, first, second.
         out: the output tile is complete behind this iteration.
+        behind, away: the line before the tile, and its last line, have a function.
     """
 
     waits: list[tuple[int, int]] = field(default_factory=list)
@@ -65,6 +68,8 @@ class Tile:
     writes: int = 0
     release: dict[Event, int] = field(default_factory=dict)
     out: bool = False
+    behind: bool = False
+    away: bool = False
 
 
 @dataclass
@@ -78,6 +83,7 @@ class Model:
     params: list[U32] = field(default_factory=list)
     pointer: int = 0
     freed: int = 0
+    away: bool = False  # the last line had a function
     # Called when a reference fires (load_i, load_r), a block arrives, an output tile is complete.
     on_fire: Callable[[Event, int], None] = lambda event, fire: None
     dumps: list[tuple[int, int]] = field(default_factory=list)
@@ -161,7 +167,9 @@ class _Run:
                 if self.opens(index, level):
                     began[level] = self.model.pointer
             previous = index
+            tile.behind = self.model.away
             self.run_tile()
+            tile.away = self.model.away
             if self.closes(index, self.get("params_depth")) and self.get("params"):
                 self.model.freed = self.model.pointer
             tile.out = bool(self.get("sink.enable") and self.closes(index, self.get("sink.depth")))
@@ -192,7 +200,7 @@ class _Run:
                 self.p_lines[i] = self.model.param(self.model.pointer, i)
                 self.model.pointer += 1
                 self.tile.params += 1
-                self.tile.issue += 1
+                self.tile.issue += 1 + self.held()
             for start in range(0, len(self.points), strip):
                 final = last and start + strip >= len(self.points)
                 self.run_strip(block, lanes, range(len(self.points))[start : start + strip], final)
@@ -206,6 +214,14 @@ class _Run:
             self.index, self.get("second.tile.depth")
         ):
             self.tile.release[Event.VECTOR_R] = self.final_release[Event.VECTOR_R]
+
+    def held(self) -> int:
+        """Cycles that the next line waits so as not to overtake one with a function.
+
+        Before the first line of a tile they may be over: `timing` counts them.
+        """
+        away, self.model.away = self.model.away, False
+        return AWAY if away and self.tile.issue else 0
 
     def steps(self) -> Iterator[tuple[int, int, int, bool, bool]]:
         """Executed micro-operations: index, r, s, first repetition, last repetition."""
@@ -236,6 +252,11 @@ class _Run:
                 uses = in_body
             get = op.get
             depends = bool(get("depends")) and count > 0
+            start = self.tile.issue + self.held()
+            start += max(0, self.latency - n) if depends else 0
+            computes = bool(get("function"))
+            end = start + (2 * n - 1 if computes else n)
+            self.model.away = computes
             selected = [get(k, 0) for k in "abc"]
             source: dict[int, Any] = {
                 **{i: registers[i] for i in range(4)},
@@ -248,16 +269,14 @@ class _Run:
             }
             if Operand.S0 in selected:
                 source[Operand.S0] = self.first(block, numbers, where, r, s)
-                self.mark(final, Event.VECTOR_I, n, depends)
+                self.mark(final, Event.VECTOR_I, end)
             if Operand.S1 in selected:
                 source[Operand.S1] = self.second(block, where, uses)
                 uses += 1
-                self.mark(final, Event.VECTOR_R, n, depends)
+                self.mark(final, Event.VECTOR_R, end)
             a, b, c = (np.broadcast_to(source[int(k)], (n, cols)) for k in selected)
             result = self.compute(op, a, b, c, first)
-            if depends:
-                self.tile.issue += max(0, self.latency - n)
-            self.tile.issue += n
+            self.tile.issue = end
             self.tile.lines += n
             if get("write"):
                 registers[get("dst", 0)] = result
@@ -268,10 +287,9 @@ class _Run:
             for event in (Event.VECTOR_I, Event.VECTOR_R):
                 self.final_release.setdefault(event, self.tile.issue - 1)
 
-    def mark(self, final: bool, event: Event, n: int, depends: bool) -> None:
+    def mark(self, final: bool, event: Event, end: int) -> None:
         if final:
-            wait = max(0, self.latency - n) if depends else 0
-            self.final_release[event] = self.tile.issue + wait + n - 1
+            self.final_release[event] = end - 1
 
     def read(self, source: str, addresses: I64) -> U32:
         cols, mode = self.model.machine.cols, self.get(f"{source}.mode")
@@ -329,6 +347,8 @@ class _Run:
         fx, fy = a.view(np.float32), b.view(np.float32)
         if first and op.get("first_b"):
             result = b
+        elif op.get("function"):
+            result = self.function(op, a, b, c)
         elif code is Op.FMA:
             result = fma(a.ravel(), b.ravel(), np.ascontiguousarray(c).ravel()).reshape(a.shape)
             if np.isnan(result.view(np.float32)).any():
@@ -356,6 +376,17 @@ class _Run:
             result = (codes & 0xFFFFFFFF).astype(np.uint32).reshape(result.shape)
         return result
 
+    def function(self, op: Fields, a: U32, b: U32, c: U32) -> U32:
+        function = Function(op["function"])
+        scaled = function is Function.EXP2
+        addend = np.full(a.shape, SIGN) if scaled else np.ascontiguousarray(c)
+        inner = fma(a.ravel(), b.ravel(), addend.ravel())
+        scale = c.ravel().astype(np.int64) if scaled else 0
+        value: U32 = apply(function, inner.view(np.float32), scale).view(np.uint32)
+        if np.isnan(value.view(np.float32)).any() and not op.get("to_int"):
+            raise RedrawError
+        return value.reshape(a.shape)
+
     def write(self, block: int, lanes: int, where: I64, result: U32) -> None:
         base = self.addresses["sink"] + block * self.get("sink_block")
         limit = 1 << 32
@@ -370,31 +401,45 @@ class _Run:
 
 @dataclass(frozen=True)
 class Timing:
-    """Cycles of one instruction: take, first issue and last issue of each tile."""
+    """Cycles of one instruction: take, first issue and last issue of each tile, their last write.
+
+    ``held``: cycles in which a tile waits for a function of the line before it.
+    """
 
     take: int
     first: tuple[int, ...]
     last: tuple[int, ...]
+    written: tuple[int, ...]
+    held: int
 
     @property
     def done(self) -> int:
         """Cycle of the retirement pulse."""
-        return self.last[-1] + WRITE_STAGE
+        return self.written[-1]
 
 
 def timing(
-    tiles: Sequence[Tile], take: int, beats: int, reached: Callable[[int, int], int]
+    tiles: Sequence[Tile],
+    take: int,
+    beats: int,
+    reached: Callable[[int, int], int],
+    before: int = -AWAY,
 ) -> Timing:
     """Cycles of an instruction that is taken in cycle ``take`` with ``beats`` payload beats.
 
-    ``reached(event, value)`` is the first cycle that shows the counter at ``value``.
+    ``reached(event, value)`` is the first cycle that shows the counter at ``value``; ``before`` the
+    cycle of the last line of the instruction before.
     """
     first: list[int] = []
     last: list[int] = []
+    held = 0
     accepted = take + 2  # of the tile before; of the first tile: the cycle it is looked at
     for tile in tiles:
         ready = max(accepted, *(reached(*wait) for wait in tile.waits))
         accepted = max(ready + 1, take + beats + 1, last[-1] - 1 if last else 0)
-        first.append(accepted + 2)
-        last.append(accepted + 2 + tile.issue - 1)
-    return Timing(take, tuple(first), tuple(last))
+        previous = last[-1] if last else before
+        first.append(max(accepted + 2, previous + AWAY + 1 if tile.behind else 0))
+        held += first[-1] - (accepted + 2)
+        last.append(first[-1] + tile.issue - 1)
+    written = [at + WRITE_STAGE + AWAY * tile.away for at, tile in zip(last, tiles, strict=True)]
+    return Timing(take, tuple(first), tuple(last), tuple(written), held)

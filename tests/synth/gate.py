@@ -18,9 +18,7 @@ import yaml
 
 from dataflow.arch import load_architecture
 from dataflow.cosim.runtime_cache import cache_root
-from dataflow.emit import sv_package
-from dataflow.emit.functions import PACKAGE, sv_function_package
-from dataflow.emit.rtl import function_stage, library
+from dataflow.emit.rtl import library, packages
 from dataflow.implement.devices import device
 from dataflow.implement.resources import Resources
 from dataflow.implement.tools import YOSYS, require
@@ -76,13 +74,7 @@ def texts(arch: str) -> dict[str, str]:
     own = HERE / "arch" / f"{arch}.yaml"
     machine = machine_of(load_architecture(str(own) if own.exists() else arch))
     files = {path.stem: path.read_text(encoding="utf-8") for path in library(simulation=False)}
-    return {"df_pkg": sv_package(machine), **files, **stage_texts()}
-
-
-def stage_texts() -> dict[str, str]:
-    """The function stage, which is beside the machine."""
-    files = {path.stem: path.read_text(encoding="utf-8") for path in function_stage()}
-    return {PACKAGE: sv_function_package(), **files}
+    return {**packages(machine), **files}
 
 
 def closure(module: str, files: Mapping[str, str]) -> tuple[str, ...]:

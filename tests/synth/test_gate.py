@@ -8,13 +8,13 @@ import pytest
 
 from dataflow.arch import load_architecture
 from dataflow.emit import sv_package
-from dataflow.emit.rtl import function_stage, library
+from dataflow.emit.rtl import library
 from dataflow.errors import DataflowError
 from dataflow.implement.resources import Resources, count
 from dataflow.implement.tools import YOSYS, Tool, require
 from dataflow.implement.yosys import synthesise
 from dataflow.machine import machine_of
-from tests.synth.gate import Budget, budgets, closure, measure, stage_texts, texts
+from tests.synth.gate import Budget, budgets, closure, measure, texts
 from tests.synth.report import lowered
 
 FIFO = "module: fifo, arch: edge8, parameters: {Width: 64, Depth: 64}, lut: 9, ff: 9, dsp: 0"
@@ -83,13 +83,13 @@ def test_closure_holds_every_module_below() -> None:
     files = texts("edge8")
     assert closure("event_wait", files) == ("df_pkg", "event_wait")
     assert set(closure("fetch", files)) == {"df_pkg", "fetch", "fifo"}
-    assert set(closure("accelerator", files)) == files.keys() - stage_texts().keys()
+    assert set(closure("accelerator", files)) == files.keys()
 
 
 def test_budgets_name_modules_that_exist() -> None:
     names = [budget.name for budget in budgets()]
     assert len(set(names)) == len(names)
-    modules = {path.stem for path in (*library(simulation=False), *function_stage())}
+    modules = {path.stem for path in library(simulation=False)}
     assert {budget.module for budget in budgets()} <= modules
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from dataflow.emit.hls.tree import Scope, lines
+from dataflow.evaluate.functions import Function
 from dataflow.layers.layer import MicroOp, MicroProgram
 from dataflow.machine.isa import Op, Operand
 
@@ -49,6 +50,11 @@ def sources(micro: MicroProgram) -> frozenset[Operand]:
 def second_uses(micro: MicroProgram) -> int:
     """Micro-operations that read S1."""
     return sum(Operand.S1 in _operands(op) for op in _ops(micro))
+
+
+def computes(micro: MicroProgram) -> bool:
+    """Whether the program has functions of the function stage."""
+    return any(op.function for op in _ops(micro))
 
 
 def repeats_each_cycle(micro: MicroProgram) -> bool:
@@ -197,6 +203,8 @@ class _Printer:
         return text, kind
 
     def _compute(self, op: MicroOp, a: Value, b: Value, c: Value) -> Value:
+        if op.function is not Function.IDENTITY:
+            return self._function(op, a, b, c)
         if op.op is Op.FMA:
             return self._fma(op, _as("float", a), _as("float", b), _as("float", c))
         if op.op in (Op.FMAX, Op.FMIN):
@@ -209,6 +217,15 @@ class _Printer:
             return f"{self.prefix}_table({_as('int32_t', a)} & 255)", "int32_t"
         assert op.op is Op.MOVE, f"unknown micro-operation {op.op}"
         return a
+
+    def _function(self, op: MicroOp, a: Value, b: Value, c: Value) -> Value:
+        """f(a * b + c); the scale of exp2 is c, and there is no addend."""
+        scaled = op.function is Function.EXP2
+        floats = [_as("float", v) for v in (a, b, c)]
+        inner = f"{floats[0]} * {floats[1]}" if scaled else self._fma(op, *floats)[0]
+        scale = _as("int32_t", c) if scaled else "0"
+        name = f"df::Function{op.function.name.capitalize()}"
+        return f"df::function_f32({name}, {inner}, {scale})", "float"
 
     def _fma(self, op: MicroOp, a: str, b: str, c: str) -> Value:
         """a * b + c; the special cases are the same function for every a, b and c."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dataflow.emit.hls.data import Image, MemoryPlan, TensorFile, root
 from dataflow.emit.hls.layer import LayerCode, Places, layer_code
+from dataflow.emit.hls.micro import computes
 from dataflow.emit.hls.operands import Place
 from dataflow.emit.hls.walk import ROW_BYTES
 from dataflow.layers.axis import ceil_div
@@ -26,6 +27,8 @@ LIBRARY = (
     "dataflow_hls.h", "df_arith.h", "df_array.h", "df_memory.h", "df_move.h", "df_types.h",
     "df_weights.h",
 )  # fmt: skip
+FUNCTIONS = "df_function.h"
+"""Of the library too, where a layer computes functions; it includes a generated table."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class LayerFile:
     name: str
     guard: str
     remarks: tuple[str, ...]
+    includes: tuple[str, ...]
     code: tuple[str, ...]
 
 
@@ -150,7 +154,10 @@ def project_view(
         guard_bytes=machine.line_bytes,
         dram_bytes=plan.dram_bytes,
         weight_bytes=len(image.data),
-        library=LIBRARY,
+        library=(
+            *LIBRARY,
+            *((FUNCTIONS,) if any(computes(layer.micro) for layer in graph.layers) else ()),
+        ),
         part=part,
         clock_ns=f"{1000 / float(machine.clock_mhz):.6g}",
     )
@@ -241,6 +248,7 @@ def _layer_file(layer: Layer, code: LayerCode, mapping: NetworkMapping) -> Layer
             f"{points}, {window}{reduction}.",
             f"Tiles, outermost first: {tiles}. Source {tiling.source}, sink {tiling.sink}.",
         ),
+        includes=("dataflow_hls.h", *((FUNCTIONS,) if computes(layer.micro) else ())),
         code=code.code,
     )
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from dataflow.emit.environment import render
+from dataflow.emit.functions import HEADER, hls_function_table
 from dataflow.emit.hls.data import TensorFile, TensorRow, root, tensor_files, weight_image
 from dataflow.emit.hls.part import DEFAULT_PART, check_part
-from dataflow.emit.hls.project import LIBRARY, project_view
+from dataflow.emit.hls.project import FUNCTIONS, project_view
 from dataflow.layers.layer import LayerGraph
 from dataflow.layers.plan import NetworkMapping
 from dataflow.machine.machine import Machine
@@ -63,9 +64,11 @@ def emit_hls(
         path.write_bytes(content)
         written.append(path)
 
-    for header in LIBRARY:
+    for header in view.library:
         shutil.copyfile(hls_dir() / header, out / header)
         written.append(out / header)
+    if FUNCTIONS in view.library:
+        write(out / f"{HEADER}.h", hls_function_table().encode())
     for target in ("df_config.h", "network.h", "network.cpp", "tb.cpp", "hls_config.cfg"):
         write(out / target, render("hls", target, view).encode())
     write(out / "Makefile", render("hls", "Makefile", view).encode())

@@ -1,6 +1,6 @@
 """The function stage of the vector unit: its tables, its meaning, and what is made of it.
 
-Not yet used by the compiler, the machine or ``evaluate()``: see ``docs/design/functions.md``.
+See ``docs/design/functions.md``.
 """
 
 from dataflow.evaluate.functions import composed

@@ -1,8 +1,8 @@
 """Functions made of the stage's and of multiply-adds, each step one float32 operation.
 
 The steps are those that a micro-program of the vector unit takes, and those of
-``hw/hls/df_function.h``, bit for bit. No operator of a Cascade has this meaning yet (``exp`` and
-the like are the rounded float64 functions); ``docs/design/functions.md`` says what is to come.
+``hw/hls/df_function.h``, bit for bit. They are the meaning of the operators ``stage_exp`` and so on
+of a Cascade; ``exp`` and the like are the rounded float64 functions.
 
 Every function here is monotone: each is a chain of monotone steps (`exp`, whose scale changes in
 steps, is monotone because the stage rounds its argument towards zero on both sides of a step).
@@ -14,7 +14,7 @@ import numpy as np
 
 from dataflow.evaluate.functions.stage import apply
 from dataflow.evaluate.functions.tables import Function
-from dataflow.evaluate.primitives import fma32, rint32
+from dataflow.evaluate.single import fma32, rint32
 
 Array = np.ndarray
 
@@ -61,6 +61,16 @@ def log(x: Array) -> Array:
 def sqrt(x: Array) -> Array:
     """1 / (1 / sqrt(x)): not the correctly rounded root. Of -0: -0."""
     return apply(Function.RECIPROCAL, apply(Function.RSQRT, x))
+
+
+def reciprocal(x: Array) -> Array:
+    """The stage's own: not the correctly rounded quotient."""
+    return apply(Function.RECIPROCAL, x)
+
+
+def rsqrt(x: Array) -> Array:
+    """The stage's own."""
+    return apply(Function.RSQRT, x)
 
 
 def erf(x: Array) -> Array:

@@ -1,8 +1,7 @@
 """The function stage of the vector unit on NumPy arrays: bit for bit what hardware computes.
 
 ``apply`` is the meaning of ``hw/rtl/function/fp32_function.sv`` and of ``hw/hls/df_function.h``.
-The machine does not use them yet, and ``evaluate()`` has no operator of this meaning:
-``docs/design/functions.md`` says what is missing.
+What is made of it, and what a Cascade calls it: ``composed.py``.
 
     EXP2        2^(x + scale)   scale: an integer of -512..511
     RECIPROCAL  1 / x

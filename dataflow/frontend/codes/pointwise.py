@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dataflow.evaluate.primitives import fma32
+from dataflow.evaluate.single import fma32
 from dataflow.frontend.codes import lookahead
 from dataflow.frontend.codes.contract import raw, with_params
 from dataflow.frontend.codes.quant import (

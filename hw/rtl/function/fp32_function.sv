@@ -11,8 +11,6 @@
 // result is P, or exponent + P (log2), normalised once and rounded once, halves away from zero.
 // Multipliers: 12 x 18, and two of 18 x 18 for the halves of the inner sum. The table is a
 // read-only memory of 512 words whose read data is registered twice.
-//
-// Not yet part of the machine: docs/design/functions.md.
 
 module fp32_function
   import fp32_pkg::*;

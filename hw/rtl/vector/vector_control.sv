@@ -10,9 +10,12 @@
 // Cycles, exact when no read is refused and no parameter line is missing (each such cycle adds one
 // cycle to everything behind it). A cycle number is that of the issue, in which the memory reads of
 // a line are requested.
-//   strip of n lines   sum over executed micro-operations of (n + wait)
+//   strip of n lines   sum over executed micro-operations of (n + wait), of (2 n + wait) with a
+//                      function: a line of it holds the lanes for two cycles
 //                      executed = ops_init + window_r * window_s * ops_body + ops_final
-//                      wait = max(0, Latency - n) if `depends` and not the strip's first, else 0
+//                      wait = max(0, Latency - n) if `depends` and not the strip's first, else 0;
+//                      FunctionExtra - 1 more behind a function (also of the strip, block, tile or
+//                      instruction before): no line overtakes one that is in a function stage
 //   block              params + sum of its strips: VectorStrip lines each, the last one what is
 //                      left of p_count * q_count; no gap between strips or blocks
 //   tile i             I(i) = sum of its blocks; lines in cycles F(i) .. T(i) = F(i) + I(i) - 1
@@ -29,7 +32,8 @@
 //                      the queue holds its S beats of fixed fields by then
 //   events             a released source: the cycle of the last line of the last micro-operation
 //                      that reads it (of the tile's last line when none does)
-//                      VECTOR_OUT, VECTOR_DONE: T + WriteStage = T + 11, with the last line's write
+//                      VECTOR_OUT, VECTOR_DONE: T + WriteStage, with the last line's write;
+//                      T + WriteStage + FunctionExtra when that is a function's
 //                      counters kept outside show an event in the cycle after its pulse
 
 module vector_control
@@ -63,6 +67,7 @@ module vector_control
 );
 
   localparam int unsigned GapW = $clog2(Latency + 1);
+  localparam int unsigned AfterW = $clog2(FunctionExtra + 1);
 
   if (Latency != VectorLatency) begin : gen_latency_check
     $error("the lanes have a latency of %0d cycles, the architecture says %0d", Latency,
@@ -79,6 +84,7 @@ module vector_control
   logic [OpIdxW-1:0] op_q;
   logic [StripW-1:0] line_q;
   logic [GapW-1:0]   gap_q;  // cycles that a dependent micro-operation still waits
+  logic [AfterW-1:0] after_q;  // cycles until no line of a function can be overtaken
   logic [15:0]       p_q, q_q, saved_p_q, saved_q_q;
   logic [15:0]       r_q, s_q;
   logic [AccIdxW-1:0] acc_q, saved_acc_q;
@@ -93,7 +99,7 @@ module vector_control
   logic uses_s0, uses_s1;
 
   // What happens in this cycle.
-  logic emit_param, emit_line, waits, step, param_step, load;
+  logic wants_param, held, emit_param, emit_line, waits, step, param_step, load, computes;
 
   assign body_first = OpIdxW'(instr_i.ops_init);
   assign body_end = OpIdxW'(instr_i.ops_init) + OpIdxW'(instr_i.ops_body);
@@ -116,9 +122,14 @@ module vector_control
   assign uses_s0 = selects(op_i.a, op_i.b, op_i.c, OperandS0);
   assign uses_s1 = selects(op_i.a, op_i.b, op_i.c, OperandS1);
 
-  assign emit_param = busy_q && params_left_q != '0;
-  assign waits = busy_q && !emit_param && line_q == '0 && op_i.depends && gap_q != '0;
-  assign emit_line = busy_q && !emit_param && !waits;
+  // A function's next line comes two cycles behind the one before.
+  assign computes = op_i.function_f != '0;
+  assign wants_param = params_left_q != '0;
+  assign held = !wants_param && line_q != '0 && computes ? after_q == AfterW'(FunctionExtra)
+                : after_q != '0;
+  assign waits = busy_q && (held || (!wants_param && line_q == '0 && op_i.depends && gap_q != '0));
+  assign emit_param = busy_q && wants_param && !held;
+  assign emit_line = busy_q && !wants_param && !waits;
   assign step = emit_line && line_ready_i;
   assign param_step = emit_param && line_ready_i;
   assign load = tile_valid_i && tile_ready_o;
@@ -346,7 +357,7 @@ module vector_control
       body_use_q <= '0;
     end else begin
       if (param_step) params_left_q <= params_left_q - 2'd1;
-      if (waits && line_ready_i) gap_q <= gap_q - GapW'(1);
+      if (waits && !held && line_ready_i) gap_q <= gap_q - GapW'(1);
       if (step) begin
         // The next line.
         line_q <= line_end ? '0 : line_q + StripW'(1);
@@ -394,6 +405,10 @@ module vector_control
     if (!rst_ni) busy_q <= 1'b0;
     else if (load) busy_q <= 1'b1;
     else if (step && tile_end) busy_q <= 1'b0;
+
+    if (!rst_ni) after_q <= '0;
+    else if (step && computes) after_q <= AfterW'(FunctionExtra);
+    else if (line_ready_i && after_q != '0) after_q <= after_q - AfterW'(1);
   end
 
 endmodule

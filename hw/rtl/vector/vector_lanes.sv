@@ -6,6 +6,9 @@
 //   stage 8   short operations                 9   they enter their ring
 //   stage 15  binary32 to a code              17   write of register and sink
 //
+// A line of a function leaves at stage 15 and is there again FunctionExtra cycles later, as if it
+// had been issued so much later; the control leaves that place free.
+//
 // A parameter line travels in the same order as the lines that use it, so P0 and P1 change exactly
 // between the lines of two blocks. A line converts one operand: a, or b, or both when they are the
 // same. Results of the short operations wait for those of the FMA in a ring. All loops over lanes
@@ -17,6 +20,7 @@ module vector_lanes
   import df_pkg::*;
   import vector_pkg::*;
   import fp32_pkg::FromIntLatency, fp32_pkg::ToIntLatency;
+  import fp32_function_pkg::FunctionExp2;
 (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -78,25 +82,70 @@ module vector_lanes
   line_t               select, execute, short_way, finish, write;  // at these stages
   // verilator lint_on UNUSEDSIGNAL
 
+  logic       leaves, back, function_busy;
+  returning_t leaving, returning;
+
   always_ff @(posedge clk_i) begin
     if (!rst_ni) valid_q <= '0;
-    else valid_q <= {valid_q[WriteStage-1:1], line_valid_i};
+    else begin
+      valid_q <= {valid_q[WriteStage-1:1], line_valid_i};
+      valid_q[FinishStage+1] <= (valid_q[FinishStage] && !leaves) || back;
+    end
   end
 
   always_ff @(posedge clk_i) begin
     if (line_valid_i) pipe_q[1] <= line_i;
-    if (valid_q != '0) begin
-      for (int unsigned s = 2; s <= WriteStage; s++) pipe_q[s] <= pipe_q[s-1];
+    if (valid_q != '0 || back) begin
+      for (int unsigned s = 2; s <= WriteStage; s++) begin
+        pipe_q[s] <= s == FinishStage + 1 ? finish : pipe_q[s-1];
+      end
     end
   end
 
   assign select = pipe_q[SelectStage];
   assign execute = pipe_q[ExecuteStage];
   assign short_way = pipe_q[ShortStage];
-  assign finish = pipe_q[FinishStage];
+  // The line that is in the finish stage, or back there from a function.
+  assign leaves = valid_q[FinishStage] && !pipe_q[FinishStage].param
+                  && pipe_q[FinishStage].op.function_f != '0;
+  assign leaving = '{
+      to_int: pipe_q[FinishStage].op.to_int,
+      zero: pipe_q[FinishStage].op.zero,
+      lo: pipe_q[FinishStage].op.lo,
+      hi: pipe_q[FinishStage].op.hi,
+      dst: pipe_q[FinishStage].op.dst,
+      write: pipe_q[FinishStage].op.write,
+      line: pipe_q[FinishStage].line,
+      sink: pipe_q[FinishStage].sink,
+      sink_addr: pipe_q[FinishStage].sink_addr,
+      sink_lanes: pipe_q[FinishStage].sink_lanes,
+      release_out: pipe_q[FinishStage].release_out,
+      instr_last: pipe_q[FinishStage].instr_last,
+      layer: pipe_q[FinishStage].layer
+  };
+  always_comb begin
+    finish = pipe_q[FinishStage];
+    if (back) begin
+      finish.param = 1'b0;
+      finish.op.op = OpFma;
+      finish.op.to_int = returning.to_int;
+      finish.op.zero = returning.zero;
+      finish.op.lo = returning.lo;
+      finish.op.hi = returning.hi;
+      finish.op.dst = returning.dst;
+      finish.op.write = returning.write;
+      finish.line = returning.line;
+      finish.sink = returning.sink;
+      finish.sink_addr = returning.sink_addr;
+      finish.sink_lanes = returning.sink_lanes;
+      finish.release_out = returning.release_out;
+      finish.instr_last = returning.instr_last;
+      finish.layer = returning.layer;
+    end
+  end
   assign write = pipe_q[WriteStage];
   assign front_busy_o = valid_q[SelectStage-1:1] != '0;
-  assign busy_o = valid_q != '0;
+  assign busy_o = valid_q != '0 || function_busy;
 
   // Stage 1: register the memories' data.
 
@@ -232,16 +281,18 @@ module vector_lanes
 
   logic [31:0] a [Cols], b [Cols], c [Cols];
   logic [31:0] a_sign, b_sign, c_sign;
+  logic        scaled;  // c is no addend but what exp2 adds to the exponent
 
   assign a_sign = {execute.op.a_negate, 31'b0};
   assign b_sign = {execute.op.b_negate, 31'b0};
   assign c_sign = {execute.op.c_negate, 31'b0};
+  assign scaled = execute.op.function_f == FunctionExp2;
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
       a[i] = (execute.op.a_float ? converted[i] : a_raw_q[Convert-1][i]) ^ a_sign;
       b[i] = (execute.op.b_float ? converted[i] : b_raw_q[Convert-1][i]) ^ b_sign;
-      c[i] = c_raw_q[Convert-1][i] ^ c_sign;
+      c[i] = scaled ? 32'h8000_0000 : c_raw_q[Convert-1][i] ^ c_sign;
     end
   end
 
@@ -281,15 +332,19 @@ module vector_lanes
     input logic [3:0] operation, input logic [31:0] x, input logic [31:0] y
   );
     logic [31:0] x_order, y_order;
+    logic        x_none, y_none;
     // Floats in the order of integers: -0 stands below +0.
     x_order = x ^ {1'b0, {31{x[31]}}};
     y_order = y ^ {1'b0, {31{y[31]}}};
+    // Every NaN is that of fp32_pkg, of either sign: it is the result.
+    x_none = x[30:22] == '1;
+    y_none = y[30:22] == '1;
     unique case (operation)
       OpIadd: return x + y;
       OpImax: return $signed(x) > $signed(y) ? x : y;
       OpImin: return $signed(x) < $signed(y) ? x : y;
-      OpFmax: return $signed(x_order) > $signed(y_order) ? x : y;
-      OpFmin: return $signed(x_order) < $signed(y_order) ? x : y;
+      OpFmax: return x_none || (!y_none && $signed(x_order) > $signed(y_order)) ? x : y;
+      OpFmin: return x_none || (!y_none && $signed(x_order) < $signed(y_order)) ? x : y;
       default: return x;
     endcase
   endfunction
@@ -299,6 +354,14 @@ module vector_lanes
   );
     return operation == OpFma && !take_b && !param;
   endfunction
+
+  // Results of short operations, and the scale of exp2 while its argument is multiplied.
+  // Waived: most fields do not matter here.
+  // verilator lint_off UNUSEDSIGNAL
+  function automatic logic waits_in_ring(input line_t line);
+    return !long_way(line.op.op, line.take_b, line.param) || line.op.function_f == FunctionExp2;
+  endfunction
+  // verilator lint_on UNUSEDSIGNAL
 
   function automatic logic [7:0] lookup(input logic [7:0] index);
     logic [LineBits-1:0] beat;
@@ -312,11 +375,11 @@ module vector_lanes
   end
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[ExecuteStage] && !long_way(execute.op.op, execute.take_b, execute.param)) begin
-      x_q <= a;
+    if (valid_q[ExecuteStage] && waits_in_ring(execute)) begin
+      x_q <= scaled ? c_raw_q[Convert-1] : a;
       y_q <= b;
     end
-    if (valid_q[ShortStage] && !long_way(short_way.op.op, short_way.take_b, short_way.param)) begin
+    if (valid_q[ShortStage] && waits_in_ring(short_way)) begin
       if (short_way.take_b) begin
         delay_q[now_q] <= y_q;
       end else if (short_way.op.op == OpLookup) begin
@@ -342,6 +405,25 @@ module vector_lanes
     fma_moves = in_fma[FinishStage-1:ExecuteStage] != '0;
   end
 
+  // Functions.
+
+  logic [31:0]       function_result [Cols];
+  logic signed [9:0] scale [Cols];
+
+  vector_functions u_functions (
+    .clk_i,
+    .rst_ni,
+    .valid_i   (leaves),
+    .function_i(pipe_q[FinishStage].op.function_f),
+    .x_i       (fma_result),
+    .scale_i   (scale),
+    .line_i    (leaving),
+    .valid_o   (back),
+    .y_o       (function_result),
+    .line_o    (returning),
+    .busy_o    (function_busy)
+  );
+
   // Finish: the result before rounding to a code.
 
   logic [31:0]       value [Cols];
@@ -352,8 +434,8 @@ module vector_lanes
 
   assign then = now_q - ($clog2(DelayDepth))'(Delay);
   always_comb begin
-    to_code = 1'b0;
-    for (int unsigned s = FinishStage; s < WriteStage; s++) begin
+    to_code = (valid_q[FinishStage] || back) && rounds(finish.op.to_int, finish.op.op);
+    for (int unsigned s = FinishStage + 1; s < WriteStage; s++) begin
       if (valid_q[s] && rounds(pipe_q[s].op.to_int, pipe_q[s].op.op)) to_code = 1'b1;
     end
   end
@@ -364,12 +446,14 @@ module vector_lanes
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      value[i] = in_fma[FinishStage] ? fma_result[i] : delay_q[then][i];
+      value[i] = back ? function_result[i] : in_fma[FinishStage] ? fma_result[i]
+                 : delay_q[then][i];
+      scale[i] = delay_q[then][i][9:0];
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (valid_q[WriteStage-1:FinishStage] != '0) begin
+    if (valid_q[WriteStage-1:FinishStage] != '0 || back) begin
       value_q[0] <= value;
       for (int unsigned s = 1; s < ToIntLatency; s++) value_q[s] <= value_q[s-1];
     end
@@ -442,6 +526,30 @@ module vector_lanes
     valid_q[SelectStage] && !select.param && select.op.a_float && select.op.b_float
     |-> select.op.a == select.op.b)
     else $error("vector: a line converts two different operands");
+
+  back_alone: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    back |-> !valid_q[FinishStage] || leaves)
+    else $error("vector: a line comes back from a function where another one is");
+
+  // Lines in the function stages.
+  logic [FunctionExtra:1] away_q;
+  returning_t             away_line_q [FunctionExtra+1];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) away_q <= '0;
+    else away_q <= {away_q[FunctionExtra-1:1], leaves};
+    away_line_q[1] <= leaving;
+    for (int unsigned s = 2; s <= FunctionExtra; s++) away_line_q[s] <= away_line_q[s-1];
+    if (rst_ni && valid_q[SelectStage] && !select.param) begin
+      for (int unsigned s = 1; s <= FunctionExtra; s++) begin
+        if (away_q[s] && away_line_q[s].write && away_line_q[s].line == select.line
+            && reads(select.op.op, select.take_b, select.op.a, select.op.b, select.op.c,
+                     5'(away_line_q[s].dst))) begin
+          $error("vector: register %0d is read while a function makes it", away_line_q[s].dst);
+        end
+      end
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     if (rst_ni && valid_q[SelectStage] && !select.param) begin

@@ -28,6 +28,10 @@ package vector_pkg;
   // the write stage is forwarded to the select stage of the same cycle.
   localparam int unsigned Latency = WriteStage - SelectStage;
 
+  // A line of a function leaves the lanes at the finish stage and comes back there so many cycles
+  // later: a register before the stage, its latency, and one cycle for the odd lanes.
+  localparam int unsigned FunctionExtra = fp32_function_pkg::FunctionLatency + 2;
+
   // verilator lint_on UNUSEDPARAM
 
   // What the walk over the tile loops hands over for each iteration.
@@ -80,6 +84,23 @@ package vector_pkg;
     logic                 instr_last;
     logic [15:0]          layer;
   } line_t;
+
+  // What a line of a function is when it comes back.
+  typedef struct packed {
+    logic               to_int;
+    logic signed [9:0]  zero;
+    logic signed [9:0]  lo;
+    logic signed [9:0]  hi;
+    logic [1:0]         dst;
+    logic               write;
+    logic [StripW-1:0]  line;
+    logic               sink;
+    logic [23:0]        sink_addr;
+    logic [7:0]         sink_lanes;
+    logic               release_out;
+    logic               instr_last;
+    logic [15:0]        layer;
+  } returning_t;
 
   // Is `source` one of the operands a, b, c? (Selectors that an operation does not use are 0.)
   function automatic logic selects(

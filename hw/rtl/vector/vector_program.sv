@@ -108,7 +108,8 @@ module vector_program
         automatic micro_op_t op = payload_data_i[$bits(micro_op_t)*i +: $bits(micro_op_t)];
         // verilator lint_on UNUSEDSIGNAL
         if (index < op_count) begin
-          if (!legal_micro_op_t(op) || (op.a_float && op.b_float && op.a != op.b)) begin
+          if (!legal_micro_op_t(op) || (op.a_float && op.b_float && op.a != op.b)
+              || (op.function_f != '0 && (op.op != OpFma || op.first_b))) begin
             illegal_q <= 1'b1;
           end
           if (selects(op.a, op.b, op.c, OperandS0)) last_s0_q <= OpIdxW'(index);

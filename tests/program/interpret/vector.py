@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dataflow.evaluate.primitives import fma32, rint32
+from dataflow.evaluate.single import fma32, rint32
 from dataflow.machine.decode import Fields, unpack
 from dataflow.machine.isa import MICRO_OP, Event, Op, Operand, Unit
 from tests.program.interpret.array import _signed
