@@ -123,7 +123,7 @@ def least_vector(shape: LayerShape, machine: Machine, latencies: Latencies) -> i
     p = np.arange(1, shape.p + 1, dtype=np.int64)
     q = np.arange(1, shape.q + 1, dtype=np.int64)
     blocks = repeats(shape, machine.cols) * _least_blocks(shape, machine)
-    if not shape.depends or machine.vector_latency <= 1:
+    if not shape.functions and (not shape.depends or machine.vector_latency <= 1):
         return blocks * int(_block_cycles(shape, machine, latencies, p[-1:], q[-1:]).min())
     return blocks * int(_block_cycles(shape, machine, latencies, p, q).min())
 

@@ -69,6 +69,30 @@ VALUES: dict[str, str] = {
     "quotient_low": _low(f"({X} * 3.1415927 + {Z} * 0.57721566) / 0.71828182", -15),
 }
 
+FUNCTIONS: dict[str, str] = {
+    # results of every piece of the stage's tables, special arguments, and each composed function
+    "exponential": _low(f"stage_exp({X} * 0.03 + {Z} * 0.0001)", -19),
+    "exponential_coarse": f"clip(rint(stage_exp({X} * 0.035 + {Z} * 0.0009)), -128, 127)",
+    "exponential_of_any": f"clip(rint(stage_exp({X} * {Z} * 0.02) * 0.5), -128, 127)",
+    "sigmoid": _low(f"stage_sigmoid({X} * 0.05 + {Z} * 0.001)", -24),
+    "hyperbolic": _low(f"stage_tanh({X} * 0.02 + {Z} * 0.0007)", -24),
+    "error_function": _low(f"stage_erf({X} * 0.02 + {Z} * 0.0007)", -24),
+    "soft_maximum": _low(f"stage_softplus({X} * 0.1 + {Z} * 0.01)", -20),
+    "logarithm": _low(f"stage_log({X} * 0.7 + {Z} * 0.001 + 90.3)", -21),
+    "logarithm_of_any": f"clip(rint(stage_log({X} * 0.1) * 20.0), -100, 127)",
+    "root": _low(f"stage_sqrt({X} * {X} + {Z} * {Z} + 1.7)", -16),
+    "root_of_any": f"clip(rint(stage_sqrt({X} * {Z}) * 0.9), -100, 127)",
+    "inverse_root": _low(f"stage_rsqrt({X} * {X} + {Z} * 0.01 + 2.0)", -26),
+    "inverse": _low(f"stage_reciprocal({X} * 1.37 + {Z} * 0.001 + 0.2)", -27),
+    "inverse_of_any": f"clip(rint(stage_reciprocal({X}) * {Z} * 11.0), -128, 127)",
+    "subnormal_power": f"clip(rint(stage_exp({X} * 0.01 - 98.0) * 1e38 * 2e6), -128, 127)",
+    "gaussian": f"clip(rint({X} * 0.5 * (stage_erf({X} * 0.03) + 1.0) + {Z} * 0.1), -128, 127)",
+    # a number of no value in a maximum, a minimum, and times a sign
+    "no_maximum": f"clip(rint(max(-stage_log({X}), {Z} * 1.0)), -100, 99)",
+    "no_minimum": f"clip(rint(min(stage_log({X}), {Z} * 1.0)), -100, 99)",
+}
+"""Of machines with a function stage."""
+
 ACCUMULATORS: dict[str, str] = {
     # 25 bits and more: the conversion rounds
     "converted": LOW.format(t="f32(acc[n, j] + bias[n])", m="3221225472.0", step="0.5"),
@@ -78,13 +102,14 @@ ACCUMULATORS: dict[str, str] = {
 }
 
 
-def arithmetic() -> Cascade:
-    """The cases as one Cascade, with its weights."""
-    outputs = [*VALUES, *ACCUMULATORS]
+def arithmetic(*, functions: bool) -> Cascade:
+    """The cases as one Cascade, with its weights; ``functions``: with those too."""
+    values = VALUES | (FUNCTIONS if functions else {})
+    outputs = [*values, *ACCUMULATORS]
     codes = ", ".join(f"{name}: int8" for name in ("x", "z", "y", "w", *outputs))
     integers = ", ".join(f"{name}_acc: int32" for name in ACCUMULATORS)
-    declared = [f"{name}: [I]" for name in VALUES]
-    lines = [f"{name}[i] = {value}" for name, value in VALUES.items()]
+    declared = [f"{name}: [I]" for name in values]
+    lines = [f"{name}[i] = {value}" for name, value in values.items()]
     for name, value in ACCUMULATORS.items():
         declared += [f"{name}: [N, J]", f"{name}_acc: [N, J]"]
         lines.append(f"{name}_acc[n, j] = w[n, k] * y[k, j] :: add(k)")

@@ -276,6 +276,22 @@ def chain(net: Net, machine: Machine) -> None:
     net.output(net.pairwise("QLinearAdd", y, net.conv(x, 6, (1, 1)), 1.5 * y.scale, zero=-128))
 
 
+def functions(net: Net, machine: Machine) -> None:
+    """Functions behind accumulators, and of two codes."""
+    x = net.input((1, machine.rows + 1, 4, machine.vector_strip + 3), zero=-5)
+    channels = machine.cols + 3
+    shape = (1, channels, *x.shape[2:])
+    for op, step in (("Gelu", 0.03), ("Sigmoid", 1 / 256), ("Tanh", 1 / 128), ("Softplus", 0.05)):
+        w = Codes(net.constant(net.draw((channels, x.shape[1], 1, 1)), np.int8), (), 0.004, 0)
+        real = net.node("Conv", [net.dequantised(x), net.dequantised(w)])
+        net.output(net.quantised(net.node(op, [real]), Codes("", shape, step, -20)))
+    a = net.input((1, machine.cols + 2, 3, 5), scale=0.031, zero=-12)
+    b = net.input(a.shape, scale=0.023, zero=31)
+    total = net.node("Add", [net.dequantised(a), net.dequantised(b)])
+    for op, step in (("Exp", 1.5), ("Mish", 0.04)):
+        net.output(net.quantised(net.node(op, [total]), Codes("", a.shape, step, 4)))
+
+
 CASES: tuple[Case, ...] = (
     column_blocks,
     strides_and_dilations,
@@ -300,10 +316,15 @@ CASES: tuple[Case, ...] = (
 )
 
 
+def cases_of(machine: Machine) -> tuple[Case, ...]:
+    """Those that a machine runs."""
+    return (*CASES, functions) if machine.functions else CASES
+
+
 def micro_network(machine: Machine) -> onnx.ModelProto:
     """All cases as one network of independent parts."""
     net = Net("self_test", seed=7)
-    for case in CASES:
+    for case in cases_of(machine):
         case(net, machine)
     return net.model()
 

@@ -29,11 +29,10 @@ from dataflow.npz import Array
 from dataflow.program import build
 from dataflow.rewrite.legal import DEAD_CODE, ordered
 from dataflow.rewrite.passes import run_passes
-from dataflow.selftest.arithmetic import ACCUMULATORS, VALUES, arithmetic
-from dataflow.selftest.cases import CASES, inputs_of, micro_network
+from dataflow.selftest.arithmetic import ACCUMULATORS, FUNCTIONS, VALUES, arithmetic
+from dataflow.selftest.cases import cases_of, inputs_of, micro_network
 from dataflow.timing.cycles import predict
 
-CASE_COUNT = len(CASES) + len(VALUES) + len(ACCUMULATORS)
 STALLS = (0.3, 0.7)
 """Of the streamed mappings, which are seeded by their number; data waits for addresses at 0.7."""
 SEED = 11
@@ -118,7 +117,7 @@ def prepare(machine: Machine) -> tuple[Prepared, ...]:
     network = _prepared(compiled.cascade, compiled.graph, compiled.program, machine, inputs)
     # As written: tables and cheaper forms would hide the operations.
     passes = (DEAD_CODE, ordered("sequential"))
-    cascade = run_passes(arithmetic(), passes)[-1].cascade
+    cascade = run_passes(arithmetic(functions=machine.functions > 0), passes)[-1].cascade
     rng = np.random.default_rng(SEED)
     codes = {
         name: rng.integers(-128, 128, cascade.tensors[name].shape).astype(np.int8)
@@ -153,6 +152,12 @@ def _prepared(
             yield Prepared(f"{graph.name}, {name}", tiled, golden, stall)
 
 
+def case_count(machine: Machine) -> int:
+    """Micro-networks of a machine."""
+    functions = len(FUNCTIONS) if machine.functions else 0
+    return len(cases_of(machine)) + len(VALUES) + functions + len(ACCUMULATORS)
+
+
 def judge(
     model: Model, machine: Machine, prepared: Iterable[Prepared], *, stop: bool = False
 ) -> SelfTest:
@@ -179,4 +184,4 @@ def judge(
         wrong += [f"{one.name}, stall {stall}: {t}" for t, n in run.mismatches.items() if n]
         if stop and (mismatches or cycle_errors):
             break
-    return SelfTest(CASE_COUNT, values, mismatches, cycle_errors, tuple(wrong))
+    return SelfTest(case_count(machine), values, mismatches, cycle_errors, tuple(wrong))

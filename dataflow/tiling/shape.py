@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataflow.evaluate.functions import Function
 from dataflow.layers.axis import Window
-from dataflow.layers.layer import Dim, Layer, View
+from dataflow.layers.layer import Dim, Layer, MicroOp, View
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class LayerShape:
         offset: of the view in its tensor, bytes.
         lines: operations that a point costs the vector unit, window repetitions included.
         depends: those among them that wait for the operation before.
+        functions: those among them with a function of the function stage.
         param_lines: parameter lines of a column block (0 to 2).
         zero_lines: weight zero points differ between channels: a line before each pass.
         second: the second operand, or None.
@@ -71,6 +74,7 @@ class LayerShape:
     source_b: bool
     lines: int
     depends: int
+    functions: int
     param_lines: int
     zero_lines: bool
     second: OperandShape | None
@@ -133,6 +137,7 @@ def shape_of(layer: Layer, lanes: int) -> LayerShape:
         depends=sum(
             sum(op.depends for op in part) * times for part, times in zip(ops, repeats, strict=True)
         ),
+        functions=sum(_functions(part) * times for part, times in zip(ops, repeats, strict=True)),
         param_lines=len(layer.params),
         zero_lines=len(set(zero)) > 1,
         second=_second(layer),
@@ -140,6 +145,10 @@ def shape_of(layer: Layer, lanes: int) -> LayerShape:
         stationary_columns=stationary is not None and stationary.transposed,
         output_contiguous=layer.output.x_bytes == layer.output.shape[3],
     )
+
+
+def _functions(ops: Sequence[MicroOp]) -> int:
+    return sum(op.function != Function.IDENTITY for op in ops)
 
 
 def _flat_shape(layer: Layer, lanes: int) -> LayerShape:
@@ -182,6 +191,7 @@ def _flat_shape(layer: Layer, lanes: int) -> LayerShape:
         source_b=False,
         lines=len(ops),
         depends=sum(op.depends for op in ops),
+        functions=_functions(ops),
         param_lines=0,
         zero_lines=False,
         second=second,

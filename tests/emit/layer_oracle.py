@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataflow.evaluate.functions import Function, apply
 from dataflow.evaluate.single import fma32, rint32
 from dataflow.layers.layer import Layer, LayerGraph, MicroOp, MicroProgram, View
 from dataflow.machine.isa import Op, Operand
@@ -181,7 +182,9 @@ def _vector(
 def _operation(op: MicroOp, a: Array, b: Array, c: Array, micro: MicroProgram) -> Array:
     if op.op is Op.FMA:
         floats = [np.ascontiguousarray(v).view(np.float32) for v in (a, b, c)]
-        return fma32(*floats).view(np.int32)
+        if op.function is Function.EXP2:
+            floats[2] = np.full(c.shape, -0.0, np.float32)
+        return apply(op.function, fma32(*floats), c).view(np.int32)
     if op.op in (Op.FMAX, Op.FMIN):
         fold = np.maximum if op.op is Op.FMAX else np.minimum
         return fold(a.view(np.float32), b.view(np.float32)).view(np.int32)

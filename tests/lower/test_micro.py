@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dataflow.evaluate.functions import Function, apply
 from dataflow.evaluate.primitives import compute
-from dataflow.evaluate.single import fma32
+from dataflow.evaluate.single import fma32, rint32
 from dataflow.ir.dtype import F32, U8
 from dataflow.ir.expr import Access, Call, Const, Expr, access, call, integer, single
+from dataflow.ir.ops import STAGED
 from dataflow.layers.layer import MicroOp, MicroProgram
 from dataflow.lower.assemble import Result, assemble
 from dataflow.lower.emitter import Leaf
@@ -117,13 +119,15 @@ def _apply(op: MicroOp, a: Array, b: Array, c: Array, table: bytes | None) -> Ar
         whole = {Op.IADD: np.add, Op.IMAX: np.maximum, Op.IMIN: np.minimum}[op.op]
         return np.asarray(whole(a.view(np.int32), b.view(np.int32))).view(np.uint32)
     if op.op is Op.FMA:
-        value = fma32(*f)
+        if op.function is Function.EXP2:
+            f[2] = np.full(c.shape, -0.0, np.float32)
+        value = apply(op.function, fma32(*f), c.view(np.int32))
     else:
         value = (np.maximum if op.op is Op.FMAX else np.minimum)(f[0], f[1])
     if op.to_int is None:
         return value.view(np.uint32)
     zero, low, high = op.to_int
-    wide = np.rint(np.clip(value, -(2.0**30), 2.0**30)).astype(np.int64) + zero
+    wide = rint32(value).astype(np.int64) + zero
     return np.asarray(np.clip(wide, low, high), np.int32).view(np.uint32)
 
 
@@ -173,6 +177,44 @@ def test_division_by_a_constant_is_correctly_rounded(divisor: float) -> None:
     scaled = call("mul", f32(call("sub", X, integer(9))), single(float(np.float32(0.0371))))
     summed = call("add", scaled, f32(Y))
     check(codes(call("div", summed, single(float(np.float32(divisor))))))
+
+
+ARGUMENTS = {
+    "plain": call("mul", f32(call("sub", X, integer(128))), single(0.0437)),
+    "sum": call("fma", f32(X), single(0.03), call("mul", f32(Y), single(-0.0291))),
+    "negative": call("neg", call("mul", f32(X), single(0.0213))),
+    "converted": f32(call("sub", Y, integer(100))),
+}
+
+
+@pytest.mark.parametrize("argument", ARGUMENTS)
+@pytest.mark.parametrize("name", STAGED)
+def test_functions_are_to_the_bit_what_evaluate_says(name: str, argument: str) -> None:
+    value = call(name, ARGUMENTS[argument])
+    # What the last places are: 2^12 codes for each unit in them.
+    far = call("mul", call("sub", value, call("add", value, single(0.1))), single(1e9))
+    check(codes(call("mul", value, single(19.7)), 7))
+    check(codes(far))
+
+
+@pytest.mark.parametrize(
+    ("name", "slots"),
+    [("erf", 2), ("rsqrt", 2), ("log", 3), ("sqrt", 3), ("exp", 5), ("sigmoid", 6), ("tanh", 8)],
+)
+def test_operations_of_a_function_behind_a_multiply_add(name: str, slots: int) -> None:
+    """A product, the function on it where it has the place, a product rounded to codes."""
+    argument = call("mul", f32(X), single(0.0437))
+    micro = check(codes(call("mul", call(f"stage_{name}", argument), single(19.7))))
+    assert len(micro.final) == slots
+
+
+def test_an_argument_that_is_read_again_is_not_changed() -> None:
+    x = call("mul", f32(call("sub", X, integer(99))), single(0.0437))
+    product = call("mul", x, call("stage_erf", x))
+    micro = check(codes(call("mul", product, single(30.0))))
+    assert len(micro.final) == 4
+    twice = call("add", call("stage_erf", x), call("stage_erf", x))
+    assert sum(op.function != 0 for op in check(codes(twice)).final) == 1
 
 
 @given(st.integers(0, 2**32 - 1))

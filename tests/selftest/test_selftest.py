@@ -17,7 +17,7 @@ from dataflow.machine import machine_of
 from dataflow.mapper.streamed import streamed_mapping
 from dataflow.program import build
 from dataflow.selftest import arithmetic, cases, run
-from dataflow.selftest.cases import CASES, inputs_of, micro_network
+from dataflow.selftest.cases import CASES, cases_of, inputs_of, micro_network
 from dataflow.selftest.net import Net
 
 EDGE8 = machine_of(load_architecture("edge8"))
@@ -53,9 +53,11 @@ def test_large_accumulators_are_beyond_what_binary32_holds_and_near_ties() -> No
     assert (np.rint(exact) != np.rint(rounded)).any()
 
 
-@pytest.mark.parametrize("name", [*arithmetic.VALUES, *arithmetic.ACCUMULATORS])
+@pytest.mark.parametrize(
+    "name", [*arithmetic.VALUES, *arithmetic.FUNCTIONS, *arithmetic.ACCUMULATORS]
+)
 def test_each_arithmetic_case_gives_different_codes(name: str) -> None:
-    cascade = arithmetic.arithmetic()
+    cascade = arithmetic.arithmetic(functions=True)
     rng = np.random.default_rng(0)
     codes = {
         one: rng.integers(-128, 128, cascade.tensors[one].shape).astype(np.int8)
@@ -70,6 +72,10 @@ def test_each_arithmetic_case_gives_different_codes(name: str) -> None:
         "infinite",
         "no_number",
         "no_product",
+        "no_maximum",
+        "exponential_of_any",
+        "logarithm_of_any",
+        "root_of_any",
     }
     assert len(found) >= (1 if name in few else 50)
 
@@ -94,7 +100,8 @@ def test_the_hardware_passes_and_is_not_asked_twice(tmp_path: Path) -> None:
     model = model_of(files, EDGE8, 26, False)
     found = run.self_test(model, EDGE8)
     assert found.passed and found.values > 100_000
-    assert found.cases == len(CASES) + len(arithmetic.VALUES) + len(arithmetic.ACCUMULATORS)
+    values = (arithmetic.VALUES, arithmetic.FUNCTIONS, arithmetic.ACCUMULATORS)
+    assert found.cases == len(cases_of(EDGE8)) + sum(map(len, values))
     marker = model.build_dir / run.marker_name()
     known = json.loads(marker.read_text())
     marker.write_text(json.dumps({**known, "values": 1}))

@@ -69,6 +69,8 @@ def walked(layer: Layer, feed: Feed, p: int, q: int, blocks: int, k: int) -> tup
                         lines = min(EDGE8.vector_strip, points - start)
                         bubble = max(0, EDGE8.vector_latency - lines)
                         vector += count * (lines * shape.lines + bubble * shape.depends)
+                        # 2 n - 1 cycles in the place of n, then 17 until the next line.
+                        vector += count * (lines - 1 + 17) * shape.functions
                     vector += count * shape.param_lines * DEFAULT.vector_param
     return array, vector
 
@@ -103,6 +105,18 @@ def test_strips_longer_than_the_latency_wait_for_nothing(latency: int) -> None:
         strips = [min(strip, count - start) for start in range(0, count, strip)]
         waits = sum(max(0, latency - lines) for lines in strips)
         assert cycles == count * shape.lines + 2 * waits + fixed
+
+
+def test_functions_hold_the_lanes() -> None:
+    net = Builder("net", 4, 4, 3)
+    net.conv("a", "input", 5, 1)
+    shape = shape_of(net.graph().layers[0], EDGE8.cols)
+    strip, points = EDGE8.vector_strip, np.arange(1, 40)
+    plain = vector_block(shape, EDGE8, DEFAULT, points)
+    found = vector_block(replace(shape, functions=3), EDGE8, DEFAULT, points) - plain
+    whole, rest = points // strip, points % strip
+    # A strip of n lines: 2 n - 1 + 17 cycles, of which n are those of any operation.
+    assert found.tolist() == (3 * (whole * (strip + 16) + (rest > 0) * (rest + 16))).tolist()
 
 
 def test_first_and_last_tile_by_hand() -> None:

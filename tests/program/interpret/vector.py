@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dataflow.evaluate.functions import Function, apply
 from dataflow.evaluate.single import fma32, rint32
 from dataflow.machine.decode import Fields, unpack
 from dataflow.machine.isa import MICRO_OP, Event, Op, Operand, Unit
@@ -152,7 +153,7 @@ class _Run:
         if first and op["first_b"]:
             value, is_float = b, code in (Op.FMA, Op.FMAX, Op.FMIN)
         else:
-            value, is_float = _compute(code, a, b, c, self.engine.table)
+            value, is_float = _compute(op, a, b, c, self.engine.table)
         if op["to_int"] and is_float:
             numbers = rint32(value.view(np.float32)).astype(np.int64) + op["zero"]
             value = np.clip(numbers, op["lo"], op["hi"]).astype(np.int32).view(np.uint32)
@@ -240,11 +241,15 @@ class _Run:
         return np.asarray(wide - source["zero"])
 
 
-def _compute(code: Op, a: Array, b: Array, c: Array, table: Array) -> tuple[Array, bool]:
+def _compute(op: Fields, a: Array, b: Array, c: Array, table: Array) -> tuple[Array, bool]:
     """(bits, whether they are a binary32)."""
     x, y, z = (np.ascontiguousarray(v).view(np.float32) for v in (a, b, c))
+    code, function = Op(op["op"]), Function(op["function"])
+    if function is Function.EXP2:
+        scaled = fma32(x, y, np.full(x.shape, -0.0, np.float32))
+        return apply(function, scaled, c.view(np.int32)).view(np.uint32), True
     if code is Op.FMA:
-        return fma32(x, y, z).view(np.uint32), True
+        return apply(function, fma32(x, y, z)).view(np.uint32), True
     if code in (Op.FMAX, Op.FMIN):
         chosen = np.maximum(x, y) if code is Op.FMAX else np.minimum(x, y)
         return chosen.view(np.uint32), True
