@@ -128,6 +128,11 @@ REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
         "is not a power of two of bytes from max(rows, columns) = 32 to 128; use line_bits: 256",
     ),
     (
+        [("nodes.vector.functions", 3)],
+        "nodes.vector.functions: the RTL library cannot build this machine: a function stage "
+        "serves two lanes: 16 lanes have 8 or none, not 3; use functions: 8, or leave it out",
+    ),
+    (
         [("nodes.lanes.size", 8)],
         "nodes.lanes.size: the RTL library cannot build this machine: the vector unit has one lane "
         "for each of the 16 columns, not 8; use size: 16",

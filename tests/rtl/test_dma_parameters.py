@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataflow.arch import architecture_path, load_architecture
-from dataflow.emit import sv_package
+from dataflow.emit.rtl import packages
 from dataflow.machine import machine_of
 from dataflow.resources import rtl_dir
 from tests.rtl.lint import lint, source_order
@@ -40,11 +40,13 @@ def test_wrong_parameter_is_refused(
     top: str, parameter: str, sizes: dict[str, int], message: str, tmp_path: Path
 ) -> None:
     machine = machine_of(load_architecture(architecture_path("edge16")))
-    package = tmp_path / "df_pkg.sv"
-    package.write_text(sv_package(replace(machine, **sizes)))  # type: ignore[arg-type]
+    generated = []
+    for name, text in packages(replace(machine, **sizes)).items():  # type: ignore[arg-type]
+        generated.append(tmp_path / f"{name}.sv")
+        generated[-1].write_text(text)
     rtl = rtl_dir()
     parts = [path for folder in ("common", "dma", "ctrl") for path in rtl.glob(f"{folder}/*.sv")]
     parts += rtl.glob("vector/*_pkg.sv")  # sizes that ctrl knows
     options = [f"-G{parameter}"] if parameter else []
-    found = lint(source_order([package, *parts]), top, options=options)
+    found = lint(source_order([*generated, *parts]), top, options=options)
     assert any(message in m.text for m in found if m.tool == "verilator")

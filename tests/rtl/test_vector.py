@@ -317,6 +317,14 @@ def test_random_programs_on_the_built_in_machines(name: str, tmp_path: Path) -> 
         check_cycles(bench, program, bench.check(program))
 
 
+def test_a_machine_without_function_stages_is_whole(tmp_path: Path) -> None:
+    assert [str(hit) for hit in lint(sources(small(functions=0), tmp_path), "vector_engine")] == []
+    bare = Bench(small(functions=0), tmp_path)
+    program = random_program(bare.machine, 7, 3)
+    assert not any(op.get("function") for item in program.instructions for op in item.ops)
+    bare.check(program, busy=20)
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -325,6 +333,7 @@ def test_random_programs_on_the_built_in_machines(name: str, tmp_path: Path) -> 
             {"line_bytes": 4, "port_bytes": 4, "cols": 4},
             "a beat of 32 bits holds no micro-operation of 64 bits",
         ),
+        ({"functions": 3}, "8 lanes need 4 function stages, not 3"),
         ({"cols": 32}, "32 lanes do not fit into a line of 16 bytes"),
     ],
 )
