@@ -12,7 +12,7 @@ from pyslang import ast, syntax
 
 from dataflow.arch import load_architecture
 from dataflow.emit.integration import emit_integration, prefix_of, prefixed, top_text
-from dataflow.emit.rtl import library
+from dataflow.emit.rtl import library, packages
 from dataflow.errors import DataflowError
 from dataflow.implement.tools import YOSYS, run
 from dataflow.machine import Machine, machine_of
@@ -60,8 +60,8 @@ def test_machines_of_one_prefix_do_not(tmp_path: Path) -> None:
 
 def test_no_plain_name_is_left() -> None:
     texts = prefixed(EDGE8, "edge8")
-    names = "|".join([*(path.stem for path in library(simulation=False)), "df_pkg"])
-    assert len(texts) == len(library(simulation=False)) + 1
+    names = "|".join([*(path.stem for path in library(simulation=False)), *packages(EDGE8)])
+    assert len(texts) == len(library(simulation=False)) + 2
     for name, text in texts.items():
         assert name.startswith("edge8_")
         assert re.findall(rf"\b(?:{names})\b", text) == []
