@@ -20,6 +20,7 @@ from dataflow.lower.emitter import MINUS_ZERO, ONE, ZERO, Emitter, Value
 from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.staged import staged
 from dataflow.machine.isa import Op, Operand
+from dataflow.rewrite.stage_functions import infinite
 
 Array = np.ndarray
 
@@ -330,6 +331,11 @@ class Compiler(Emitter):
 
     def _div(self, expr: Call) -> Value:
         top, bottom = expr.args
+        if infinite(top):
+            raise CannotFuse(
+                "divides what may be infinite by no single number",
+                "multiply by the inverse instead",
+            )
         a = self.compile(top)
         if isinstance(bottom, Const):
             b = np.float32(bottom.value)

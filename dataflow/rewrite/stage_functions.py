@@ -3,20 +3,28 @@
 ``exp`` of a Cascade is the float64 function, rounded; ``stage_exp`` is float32 arithmetic that is
 fixed to the bit. Relative errors are below 2^-20 (``docs/design/functions.md``). What is found:
 exp, log, tanh, erf; the sigmoid ``1 / (1 + exp(-x))``, the softplus as the front end writes it or
-as ``log(1 + exp(x))``; square roots, and ``1 / sqrt(x)``. Other divisions stay what they are.
+as ``log(1 + exp(x))``; square roots, and ``1 / sqrt(x)``. Other divisions stay what they are, but
+for those of a result that may be infinite by a number: the machine's division has no infinities,
+and such a quotient becomes a product with the inverse.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+
+import numpy as np
 
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import F32, DType
-from dataflow.ir.expr import Call, Const, Expr, call
+from dataflow.ir.expr import Access, Call, Const, Expr, call, single, walk
 from dataflow.ir.ops import STAGE
 from dataflow.ir.verify import expr_type
 
 PLAIN = ("exp", "log", "tanh", "erf", "sqrt")
+
+UNBOUNDED = frozenset(STAGE + name for name in ("exp", "log", "rsqrt", "reciprocal"))
+"""Functions that are infinite for some numbers."""
 
 
 def stage_functions(cascade: Cascade) -> Cascade:
@@ -34,10 +42,39 @@ def stage_functions(cascade: Cascade) -> Cascade:
             name, argument = found
             return call(STAGE + name, change(argument))
         args = tuple(change(arg) for arg in expr.args)
+        unbounded = expr.op == "div" and infinite(args[0], large)
+        inverse = _inverse_of(args[1]) if unbounded else None
+        if inverse is not None and float32(expr):
+            return call("mul", args[0], inverse)
         return expr if args == expr.args else replace(expr, args=args)
 
-    einsums = tuple(replace(e, expr=change(e.expr)) for e in cascade.einsums)
-    return cascade if einsums == cascade.einsums else replace(cascade, einsums=einsums)
+    large: set[str] = set()
+    einsums = []
+    for einsum in cascade.einsums:
+        made = replace(einsum, expr=change(einsum.expr))
+        einsums.append(made)
+        if infinite(made.expr, large) and cascade.tensors[made.output.tensor].dtype.is_float:
+            large.add(made.output.tensor)
+    if tuple(einsums) == cascade.einsums:
+        return cascade
+    return replace(cascade, einsums=tuple(einsums))
+
+
+def infinite(expr: Expr, large: Collection[str] = ()) -> bool:
+    """Whether a function in an expression may make it infinite, or one of the tensors ``large``."""
+    return any(
+        part.op in UNBOUNDED if isinstance(part, Call) else part.tensor in large
+        for part in walk(expr)
+        if isinstance(part, Call | Access)
+    )
+
+
+def _inverse_of(expr: Expr) -> Const | None:
+    """1 / a literal, where that is a normal float32 number."""
+    if not isinstance(expr, Const) or not expr.value:
+        return None
+    inverse = float(np.float32(1.0 / expr.value))
+    return single(inverse) if 2.0**-126 <= abs(inverse) < 2.0**127 else None
 
 
 def _named(expr: Call) -> tuple[str, Expr] | None:

@@ -41,6 +41,10 @@ def cascade(expression: str, kind: str = "float32") -> Cascade:
         ("log(1.0 + exp(x[i]))", "stage_softplus(x[i])"),
         ("max(x[i], 0.0) + log1p(exp(neg(abs(x[i]))))", "stage_softplus(x[i])"),
         ("tanh(log(exp(x[i]) + 1.0))", "stage_tanh(stage_softplus(x[i]))"),
+        # The machine's division has no infinities.
+        ("exp(x[i]) / 0.25", "stage_exp(x[i]) * 4.0"),
+        ("x[i] * log(x[i]) / 0.1", "x[i] * stage_log(x[i]) * 10.0"),
+        ("tanh(x[i]) / 0.1", "stage_tanh(x[i]) / 0.1"),
         # What is written otherwise stays what it is.
         ("2.0 / (1.0 + exp(neg(x[i])))", "2.0 / (1.0 + stage_exp(neg(x[i])))"),
         ("x[i] / 3.0", "x[i] / 3.0"),
