@@ -116,6 +116,11 @@ CASES = [
         {"X": ("AB", S8), "M": ("A", F32), "Y": ("A", S8)},
         "M[a] = f32(X[a, b]) :: max(b)\nY[a] = " + codes("1.0 / M[a]"),
     ),
+    Case(
+        "divides what may be infinite by no single number",
+        X,
+        line("Y", codes("stage_exp(f32(X[a, b])) / 0.3")),
+    ),
     Case("divides by a constant outside", X, line("Y", codes("f32(X[a, b]) / 1e-38"))),
     Case(
         "needs more than eight constants",
