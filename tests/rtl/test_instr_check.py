@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from dataflow.cosim.toolchain import Model, build_cocotb, run_cocotb
-from dataflow.emit import sv_package
+from dataflow.emit.rtl import packages
 from dataflow.machine import isa
 from dataflow.machine.decode import STRUCT_OF, decode, fixed_beats, unpack
 from dataflow.machine.isa import Field, Struct, Unit
 from tests.cosim.harness import compiled_network, machine
 from tests.cosim.random_networks import random_network
+from tests.rtl.lint import source_order
 
 pytestmark = pytest.mark.rtl
 
@@ -125,13 +126,13 @@ def test_instr_check(words: dict[Unit, list[int]], tmp_path: Path) -> None:
         refused = sum(bool(t["why"][i]) for t in trials)
         assert TRIALS / 50 < refused < MOST_LEGAL * TRIALS, unit
     (tmp_path / "trials.json").write_text(json.dumps(trials), encoding="utf-8")
-    package = tmp_path / "df_pkg.sv"
-    package.write_text(sv_package(MACHINE), encoding="utf-8")
+    generated = []
+    for name, text in packages(MACHINE).items():
+        generated.append(tmp_path / f"{name}.sv")
+        generated[-1].write_text(text, encoding="utf-8")
     rtl = ROOT / "hw/rtl"
-    packages = sorted(rtl.glob("vector/*_pkg.sv"))
-    model = Model(
-        [package, *packages, rtl / "ctrl/instr_check.sv"], "instr_check", tmp_path / "build"
-    )
+    files = [*generated, *rtl.glob("vector/*_pkg.sv"), rtl / "ctrl/instr_check.sv"]
+    model = Model(source_order(files), "instr_check", tmp_path / "build")
     build_cocotb(model)
     result = run_cocotb(
         model,
