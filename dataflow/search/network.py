@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dataflow import mapping as mp
@@ -183,7 +183,7 @@ def _fused(
         plain = fuser.run(first, lambda cut: step(names[cut - 1]))
         if plain is None:
             continue
-        more, cost = _with_shared(plain, workload, arch, fuser.buffer, objectives)
+        more, cost = _with_shared(plain, workload, arch, fuser.buffer, objectives, fixes)
         if found is not None and _ranks_of(first, found[1]) <= _ranks_of(first, cost):
             old, cost = found
             more = replace(more, mapping=old.mapping)
@@ -210,6 +210,7 @@ def _with_shared(
     arch: Architecture,
     buffer: Memory | None,
     objectives: Sequence[str],
+    fixed: Collection[str],
 ) -> tuple[Partition, Cost]:
     """The partition with inputs that several groups read fetched once where that is better."""
     counted = cost_of(found.mapping, workload, arch)
@@ -219,7 +220,7 @@ def _with_shared(
         energy, latency = float(cost.energy_pj), float(cost.cycles)
         return tuple(value(name, energy, latency) for name in (*objectives, "latency", "energy"))
 
-    mapping, cost = keep_shared(found.mapping, counted, workload, arch, buffer, ranks)
+    mapping, cost = keep_shared(found.mapping, counted, workload, arch, buffer, ranks, fixed)
     return replace(found, mapping=mapping), cost
 
 

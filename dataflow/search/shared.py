@@ -8,7 +8,7 @@ are lowered by what they can save at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -107,13 +107,18 @@ def keep_shared(
     arch: Architecture,
     buffer: Memory | None,
     ranks: Ranks,
+    fixed: Collection[str] = (),
 ) -> tuple[mp.Mapping, Cost]:
-    """The mapping, or a better one (by ``ranks``) that fetches inputs once, with its cost."""
+    """The mapping, or a better one (by ``ranks``) that fetches inputs once, with its cost.
+
+    What the ``fixed`` Einsums read is left as it is.
+    """
+    given = {o.tensor for name in fixed for o in workload.work(name).inputs}
     tries = min(TRIES, EINSUMS // len(workload.works))
     for shared in shared_inputs(workload, arch, buffer):
         energy, cycles = shared.saving
         worth = energy > WORTH * float(cost.energy_pj) or cycles > WORTH * float(cost.cycles)
-        if not worth or buffer is None:
+        if not worth or buffer is None or shared.tensor in given:
             continue
         spans = _spans(mapping, workload, shared.tensor)
         # All at once, otherwise from each reader to the next one.

@@ -10,6 +10,7 @@ from dataflow import mapping as mp
 from dataflow.arch import load_architecture
 from dataflow.cost import cost
 from dataflow.ir.text import loads
+from dataflow.search.constraints import parse_fixes
 from dataflow.search.network import map_workload
 from tests.bench.mapper.cases import gpt3_peer
 from tests.search.partitions import machine
@@ -49,6 +50,15 @@ def test_an_input_without_room_is_fetched_by_each_product() -> None:
     found = map_workload(asked, machine(64, 8, 7.0), ("energy",))  # X has 256 bits
     assert len(found.mapping.groups) == 3
     assert read_of(found.mapping, asked, 64) >= 3 * 4 * 8
+
+
+def test_what_is_asked_for_is_left_as_it_is() -> None:
+    asked = mp.workload_of(loads(HEADS))
+    fix = parse_fixes({"Q": {"tile": {"buffer": {"X": {"m": 1}}}}}, "fix.yaml")
+    found = map_workload(asked, machine(4096, 8, 7.0), ("energy",), fixes=fix)
+    assert len(found.mapping.groups) == 3
+    tiles = mp.tiles(found.mapping, asked, machine(4096, 8, 7.0))
+    assert [t.elements for t in tiles if (t.level, t.tensor) == ("buffer", "X")][1] <= 8
 
 
 MIXED = """einsum:
