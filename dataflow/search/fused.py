@@ -22,6 +22,8 @@ BUDGET = 300_000
 """Boxes that the search of an Einsum in one group looks at, at most."""
 PRICES = 6
 """Prices of a cycle that are tried for a least product of energy and latency."""
+GAIN = 1e-3
+"""No further price is tried when the last one brought product and bound less than this share."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,16 @@ class Fuser:
         points = [(*_totals(plan), plan) for plan in plans]
         lines = [(0.0, 1.0, plans[0].bound), (1.0, 0.0, plans[1].bound)]
         tried: set[float] = set()
+        before = (INFINITE, 0.0)
         for _ in range(PRICES):
             corner = min(_corners(lines), key=lambda c: c[0] * c[1])
             best = min(points, key=lambda p: p[0] * p[1])
-            if best[0] * best[1] <= corner[0] * corner[1] * (1 + 1e-9):
+            reached, low = best[0] * best[1], corner[0] * corner[1]
+            if reached <= low * (1 + 1e-9):
                 break
+            if reached > before[0] * (1 - GAIN) and low < before[1] * (1 + GAIN):
+                break
+            before = reached, low
             price = corner[0] / corner[1] if corner[1] else 0.0
             if not price or any(abs(price - old) <= 1e-6 * old for old in tried):
                 price = best[0] / best[1]
