@@ -64,6 +64,10 @@ def decide(
         rows = tuple(_allowed(row) for row in rows)
     rows = with_named_causes(imported, rows)
     refusals = [*causes(rows), *without, *general]
+    if found.lowered.refused and not refusals:  # of what a rewrite has made, which no row is of
+        refusals = [
+            Refusal(r.source, r.operator, "", r.reason, r.fix) for r in found.lowered.refused
+        ]
     return Verdict(
         name=imported.cascade.name,
         nodes=rows,

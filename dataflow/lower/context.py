@@ -10,8 +10,9 @@ import numpy as np
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.expr import Access
 from dataflow.layers.layer import Layer, Storage, View
-from dataflow.lower.epilogue import Epilogue, Operands
-from dataflow.lower.points import Points, grid
+from dataflow.lower.epilogue import WORD, Epilogue, Operands
+from dataflow.lower.points import NO_AXIS, Points, grid
+from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Strided
 
 Array = np.ndarray
@@ -114,6 +115,14 @@ class Context:
         if epilogue.second is None:
             return layer
         access = epilogue.second
+        if access in operands.rows:
+            words = len(operands.rows)
+            return replace(
+                layer,
+                second=_rows(points, operands.strided(access), words),
+                second_words=True,
+                second_use=WORD if words > 1 else 0,
+            )
         if access.tensor in self.cascade.constants:
             order = [
                 v for axis in (points.b, points.p, points.q, points.chan) for v in axis.variables
@@ -145,3 +154,15 @@ class Context:
             q * c if p > 1 else 0,
             c if q > 1 else 0,
         )
+
+
+def _rows(points: Points, access: Strided, words: int) -> View:
+    """The words that a layer reads for each of its points, side by side."""
+    if points.chan.size > 1 and points.chan.stride(access):
+        raise CannotFuse(
+            "reads another word for each channel",
+            "normalise over the ranks that lie last in memory",
+        )
+    plain = replace(points, chan=NO_AXIS).view(access, broadcast=True)
+    b, p, q, _ = plain.shape
+    return replace(plain, shape=(b, p, q, WORD * words))

@@ -22,7 +22,7 @@ LINES = 2
 
 ONE, MINUS_ZERO, ZERO = Operand.ONE, Operand.MINUS_ZERO, Operand.ZERO
 
-LeafKind = Literal["s0", "s1", "param", "word"]
+LeafKind = Literal["s0", "s1", "param", "word", "row"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Leaf:
 
     Attributes:
         kind: ``s0`` first source, ``s1`` second source, ``param`` one 32-bit number per channel,
-            ``word`` one 32-bit number per point, read through the second source.
+            ``word`` one 32-bit number per point, read through the second source; ``row`` the same
+            that another layer has written, byte by byte.
         dtype: of the number that arrives.
         low, high: range of its value, for integers.
         data: of ``param`` and ``word``: the numbers.
@@ -63,6 +64,7 @@ class Emitter:
         params: per-channel numbers in the order of their parameter lines, at most `LINES`, the
             bias that an accumulator is read with among them.
         words: per-point numbers in the order of their uses.
+        channels: of the layer, which may have lines of parameters; 0: it has none.
     """
 
     leaf: Callable[[Access], Leaf]
@@ -73,6 +75,7 @@ class Emitter:
     zeros: dict[Expr, int] = field(default_factory=dict)
     known: dict[Expr, Value] = field(default_factory=dict)
     table: bytes | None = None
+    channels: int = 0
 
     # Leaves
 
@@ -123,6 +126,8 @@ class Emitter:
             value = Value(Operand.S0, leaf.dtype.is_float)
         elif leaf.kind == "s1":
             value = Value(Operand.S1, leaf.dtype.is_float)
+        elif leaf.kind == "row":
+            return Value(self.code.add(Node(Op.MOVE, a=Operand.S1)), leaf.dtype.is_float)
         elif leaf.kind == "param":
             assert leaf.data is not None
             value = Value(self.param(leaf.data), leaf.dtype.is_float)
@@ -160,9 +165,18 @@ class Emitter:
             number = np.float32(value)
             bits = int(number.view(np.uint32))
             fixed = {0x3F800000: ONE, 0x80000000: MINUS_ZERO, 0: ZERO}
-            return fixed.get(bits) or self.code.constant(bits)
+            return fixed.get(bits) or self._literal(bits, number)
         bits = int(value) & 0xFFFFFFFF
-        return ZERO if bits == 0 else self.code.constant(bits)
+        return ZERO if bits == 0 else self._literal(bits, np.uint32(bits).astype(np.int32))
+
+    def _literal(self, bits: int, number: np.generic) -> Ref:
+        """One of the program's constants, or else a line of parameters, all the same."""
+        try:
+            return self.code.constant(bits)
+        except CannotFuse:
+            if not self.channels or len(self.params) == LINES:
+                raise
+            return self.param(np.full(self.channels, number))
 
     def number(self, value: int) -> Value:
         """An int32 literal."""

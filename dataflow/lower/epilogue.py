@@ -20,10 +20,12 @@ from dataflow.lower.points import Points
 from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Strided, strided
 from dataflow.machine.isa import Op, Operand
+from dataflow.rewrite.words import is_word
 
 Array = np.ndarray
 
 INT_MIN = -(1 << 31)
+WORD = 4  # bytes
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Operands:
         source: the activation that becomes S0 (vector layers), else None.
         second: the activation or byte constant that becomes S1, once one is met.
         leaves: what was decided so far.
+        rows: the first bytes of the words that S1 reads for each point, one after the other.
+        flat: the layer has no channels.
     """
 
     cascade: Cascade
@@ -46,6 +50,29 @@ class Operands:
     constants: dict[str, tuple[Access, Array]] = field(default_factory=dict)
     second: Access | None = None
     leaves: dict[Access, Leaf] = field(default_factory=dict)
+    rows: tuple[Access, ...] = ()
+    flat: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Numbers of a line of parameters; 0 where there is none."""
+        return 0 if self.flat else self.points.chan.size
+
+    def with_rows(self, expr: Expr) -> Expr:
+        """The expression with each word that it reads as one access, of its first byte."""
+        found: dict[Access, None] = {}
+        expr = _with_words(expr, found)
+        self.rows = tuple(sorted(found, key=lambda word: word.indices[-1].offset))
+        if self.rows:
+            first = self.rows[0]
+            self._take_second(first)
+            for number, word in enumerate(self.rows):
+                step = replace(first.indices[-1], offset=first.indices[-1].offset + WORD * number)
+                if word != Access(first.tensor, (*first.indices[:-1], step)):
+                    raise CannotFuse(
+                        "reads words of several rows", "normalise over one set of ranks at a time"
+                    )
+        return expr
 
     def leaf(self, access: Access) -> Leaf:
         """What an access is; CannotFuse when the layer has no way to read it."""
@@ -55,6 +82,8 @@ class Operands:
 
     def _decide(self, access: Access) -> Leaf:
         tensor = self.cascade.tensors[access.tensor]
+        if access in self.rows:
+            return Leaf("row", S32, 0, (1 << 24) - 1)
         if access == self.reduced:
             return Leaf("s0", tensor.dtype)
         if access.tensor in self.cascade.constants:
@@ -119,6 +148,17 @@ class Operands:
         return strided(access, self.storage[access.tensor])
 
 
+def _with_words(expr: Expr, found: dict[Access, None]) -> Expr:
+    word = is_word(expr)
+    if word is not None:
+        found[word] = None
+        return word
+    if not isinstance(expr, Call):
+        return expr
+    args = tuple(_with_words(a, found) for a in expr.args)
+    return expr if args == expr.args else replace(expr, args=args)
+
+
 @dataclass(frozen=True)
 class Epilogue:
     """A layer's vector part.
@@ -166,14 +206,17 @@ def scalars(expr: Expr, cascade: Cascade, sizes: Mapping[str, int]) -> Expr:
 
 def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilogue:
     """The program of an array layer's vector part, or of an elementwise layer."""
-    compiler = Compiler(operands.leaf, operands.table)
+    compiler = Compiler(operands.leaf, operands.table, channels=operands.channels)
     _refuse_functions(expr)
+    expr = operands.with_rows(expr)
     bias = None
     if on_array and operands.reduced is not None:
         expr, bias = _with_bias(operands, expr)
         if bias is not None:
             compiler.params.append(bias)
     compiler.fold_zero_points(expr)
+    for word in operands.rows:  # in the order in which they lie
+        compiler.compile(word)
     value = compiler.compile(expr)
     return _finish(operands, compiler, value, bias is not None, 0)
 
@@ -195,7 +238,7 @@ def compile_window(
     operands: Operands, op: str, body: Expr, expr: Expr, *, padded: bool
 ) -> Epilogue:
     """The program of a windowed reduction: ``expr`` reads the folded ``body``."""
-    compiler = Compiler(operands.leaf, operands.table)
+    compiler = Compiler(operands.leaf, operands.table, channels=operands.channels)
     assert operands.reduced is not None
     result_type = operands.cascade.tensors[operands.reduced.tensor].dtype
     compiler.fold_zero_points(body)

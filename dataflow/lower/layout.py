@@ -20,6 +20,7 @@ from dataflow.ir.expr import Access, accesses, map_accesses
 from dataflow.ir.macs import contraction_operands
 from dataflow.ir.sections import Section
 from dataflow.layers.layer import Storage
+from dataflow.rewrite.words import feeds_word
 
 Layout = tuple[int, ...]
 
@@ -67,7 +68,7 @@ def wishes(cascade: Cascade) -> list[Wish]:
     """What each contraction and each windowed reduction asks for."""
     result: list[Wish] = []
     for at, einsum in enumerate(cascade.einsums):
-        if einsum.reduction is None:
+        if einsum.reduction is None or feeds_word(cascade, einsum):
             continue
         if contraction_operands(einsum) is None or of_one_element(cascade, einsum):
             result += _window_wishes(cascade, at, einsum)

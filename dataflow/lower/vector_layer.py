@@ -11,7 +11,7 @@ import numpy as np
 from dataflow.evaluate.space import Space, evaluate_expr
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Tensor
-from dataflow.ir.expr import Access, Expr, accesses
+from dataflow.ir.expr import Access, Expr, accesses, walk
 from dataflow.layers.layer import Layer, View
 from dataflow.lower.array_layer import NO_PROGRAM, place_windows, window_view
 from dataflow.lower.context import Context
@@ -34,6 +34,7 @@ from dataflow.lower.strides import (
     dim_strides,
     strided,
 )
+from dataflow.rewrite.words import is_word
 
 Sizes = Mapping[str, int]
 
@@ -56,7 +57,8 @@ def vector_layers(ctx: Context, group: Group) -> list[Layer]:
     uses = [output, *(_where(ctx, a, kept, sizes) for a in sources)]
     dense = axes_of(kept, sizes, uses)
     backwards = any(use.of(v) < 0 for use in uses for v in kept)
-    if len(dense) <= 1 and not backwards and not _numbers(ctx, expr, sources):
+    words = any(is_word(part) is not None for part in walk(expr))
+    if len(dense) <= 1 and not backwards and not words and not _numbers(ctx, expr, sources):
         return [_flat(ctx, group, expr, sources, dense, sizes)]
     return _split(ctx, group, expr, sources, kept, output, sizes)
 
@@ -130,7 +132,7 @@ def _flat(
     """All operands are one run of bytes (or one byte for all)."""
     axis = dense[0] if dense else NO_AXIS
     points = Points(NO_AXIS, NO_AXIS, axis, NO_AXIS, {}, sizes)
-    operands, epilogue, order = _elementwise(ctx, points, expr, sources)
+    operands, epilogue, order = _elementwise(ctx, points, expr, sources, flat=True)
 
     def view(access: Strided) -> View:
         step = axis.stride(access) if axis.size > 1 else 1
@@ -161,12 +163,15 @@ def _flat(
 
 
 def _elementwise(
-    ctx: Context, points: Points, expr: Expr, sources: list[Access]
+    ctx: Context, points: Points, expr: Expr, sources: list[Access], *, flat: bool = False
 ) -> tuple[Operands, Epilogue, list[Access]]:
     """The program, with the source that works first as S0; sources in the order S0, S1."""
     reason: CannotFuse | None = None
+    words = {word.tensor for part in walk(expr) if (word := is_word(part)) is not None}
     for first in sources:
-        operands = Operands(ctx.cascade, ctx.storage, points, None, first)
+        if first.tensor in words:
+            continue
+        operands = Operands(ctx.cascade, ctx.storage, points, None, first, flat=flat)
         try:
             epilogue = compile_epilogue(operands, expr, on_array=False)
         except CannotFuse as error:
@@ -174,8 +179,9 @@ def _elementwise(
             continue
         order = [first] + ([epilogue.second] if epilogue.second is not None else [])
         return operands, epilogue, order
-    assert reason is not None  # there is a source
-    raise reason
+    raise reason or CannotFuse(
+        "reads nothing but words of rows", "leave the normalisation to the host"
+    )
 
 
 def _layer(

@@ -20,10 +20,12 @@ from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.filters import integer_filters
 from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
+from dataflow.rewrite.norm_words import norm_words
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
 from dataflow.rewrite.pool_codes import pool_codes
+from dataflow.rewrite.softmax_words import softmax_words
 from dataflow.rewrite.stage_functions import stage_functions
 from dataflow.rewrite.tabulate import tabulate
 from dataflow.rewrite.threshold_counts import threshold_counts
@@ -55,6 +57,20 @@ STAGE_FUNCTIONS = Pass(
     False,
     "exp and the like that are no tables get the algorithm of the machine's function stage; behind "
     "the passes that still find tables and cheaper forms",
+)
+
+SOFTMAX_WORDS = Pass(
+    "softmax-words",
+    softmax_words,
+    False,
+    "what a softmax needs of a whole row waits in memory as bytes; before its exponentials get the "
+    "algorithm of the function stage",
+)
+NORM_WORDS = Pass(
+    "norm-words",
+    norm_words,
+    False,
+    "the same for the mean and the squares of a normalised row",
 )
 
 REWRITES = (
@@ -129,6 +145,8 @@ REWRITES = (
         False,
         "functions of two codes whose ties only roundings decide are rounded to even, by one code",
     ),
+    SOFTMAX_WORDS,
+    NORM_WORDS,
     STAGE_FUNCTIONS,
     Pass(
         "uniform-parameters",
@@ -174,7 +192,8 @@ def legalisation(
     first = (DEAD_CODE,) if dead_code else ()
     last = () if reduction_order is None else (ordered(reduction_order),)
     chosen = (one for one in REWRITES if one.exact or not literal)
-    return (*first, *(one for one in chosen if functions or one is not STAGE_FUNCTIONS), *last)
+    staged = (STAGE_FUNCTIONS, SOFTMAX_WORDS, NORM_WORDS)
+    return (*first, *(one for one in chosen if functions or one not in staged), *last)
 
 
 LEGALISE = legalisation()

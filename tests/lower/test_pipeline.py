@@ -19,7 +19,8 @@ from tests.decide.mutants import seed_model
 NAMES = [
     *("dead-code", "parameter-folding", "integer-filters", "split-pieces", "pool-codes"),
     *("tabulate", "integer-signs", "threshold-counts", "integer-sums", "code-arithmetic"),
-    *("integer-sums-near-ties", "near-ties", "stage-functions", "uniform-parameters"),
+    *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-words"),
+    *("stage-functions", "uniform-parameters"),
     *("merge-parameters", "volumes", "reduction-order"),
     *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]

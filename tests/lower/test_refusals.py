@@ -85,6 +85,8 @@ SIZES = {
 }
 S8, U8, F32, S32 = "int8", "uint8", "float32", "int32"
 CODE = "clip(rint({}), -128, 127)"
+WORD = "{0}[a, {1}] + {0}[a, {2}] * 256 + {0}[a, {3}] * 65536"
+U8 = "uint8"
 
 
 def codes(expr: str) -> str:
@@ -120,6 +122,25 @@ CASES = [
         "divides what may be infinite by no single number",
         X,
         line("Y", codes("stage_exp(f32(X[a, b])) / 0.3")),
+        "reads words of several rows",
+        {**X, "D": ("AL", U8), "E": ("AL", U8)},
+        line(
+            "Y",
+            codes(
+                f"f32(X[a, b]) + f32({WORD.format('D', 0, 1, 2)})"
+                f" + f32({WORD.format('E', 0, 1, 2)})"
+            ),
+        ),
+    ),
+    Case(
+        "reads another word for each channel",
+        {**X, "D": ("ABL", U8)},
+        line("Y", codes("f32(X[a, b]) + f32(D[a, b, 0] + D[a, b, 1] * 256 + D[a, b, 2] * 65536)")),
+    ),
+    Case(
+        "reads nothing but words of rows",
+        {"D": ("AL", U8), "Y": ("A", S8)},
+        line("Y", codes(f"f32({WORD.format('D', 0, 1, 2)}) * 0.001"), "a"),
     ),
     Case("divides by a constant outside", X, line("Y", codes("f32(X[a, b]) / 1e-38"))),
     Case(

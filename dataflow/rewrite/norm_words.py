@@ -1,0 +1,243 @@
+"""Normalisation of rows of codes: the sums of a row wait in memory as two words (`words`).
+
+For numbers x = s c + t over codes c, of which a row has n,
+
+    m = (sum of c) / n      v = (sum of c^2) / n - m^2
+    (x - mean) / sqrt(variance + eps) = (c - m) / sqrt(v + eps / s^2), negative where s is
+
+without a mean (RMS normalisation) with m = 0, and codes less their zero point, where that is an
+integer. The sums of 1,023 codes are exact in float32; words of sums are exact up to 32,768 codes,
+of squares up to 256 (without a mean 64). The root is the function stage's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dataflow.ir.cascade import Cascade, Einsum
+from dataflow.ir.dtype import F32
+from dataflow.ir.expr import Access, Call, Const, Expr, accesses, call, integer, single
+from dataflow.rewrite.code_lines import CodeLine, code_line, renamed
+from dataflow.rewrite.cone import Editor
+from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.fold_constants import without_unused
+from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
+
+LARGEST = 128  # magnitude of a code of int8
+
+
+def norm_words(cascade: Cascade) -> Cascade:
+    """The cascade with each normalisation of a row of codes as above."""
+    editor = Editor(cascade)
+    for einsum in cascade.einsums:
+        found = _normalisation(editor, einsum)
+        if found is not None:
+            return norm_words(_replaced(cascade, found))
+    return cascade
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisation:
+    """What is replaced.
+
+    Attributes:
+        power: the sum of squares.
+        near: tensor of what is squared: the deviations from the mean, or the numbers themselves.
+        real: the access of x whose place is that of ``near``'s Einsum, or of ``power``.
+        centred: whether a mean is taken off.
+        root: tensor of 1 / sqrt(variance + eps).
+    """
+
+    power: Einsum
+    near: Einsum | None
+    real: Access
+    line: CodeLine
+    root: Einsum
+    epsilon: float
+    count: int
+
+    @property
+    def normal(self) -> str:
+        """The tensor that is multiplied by the root."""
+        return self.real.tensor if self.near is None else self.near.output.tensor
+
+
+def _normalisation(editor: Editor, power: Einsum) -> Normalisation | None:
+    cascade, fold = editor.cascade, power.reduction
+    if fold is None or fold.op != "add" or power.iterates:
+        return None
+    square = power.expr
+    if not (isinstance(square, Call) and square.op == "mul" and square.args[0] == square.args[1]):
+        return None
+    operand = square.args[0]
+    if not isinstance(operand, Access) or cascade.tensors[power.output.tensor].dtype != F32:
+        return None
+    count = 1
+    for variable in fold.variables:
+        count *= cascade.size(variable)
+    near = editor.producers.get(operand.tensor)
+    real = operand
+    if near is not None and isinstance(near.expr, Call) and near.expr.op == "sub":
+        if not _is_mean(editor, near, count):
+            return None
+        assert isinstance(near.expr.args[0], Access)
+        real = near.expr.args[0]
+    else:
+        near = None
+    line = code_line(editor, real.tensor)
+    if line is None:
+        return None
+    found = _root(editor, power, count)
+    if found is None:
+        return None
+    one = Normalisation(power, near, real, line, *found, count)
+    if near is None and abs(line.offset + line.slope * _centre(one)) > abs(line.slope) * 1e-4:
+        return None
+    kept = {one.normal} if near is not None else set()
+    for tensor in (*kept, one.root.output.tensor):
+        if tensor in cascade.outputs:
+            return None
+        for name in editor.readers.get(tensor, ()):
+            reader = editor.einsums[name]
+            if reader.name != power.name and not _is_product(reader, one):
+                return None
+    return one
+
+
+def _centre(one: Normalisation) -> int:
+    """What is taken off codes: their zero point, or what a mean takes off in any case."""
+    line = one.line
+    if one.near is None:
+        return round(-line.offset / line.slope)
+    return 0 if line.least < 0 else LARGEST
+
+
+def _is_mean(editor: Editor, near: Einsum, count: int) -> bool:
+    """Whether an Einsum takes the mean of its first operand's row off it."""
+    assert isinstance(near.expr, Call)
+    real, mean = near.expr.args
+    if not (isinstance(real, Access) and isinstance(mean, Access)):
+        return False
+    maker = editor.producers.get(mean.tensor)
+    if maker is None or not (isinstance(maker.expr, Call) and maker.expr.op == "div"):
+        return False
+    total, divisor = maker.expr.args
+    if not (isinstance(total, Access) and isinstance(divisor, Const) and divisor.value == count):
+        return False
+    fold = editor.writer(total.tensor)
+    if fold is None or fold.reduction is None or fold.reduction.op != "add":
+        return False
+    return isinstance(fold.expr, Access) and fold.expr.tensor == real.tensor
+
+
+def _root(editor: Editor, power: Einsum, count: int) -> tuple[Einsum, float] | None:
+    """The Einsum of 1 / sqrt(power / count + eps), and eps."""
+    readers = [editor.einsums[n] for n in editor.readers.get(power.output.tensor, ())]
+    if len(readers) != 1 or not isinstance(readers[0].expr, Call):
+        return None
+    (root,) = readers
+    outer = root.expr
+    assert isinstance(outer, Call)
+    if outer.op != "div" or outer.args[0] != single(1.0) or not isinstance(outer.args[1], Call):
+        return None
+    inner = outer.args[1]
+    if inner.op != "sqrt" or not isinstance(inner.args[0], Call) or inner.args[0].op != "add":
+        return None
+    variance, epsilon = inner.args[0].args
+    if not isinstance(epsilon, Const) or not isinstance(variance, Call) or variance.op != "div":
+        return None
+    sums, divisor = variance.args
+    if not isinstance(sums, Access) or not isinstance(divisor, Const) or divisor.value != count:
+        return None
+    return (root, float(epsilon.value)) if float(epsilon.value) > 0 else None
+
+
+def _is_product(reader: Einsum, one: Normalisation) -> bool:
+    """Whether a reader has nothing but numbers times their root."""
+    if reader.reduction is not None or reader.iterates:
+        return False
+    left = _with_products(reader.expr, one, None)
+    tensors = {a.tensor for a in accesses(left)}
+    own = {one.root.output.tensor} | ({one.normal} if one.near is not None else set())
+    return not own & tensors
+
+
+def _with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
+    if not isinstance(expr, Call):
+        return expr
+    if expr.op == "mul":
+        for normal, root in (expr.args, expr.args[::-1]):
+            if isinstance(normal, Access) and isinstance(root, Access):
+                names = (one.normal, one.root.output.tensor)
+                if (normal.tensor, root.tensor) == names and _row_of(normal, root, one):
+                    return single(0.0) if word is None else _normalised(one, word, normal, root)
+    return replace(expr, args=tuple(_with_products(a, one, word) for a in expr.args))
+
+
+def _row_of(normal: Access, root: Access, one: Normalisation) -> bool:
+    """Whether the root that is read is that of the row of the number that is read."""
+    assert isinstance(one.power.expr, Call) and isinstance(one.power.expr.args[0], Access)
+    at = {
+        written.variable: index
+        for written, index in zip(one.power.expr.args[0].indices, normal.indices, strict=True)
+    }
+    rows = one.root.output.indices
+    sums = one.power.output.indices
+    if [i.variable for i in rows] != [i.variable for i in sums] and len(rows) != len(sums):
+        return False
+    return root.indices == tuple(at.get(i.variable) for i in sums)
+
+
+def _scales(one: Normalisation) -> tuple[Scale, Scale]:
+    """Of the sum of codes and of that of their squares."""
+    power = 2.0 ** (one.count - 1).bit_length()
+    return Scale(0.5 / power, 64.0), Scale(1 / (1024 if one.near is None else 256) / power, 0.0)
+
+
+def _normalised(one: Normalisation, word: str, normal: Access, root: Access) -> Expr:
+    sums, squares = _scales(one)
+    numbers = [read_word(word, root.indices, at) for at in range(2 if one.near else 1)]
+    mean = sums.read(numbers[0], 1 / one.count) if one.near is not None else None
+    square = squares.read(numbers[-1], 1 / one.count)
+    variance = square
+    if mean is not None:
+        variance = call("max", call("fma", mean, call("neg", mean), square), single(0.0))
+    epsilon = single32(one.epsilon / one.line.slope**2)
+    inverse = call("stage_rsqrt", call("add", variance, epsilon))
+    code = _code(one, _place(one, normal))
+    centred = code if mean is None else call("sub", code, mean)
+    product = call("mul", centred, inverse)
+    return product if one.line.slope > 0 else call("neg", product)
+
+
+def _place(one: Normalisation, normal: Access) -> Access:
+    """The access of x where a number is read."""
+    if one.near is None:
+        return normal
+    assert isinstance(one.near.expr, Call)
+    place = renamed(one.near, one.near.expr.args[0], normal)
+    assert isinstance(place, Access)
+    return place
+
+
+def _code(one: Normalisation, place: Access) -> Expr:
+    """c where an access reads x."""
+    return one.line.at(call("f32", call("sub", one.line.leaf, integer(_centre(one)))), place)
+
+
+def _replaced(cascade: Cascade, one: Normalisation) -> Cascade:
+    power = one.power
+    assert isinstance(power.expr, Call) and isinstance(power.expr.args[0], Access)
+    code = _code(one, _place(one, power.expr.args[0]))
+    sums, squares = _scales(one)
+    squared = Row(call("mul", code, code), lambda own: own, squares)
+    rows = (Row(code, lambda own: own, sums), squared)
+    cascade, word, made = write_words(cascade, power, rows if one.near is not None else rows[1:])
+    einsums: list[Einsum] = []
+    for einsum in cascade.einsums:
+        if einsum.name == power.name:
+            einsums += made
+        else:
+            expr = _with_products(einsum.expr, one, word)
+            einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
+    return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))

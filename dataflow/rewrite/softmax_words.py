@@ -1,0 +1,157 @@
+"""Softmax between codes: the logarithm of a row's sum waits in memory as a word (`words`).
+
+For numbers x that are a multiple of one code and a number, with T their largest possible value,
+
+    L[row] = ln(sum of exp(x - T))        y = exp((x - T) - L)
+
+No exponential of x - T vanishes (`SPREAD`), so that the largest one of a row need not be known. L
+is 2^-16 wrong at most, y less than 2^-15 of itself, besides the function stage's exp and ln.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dataflow.ir.cascade import Cascade, Einsum
+from dataflow.ir.dtype import F32
+from dataflow.ir.expr import Access, Call, Expr, accesses, call, single
+from dataflow.rewrite.code_lines import code_line, renamed
+from dataflow.rewrite.cone import Editor
+from dataflow.rewrite.dead import remove_dead
+from dataflow.rewrite.fold_constants import without_unused
+from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
+
+SPREAD = 80.0
+"""Largest difference of two arguments whose exponentials are both normal numbers."""
+
+SCALE = Scale(0.5, 64.0)
+"""Of L, from -128 to below 128."""
+
+
+def softmax_words(cascade: Cascade) -> Cascade:
+    """The cascade with each softmax over a row of codes as above."""
+    editor = Editor(cascade)
+    for einsum in cascade.einsums:
+        found = _softmax(editor, einsum)
+        if found is not None:
+            cascade = _replaced(cascade, found)
+            return softmax_words(cascade)
+    return cascade
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax:
+    """What is replaced.
+
+    Attributes:
+        total: the sum over the row.
+        exp: the exponentials.
+        shifted: x - T over the code, in the variables of ``exp``.
+    """
+
+    total: Einsum
+    exp: Einsum
+    shifted: Expr
+
+
+def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
+    cascade, fold = editor.cascade, total.reduction
+    if fold is None or fold.op != "add" or len(fold.variables) != 1 or total.iterates:
+        return None
+    if not isinstance(total.expr, Access) or cascade.tensors[total.output.tensor].dtype != F32:
+        return None
+    exp = editor.producers.get(total.expr.tensor)
+    if exp is None or not (isinstance(exp.expr, Call) and exp.expr.op == "sub_exp"):
+        return None
+    real, peak = exp.expr.args
+    if not (isinstance(real, Access) and isinstance(peak, Access)):
+        return None
+    largest = editor.writer(peak.tensor)
+    if largest is None or largest.reduction is None or largest.reduction.op != "max":
+        return None
+    if not isinstance(largest.expr, Access) or largest.expr.tensor != real.tensor:
+        return None
+    if total.expr.indices != exp.output.indices or not _same_rows(largest, total):
+        return None
+    readers = {name for e in (total, exp) for name in editor.readers.get(e.output.tensor, ())}
+    readers -= {total.name}
+    if exp.output.tensor in cascade.outputs or total.output.tensor in cascade.outputs:
+        return None
+    if not all(_divides(cascade, editor.einsums[name], exp, total) for name in readers):
+        return None
+    line = code_line(editor, real.tensor)
+    if line is None or abs(line.slope) * (line.most - line.least) > SPREAD:
+        return None
+    top = line.most if line.slope > 0 else line.least
+    shifted = call("fma", call("f32", line.leaf), single(line.slope), single32(-line.slope * top))
+    return Softmax(total, exp, line.at(shifted, real))
+
+
+def _same_rows(largest: Einsum, total: Einsum) -> bool:
+    """Whether the largest value is taken over the rows that are summed."""
+    assert largest.reduction is not None and total.reduction is not None
+    if not (isinstance(largest.expr, Access) and isinstance(total.expr, Access)):
+        return False
+    names = {
+        a.variable: b.variable
+        for a, b in zip(largest.expr.indices, total.expr.indices, strict=False)
+    }
+    rows = [i.variable for i in largest.output.indices]
+    ours = [i.variable for i in total.output.indices]
+    if None in names or None in names.values() or len(rows) != len(ours):
+        return False
+    folded = [names.get(v) for v in largest.reduction.variables]
+    return [names.get(v) for v in rows] == ours and folded == list(total.reduction.variables)
+
+
+def _divides(cascade: Cascade, reader: Einsum, exp: Einsum, total: Einsum) -> bool:
+    """Whether a reader of the exponentials or their sum has nothing but their quotient."""
+    if reader.reduction is not None or reader.iterates:
+        return False
+    left = _with_quotients(reader.expr, exp, total, lambda e, t: single(0.0))
+    return not {exp.output.tensor, total.output.tensor} & {a.tensor for a in accesses(left)}
+
+
+def _with_quotients(
+    expr: Expr, exp: Einsum, total: Einsum, change: Callable[[Access, Access], Expr]
+) -> Expr:
+    if not isinstance(expr, Call):
+        return expr
+    if expr.op == "div":
+        top, bottom = expr.args
+        if isinstance(top, Access) and isinstance(bottom, Access):
+            ours = (top.tensor, bottom.tensor) == (exp.output.tensor, total.output.tensor)
+            if ours and _row_of(top, bottom, exp, total):
+                return change(top, bottom)
+    return replace(expr, args=tuple(_with_quotients(a, exp, total, change) for a in expr.args))
+
+
+def _row_of(top: Access, bottom: Access, exp: Einsum, total: Einsum) -> bool:
+    """Whether the sum that is read is that of the row of the exponential that is read."""
+    at = {
+        written.variable: index
+        for written, index in zip(exp.output.indices, top.indices, strict=True)
+    }
+    return bottom.indices == tuple(at.get(i.variable) for i in total.output.indices)
+
+
+def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
+    total, exp = found.total, found.exp
+    assert isinstance(total.expr, Access)
+    power = call("stage_exp", renamed(exp, found.shifted, total.expr))
+    row = Row(power, lambda own: call("stage_log", own), SCALE)
+    cascade, word, made = write_words(cascade, total, (row,))
+
+    def quotient(top: Access, bottom: Access) -> Expr:
+        log = SCALE.read(read_word(word, bottom.indices))
+        return call("stage_exp", call("sub", renamed(exp, found.shifted, top), log))
+
+    einsums: list[Einsum] = []
+    for einsum in cascade.einsums:
+        if einsum.name == total.name:
+            einsums += made
+        else:
+            expr = _with_quotients(einsum.expr, exp, total, quotient)
+            einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
+    return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))

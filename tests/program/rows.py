@@ -1,0 +1,67 @@
+"""Random small networks with softmax, normalisations and functions between codes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import onnx
+
+from tests.frontend.qdq_net import QdqNet
+
+S8: np.dtype[Any] = np.dtype(np.int8)
+U8: np.dtype[Any] = np.dtype(np.uint8)
+FUNCTIONS = ("Gelu", "Sigmoid", "Tanh", "Erf", "Exp", "Softplus", "Mish", "Sqrt", "Log")
+
+
+def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A network from codes to codes, and its input."""
+    rng = random.Random(seed)
+    net = QdqNet(seed, opset=24)
+    kind: np.dtype[Any] = rng.choice([S8, U8])
+    low = 0 if kind == U8 else -128
+    shape = [rng.choice([1, 2, 3, 5, 9, 17, rng.randint(1, 40)]) for _ in range(rng.randint(2, 4))]
+    shape[0] = min(shape[0], 3)
+    shape[-1] = max(shape[-1], 2)  # a row of one code has no statistics
+    while np.prod(shape) > 4000:
+        shape[int(np.argmax(shape))] //= 2
+    scale, zero = rng.choice([0.02, 0.05, 0.3]), rng.randint(low, low + 255)
+    entry = net.input(shape, kind)
+    x = net.dequantised(entry, scale, zero, kind)
+    count = shape[-1]
+    out: tuple[float, int, np.dtype[Any]]
+    match rng.choice(["softmax", "softmax", "layer", "square", "function", "product"]):
+        case "softmax":
+            if rng.random() < 0.3:
+                x = net.op("Div", x, net.constant(np.float32(rng.choice([2.0, 5.0]))))
+            y = net.op("Softmax", x, axis=rng.randrange(len(shape)))
+            out = (1 / 256, rng.choice([0, 3]), U8)
+        case "layer":
+            y = net.op("LayerNormalization", x, net.floats(count), net.floats(count), epsilon=1e-5)
+            out = (0.02, rng.randint(-20, 20), S8)
+        case "square":
+            y = net.op("RMSNormalization", x, net.floats(count), epsilon=1e-6)
+            out = (0.02, rng.randint(-20, 20), S8)
+        case "function":
+            z = net.dequantised(net.input(shape, kind), 0.03, low + 100, kind)
+            y = net.op(rng.choice(FUNCTIONS), net.op("Add", x, z))
+            out = (0.03, rng.randint(-20, 20), S8)
+        case _:
+            y = net.op("MatMul", x, net.weights((count, rng.randint(1, 20))))
+            y = net.op(rng.choice(FUNCTIONS), y)
+            out = (0.03, rng.randint(-20, 20), S8)
+    result = net.quantised(y, *out)
+    if rng.random() < 0.5:
+        shape = list(shape)
+        real = net.dequantised(result, *out)
+        result = net.quantised(net.op("Relu", real), *out)
+    draw = np.random.default_rng(seed)
+    inputs = {}
+    for one in net.inputs:
+        sizes = [d.dim_value for d in one.type.tensor_type.shape.dim]
+        inputs[one.name] = draw.integers(low, low + 256, sizes).astype(kind)
+    proto = net.finish()
+    name = onnx.helper.np_dtype_to_tensor_dtype(out[2])
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(result, name, None))
+    return proto, inputs

@@ -1,0 +1,127 @@
+"""Numbers of rows as words: exact bytes, and softmax and normalisations that are made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from dataflow.evaluate import evaluate
+from dataflow.evaluate.primitives import compute
+from dataflow.frontend import load_model
+from dataflow.ir import Cascade
+from dataflow.ir.dtype import F32
+from dataflow.ir.expr import Access, Call, Const, Expr
+from dataflow.rewrite.legal import legalise
+from dataflow.rewrite.words import RESOLUTION, Scale, _byte, is_word, read_word
+from tests.frontend.qdq_net import QdqNet
+
+Array = np.ndarray
+V = Access("v")
+S8, U8 = np.dtype(np.int8), np.dtype(np.uint8)
+
+
+def meaning(expr: Expr, values: dict[str, Array]) -> Array:
+    if isinstance(expr, Const):
+        return np.array(expr.value, expr.dtype.numpy)
+    if isinstance(expr, Access):
+        return values[f"{expr.tensor}{expr.indices[-1].offset}" if expr.indices else expr.tensor]
+    assert isinstance(expr, Call)
+    return compute(expr.op, [meaning(a, values) for a in expr.args])
+
+
+@pytest.mark.parametrize("scale", [Scale(0.5, 64.0), Scale(2.0**-9, 64.0), Scale(2.0**-14, 0.0)])
+def test_the_bytes_of_a_word_are_the_number_to_its_resolution(scale: Scale) -> None:
+    """Every multiple of a word's last place, ties between two, and numbers of any kind."""
+    steps = np.arange(0, 1 << 23, 97, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    u = np.concatenate([steps, steps[:-1] + 0.5, rng.uniform(0, (1 << 23) - 1, 50_000)])
+    v = ((u * RESOLUTION - scale.b) / scale.a).astype(np.float32)
+    inside = v.astype(np.float64) * scale.a + scale.b
+    v = v[(inside >= 0) & (inside < 128 - RESOLUTION)]
+    digits = {
+        f"d{place}": meaning(_byte(place, scale.written(V)), {"v": v}).astype(np.uint8)
+        for place in range(3)
+    }
+    word = meaning(read_word("d", ()), digits)
+    exact = (v.astype(np.float64) * scale.a + scale.b) / RESOLUTION
+    assert np.abs(word - exact).max() <= 0.5
+    back = meaning(scale.read(read_word("d", ())), digits).astype(np.float64)
+    assert back.dtype == np.float64 and scale.read(V).args[0].op == "f32"  # type: ignore[union-attr]
+    assert np.abs(back - v).max() <= RESOLUTION / scale.a * 0.51
+
+
+def test_a_word_is_known_by_its_three_bytes() -> None:
+    word = read_word("d", (), 1)
+    first = is_word(word)
+    assert first is not None and first.indices[-1].offset == 4
+    assert isinstance(word, Call)
+    assert is_word(word.args[0]) is None
+    other = read_word("e", (), 1)
+    assert isinstance(other, Call)
+    assert is_word(Call("add", (word.args[0], other.args[1]))) is None
+
+
+def softmax(scale: float = 0.07, zero: int = 3, divided: bool = False, axis: int = -1) -> QdqNet:
+    net = QdqNet(opset=20)
+    x = net.through(net.input((2, 7, 19)), scale, zero)
+    if divided:
+        x = net.op("Div", x, net.constant(np.float32(8)))
+    net.outputs.append(net.through(net.op("Softmax", x, axis=axis), 1 / 256, 0, U8))
+    return net
+
+
+def normal(kind: str, zero: int = 5, dtype: np.dtype = S8) -> QdqNet:
+    net = QdqNet(opset=24)
+    x = net.through(net.input((3, 5, 24)), 0.03, zero, dtype)
+    numbers = [net.floats(24, low=0.5, high=1.5)]
+    if kind == "LayerNormalization":
+        numbers.append(net.floats(24))
+    net.outputs.append(net.through(net.op(kind, x, *numbers, epsilon=1e-5), 0.03, -4))
+    return net
+
+
+def literal_and_legal(net: QdqNet) -> tuple[Cascade, Cascade]:
+    proto: onnx.ModelProto = net.finish(*net.outputs)
+    imported = load_model(proto)
+    return legalise(imported, literal=True), legalise(imported)
+
+
+def words_of(cascade: Cascade) -> list[str]:
+    return [n for n, t in cascade.tensors.items() if n.endswith("_word") and t.dtype != F32]
+
+
+CASES = {
+    "softmax": lambda: softmax(),
+    "attention scores": lambda: softmax(divided=True),
+    "wide scores": lambda: softmax(scale=0.3, zero=-128),
+    "another axis": lambda: softmax(axis=1),
+    "layer normalisation": lambda: normal("LayerNormalization"),
+    "of unsigned codes": lambda: normal("LayerNormalization", 131, U8),
+    "root mean square": lambda: normal("RMSNormalization"),
+    "root mean square, no zero point": lambda: normal("RMSNormalization", 0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_codes_are_those_of_the_literal_form(name: str) -> None:
+    """But for a code here and there that stands between two."""
+    literal, legal = literal_and_legal(CASES[name]())
+    assert len(words_of(legal)) == 1 and not words_of(literal)
+    rng = np.random.default_rng(1)
+    (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
+    shape = legal.tensors[legal.graph_inputs[0]].shape
+    for spread in (0.02, 0.7, 5.0):
+        x = rng.normal(0.1, spread, shape).astype(np.float32)
+        want, got = (next(iter(evaluate(c, {label: x}).values())) for c in (literal, legal))
+        step = 1 / 256 if "oftmax" in name or "scores" in name or "axis" in name else 0.03
+        wrong = np.rint((got - want) / step)
+        assert np.abs(wrong).max() <= 1
+        assert np.count_nonzero(wrong) <= 0.01 * wrong.size
+
+
+@pytest.mark.parametrize("scale", [0.4, 3.0])
+def test_scores_that_are_far_apart_stay_what_they_are(scale: float) -> None:
+    """e^-80 would not be a normal number beside 1."""
+    _, legal = literal_and_legal(softmax(scale=scale))
+    assert not words_of(legal)
