@@ -129,7 +129,7 @@ def test_a_product_is_the_hosts_only_when_that_is_asked_for() -> None:
 
 def test_nothing_between_two_nodes_of_the_machine_is_the_hosts() -> None:
     tail = [
-        models.node("Softmax", ["y"], ["e"]),
+        models.node("LogSoftmax", ["y"], ["e"]),
         models.node("QuantizeLinear", ["e", "s", "z"], ["eq"]),
         models.node("QLinearMatMul", ["eq", "s", "z", "v", "ws", "z", "s", "z"], ["o"]),
     ]
@@ -138,7 +138,7 @@ def test_nothing_between_two_nodes_of_the_machine_is_the_hosts() -> None:
     modes: tuple[HostMode, ...] = ("auto", "contractions")
     for mode in modes:
         verdict = api.check(proto, host=mode)
-        row = next(r for r in verdict.nodes if r.operator == "Softmax")
+        row = next(r for r in verdict.nodes if r.operator == "LogSoftmax")
         assert row.runs == () and row.reason and not verdict.compiles
 
 
@@ -255,7 +255,7 @@ def test_loops_do_not_hide_what_else_is_refused() -> None:
         ],
     )
     tail = [
-        models.node("Softmax", ["y"], ["e"]),
+        models.node("LogSoftmax", ["y"], ["e"]),
         models.node("QuantizeLinear", ["e", "s", "z"], ["eq"]),
         models.node("DequantizeLinear", ["eq", "s", "z"], ["ef"]),
         models.node("Loop", ["trips", "", "ef"], ["l"], body=body),
@@ -270,7 +270,7 @@ def test_loops_do_not_hide_what_else_is_refused() -> None:
     verdict = api.check(proto)
     assert [(r.where, r.reason) for r in verdict.refusals] == [
         (
-            "Softmax 'e' [2, 5]",
+            "LogSoftmax 'e' [2, 5]",
             "works in several steps, and e_peak between them is float32, which cannot wait in "
             "memory",
         ),
