@@ -5,7 +5,8 @@ For numbers x that are a multiple of one code and a number, with T their largest
     L[row] = ln(sum of exp(x - T))        y = exp((x - T) - L)
 
 No exponential of x - T vanishes (`SPREAD`), so that the largest one of a row need not be known. L
-is 2^-16 wrong at most, y less than 2^-15 of itself, besides the function stage's exp and ln.
+is 2^-16 wrong at most, y less than 2^-15 of itself, besides the function stage's exp and ln. A
+softmax with no product behind it stays: the host runs it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access, Call, Expr, accesses, call, single
+from dataflow.ir.macs import contraction_operands
 from dataflow.rewrite.code_lines import code_line, renamed
 from dataflow.rewrite.cone import Editor
 from dataflow.rewrite.dead import remove_dead
@@ -80,12 +82,25 @@ def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
         return None
     if not all(_divides(cascade, editor.einsums[name], exp, total) for name in readers):
         return None
+    if not _before_a_product(cascade, total.output.tensor):
+        return None
     line = code_line(editor, real.tensor)
     if line is None or abs(line.slope) * (line.most - line.least) > SPREAD:
         return None
     top = line.most if line.slope > 0 else line.least
     shifted = call("fma", call("f32", line.leaf), single(line.slope), single32(-line.slope * top))
     return Softmax(total, exp, line.at(shifted, real))
+
+
+def _before_a_product(cascade: Cascade, tensor: str) -> bool:
+    """Whether a product reads what follows from a tensor: a softmax at the end is the host's."""
+    reached = {tensor}
+    for einsum in cascade.einsums:
+        if reached & {a.tensor for a in einsum.inputs}:
+            if contraction_operands(einsum) is not None:
+                return True
+            reached.add(einsum.output.tensor)
+    return False
 
 
 def _same_rows(largest: Einsum, total: Einsum) -> bool:

@@ -62,12 +62,21 @@ def test_a_word_is_known_by_its_three_bytes() -> None:
     assert is_word(Call("add", (word.args[0], other.args[1]))) is None
 
 
-def softmax(scale: float = 0.07, zero: int = 3, divided: bool = False, axis: int = -1) -> QdqNet:
+def softmax(
+    scale: float = 0.07,
+    zero: int = 3,
+    divided: bool = False,
+    axis: int = -1,
+    product: bool = True,
+) -> QdqNet:
     net = QdqNet(opset=20)
     x = net.through(net.input((2, 7, 19)), scale, zero)
     if divided:
         x = net.op("Div", x, net.constant(np.float32(8)))
-    net.outputs.append(net.through(net.op("Softmax", x, axis=axis), 1 / 256, 0, U8))
+    y = net.through(net.op("Softmax", x, axis=axis), 1 / 256, 0, U8)
+    net.outputs.append(y)
+    if product:
+        net.outputs.append(net.through(net.op("MatMul", y, net.weights((19, 3))), 0.01))
     return net
 
 
@@ -124,4 +133,9 @@ def test_the_codes_are_those_of_the_literal_form(name: str) -> None:
 def test_scores_that_are_far_apart_stay_what_they_are(scale: float) -> None:
     """e^-80 would not be a normal number beside 1."""
     _, legal = literal_and_legal(softmax(scale=scale))
+    assert not words_of(legal)
+
+
+def test_a_softmax_at_the_end_stays() -> None:
+    _, legal = literal_and_legal(softmax(product=False))
     assert not words_of(legal)
