@@ -243,7 +243,7 @@ def compile_window(
     result_type = operands.cascade.tensors[operands.reduced.tensor].dtype
     compiler.fold_zero_points(body)
     value = compiler.compile(body)
-    pad = _pad_value(compiler, op, body) if padded else 0
+    pad = _pad_value(operands, compiler, op, body) if padded else 0
     if value.negate or (result_type.is_float and not value.is_float):
         value = compiler.converted(value)
     at = len(compiler.code.nodes)
@@ -285,7 +285,7 @@ def compile_window(
     return _finish(operands, compiler, final, False, pad)
 
 
-def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
+def _pad_value(operands: Operands, compiler: Compiler, op: str, body: Expr) -> int:
     """S0 outside the tensor, so that a skipped point adds nothing."""
     if op == "max":
         if not isinstance(body, Access):
@@ -299,8 +299,7 @@ def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
                 "takes a padded minimum of computed numbers", "quantise in front of the pooling"
             )
         return -INT_MIN - 1
-    zero = next((z for z in compiler.zeros.values()), 0)
-    if _at_zero(body, zero) != 0:
+    if np.any(_at_zero(operands, body, compiler.zero_of("s0")) != 0):
         raise CannotFuse(
             "sums numbers with padding that are not 0 at the zero point",
             "pad explicitly before the function, or quantise between function and pooling",
@@ -308,24 +307,26 @@ def _pad_value(compiler: Compiler, op: str, body: Expr) -> int:
     return 0
 
 
-def _at_zero(expr: Expr, code: int) -> float:
-    """The body's value when the source holds its zero point."""
+def _at_zero(operands: Operands, expr: Expr, code: int) -> Array:
+    """The body's values when the source holds its zero point ``code``, for every number that its
+    other operands take: axes are codes of a second source, b, p, q of words, channels."""
     if isinstance(expr, Const):
-        return float(expr.value)
+        return np.array(expr.value, np.int32 if expr.dtype.is_int else np.float32)
     if isinstance(expr, Access):
-        return float(code)
+        leaf = operands.leaf(expr)
+        if leaf.kind == "s0":
+            return np.array(code, np.int32)
+        if leaf.kind == "s1":
+            codes = np.arange(leaf.low, leaf.high + 1, dtype=np.int32)
+            return codes.reshape(-1, 1, 1, 1, 1)
+        assert leaf.data is not None
+        return leaf.data if leaf.kind == "param" else leaf.data[..., None]
     assert not isinstance(expr, Index)  # refused before lowering
     if expr.op == "lookup":
         raise CannotFuse(
             "sums table entries with padding", "pad explicitly, with a Pad node before the pooling"
         )
-    values = []
-    for arg in expr.args:
-        number = _at_zero(arg, code)
-        is_int = isinstance(arg, Access) or (isinstance(arg, Const) and arg.dtype.is_int)
-        is_int = is_int or (isinstance(arg, Call) and arg.op in ("sub", "add") and expr.op == "f32")
-        values.append(np.array(number, dtype=np.int32 if is_int else np.float32))
-    return float(compute(expr.op, values))
+    return np.asarray(compute(expr.op, [_at_zero(operands, arg, code) for arg in expr.args]))
 
 
 def _finish(operands: Operands, compiler: Compiler, value: Value, bias: bool, pad: int) -> Epilogue:

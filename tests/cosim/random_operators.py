@@ -199,6 +199,40 @@ STEPS: tuple[Callable[[RandomNet], str], ...] = (
 )
 
 
+def windowed(net: RandomNet) -> str:
+    """Floats that differ from channel to channel or point to point, folded in a window."""
+    y = net.last
+    for _ in range(net.between(1, 3)):
+        kind = net.pick(["norm", "PRelu", "Mul", "Add", "Sub", "Div", "point"])
+        if kind == "norm":
+            y = net.norm(y, net.channels)
+        elif kind == "PRelu":
+            y = net.op(kind, y, net.per_channel(-0.5, 0.5))
+        elif kind == "point":
+            numbers = net.rng.uniform(0.5, 2, (1, 1, *net.sides)).astype(np.float32)
+            y = net.op(net.pick(["Mul", "Add"]), y, net.constant(numbers))
+        else:
+            y = net.op(kind, y, net.per_channel(0.5, 2.0))
+    y = net.op(net.pick(["Relu", "Abs", "Neg", "Identity", "LeakyRelu", "HardSwish"]), y)
+    kind = net.pick(["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool", "Reduce"])
+    if kind.startswith("Global"):
+        return net.op(kind, y)
+    if kind == "Reduce":
+        axes = net.constant(np.array(net.pick([[2], [3], [2, 3]])))
+        return net.op(net.pick(["ReduceMean", "ReduceMax", "ReduceSum"]), y, axes, keepdims=1)
+    kernel = [min(net.between(1, 3), s) for s in net.sides]
+    pads = [net.between(0, k - 1) for k in kernel] * 2
+    return net.op(kind, y, kernel_shape=kernel, strides=[net.between(1, 2)] * 2, pads=pads)
+
+
+def random_windows(seed: int) -> onnx.ModelProto:
+    """A network of one or two windows over floats; the same for the same seed."""
+    net = RandomNet(seed)
+    for step in [windowed, net.pick([table, behind_a_convolution, windowed])][: net.between(1, 2)]:
+        net.spread(step(net))
+    return finished(net)
+
+
 def random_operators(seed: int) -> onnx.ModelProto:
     """A network of two to four steps, the first one by turns; the same for the same seed."""
     net = RandomNet(seed)
@@ -208,6 +242,11 @@ def random_operators(seed: int) -> onnx.ModelProto:
         if net.channels * int(np.prod(net.sides)) > LARGEST:
             break
         net.spread(step(net))
+    return finished(net)
+
+
+def finished(net: RandomNet) -> onnx.ModelProto:
+    """The network with its last value as its output."""
     model = net.finish(net.last)
     model.graph.output[0].CopyFrom(
         helper.make_tensor_value_info(

@@ -6,7 +6,9 @@ wait that the compiler forgot shows as a wrong byte, and poisons memory that not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,10 +31,14 @@ def largest(compiled: Compiled) -> int:
     return max(prod(tensor.shape) for tensor in compiled.cascade.tensors.values())
 
 
-def check(compiled: Compiled, seed: int) -> None:
-    """Every tensor in DRAM equals ``evaluate()`` and all counts are as predicted."""
+def check(compiled: Compiled, seed: int, inputs: Mapping[str, Any] | None = None) -> None:
+    """Every tensor in DRAM equals ``evaluate()`` and all counts are as predicted.
+
+    Args:
+        inputs: by name; random ones unless they are given.
+    """
     cascade, program = compiled.cascade, compiled.program
-    before = before_machine(cascade, random_inputs(cascade, seed))
+    before = before_machine(cascade, inputs or random_inputs(cascade, seed))
     values = run_machine_part(cascade, {name: before[name] for name in cascade.inputs})
     places = program.tensors.values()
     given = {p.name: pack_tensor(values[p.name], p) for p in places if p.role == "input"}
