@@ -17,6 +17,7 @@ REFUSED = (
     "multiplies computed numbers",
     "32-bit numbers that vary over points and channels",
     "padding that are not 0 at the zero point",
+    "more than two numbers per channel",
 )
 """Products that become one of the array, numbers of each point and channel, padding of averages."""
 
