@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import onnx
 import pytest
 
 from dataflow import api, flow
 from dataflow.arch import architecture_path, load_architecture
+from dataflow.decide import decide
 from dataflow.flow.bands import Cut, in_bands, proposals
 from dataflow.machine import Machine, machine_of
+from dataflow.mapper import map_network
+from dataflow.program import build
 from tests.bench.crowded import Chain
+from tests.cosim.test_interpreted_networks import check
 
 KIB = 8
 
@@ -65,6 +71,22 @@ def test_a_stage_is_cut_where_it_is_said(tmp_path: Path) -> None:
         "y1_band1",
     ]
     assert [layer.p for layer in made.graph.layers if layer.name.startswith("y0")] == [20, 12]
+
+
+@pytest.mark.parametrize("rows", [(5, 6, 5), (13, 3)])
+def test_bands_compute_what_evaluate_computes(rows: tuple[int, ...]) -> None:
+    """A sum over two results, a depthwise convolution, a stride: by the interpreter of programs."""
+    small, net = machine(), Chain("deep", (16, 31, 12), 3)
+    first = net.conv(16, 3)
+    net.conv(16, 3, 1, 16)
+    net.add(first)
+    net.conv(32, 3, 2)
+    verdict = decide(net.model(), small)
+    made = in_bands(verdict.stages, verdict.require(), Cut(0, 3, rows))
+    program = build(made.graph, map_network(made.graph, small), small)
+    assert any("_again" in layer.name for layer in made.graph.layers)
+    cascade = made.stages[-1].cascade
+    check(cast(Any, SimpleNamespace(cascade=cascade, program=program, machine=small)), 1)
 
 
 @pytest.mark.slow
