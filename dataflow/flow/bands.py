@@ -47,8 +47,14 @@ SMALL = 64
 WORTH = 200
 """Bands are looked for where one part in so many of the cycles, or more, may be saved."""
 
+MOVED = 20
+"""And where moving what leaves the chip takes one part in so many of the cycles, or more."""
+
 LONGEST = 2_500_000
 """Cycles of the longest program for which they are looked for: what limits the effort."""
+
+DEEPEST = 32
+"""Layers of the deepest network for which they are looked for, likewise."""
 
 FINALISTS = 2
 """Of those that are the fastest in the mapper's model so many are mapped with its judge."""
@@ -251,6 +257,8 @@ def best_bands(
         mapped: maps a network and tells the cycles of its program.
     """
     if cycles - mapping.bound < cycles // WORTH or cycles > LONGEST:
+        return None
+    if len(graph.layers) > DEEPEST or _cost(graph, machine) < cycles // MOVED:
         return None
     ranked: list[tuple[int, int, Banded]] = []
     for n, (_, made) in enumerate(proposals(stages, graph, mapping, machine)):

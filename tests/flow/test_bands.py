@@ -53,6 +53,15 @@ def test_what_leaves_the_chip_is_made_in_bands(tmp_path: Path) -> None:
     assert sum(layer.macs for layer in best.graph.layers) == macs
 
 
+@pytest.mark.parametrize(("limit", "value"), [("DEEPEST", 1), ("MOVED", 1), ("LONGEST", 100)])
+def test_bands_are_looked_for_where_that_is_likely_to_pay(
+    limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"dataflow.flow.bands.{limit}", value)
+    best = flow.run(model(tmp_path), machine())
+    assert "bands" not in [stage.name for stage in best.stages]
+
+
 def test_what_stays_on_chip_is_left_alone(tmp_path: Path) -> None:
     path = model(tmp_path)
     large = machine_of(load_architecture("edge16"))
