@@ -43,7 +43,7 @@ def compile_model(
     host: HostMode = "auto",
     keep_float: KeepFloat = "auto",
     literal: bool = False,
-    bands: Bands = "auto",
+    bands: Bands = "none",
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.

@@ -52,7 +52,7 @@ from dataflow.report import terminal
 @click.option(
     "--bands",
     type=click.Choice(["auto", "none"]),
-    default="auto",
+    default="none",
     show_default=True,
     help="Layers whose tensors do not stay on chip run on bands of rows where that is faster.",
 )

@@ -99,7 +99,7 @@ def run(
     host: HostMode = "auto",
     keep_float: quantise.KeepFloat = "auto",
     literal: bool = False,
-    bands: Bands = "auto",
+    bands: Bands = "none",
 ) -> Compiled:
     """The pipeline without files.
 

@@ -137,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         for path in paths:
             whole = flow.run(path, machine, bands="none")
             started = time.process_time()
-            best = flow.run(path, machine)
+            best = flow.run(path, machine, bands="auto")
             seconds = time.process_time() - started
             before, after = whole.prediction.cycles, best.prediction.cycles
             gap = after / best.mapping.bound - 1

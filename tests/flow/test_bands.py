@@ -42,7 +42,7 @@ def test_what_leaves_the_chip_is_made_in_bands(tmp_path: Path) -> None:
     path = model(tmp_path)
     whole = flow.run(path, machine(), bands="none")
     assert any(t.sink == "stream" for t in list(whole.mapping.tilings.values())[:-1])
-    best = flow.run(path, machine())
+    best = flow.run(path, machine(), bands="auto")
     assert best.prediction.cycles < whole.prediction.cycles
     assert best.mapping.bound <= whole.mapping.bound <= best.prediction.cycles
     assert "bands" in [stage.name for stage in best.stages]
@@ -58,14 +58,14 @@ def test_bands_are_looked_for_where_that_is_likely_to_pay(
     limit: str, value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"dataflow.flow.bands.{limit}", value)
-    best = flow.run(model(tmp_path), machine())
+    best = flow.run(model(tmp_path), machine(), bands="auto")
     assert "bands" not in [stage.name for stage in best.stages]
 
 
 def test_what_stays_on_chip_is_left_alone(tmp_path: Path) -> None:
     path = model(tmp_path)
     large = machine_of(load_architecture("edge16"))
-    whole, best = flow.run(path, large, bands="none"), flow.run(path, large)
+    whole, best = flow.run(path, large), flow.run(path, large, bands="auto")
     assert best.program.code == whole.program.code
     assert not proposals(whole.stages, whole.graph, whole.mapping, large)
 
