@@ -6,6 +6,7 @@ its place in the tree. Every other architecture loads and is refused here.
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from fractions import Fraction
 from math import ceil
 from typing import NoReturn, TypeVar
@@ -169,16 +170,18 @@ def machine_of(architecture: Architecture) -> Machine:
         feed_ports=FEED_PORTS,
         clock_mhz=architecture.clock_mhz,
         energies=_energies(reader),
-        dram=None if bus.device is None else _dram_timing(bus.device, architecture.clock_mhz),
+        dram=None if bus.device is None else _dram_timing(reader, bus.device),
     )
 
 
-def _dram_timing(device: Device, clock_mhz: Fraction) -> DramTiming:
+def _dram_timing(reader: _Reader, device: Device) -> DramTiming:
+    clock_mhz = reader.architecture.clock_mhz
+
     def cycles(ns: Fraction) -> int:
         return ceil(ns * clock_mhz / 1000)
 
     rate = clock_mhz / device.bytes_per_us
-    return DramTiming(
+    timing = DramTiming(
         banks=device.banks,
         row_bytes=device.row_bytes,
         burst_bytes=device.burst_bytes,
@@ -192,6 +195,20 @@ def _dram_timing(device: Device, clock_mhz: Fraction) -> DramTiming:
         refresh=cycles(device.refresh),
         refresh_interval=int(device.refresh_interval * clock_mhz / 1000),
     )
+    reader.need(
+        timing.refresh_interval > timing.refresh,
+        "dram.bus.device.refresh_interval_ns",
+        f"{timing.refresh_interval} cycles from refresh to refresh leave no time behind one of "
+        f"{timing.refresh} cycles",
+        "use a longer interval, or a higher clock_mhz",
+    )
+    reader.need(
+        max(astuple(timing)) < 1 << 31,
+        "dram.bus.device",
+        f"{max(astuple(timing))} is no 31-bit number of the simulation",
+        "use rates and times with fewer digits, and smaller rows",
+    )
+    return timing
 
 
 def _array(reader: _Reader) -> tuple[int, int, int]:

@@ -19,11 +19,11 @@ def move(w: Record, address: int, lines: int, writes: int) -> int:
         return int(w.now)
     if not d.used or w.now >= d.free + d.refresh_interval:
         d.used = 1
-        d.refresh = w.now + d.refresh_interval
+        d.refresh_at = w.now + d.refresh_interval
         d.open[:] = 0
-    while max(w.now, d.free) >= d.refresh:
-        d.free = max(d.refresh, d.free) + d.refresh_cycles
-        d.refresh += d.refresh_interval
+    while max(w.now, d.free) >= d.refresh_at:
+        d.free = max(d.refresh_at, d.free) + d.refresh
+        d.refresh_at += d.refresh_interval
         d.open[:] = 0
     first = address * line
     moved = (first + lines * line - 1) // d.burst_bytes - first // d.burst_bytes + 1

@@ -75,8 +75,8 @@ SIZES = _group(
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))
 DRAM = _group(
-    "free refresh used writes banks row_bytes burst_bytes cycles bytes_moved activate precharge"
-    " write_recovery to_read to_write refresh_cycles refresh_interval",
+    "free refresh_at used writes banks row_bytes burst_bytes cycles bytes_moved activate precharge"
+    " write_recovery to_read to_write refresh refresh_interval",
     open=(MAX_BANKS,),
     row=(MAX_BANKS,),
     settled=(MAX_BANKS,),

@@ -264,7 +264,7 @@ def _start(machine: Machine, t: Tables, code_bytes: int) -> NDArray[np.void]:
     for name, value in sizes.items():
         w["sizes"][name] = value
     for name, value in asdict(machine.dram or IDEAL_DRAM).items():
-        w["dram"][{"refresh": "refresh_cycles"}.get(name, name)] = value
+        w["dram"][name] = value
     w["fetch"]["left"] = -(-code_bytes // machine.line_bytes)
     w["fetch"]["done_at"] = NEVER
     w["queue"]["fixed"] = fixed(machine.line_bytes)

@@ -12,7 +12,7 @@ import yaml
 from dataflow.arch import FanOut, Memory, load_architecture, machine_names, resolve
 from dataflow.errors import DataflowError
 from dataflow.machine import machine_of
-from dataflow.resources import arch_dir
+from dataflow.resources import arch_dir, dram_dir
 
 DATA = Path(__file__).parent / "data"
 
@@ -111,6 +111,8 @@ def edge16(*edits: tuple[str, Any]) -> dict[str, Any]:
     return data
 
 
+DEVICE: dict[str, Any] = yaml.safe_load((dram_dir() / "ddr3_1600_x16.yaml").read_text())
+
 REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
     (
         [("nodes.rows.size", 256), ("nodes.columns.size", 256)],
@@ -175,6 +177,17 @@ REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
         "nodes.dram.bus.max_burst_beats: the RTL library cannot build this machine: 24 beats of 16 "
         "bytes is not a power of two of beats from a line of 16 bytes to 4096 bytes; use 256 or a "
         "power of two from 1 to that",
+    ),
+    (
+        [("nodes.dram.bus.device", {**DEVICE, "refresh_ns": 0.5, "refresh_interval_ns": 1})],
+        "nodes.dram.bus.device.refresh_interval_ns: the RTL library cannot build this machine: 0 "
+        "cycles from refresh to refresh leave no time behind one of 1 cycles; use a longer "
+        "interval, or a higher clock_mhz",
+    ),
+    (
+        [("nodes.dram.bus.device", {**DEVICE, "row_bytes": 1 << 31})],
+        "nodes.dram.bus.device: the RTL library cannot build this machine: 2147483648 is no 31-bit "
+        "number of the simulation; use rates and times with fewer digits, and smaller rows",
     ),
     (
         [("nodes.dram.bus", None)],

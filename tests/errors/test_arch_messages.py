@@ -10,7 +10,7 @@ import pytest
 from dataflow.arch import load_architecture, resolve
 from dataflow.errors import DataflowError
 from dataflow.resources import arch_dir
-from tests.arch.test_loader import edge16
+from tests.arch.test_loader import DEVICE, edge16
 
 ROLES = "a list of roles (input, weight, output, intermediate, partial, parameter, program, all)"
 NODES = (
@@ -131,6 +131,29 @@ WRONG: list[tuple[str, Any, str]] = [
         512,
         "nodes.dram.bus.max_burst_beats: 512 is not a whole number of beats from 1 to 256; "
         "use for example 16",
+    ),
+    (
+        "nodes.dram.bus.device",
+        "ddr9",
+        "nodes.dram.bus.device: 'ddr9' is not the name of a DRAM device; use ddr3_1600_x16, "
+        "ddr4_2400_x64, or a mapping",
+    ),
+    (
+        "nodes.dram.bus.device",
+        {**DEVICE, "banks": 0},
+        "nodes.dram.bus.device.banks: 0 is not a whole number from 1 to 64; use for example 8",
+    ),
+    (
+        "nodes.dram.bus.device",
+        {**DEVICE, "width_bits": 3, "burst_length": 1},
+        "nodes.dram.bus.device.burst_length: 1 transfers of 3 bit are no whole bytes; "
+        "use 8 transfers",
+    ),
+    (
+        "nodes.dram.bus.device",
+        {**DEVICE, "refresh_interval_ns": 260},
+        "nodes.dram.bus.device.refresh_interval_ns: a refresh of 260 ns every 260 ns leaves no "
+        "time for data; use an interval above refresh_ns",
     ),
     (
         "nodes.mac.executes",

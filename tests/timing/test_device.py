@@ -43,7 +43,7 @@ SIZES = {
     "write_recovery": 5,
     "to_read": 4,
     "to_write": 1,
-    "refresh_cycles": 10,
+    "refresh": 10,
     "refresh_interval": 100,
 }
 

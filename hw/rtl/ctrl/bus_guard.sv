@@ -79,10 +79,8 @@ module bus_guard
 
   // How long the reset has lasted. No reset of its own: it cannot be late, only early.
   logic [3:0] age_q;
-  logic       bus_rst_n;
 
-  assign bus_rst_n = rst_ni || age_q != BusReset;
-  assign bus_rst_no = bus_rst_n;
+  assign bus_rst_no = rst_ni || age_q != BusReset;
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) age_q <= '0;
@@ -149,7 +147,7 @@ module bus_guard
     .Depth(Owed)
   ) u_owed (
     .clk_i,
-    .rst_ni     (bus_rst_n),
+    .rst_ni     (bus_rst_no),
     .in_valid_i (owed_push),
     .in_ready_o (owed_ready),
     .in_data_i  (aw_len_i),
@@ -169,7 +167,7 @@ module bus_guard
   assign moves_o = ar_take || aw_take || w_take || b_take || (bus_r_valid_i && bus_r_ready_o);
 
   always_ff @(posedge clk_i) begin
-    if (!bus_rst_n) begin
+    if (!bus_rst_no) begin
       reads_q <= '0;
       writes_q <= '0;
       beats_q <= '0;
@@ -195,10 +193,10 @@ module bus_guard
   end
 
 `ifndef SYNTHESIS
-  answered: assert property (@(posedge clk_i) disable iff (!bus_rst_n)
+  answered: assert property (@(posedge clk_i) disable iff (!bus_rst_no)
     !(r_end && reads_q == '0) && !(b_take && writes_q == '0))
     else $error("bus_guard: an answer to no transaction");
-  room: assert property (@(posedge clk_i) disable iff (!bus_rst_n)
+  room: assert property (@(posedge clk_i) disable iff (!bus_rst_no)
     reads_q != '1 && writes_q != '1 && owed_ready)
     else $error("bus_guard: more transactions than are counted");
   early_has_address: assert property (@(posedge clk_i) disable iff (!rst_ni)
