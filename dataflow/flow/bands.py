@@ -102,7 +102,8 @@ def in_bands(stages: Sequence[Stage], graph: LayerGraph, cut: Cut) -> Banded:
     try:
         lowered = layers_of(made[0].cascade, made[-1].cascade)
     except KeyError as error:
-        # A known defect: an Einsum of one row that its reader takes in can leave its variable.
+        # `groups` maps a dimension of one row to 0 where a reader is taken in, and the variable of
+        # that row, which other operands of the producer have, keeps no size.
         raise DataflowError("bands", f"{error} has no size", "use other layers") from error
     if lowered.refused:
         raise DataflowError("bands", lowered.refused[0].reason, "use other layers")
