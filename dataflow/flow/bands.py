@@ -99,12 +99,7 @@ def in_bands(stages: Sequence[Stage], graph: LayerGraph, cut: Cut) -> Banded:
         "tensors that do not stay on chip as a whole are made and read a band of rows at a time",
     )
     made = run_passes(legal, (step, *MACHINE))
-    try:
-        lowered = layers_of(made[0].cascade, made[-1].cascade)
-    except KeyError as error:
-        # `groups` maps a dimension of one row to 0 where a reader is taken in, and the variable of
-        # that row, which other operands of the producer have, keeps no size.
-        raise DataflowError("bands", f"{error} has no size", "use other layers") from error
+    lowered = layers_of(made[0].cascade, made[-1].cascade)
     if lowered.refused:
         raise DataflowError("bands", lowered.refused[0].reason, "use other layers")
     return Banded((*before, *made), lowered.graph)

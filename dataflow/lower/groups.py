@@ -75,7 +75,7 @@ def followed(group: Group, einsum: Einsum, tensor: str, cascade: Cascade) -> Gro
     values = _unified(group.output, einsum, tensor, cascade)
     if values is None:
         return None
-    produced = group.expr
+    produced = _where_one(group, values, cascade)
 
     def inline(access: Access) -> Expr:
         return produced if access.tensor == tensor else access
@@ -92,6 +92,22 @@ def followed(group: Group, einsum: Einsum, tensor: str, cascade: Cascade) -> Gro
     )
 
 
+def _where_one(group: Group, values: Mapping[str, Affine], cascade: Cascade) -> Expr:
+    """The group's expression with 0 for variables of one value that no reader of it names.
+
+    They would have no place in the fused group's output. The head's own value keeps its indices.
+    """
+    kept = {v for index in values.values() for v in index.variables}
+    lost = {v: Affine.of(0) for v in group.output.variables if v not in kept}
+    assert all(cascade.size(v) == 1 for v in lost), "a reader skips a dimension"
+    placed = substitute(group.expr, lost)
+    if not lost or group.head is None:
+        return placed
+    own = group.head.output
+    renamed = substitute(own, lost)
+    return map_accesses(placed, lambda access: own if access == renamed else access)
+
+
 def _unified(
     output: Access, einsum: Einsum, tensor: str, cascade: Cascade
 ) -> Mapping[str, Affine] | None:
@@ -102,11 +118,14 @@ def _unified(
     shape = cascade.tensors[tensor].shape
     values: dict[str, Affine] = {}
     for index, written, size in zip(reads[0].indices, output.indices, shape, strict=True):
+        variable = index.variable
+        if size == 1 and variable is not None and variable not in values:
+            values[variable] = written if written.variable is not None else Affine.of(0)
+            continue
         if size == 1 and index.bounds({v: cascade.size(v) for v in index.variables}) == (0, 0):
             for v in index.variables:
                 values.setdefault(v, Affine.of(0))
             continue
-        variable = index.variable
         if variable is None or variable in values or cascade.size(variable) != size:
             return None
         low, high = written.bounds({v: cascade.size(v) for v in written.variables})
