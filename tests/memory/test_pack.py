@@ -55,23 +55,43 @@ def test_alignments_gaps_banks_holes_and_fixed_agree_with_brute_force(
 
 
 def _agrees(seed: int) -> bool:
-    """Whether the optimum, which the packer reaches and does not undercut, is above the load."""
+    """Whether the optimum, which the packer reaches and does not undercut, is above the load.
+
+    Offsets that the judge finds good in no more than what is alive are the optimum, whoever made
+    them; only where the packer calls that impossible is the other solver needed.
+    """
     buffers = refilled(seed)
+    load = peak_bytes(buffers)
+    found = pack(buffers, load, effort=10**8)
+    if found.offsets is not None:
+        validate(buffers, found.offsets, load)
+        return False
+    assert found.proven
     best = least_capacity(buffers)
+    assert best > load
     validate(buffers, pack(buffers, best, effort=10**7).require(), best)
     below = pack(buffers, best - 1, effort=10**8)
     assert below.offsets is None
     assert below.proven
-    return best > peak_bytes(buffers)
+    return True
 
 
 def test_the_least_capacity_is_that_of_another_solver() -> None:
     assert sum(_agrees(seed) for seed in range(40)) > 4
 
 
+PARTS = 20
+"""Of the two thousand cases: a hundred each at least, fifteen of them above the load."""
+
+
 @pytest.mark.slow
-def test_two_thousand_least_capacities_are_those_of_another_solver() -> None:
-    assert sum(_agrees(seed) for seed in range(2000)) >= 300
+@pytest.mark.parametrize("part", range(PARTS))
+def test_two_thousand_least_capacities_are_those_of_another_solver(part: int) -> None:
+    cases = above = 0
+    while cases < 2000 // PARTS or above < 300 // PARTS:
+        above += _agrees(10_000 * part + cases)
+        cases += 1
+    print(f"part {part}: {cases} cases, {above} above the load, 0 wrong")
 
 
 def test_the_same_seed_gives_the_same_offsets() -> None:
