@@ -27,7 +27,7 @@ from dataflow.frontend.onnx.unroll import without_sequences
 from dataflow.frontend.value import Value
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import F32
-from dataflow.ir.macs import contraction_operands
+from dataflow.ir.macs import NOMINAL, contraction_operands
 from dataflow.machine import Machine
 
 CODES = (np.dtype(np.int8), np.dtype(np.uint8))
@@ -178,8 +178,12 @@ def _closed(nodes: tuple[Node, ...], places: Mapping[int, Where]) -> dict[int, W
 
 
 def _products(imported: Imported) -> set[int]:
-    """Nodes that own a contraction."""
-    named = {e.name: e for e in imported.cascade.einsums if contraction_operands(e) is not None}
+    """Nodes that own a contraction which counts as one: a sum of squares of a norm does not."""
+    named = {
+        e.name: e
+        for e in imported.cascade.einsums
+        if contraction_operands(e) is not None and (not e.operator or e.operator in NOMINAL)
+    }
     nodes = {n.index: n for n in imported.graph.nodes}
     return {
         index

@@ -4,9 +4,14 @@ For numbers x that are a multiple of one code and a number, with T their largest
 
     L[row] = ln(sum of exp(x - T))        y = exp((x - T) - L)
 
-No exponential of x - T vanishes (`SPREAD`), so that the largest one of a row need not be known. L
-is 2^-16 wrong at most, y less than 2^-15 of itself, besides the function stage's exp and ln. A
-softmax with no product behind it stays: the host runs it.
+No exponential of x - T vanishes (`SPREAD`), so that the largest one of a row need not be known;
+where they are up to twice as far apart, T is half way. L is 2^-16 wrong at most, y less than 2^-15
+of itself, besides the function stage's exp and ln. A softmax with no product behind it stays: the
+host runs it.
+
+Where a constant masks some (`masked_line`), a tensor of codes holds the lowest code there; other
+numbers on the lowest code count as the one above, so that no row is empty. An exponential of the
+lowest code is 0.
 """
 
 from __future__ import annotations
@@ -14,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32
-from dataflow.ir.expr import Access, Call, Expr, accesses, call, single
+from dataflow.ir.expr import Access, Call, Expr, accesses, call, integer, single
 from dataflow.ir.macs import contraction_operands
-from dataflow.rewrite.code_lines import code_line, renamed
-from dataflow.rewrite.cone import Editor
+from dataflow.rewrite.code_lines import CodeLine, MaskedLine, code_line, masked_line, renamed
+from dataflow.rewrite.cone import Cone, Editor
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
 from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
@@ -27,8 +34,14 @@ from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
 SPREAD = 80.0
 """Largest difference of two arguments whose exponentials are both normal numbers."""
 
+FAR = 104.0
+"""Difference of two arguments at which an exponential vanishes beside the other."""
+
 SCALE = Scale(0.5, 64.0)
 """Of L, from -128 to below 128."""
+
+STEEP = 256.0
+"""By what a number on the lowest code is below all others: T is no more than `SPREAD` above them."""
 
 
 def softmax_words(cascade: Cascade) -> Cascade:
@@ -49,12 +62,16 @@ class Softmax:
     Attributes:
         total: the sum over the row.
         exp: the exponentials.
-        shifted: x - T over the code, in the variables of ``exp``.
+        real: x, in the variables of ``exp``.
+        line: the code that x is a multiple of.
+        mask: where x is not on the line.
     """
 
     total: Einsum
     exp: Einsum
-    shifted: Expr
+    real: Access
+    line: CodeLine
+    mask: MaskedLine | None
 
 
 def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
@@ -84,12 +101,30 @@ def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
         return None
     if not _before_a_product(cascade, total.output.tensor):
         return None
-    line = code_line(editor, real.tensor)
-    if line is None or abs(line.slope) * (line.most - line.least) > SPREAD:
+    line, mask = code_line(editor, real.tensor), None
+    if line is None:
+        mask = masked_line(editor, real.tensor, FAR)
+        if mask is None or mask.line.slope < 0 or not _open(editor, mask, total):
+            return None
+        line = mask.line
+    if abs(line.slope) * (line.most - line.least) > 2 * SPREAD:
         return None
-    top = line.most if line.slope > 0 else line.least
-    shifted = call("fma", call("f32", line.leaf), single(line.slope), single32(-line.slope * top))
-    return Softmax(total, exp, line.at(shifted, real))
+    return Softmax(total, exp, real, line, mask)
+
+
+def _open(editor: Editor, mask: MaskedLine, total: Einsum) -> bool:
+    """Whether each row has a number that is not masked."""
+    assert isinstance(total.expr, Access) and total.reduction is not None
+    names = [index.variable for index in mask.line.source.output.indices]
+    (folded,) = total.reduction.variables
+    axis = next(k for k, i in enumerate(total.expr.indices) if folded in i.variables)
+    known = tuple(name for name in names if name is not None)
+    if names[axis] is None:
+        return False
+    values = Cone(editor, mask.line.source).along(mask.mask, known)
+    sizes = [editor.cascade.size(name) for name in known]
+    opens = np.isin(values, mask.opens).reshape(sizes)
+    return bool(opens.any(axis=known.index(str(names[axis]))).all())
 
 
 def _before_a_product(cascade: Cascade, tensor: str) -> bool:
@@ -152,21 +187,61 @@ def _row_of(top: Access, bottom: Access, exp: Einsum, total: Einsum) -> bool:
 
 
 def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
-    total, exp = found.total, found.exp
+    total, exp, line = found.total, found.exp, found.line
     assert isinstance(total.expr, Access)
-    power = call("stage_exp", renamed(exp, found.shifted, total.expr))
+    codes: tuple[Einsum, ...] = ()
+    if found.mask is not None:
+        cascade, line = _with_open_codes(cascade, found.mask)
+        codes = (line.source,)
+    shifted = line.at(_shifted(line, found.mask is not None), found.real)
+    power = call("stage_exp", renamed(exp, shifted, total.expr))
     row = Row(power, lambda own: call("stage_log", own), SCALE)
     cascade, word, made = write_words(cascade, total, (row,))
 
     def quotient(top: Access, bottom: Access) -> Expr:
         log = SCALE.read(read_word(word, bottom.indices))
-        return call("stage_exp", call("sub", renamed(exp, found.shifted, top), log))
+        return call("stage_exp", call("sub", renamed(exp, shifted, top), log))
 
     einsums: list[Einsum] = []
     for einsum in cascade.einsums:
         if einsum.name == total.name:
-            einsums += made
+            einsums += (*codes, *made)
         else:
             expr = _with_quotients(einsum.expr, exp, total, quotient)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
+
+
+def _shifted(line: CodeLine, masked: bool) -> Expr:
+    """x - T over the code; far below all others where the code is below ``least``."""
+    top = line.most if line.slope > 0 else line.least
+    spread = abs(line.slope) * (line.most - line.least)
+    middle = spread / 2 if spread > SPREAD else 0.0
+    if not masked:
+        offset = single32(middle - line.slope * top)
+        return call("fma", call("f32", line.leaf), single(line.slope), offset)
+    number = call("f32", call("sub", line.leaf, integer(line.least)))
+    offset = single32(middle - line.slope * (top - line.least))
+    shifted = call("fma", number, single(line.slope), offset)
+    return call("min", shifted, call("mul", number, single(STEEP)))
+
+
+def _with_open_codes(cascade: Cascade, mask: MaskedLine) -> tuple[Cascade, CodeLine]:
+    """The codes with the lowest one where they are masked, and only there; x over them."""
+    line, source = mask.line, mask.line.source
+    kind = cascade.tensors[line.leaf.tensor].dtype
+    editor = Editor(cascade)
+    data = np.isin(np.asarray(cascade.constants[mask.mask.tensor]), mask.opens)
+    bounds = np.where(data, line.most, line.least).astype(kind.numpy)
+    real = cascade.tensors[source.output.tensor]
+    bound = editor.weight(f"{real.name}_bound", bounds, cascade.tensors[mask.mask.tensor].ranks)
+    name = f"{real.name}_codes"
+    while name in editor.cascade.tensors:
+        name += "_"
+    tensor = replace(real, name=name, dtype=kind, label=name)
+    own = Access(name, source.output.indices)
+    least = line.least + 1
+    expr = call("min", call("max", line.leaf, integer(least)), Access(bound, mask.mask.indices))
+    maker = Einsum(name, own, expr, None, source.source, source.operator)
+    cascade = replace(editor.cascade, tensors={**editor.cascade.tensors, name: tensor})
+    return cascade, replace(line, source=maker, leaf=own, least=least)

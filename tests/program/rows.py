@@ -15,6 +15,34 @@ U8: np.dtype[Any] = np.dtype(np.uint8)
 FUNCTIONS = ("Gelu", "Sigmoid", "Tanh", "Erf", "Exp", "Softplus", "Mish", "Sqrt", "Log")
 
 
+def random_masked(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A masked softmax between codes in front of a product, and its input."""
+    rng = random.Random(seed)
+    net = QdqNet(seed, opset=20)
+    draw = np.random.default_rng(seed)
+    heads, queries, keys = rng.randint(1, 3), rng.randint(1, 12), rng.randint(2, 24)
+    kind, low = rng.choice([(S8, -128), (U8, 0)])
+    scale = rng.choice([0.03, 0.2, 0.45])
+    entry = net.input((1, heads, queries, keys), kind)
+    x = net.dequantised(entry, scale, rng.randint(low, low + 255), kind)
+    shape = rng.choice([(queries, keys), (1, keys), (heads, 1, keys), (1, heads, queries, keys)])
+    hidden = draw.random(shape) < 0.5
+    hidden[..., rng.randrange(keys)] = False
+    if rng.random() < 0.5:
+        mask = net.constant(np.where(hidden, rng.choice([-1e4, -np.inf]), 0.0).astype(np.float32))
+        x = net.op("Add", x, mask)
+    else:
+        x = net.op("Where", net.constant(hidden), net.constant(np.float32(-np.inf)), x)
+    y = net.through(net.op("Softmax", x), 1 / 256, rng.choice([0, 3]), U8)
+    result = net.quantised(net.op("MatMul", y, net.weights((keys, 5))), 0.01)
+    proto = net.finish()
+    proto.graph.output.append(
+        onnx.helper.make_tensor_value_info(result, onnx.TensorProto.INT8, None)
+    )
+    codes = draw.integers(low, low + 256, (1, heads, queries, keys)).astype(kind)
+    return proto, {net.inputs[0].name: codes}
+
+
 def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """A network from codes to codes, and its input."""
     rng = random.Random(seed)

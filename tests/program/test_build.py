@@ -32,7 +32,7 @@ from tests.frontend import models
 from tests.program.cases import check_model, lowered, programs
 from tests.program.mapping_tools import default_tiling, place, with_sinks
 from tests.program.networks import random_network
-from tests.program.rows import random_rows
+from tests.program.rows import random_masked, random_rows
 
 MACHINES = [machine_of(load_architecture(name)) for name in ("edge8", "edge16")]
 
@@ -116,6 +116,17 @@ def test_random_rows_and_functions_compute_what_evaluate_computes(seed: int) -> 
 @pytest.mark.parametrize("seed", range(100, 600))
 def test_many_random_rows_and_functions_compute_what_evaluate_computes(seed: int) -> None:
     check_model(*random_rows(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_masked(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 300))
+def test_many_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_masked(seed), MACHINES[seed % 2], seed)
 
 
 def test_same_mapping_gives_the_same_bytes() -> None:

@@ -68,11 +68,16 @@ def softmax(
     divided: bool = False,
     axis: int = -1,
     product: bool = True,
+    mask: Array | None = None,
 ) -> QdqNet:
     net = QdqNet(opset=20)
     x = net.through(net.input((2, 7, 19)), scale, zero)
     if divided:
         x = net.op("Div", x, net.constant(np.float32(8)))
+    if mask is not None and mask.dtype == np.bool_:
+        x = net.op("Where", net.constant(mask), net.constant(np.float32(-np.inf)), x)
+    elif mask is not None:
+        x = net.op("Add", x, net.constant(mask))
     y = net.through(net.op("Softmax", x, axis=axis), 1 / 256, 0, U8)
     net.outputs.append(y)
     if product:
@@ -100,10 +105,27 @@ def words_of(cascade: Cascade) -> list[str]:
     return [n for n, t in cascade.tensors.items() if n.endswith("_word") and t.dtype != F32]
 
 
+def additive(*shape: int, seed: int = 3) -> Array:
+    """0 or -10,000, the first of each row open."""
+    drawn = np.where(np.random.default_rng(seed).random(shape) < 0.4, -1e4, 0.0)
+    drawn[..., 0] = 0
+    return drawn.astype(np.float32)
+
+
+CAUSAL = np.triu(np.ones((7, 19), np.bool_), 1)
+MASKED = {
+    "causal": (0.07, 3, False, CAUSAL),
+    "causal scores": (0.07, -50, True, CAUSAL),
+    "additive": (0.07, -128, False, additive(2, 7, 19)),
+    "masked keys, far apart": (0.5, 3, False, additive(2, 1, 19)),
+}
+"""Scale, zero point, whether the scores are divided, and the mask."""
+
 CASES = {
     "softmax": lambda: softmax(),
     "attention scores": lambda: softmax(divided=True),
     "wide scores": lambda: softmax(scale=0.3, zero=-128),
+    "scores 120 apart": lambda: softmax(scale=0.47),
     "another axis": lambda: softmax(axis=1),
     "layer normalisation": lambda: normal("LayerNormalization"),
     "of unsigned codes": lambda: normal("LayerNormalization", 131, U8),
@@ -122,18 +144,56 @@ def test_the_codes_are_those_of_the_literal_form(name: str) -> None:
     shape = legal.tensors[legal.graph_inputs[0]].shape
     for spread in (0.02, 0.7, 5.0):
         x = rng.normal(0.1, spread, shape).astype(np.float32)
-        want, got = (next(iter(evaluate(c, {label: x}).values())) for c in (literal, legal))
         step = 1 / 256 if "oftmax" in name or "scores" in name or "axis" in name else 0.03
-        wrong = np.rint((got - want) / step)
-        assert np.abs(wrong).max() <= 1
-        assert np.count_nonzero(wrong) <= 0.01 * wrong.size
+        compare(literal, legal, {label: x}, step)
 
 
-@pytest.mark.parametrize("scale", [0.4, 3.0])
+def compare(literal: Cascade, legal: Cascade, inputs: dict[str, Array], step: float) -> None:
+    want, got = (next(iter(evaluate(c, inputs).values())) for c in (literal, legal))
+    wrong = np.rint((got - want) / step)
+    assert np.abs(wrong).max() <= 1
+    assert np.count_nonzero(wrong) <= 0.01 * wrong.size
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_a_mask_takes_the_lowest_code(name: str) -> None:
+    """Scores above it have the codes of the literal form."""
+    scale, zero, divided, mask = MASKED[name]
+    literal, legal = literal_and_legal(softmax(scale, zero, divided, mask=mask))
+    assert len(words_of(legal)) == 1 and not words_of(literal)
+    rng = np.random.default_rng(1)
+    (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
+    for spread in (0.02, 0.7, 5.0, 20.0):
+        x = np.maximum(rng.normal(0.1, spread, (2, 7, 19)), (-127 - zero) * scale)
+        compare(literal, legal, {label: x.astype(np.float32)}, 1 / 256)
+
+
+@pytest.mark.parametrize("scale", [0.7, 3.0])
 def test_scores_that_are_far_apart_stay_what_they_are(scale: float) -> None:
-    """e^-80 would not be a normal number beside 1."""
+    """Of e^-80 and e^80 one would not be a normal number."""
     _, legal = literal_and_legal(softmax(scale=scale))
     assert not words_of(legal)
+
+
+MASKS = {
+    "a row without open numbers": np.ones((7, 19), np.bool_),
+    "a mask that does not hide": np.where(CAUSAL, np.float32(-30), np.float32(0)),
+    "a bias beside a mask": np.arange(7 * 19, dtype=np.float32).reshape(7, 19),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_other_constants_beside_the_scores_are_no_masks(name: str) -> None:
+    _, legal = literal_and_legal(softmax(mask=MASKS[name]))
+    assert not words_of(legal)
+
+
+def test_masked_numbers_are_exactly_nothing() -> None:
+    _, legal = literal_and_legal(softmax(mask=CAUSAL))
+    (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
+    x = np.random.default_rng(2).normal(0, 9, (2, 7, 19)).astype(np.float32)
+    found = next(iter(evaluate(legal, {label: x}).values()))
+    assert (found[:, CAUSAL] == 0).all() and (found[:, ~CAUSAL].sum(-1) > 0).all()
 
 
 def test_a_softmax_at_the_end_stays() -> None:
