@@ -1,4 +1,4 @@
-"""Array layers whose operands or result must first be copied into another layout."""
+"""Layers whose operands or result must first be copied into another layout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dataflow.ir.affine import Affine
-from dataflow.ir.expr import Access, map_accesses
+from dataflow.ir.expr import Access, accesses, map_accesses
 from dataflow.ir.macs import contraction_operands
 from dataflow.layers.layer import Layer, Storage
 from dataflow.lower.array_layer import array_layers
@@ -53,17 +53,65 @@ def _result_copied(ctx: Context, group: Group) -> list[Layer]:
     moving, stationary = split_operands(ctx.cascade, group.head)
     own = set(stationary.variables) - set(moving.variables)
     columns = tuple(d for d, i in enumerate(group.output.indices) if set(i.variables) & own)
+    return _through_copy(ctx, group, columns, array_layers)
+
+
+def _through_copy(
+    ctx: Context,
+    group: Group,
+    last: tuple[int, ...],
+    layers_of: Callable[[Context, Group], list[Layer]],
+) -> list[Layer]:
+    """The layers of a group that writes a copy with the dimensions ``last`` innermost, and the
+    layers that copy it back."""
     name = group.output.tensor
     storage = ctx.storage[name]
     copy = ctx.fresh(f"{name}_layout")
-    layout = innermost(len(storage.shape), columns)
+    layout = innermost(len(storage.shape), last)
     ctx.storage[copy] = replace(storage, name=copy, layout=layout, role="intermediate")
     tensor = replace(ctx.cascade.tensors[name], name=copy, role="intermediate", label=copy)
     ctx.cascade = replace(ctx.cascade, tensors={**ctx.cascade.tensors, copy: tensor})
-    layers = array_layers(ctx, replace(group, output=Access(copy, group.output.indices)))
+    layers = layers_of(ctx, replace(group, output=Access(copy, group.output.indices)))
     # Only what the group writes is copied: the tensor may have other writers.
     back = Group((f"{copy}_copy",), None, group.output, Access(copy, group.output.indices), 0)
     return layers + vector_layers(ctx, back)
+
+
+def with_vector_copies(ctx: Context, group: Group) -> list[Layer]:
+    """The layers of a vector group; where numbers differ along a dimension that does not lie last
+    in the result, it is copied.
+
+    Raises CannotFuse with the reason of the attempt without a copy.
+    """
+    trial = ctx.snapshot()
+    try:
+        layers = vector_layers(trial, group)
+    except CannotFuse as reason:
+        if group.head is not None:
+            raise
+        for dim in _numbered(ctx, group):
+            trial = ctx.snapshot()
+            try:
+                layers = _through_copy(trial, group, (dim,), vector_layers)
+            except CannotFuse:
+                continue
+            break
+        else:
+            raise reason from None
+    ctx.take(trial)
+    return layers
+
+
+def _numbered(ctx: Context, group: Group) -> list[int]:
+    """Dimensions of the result along which constants differ, but for the one that lies last."""
+    constants = ctx.cascade.constants
+    names = {v for a in accesses(group.expr) if a.tensor in constants for v in a.variables}
+    shape = ctx.storage[group.output.tensor].shape
+    return [
+        d
+        for d in ctx.storage[group.output.tensor].layout[:-1]
+        if shape[d] > 1 and set(group.output.indices[d].variables) & names
+    ]
 
 
 def _operands_copied(

@@ -1,8 +1,9 @@
 """Elementwise numbers that are not codes, computed where they are read.
 
 A float32 or int32 tensor cannot stand in the machine's memory. One consumer's expression takes it
-in when groups are formed; here it is substituted into every reader when there are several, or when
-the reader is a window.
+in when groups are formed; here it is substituted into every reader when there are several, when the
+reader is a window, or when it reads what is made of codes alone at other places than element by
+element.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.expr import Access, Expr, map_accesses, substitute
-from dataflow.lower.groups import is_code
+from dataflow.lower.groups import followed, is_code, single_group
 
 
 def inline_wide(cascade: Cascade) -> Cascade:
@@ -29,7 +30,7 @@ def inline_wide(cascade: Cascade) -> Cascade:
             continue
         current = next(e for e in einsums if e.name == einsum.name)
         readers = [e for e in einsums if any(a.tensor == name for a in e.inputs)]
-        if len(readers) < 2 and all(e.reduction is None for e in readers):
+        if len(readers) < 2 and not any(_asks(cascade, current, e) for e in readers):
             continue
         if not all(_substitutable(cascade, current, e) for e in readers):
             continue
@@ -39,6 +40,17 @@ def inline_wide(cascade: Cascade) -> Cascade:
         return cascade
     tensors = {n: t for n, t in cascade.tensors.items() if n not in gone}
     return replace(cascade, einsums=tuple(einsums), tensors=tensors)
+
+
+def _asks(cascade: Cascade, producer: Einsum, reader: Einsum) -> bool:
+    """Whether the only reader takes no element of the result into a group with its producer."""
+    if reader.reduction is not None:
+        return True
+    stored = all(
+        is_code(cascade, a.tensor) or a.tensor in cascade.constants for a in producer.inputs
+    )
+    single = single_group(producer, cascade)
+    return stored and followed(single, reader, producer.output.tensor, cascade) is None
 
 
 def _variables(einsum: Einsum) -> list[str] | None:

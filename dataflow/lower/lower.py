@@ -11,7 +11,7 @@ from dataflow.layers.layer import Layer, LayerGraph
 from dataflow.lower.affine_only import obstacle
 from dataflow.lower.alias import aliased_storages, aliases
 from dataflow.lower.context import Context
-from dataflow.lower.copies import with_array_copies
+from dataflow.lower.copies import with_array_copies, with_vector_copies
 from dataflow.lower.culprit import culprit
 from dataflow.lower.groups import Group, form_groups
 from dataflow.lower.layout import of_one_element
@@ -19,7 +19,6 @@ from dataflow.lower.pipeline import MACHINE
 from dataflow.lower.refusal import CannotFuse, Refused, refusal_error
 from dataflow.lower.roles import on_array
 from dataflow.lower.stored import require_stored
-from dataflow.lower.vector_layer import vector_layers
 from dataflow.rewrite.passes import run_passes
 
 
@@ -128,11 +127,11 @@ def _used(ctx: Context) -> set[str]:
 def _layers(ctx: Context, group: Group, legal: Cascade) -> list[Layer]:
     require_stored(ctx, group, legal)
     if group.head is None or not on_array(ctx, group.head):
-        return vector_layers(ctx, group)
+        return with_vector_copies(ctx, group)
     try:
         return with_array_copies(ctx, group)
     except CannotFuse:
         product = contraction_operands(group.head) is not None
         if product and not of_one_element(ctx.cascade, group.head):
             raise
-    return vector_layers(ctx, group)
+    return with_vector_copies(ctx, group)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataflow.lower.affine_only import affine_part
 from dataflow.lower.alias import with_aliases
+from dataflow.lower.early_codes import early_codes
 from dataflow.lower.inline import inline_wide
 from dataflow.lower.layout import with_copies, with_rank_orders
 from dataflow.rewrite.legal import LEGALISE
@@ -20,6 +21,13 @@ MACHINE = (
         True,
         "loops, gathers and selections, which no address generator walks, are refused; without "
         "them the later passes need not know indirect indices, and still judge all the rest",
+    ),
+    Pass(
+        "early-codes",
+        early_codes,
+        True,
+        "floats that a copy rearranges in front of a quantiser are quantised before it; before the "
+        "pass that computes what is left of them where it is read",
     ),
     Pass(
         "inline-wide",

@@ -76,7 +76,7 @@ class Softmax:
 
 def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
     cascade, fold = editor.cascade, total.reduction
-    if fold is None or fold.op != "add" or len(fold.variables) != 1 or total.iterates:
+    if fold is None or fold.op != "add" or total.iterates:
         return None
     if not isinstance(total.expr, Access) or cascade.tensors[total.output.tensor].dtype != F32:
         return None
@@ -116,15 +116,15 @@ def _open(editor: Editor, mask: MaskedLine, total: Einsum) -> bool:
     """Whether each row has a number that is not masked."""
     assert isinstance(total.expr, Access) and total.reduction is not None
     names = [index.variable for index in mask.line.source.output.indices]
-    (folded,) = total.reduction.variables
-    axis = next(k for k, i in enumerate(total.expr.indices) if folded in i.variables)
-    known = tuple(name for name in names if name is not None)
-    if names[axis] is None:
-        return False
-    values = Cone(editor, mask.line.source).along(mask.mask, known)
-    sizes = [editor.cascade.size(name) for name in known]
-    opens = np.isin(values, mask.opens).reshape(sizes)
-    return bool(opens.any(axis=known.index(str(names[axis]))).all())
+    known = [name for name in names if name is not None]
+    folded = [
+        known.index(name)
+        for name, index in zip(names, total.expr.indices, strict=True)
+        if name is not None and set(index.variables) & set(total.reduction.variables)
+    ]
+    values = Cone(editor, mask.line.source).along(mask.mask, tuple(known))
+    opens = np.isin(values, mask.opens).reshape([editor.cascade.size(name) for name in known])
+    return bool(opens.any(axis=tuple(folded)).all())
 
 
 def _before_a_product(cascade: Cascade, tensor: str) -> bool:

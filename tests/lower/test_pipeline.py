@@ -22,7 +22,7 @@ NAMES = [
     *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-words"),
     *("stage-functions", "uniform-parameters"),
     *("merge-parameters", "volumes", "reduction-order"),
-    *("affine-part", "inline-wide", "rank-order", "layout-copies", "alias"),
+    *("affine-part", "early-codes", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]
 
 
