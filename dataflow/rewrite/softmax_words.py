@@ -195,8 +195,9 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
         codes = (line.source,)
     shifted = line.at(_shifted(line, found.mask is not None), found.real)
     power = call("stage_exp", renamed(exp, shifted, total.expr))
+    walked = _walked(total, renamed(exp, line.at(line.leaf, found.real), total.expr))
     row = Row(power, lambda own: call("stage_log", own), SCALE)
-    cascade, word, made = write_words(cascade, total, (row,))
+    cascade, word, made = write_words(cascade, walked, (row,))
 
     def quotient(top: Access, bottom: Access) -> Expr:
         log = SCALE.read(read_word(word, bottom.indices))
@@ -210,6 +211,14 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
             expr = _with_quotients(einsum.expr, exp, total, quotient)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
+
+
+def _walked(total: Einsum, leaf: Expr) -> Einsum:
+    """The sum in the order of the codes' dimensions: a softmax leaves it open."""
+    assert isinstance(leaf, Access) and total.reduction is not None
+    order = [v for index in leaf.indices for v in index.variables]
+    variables = tuple(sorted(total.reduction.variables, key=order.index))
+    return replace(total, reduction=replace(total.reduction, variables=variables))
 
 
 def _shifted(line: CodeLine, masked: bool) -> Expr:

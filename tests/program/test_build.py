@@ -29,6 +29,7 @@ from dataflow.machine.isa import Unit, violations
 from dataflow.program import build
 from dataflow.rewrite import legalise
 from tests.frontend import models
+from tests.program.blocks import BLOCKS
 from tests.program.cases import check_model, lowered, programs
 from tests.program.mapping_tools import default_tiling, place, with_sinks
 from tests.program.networks import random_network
@@ -127,6 +128,12 @@ def test_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> No
 @pytest.mark.parametrize("seed", range(100, 300))
 def test_many_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> None:
     check_model(*random_masked(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_parts_of_transformers_compute_what_evaluate_computes(name: str) -> None:
+    for seed in range(2):
+        check_model(*BLOCKS[name](seed), MACHINES[seed % 2], seed)
 
 
 def test_same_mapping_gives_the_same_bytes() -> None:
