@@ -289,6 +289,8 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
     assert head is not None and head.reduction is not None
     reduced = {v for v in head.reduction.variables if sizes[v] > 1}
     sources = _sources(ctx, head.expr)
+    if len(sources) > 1:  # what is the same for the whole window is the second source
+        sources = [a for a in sources if set(a.variables) & reduced]
     if len(sources) != 1:
         raise CannotFuse(
             f"reduces over {len(sources)} tensors at once",
@@ -366,7 +368,9 @@ def _window_layers(
     head = group.head
     assert head is not None and head.reduction is not None
     chan = Axis((plain[-1],), sizes[plain[-1]]) if lanes else NO_AXIS
-    axes = axes_of(plain[: len(plain) - lanes], sizes, [where, output])
+    others = [a for a in _sources(ctx, head.expr) if a != source]
+    uses = [where, output, *(strided(a, ctx.storage[a.tensor]) for a in others)]
+    axes = axes_of(plain[: len(plain) - lanes], sizes, uses)
     p = Axis((rows.out,), sizes[rows.out]) if rows is not None and rows.out else NO_AXIS
     q = Axis((cols.out,), sizes[cols.out]) if cols is not None and cols.out else NO_AXIS
     b = NO_AXIS

@@ -9,6 +9,12 @@ where they are up to twice as far apart, T is half way. L is 2^-16 wrong at most
 of itself, besides the function stage's exp and ln. A softmax with no product behind it stays: the
 host runs it.
 
+Codes that are further apart (up to `FURTHEST`) have their largest one P[row] written, and
+
+    V[row] = s P + ln(sum of exp(s (c - P)))        y = exp(s c - V)
+
+where V is as many times less exact as its range is wider.
+
 Where a constant masks some (`masked_line`), a tensor of codes holds the lowest code there; other
 numbers on the lowest code count as the one above, so that no row is empty. An exponential of the
 lowest code is 0.
@@ -29,10 +35,13 @@ from dataflow.rewrite.code_lines import CodeLine, MaskedLine, code_line, masked_
 from dataflow.rewrite.cone import Cone, Editor
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
-from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
+from dataflow.rewrite.words import RANGE, Row, Scale, read_word, single32, write_words
 
 SPREAD = 80.0
 """Largest difference of two arguments whose exponentials are both normal numbers."""
+
+FURTHEST = 2.0**15
+"""Largest difference of two arguments: y is then 2^-7 of itself wrong."""
 
 FAR = 104.0
 """Difference of two arguments at which an exponential vanishes beside the other."""
@@ -68,6 +77,7 @@ class Softmax:
     """
 
     total: Einsum
+    largest: Einsum
     exp: Einsum
     real: Access
     line: CodeLine
@@ -107,9 +117,10 @@ def _softmax(editor: Editor, total: Einsum) -> Softmax | None:
         if mask is None or mask.line.slope < 0 or not _open(editor, mask, total):
             return None
         line = mask.line
-    if abs(line.slope) * (line.most - line.least) > 2 * SPREAD:
+    spread = abs(line.slope) * (line.most - line.least)
+    if spread > FURTHEST or (spread > 2 * SPREAD and (line.slope < 0 or mask is not None)):
         return None
-    return Softmax(total, exp, real, line, mask)
+    return Softmax(total, largest, exp, real, line, mask)
 
 
 def _open(editor: Editor, mask: MaskedLine, total: Einsum) -> bool:
@@ -193,14 +204,22 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
     if found.mask is not None:
         cascade, line = _with_open_codes(cascade, found.mask)
         codes = (line.source,)
-    shifted = line.at(_shifted(line, found.mask is not None), found.real)
-    power = call("stage_exp", renamed(exp, shifted, total.expr))
-    walked = _walked(total, renamed(exp, line.at(line.leaf, found.real), total.expr))
-    row = Row(power, lambda own: call("stage_log", own), SCALE)
+    leaf = renamed(exp, line.at(line.leaf, found.real), total.expr)
+    walked = _walked(total, leaf)
+    shifted, scale = _shifted(line, found.mask is not None), SCALE
+    power: Expr = call("stage_exp", renamed(exp, line.at(shifted, found.real), total.expr))
+    row = Row(power, lambda own: call("stage_log", own), scale)
+    if line.slope * (line.most - line.least) > 2 * SPREAD:
+        cascade, peak = _with_peak(cascade, found, line)
+        codes = (*codes, peak)
+        shifted = call("mul", call("f32", line.leaf), single(line.slope))
+        row = _row_of_peaks(cascade, found, line, peak, leaf)
+        scale = row.scale
+    shifted = line.at(shifted, found.real)
     cascade, word, made = write_words(cascade, walked, (row,))
 
     def quotient(top: Access, bottom: Access) -> Expr:
-        log = SCALE.read(read_word(word, bottom.indices))
+        log = scale.read(read_word(word, bottom.indices))
         return call("stage_exp", call("sub", renamed(exp, shifted, top), log))
 
     einsums: list[Einsum] = []
@@ -233,6 +252,43 @@ def _shifted(line: CodeLine, masked: bool) -> Expr:
     offset = single32(middle - line.slope * (top - line.least))
     shifted = call("fma", number, single(line.slope), offset)
     return call("min", shifted, call("mul", number, single(STEEP)))
+
+
+def _with_peak(cascade: Cascade, found: Softmax, line: CodeLine) -> tuple[Cascade, Einsum]:
+    """The largest code of each row."""
+    largest = found.largest
+    assert isinstance(largest.expr, Access)
+    name = f"{largest.output.tensor}_code"
+    while name in cascade.tensors:
+        name += "_"
+    kind = cascade.tensors[line.leaf.tensor].dtype
+    tensor = replace(cascade.tensors[largest.output.tensor], name=name, dtype=kind, label=name)
+    made = replace(
+        largest,
+        name=name,
+        output=Access(name, largest.output.indices),
+        expr=line.at(line.leaf, largest.expr),
+    )
+    return replace(cascade, tensors={**cascade.tensors, name: tensor}), made
+
+
+def _row_of_peaks(
+    cascade: Cascade, found: Softmax, line: CodeLine, peak: Einsum, leaf: Expr
+) -> Row:
+    """V of a row, whose range is known."""
+    total = found.total
+    assert total.reduction is not None
+    count = 1
+    for variable in total.reduction.variables:
+        count *= cascade.size(variable)
+    low, high = line.slope * line.least, line.slope * line.most + float(np.log(count))
+    power = 2.0 ** np.floor(np.log2((RANGE - 2) / (high - low)))
+    scale = Scale(float(power), float(np.float32(1 - low * power)))
+    code = Access(peak.output.tensor, total.output.indices)
+    difference = call("f32", call("sub", leaf, code))
+    body = call("stage_exp", call("mul", difference, single(line.slope)))
+    top = call("mul", call("f32", code), single(line.slope))
+    return Row(body, lambda own: call("add", call("stage_log", own), top), scale)
 
 
 def _with_open_codes(cascade: Cascade, mask: MaskedLine) -> tuple[Cascade, CodeLine]:

@@ -43,6 +43,26 @@ def random_masked(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return proto, {net.inputs[0].name: codes}
 
 
+def far_apart(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A softmax over scores that are hundreds apart, in front of a product, and its input."""
+    rng = random.Random(seed)
+    net = QdqNet(seed, opset=20)
+    draw = np.random.default_rng(seed)
+    shape = (1, rng.randint(1, 3), rng.randint(1, 12), rng.randint(2, 24))
+    kind, low = rng.choice([(S8, -128), (U8, 0)])
+    entry = net.input(shape, kind)
+    x = net.dequantised(entry, rng.choice([0.7, 3.0, 40.0]), rng.randint(low, low + 255), kind)
+    y = net.through(net.op("Softmax", x), 1 / 256, rng.choice([0, 3]), U8)
+    result = net.quantised(net.op("MatMul", y, net.weights((shape[-1], 5))), 0.01)
+    proto = net.finish()
+    proto.graph.output.append(
+        onnx.helper.make_tensor_value_info(result, onnx.TensorProto.INT8, None)
+    )
+    peaked = np.minimum(draw.normal(low + 230, 6, shape), low + 255)  # some near each other
+    codes = np.where(draw.random(shape) < 0.7, draw.integers(low, low + 200, shape), peaked)
+    return proto, {net.inputs[0].name: codes.astype(kind)}
+
+
 def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """A network from codes to codes, and its input."""
     rng = random.Random(seed)

@@ -33,7 +33,7 @@ from tests.program.blocks import BLOCKS
 from tests.program.cases import check_model, lowered, programs
 from tests.program.mapping_tools import default_tiling, place, with_sinks
 from tests.program.networks import random_network
-from tests.program.rows import random_masked, random_rows
+from tests.program.rows import far_apart, random_masked, random_rows
 
 MACHINES = [machine_of(load_architecture(name)) for name in ("edge8", "edge16")]
 
@@ -122,6 +122,11 @@ def test_many_random_rows_and_functions_compute_what_evaluate_computes(seed: int
 @pytest.mark.parametrize("seed", range(8))
 def test_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> None:
     check_model(*random_masked(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_softmaxes_of_scores_far_apart_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*far_apart(seed), MACHINES[seed % 2], seed)
 
 
 @pytest.mark.slow
