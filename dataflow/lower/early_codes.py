@@ -1,7 +1,7 @@
 """Floats that are rearranged in front of a quantiser: they are quantised first, then rearranged.
 
 A copy that joins dimensions (``T[a*4 + b] = x[a, b]``) cannot be read through: its reader names
-``T[c + 2]``, for which no a and b are affine. A float32 tensor cannot wait in memory, but codes can.
+``T[c + 2]``, for which no a and b are affine. A float32 tensor cannot wait in memory; codes can.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers that are a multiple of one 8-bit code and an offset, some of them masked by a constant."""
+"""Numbers that are a multiple of one 8-bit code and an offset, perhaps masked by a constant."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ SCALE = Scale(0.5, 64.0)
 """Of L, from -128 to below 128."""
 
 STEEP = 256.0
-"""By what a number on the lowest code is below all others: T is no more than `SPREAD` above them."""
+"""By what a masked number is below T: more than any other, and than any exponential needs."""
 
 
 def softmax_words(cascade: Cascade) -> Cascade:
