@@ -300,3 +300,22 @@ def window_of(
         step,
         storage.layout.index(dim),
     )
+
+
+def joined(windows: list[Window], sizes: Mapping[str, int]) -> list[Window]:
+    """Windows with those that are one run of taps as one; its tap names all of theirs."""
+    made: list[Window] = []
+    for one in windows:
+        last = made[-1] if made else None
+        if last is not None and _run(last, one, sizes):
+            tap = f"{last.tap} {one.tap}"
+            made[-1] = replace(one, tap=tap, size=last.size * one.size)
+        else:
+            made.append(one)
+    return made
+
+
+def _run(outer: Window, inner: Window, sizes: Mapping[str, int]) -> bool:
+    """Whether two whole dimensions lie in memory as one."""
+    plain = all(w.tap is not None and w.out is None and w.dilation == 1 for w in (outer, inner))
+    return plain and outer.step == inner.step * inner.size

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from math import prod
 
 import numpy as np
 
 from dataflow.evaluate.space import Space, evaluate_expr
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Tensor
-from dataflow.ir.expr import Access, Expr, accesses, walk
+from dataflow.ir.expr import Access, Expr, accesses, substitute, walk
 from dataflow.layers.layer import Layer, View
 from dataflow.lower.array_layer import NO_PROGRAM, place_windows, window_view
 from dataflow.lower.context import Context
@@ -22,10 +23,11 @@ from dataflow.lower.epilogue import (
     compile_window,
     scalars,
 )
+from dataflow.lower.exact_sums import sums_exactly
 from dataflow.lower.groups import Group
 from dataflow.lower.points import NO_AXIS, Points
 from dataflow.lower.refusal import CannotFuse
-from dataflow.lower.roles import Window, window_of
+from dataflow.lower.roles import Window, joined, window_of
 from dataflow.lower.strides import (
     Axis,
     Strided,
@@ -253,12 +255,18 @@ def _split(
     kept = [v for v in kept if v not in back]
     uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
     reasons: list[CannotFuse] = []
-    for lanes in [1, 0] if kept else [0]:
+    peeled = [v for v in kept if v in _numbered_rows(ctx, expr, sources)]
+    attempts = [(lanes, list[str]()) for lanes in ([1, 0] if kept else [0])]
+    if peeled:
+        attempts += [(1, peeled)] if kept[-1] not in peeled else []
+        attempts += [(0, peeled)]
+    for lanes, apart in attempts:
         chan = Axis((kept[-1],), sizes[kept[-1]]) if lanes else NO_AXIS
-        axes = axes_of(kept[: len(kept) - lanes], sizes, uses)
+        walked = [v for v in kept[: len(kept) - lanes] if v not in apart]
+        axes = axes_of(walked, sizes, uses)
         rest, inner = axes[: max(0, len(axes) - 3)], axes[max(0, len(axes) - 3) :]
         place = [NO_AXIS] * (3 - len(inner)) + inner
-        names = [*back, *(v for axis in rest for v in axis.variables)]
+        names = [*back, *apart, *(v for axis in rest for v in axis.variables)]
         if int(np.prod([sizes[v] for v in names], dtype=int)) > 4096:
             reasons.append(
                 CannotFuse(
@@ -272,13 +280,29 @@ def _split(
             for values in product(*(range(sizes[v]) for v in names)):
                 fixed = dict(zip(names, values, strict=True))
                 points = Points(place[0], place[1], place[2], chan, fixed, sizes)
-                operands, epilogue, order = _elementwise(ctx, points, expr, sources)
+                here, read = expr, sources
+                if apart:  # what differed along these is a literal
+                    known = {v: Affine.of(fixed[v]) for v in apart}
+                    here = scalars(substitute(expr, known), ctx.cascade, sizes)
+                    read = _sources(ctx, here)
+                operands, epilogue, order = _elementwise(ctx, points, here, read)
                 suffix = "".join(f"_{v}" for v in values)
                 layers.append(_pointwise(ctx, group, points, operands, epilogue, order, suffix))
             return layers
         except CannotFuse as error:
             reasons.append(error)
     raise reasons[0]
+
+
+def _numbered_rows(ctx: Context, expr: Expr, sources: list[Access]) -> set[str]:
+    """Variables along which both words of rows and constants differ: each value a layer.
+
+    A layer reads either a word for each point, or a constant for each point, or for each channel.
+    """
+    words = {
+        v for part in walk(expr) if (word := is_word(part)) is not None for v in word.variables
+    }
+    return words & {v for a in _constants(ctx, expr, sources) for v in a.variables}
 
 
 # Windows
@@ -299,9 +323,10 @@ def _windowed(ctx: Context, group: Group, sizes: Sizes) -> list[Layer]:
     source = sources[0]
     where = strided(source, ctx.storage[source.tensor])
     windows, padded = _windows(ctx, source, reduced, sizes)
-    if [w.tap for w in windows if w.tap] != [
-        v for v in head.reduction.variables if v in reduced
-    ] and head.reduction.order != "any":
+    walked = [v for w in windows if w.tap for v in w.tap.split()]
+    sizes = {**sizes, **{w.tap: prod(sizes[v] for v in w.tap.split()) for w in windows if w.tap}}
+    stated = [v for v in head.reduction.variables if v in reduced]
+    if walked != stated and head.reduction.order != "any" and not sums_exactly(ctx.cascade, head):
         raise CannotFuse(
             "sums floats in another order than the machine walks",
             "pool the dimensions in the order of memory, or quantise before the sum",
@@ -343,12 +368,14 @@ def _windows(
         for v, c in index.terms:
             if v in reduced:
                 found.append(Window(None, v, 1, 1, 0, sizes[v], step * c, order))
+    found.sort(key=lambda w: w.order)
+    if len(found) > 2:
+        found = joined(found, sizes)
     if len(found) > 2:
         raise CannotFuse(
             f"reduces over {len(found)} dimensions apart; the vector unit walks two",
             "reduce one dimension after the other, each quantised",
         )
-    found.sort(key=lambda w: w.order)
     return tuple(found), padded
 
 

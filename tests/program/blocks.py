@@ -78,9 +78,33 @@ def square_rows(seed: int = 0) -> Network:
     return _finished(net, net.op("MatMul", net.through(x, 1 / 256, -128), net.weights((20, 5))))
 
 
+def instances(seed: int = 0) -> Network:
+    """Each channel of an image normalised, between two convolutions."""
+    net = QdqNet(seed, opset=20)
+    x = net.dequantised(net.input((1, 3, 5, 6), S8), 0.03, 5)
+    x = net.through(net.op("Conv", x, net.weights((6, 3, 3, 3))), 0.05, 4)
+    x = net.op("InstanceNormalization", x, net.floats(6, low=0.5, high=1.5), net.floats(6))
+    return _finished(net, net.op("Conv", net.through(x, 0.03, 2), net.weights((4, 6, 1, 1))))
+
+
+def groups(seed: int = 0) -> Network:
+    """Three channels of an image at a time normalised, as torch exports it."""
+    net = QdqNet(seed, opset=20)
+    x = net.dequantised(net.input((1, 3, 5, 6), S8), 0.03, 5)
+    x = net.through(net.op("Conv", x, net.weights((6, 3, 3, 3))), 0.05, 4)
+    x = net.op("Reshape", x, _ints(net, 1, 2, 36))
+    ones = net.constant(np.ones(2, np.float32)), net.constant(np.zeros(2, np.float32))
+    x = net.op("Reshape", net.op("InstanceNormalization", x, *ones), _ints(net, 1, 6, 3, 4))
+    x = net.op("Mul", x, net.floats(6, 1, 1, low=0.5, high=1.5))
+    x = net.op("Relu", net.op("Add", x, net.floats(6, 1, 1)))
+    return _finished(net, net.op("Conv", net.through(x, 0.03, 2), net.weights((4, 6, 1, 1))))
+
+
 BLOCKS: dict[str, Callable[[int], Network]] = {
     "windows": windows,
     "rolled": rolled,
     "across": across,
     "square rows": square_rows,
+    "instances": instances,
+    "groups": groups,
 }
