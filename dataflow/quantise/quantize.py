@@ -36,7 +36,8 @@ class Quantized:
         path: the file.
         format: ``qoperator`` or ``qdq``.
         operators: ONNX operator types that were quantised.
-        left_float: nodes of these types that stayed float: routers, and products that cost most.
+        left_float: nodes of these types that stayed float: routers, masks, and products that cost
+            most.
         widened: whether activation ranges are wider than the extremes seen.
         snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
         worst_snr_db: the same of the worst sample.
@@ -120,7 +121,8 @@ def quantize(
         out: file to write.
         format: ``qoperator`` (QLinearConv, ...), ``qdq`` or ``auto``: with a judge
             (`quantize_report`) that of the two which it takes with the better ratio.
-        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio.
+        keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio, but
+            not the addition of a constant mask in front of a softmax.
     """
     return quantize_report(model, calibrate, out, format, keep_float).path
 

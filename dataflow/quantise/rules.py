@@ -52,6 +52,10 @@ BETWEEN_CODES = (
 """What has no integer kernel in onnxruntime, and can stand between dequantise and quantise."""
 
 
+HIDDEN = -1e3
+"""What is added to numbers that a softmax shall not see, at most."""
+
+
 def quantised(form: Form) -> tuple[str, ...]:
     """All operators that can be quantised in a form."""
     return QUANTISED if form == "qoperator" else QUANTISED + BETWEEN_CODES
@@ -158,6 +162,24 @@ def routers(proto: onnx.ModelProto) -> frozenset[str]:
             found.add(node.name)
         elif node.op_type in _POINTWISE:
             todo += node.input
+    return frozenset(found)
+
+
+def masks(proto: onnx.ModelProto) -> frozenset[str]:
+    """Additions of a constant that hides numbers from a softmax: of 0 and of `HIDDEN` and below.
+
+    One scale for scores and hidden numbers would leave nothing of the scores.
+    """
+    constants = {t.name: t for t in proto.graph.initializer}
+    read = {n.input[0] for n in proto.graph.node if n.op_type in ("Softmax", "LogSoftmax")}
+    found: set[str] = set()
+    for node in proto.graph.node:
+        known = [name for name in node.input if name in constants]
+        if node.op_type != "Add" or len(known) != 1 or node.output[0] not in read:
+            continue
+        data = numpy_helper.to_array(constants[known[0]])
+        if ((data == 0) | (data <= HIDDEN)).all() and (data != 0).any():
+            found.add(node.name)
     return frozenset(found)
 
 

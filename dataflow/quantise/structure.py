@@ -62,10 +62,10 @@ def ready(proto: onnx.ModelProto, where: str) -> None:
 
 
 def prepared(proto: onnx.ModelProto, format: Form) -> Settings:
-    """Settings that leave nothing in float; changes means as `quantize` does."""
+    """Settings that leave nothing but masks in float; changes means as `quantize` does."""
     rules.spatial_means(proto)
     proto.ir_version = min(proto.ir_version, 10)
-    return Settings(rules.quantised(format))
+    return Settings(rules.quantised(format), left_float=rules.masks(proto))
 
 
 def _ranges(proto: onnx.ModelProto) -> dict[str, Range]:
@@ -99,16 +99,17 @@ def _quantised(
     pairs = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
     known = TensorsData(CalibrationMethod.MinMax, pairs)
     int8, operators = QuantType.QInt8, list(settings.operators)
+    left = sorted(settings.left_float)
     with tempfile.TemporaryDirectory() as folder, quiet():
         source = os.path.join(folder, "float.onnx")
         onnx.save(proto, source)
         model = load_model_with_shape_infer(Path(source))
         if format == "qdq":
-            quantizer = QDQQuantizer(model, True, False, int8, int8, known, [], [], operators, {})
+            quantizer = QDQQuantizer(model, True, False, int8, int8, known, [], left, operators, {})
         else:
             mode = QuantizationMode.QLinearOps
             quantizer = ONNXQuantizer(
-                model, True, False, mode, True, int8, int8, known, [], [], operators, {}
+                model, True, False, mode, True, int8, int8, known, [], left, operators, {}
             )
         quantizer.quantize_model()
         made: onnx.ModelProto = quantizer.model.model

@@ -147,3 +147,31 @@ def test_every_node_gets_a_name_of_its_own() -> None:
     rules.name_nodes(made)
     names = [n.name for n in made.graph.node]
     assert len(set(names)) == 4 and names[1] == "n"
+
+
+HIDES = np.where(np.triu(np.ones((4, 4)), 1), np.float32(-1e4), np.float32(0))
+
+
+@pytest.mark.parametrize(
+    ("constant", "found"),
+    [
+        (HIDES, {"hides"}),
+        (np.where(HIDES, np.finfo(np.float32).min, np.float32(0)), {"hides"}),
+        (np.where(HIDES, -np.inf, 0).astype(np.float32), {"hides"}),
+        (np.zeros((4, 4), np.float32), set()),
+        (HIDES + np.arange(4, dtype=np.float32), set()),
+    ],
+)
+def test_a_constant_that_hides_scores_stays_float(constant: np.ndarray, found: set[str]) -> None:
+    nodes = [
+        node("MatMul", ["x", "w"], ["a"], name="product"),
+        node("Add", ["a", "mask"], ["b"], name="hides"),
+        node("Softmax", ["b"], ["y"]),
+    ]
+    constants = {"w": np.ones((6, 4), np.float32), "mask": constant}
+    assert rules.masks(model(*nodes, last="y", constants=constants)) == found
+
+
+def test_a_sum_that_no_softmax_reads_is_no_mask() -> None:
+    nodes = [node("Add", ["x", "mask"], ["b"], name="hides"), node("Relu", ["b"], ["y"])]
+    assert rules.masks(model(*nodes, last="y", constants={"mask": HIDES})) == frozenset()
