@@ -18,6 +18,7 @@ from dataflow.decide.carried import left_to_host, with_carried
 from dataflow.decide.host import HostMode, Where, ends
 from dataflow.decide.judged import Judged
 from dataflow.decide.rows import NodeDecision
+from dataflow.decide.twice import inner_name, left_and_read, with_nodes_twice
 from dataflow.decide.wide import split_wide
 from dataflow.decide.wide_onnx import with_accumulators
 from dataflow.frontend import Imported, import_model, load_proto
@@ -66,7 +67,10 @@ class Ends:
         found = []
         for node, row in zip(self.nodes, self.first, strict=False):
             if node.index in self.places:
+                own = inner.get(inner_name(_key(node)))
                 row = _on_host(row, self.places[node.index])
+                if own is not None:
+                    row = replace(row, runs=(*own.runs, "host"), macs=own.macs)
             else:
                 row = inner.get(_key(node), row)
             found.append(row)
@@ -89,10 +93,17 @@ def with_ends(
     by_key = {_key(n): n for n in nodes}
     source, idle = load_proto(model), _idle(first, mode)
     tail = {_key(n) for n in nodes if n.index in idle}
-    values = first.imported.values
-    codes = {n for n, t in types.items() if t.dtype in CODES and values[n].constant is None}
+    known = first.imported.values
+    codes = {n for n, t in types.items() if t.dtype in CODES and known[n].constant is None}
     source, copies = with_carried(source, tail, codes)
     types |= {copy: types[name] for name, copy in copies.items()}
+    values = left_and_read(
+        source, nodes, {n.index: r for n, r in zip(nodes, first.rows, strict=False)}
+    )
+    if values and not copies:
+        source = with_nodes_twice(source, values)
+        types |= {inner_name(value): types[value] for value in values}
+        current = Judged.of(import_model(source), machine, literal=literal)
     if copies:
         places |= dict.fromkeys(idle, "tail")
         parts = cut(source, set(), tail, types)
