@@ -30,6 +30,13 @@ RUNS = (
 )
 """What runs on the machine: convolutions, perceptrons, embeddings in front of them."""
 
+TRANSFORMERS = (
+    *("vit", "bert_layer", "bert_sdpa", "bert_tiny", "gpt2_block", "gpt2", "llama_block", "llama"),
+    *("swin", "t5", "whisper", "conformer", "retnet"),
+    *("convnext_block", "convnext", "group_norm", "instance_norm"),
+)
+"""The same of attention and normalisations."""
+
 SAMPLE = ("pointnet",)
 """What the default tests run; `tests/cosim/test_examples.py` has four more."""
 
@@ -46,7 +53,9 @@ def cases(sample: tuple[str, ...]) -> list[ParameterSet]:
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("name", cases(SAMPLE))
+@pytest.mark.parametrize(
+    "name", [*cases(SAMPLE), *(pytest.param(n, marks=pytest.mark.slow) for n in TRANSFORMERS)]
+)
 def test_quantised_with_the_defaults_it_runs_as_predicted(name: str, tmp_path: Path) -> None:
     model = tmp_path / f"{name}.int8.onnx"
     made = quantise.quantize_report(

@@ -5,13 +5,18 @@ from __future__ import annotations
 import pytest
 
 from tests.cosim.harness import quickly_compiled, simulated_network
-from tests.program.rows import random_rows
+from tests.program.blocks import BLOCKS, Network
+from tests.program.rows import far_apart, random_masked, random_rows
 
 pytestmark = pytest.mark.rtl
 
 
 def judge(seed: int, arch: str) -> None:
-    proto, inputs = random_rows(seed)
+    judge_network(random_rows(seed), seed, arch)
+
+
+def judge_network(network: Network, seed: int, arch: str) -> None:
+    proto, inputs = network
     compiled = quickly_compiled(proto, arch)
     for stall in (0.0, 0.3):
         outcome = simulated_network(compiled, seed, stall, inputs)
@@ -28,3 +33,24 @@ def test_rows_on_the_rtl(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_many_rows_on_the_rtl(seed: int, arch: str) -> None:
     judge(seed, arch)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_softmaxes_on_the_rtl(seed: int) -> None:
+    judge_network(random_masked(seed), seed, "edge8")
+    judge_network(far_apart(seed), seed, "edge8")
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_parts_of_transformers_on_the_rtl(name: str) -> None:
+    judge_network(BLOCKS[name](0), 0, "edge8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["edge8", "edge16", "edge32"])
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_many_masked_softmaxes_and_parts_on_the_rtl(seed: int, arch: str) -> None:
+    judge_network(random_masked(seed), seed, arch)
+    judge_network(far_apart(seed), seed, arch)
+    for make in BLOCKS.values():
+        judge_network(make(seed), seed, arch)
