@@ -20,6 +20,7 @@ from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.filters import integer_filters
 from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
+from dataflow.rewrite.norm_sums import norm_sums
 from dataflow.rewrite.norm_words import norm_words
 from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
@@ -65,6 +66,13 @@ SOFTMAX_WORDS = Pass(
     False,
     "what a softmax needs of a whole row waits in memory as bytes; before its exponentials get the "
     "algorithm of the function stage",
+)
+NORM_SUMS = Pass(
+    "norm-sums",
+    norm_sums,
+    False,
+    "numbers of normalised rows that are summed over the rows wait in memory as two bytes each; "
+    "before the pass that makes the normalisations of words",
 )
 NORM_WORDS = Pass(
     "norm-words",
@@ -146,6 +154,7 @@ REWRITES = (
         "functions of two codes whose ties only roundings decide are rounded to even, by one code",
     ),
     SOFTMAX_WORDS,
+    NORM_SUMS,
     NORM_WORDS,
     STAGE_FUNCTIONS,
     Pass(
@@ -192,7 +201,7 @@ def legalisation(
     first = (DEAD_CODE,) if dead_code else ()
     last = () if reduction_order is None else (ordered(reduction_order),)
     chosen = (one for one in REWRITES if one.exact or not literal)
-    staged = (STAGE_FUNCTIONS, SOFTMAX_WORDS, NORM_WORDS)
+    staged = (STAGE_FUNCTIONS, SOFTMAX_WORDS, NORM_SUMS, NORM_WORDS)
     return (*first, *(one for one in chosen if functions or one not in staged), *last)
 
 

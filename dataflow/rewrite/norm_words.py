@@ -30,7 +30,7 @@ def norm_words(cascade: Cascade) -> Cascade:
     """The cascade with each normalisation of a row of codes as above."""
     editor = Editor(cascade)
     for einsum in cascade.einsums:
-        found = _normalisation(editor, einsum)
+        found = normalisation(editor, einsum)
         if found is not None:
             return norm_words(_replaced(cascade, found))
     return cascade
@@ -62,7 +62,8 @@ class Normalisation:
         return self.real.tensor if self.near is None else self.near.output.tensor
 
 
-def _normalisation(editor: Editor, power: Einsum) -> Normalisation | None:
+def normalisation(editor: Editor, power: Einsum) -> Normalisation | None:
+    """The normalisation whose sum of squares an Einsum is; None for others."""
     cascade, fold = editor.cascade, power.reduction
     if fold is None or fold.op != "add" or power.iterates:
         return None
@@ -156,13 +157,14 @@ def _is_product(reader: Einsum, one: Normalisation) -> bool:
     """Whether a reader has nothing but numbers times their root."""
     if reader.reduction is not None or reader.iterates:
         return False
-    left = _with_products(reader.expr, one, None)
+    left = with_products(reader.expr, one, None)
     tensors = {a.tensor for a in accesses(left)}
     own = {one.root.output.tensor} | ({one.normal} if one.near is not None else set())
     return not own & tensors
 
 
-def _with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
+def with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
+    """An expression with what ``word`` makes of numbers times their root; None: with 0."""
     if not isinstance(expr, Call):
         return expr
     if expr.op == "mul":
@@ -171,7 +173,7 @@ def _with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
                 names = (one.normal, one.root.output.tensor)
                 if (normal.tensor, root.tensor) == names and _row_of(normal, root, one):
                     return single(0.0) if word is None else _normalised(one, word, normal, root)
-    return replace(expr, args=tuple(_with_products(a, one, word) for a in expr.args))
+    return replace(expr, args=tuple(with_products(a, one, word) for a in expr.args))
 
 
 def _row_of(normal: Access, root: Access, one: Normalisation) -> bool:
@@ -238,6 +240,6 @@ def _replaced(cascade: Cascade, one: Normalisation) -> Cascade:
         if einsum.name == power.name:
             einsums += made
         else:
-            expr = _with_products(einsum.expr, one, word)
+            expr = with_products(einsum.expr, one, word)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))

@@ -95,7 +95,7 @@ def write_words(
             tensors[name] = replace(kept, name=name, label=name)
             own = Access(name, total.output.indices)
             made.append(replace(total, name=name, output=own, expr=row.body))
-            digit = _byte(place, row.scale.written(row.value(own)))
+            digit = byte_of(place, row.scale.written(row.value(own)))
             made.append(_writer(total, word, number, digit))
         made.append(_writer(total, word, BYTES * at + DIGITS, integer(0)))
     sizes = {**cascade.rank_sizes, rank: size}
@@ -159,7 +159,7 @@ def _weighed(expr: Expr, weight: int) -> Expr | None:
     return None
 
 
-def _byte(place: int, number: Expr) -> Expr:
+def byte_of(place: int, number: Expr) -> Expr:
     """Byte ``place`` of u 2^16, exactly: no rounding to an integer is near a tie.
 
     ``number`` is u + 128. Half of the last place is added to u: no part of it is an integer.

@@ -19,7 +19,7 @@ from tests.decide.mutants import seed_model
 NAMES = [
     *("dead-code", "parameter-folding", "integer-filters", "split-pieces", "pool-codes"),
     *("tabulate", "integer-signs", "threshold-counts", "integer-sums", "code-arithmetic"),
-    *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-words"),
+    *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-sums", "norm-words"),
     *("stage-functions", "uniform-parameters"),
     *("merge-parameters", "volumes", "reduction-order"),
     *("affine-part", "early-codes", "inline-wide", "rank-order", "layout-copies", "alias"),

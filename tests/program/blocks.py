@@ -100,6 +100,13 @@ def groups(seed: int = 0) -> Network:
     return _finished(net, net.op("Conv", net.through(x, 0.03, 2), net.weights((4, 6, 1, 1))))
 
 
+def mean_of_rows(seed: int = 0) -> Network:
+    """The mean over the rows of a normalised matrix, in front of a product."""
+    net = QdqNet(seed, opset=20)
+    x = net.op("ReduceMean", _normal(net, 2, 9, 12), _ints(net, 1), keepdims=0)
+    return _product(net, x, 12)
+
+
 BLOCKS: dict[str, Callable[[int], Network]] = {
     "windows": windows,
     "rolled": rolled,
@@ -107,4 +114,5 @@ BLOCKS: dict[str, Callable[[int], Network]] = {
     "square rows": square_rows,
     "instances": instances,
     "groups": groups,
+    "mean of rows": mean_of_rows,
 }

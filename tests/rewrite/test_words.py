@@ -13,7 +13,7 @@ from dataflow.ir import Cascade
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.rewrite.legal import legalise
-from dataflow.rewrite.words import RESOLUTION, Scale, _byte, is_word, read_word
+from dataflow.rewrite.words import RESOLUTION, Scale, byte_of, is_word, read_word
 from tests.frontend.qdq_net import QdqNet
 
 Array = np.ndarray
@@ -40,7 +40,7 @@ def test_the_bytes_of_a_word_are_the_number_to_its_resolution(scale: Scale) -> N
     inside = v.astype(np.float64) * scale.a + scale.b
     v = v[(inside >= 0) & (inside < 128 - RESOLUTION)]
     digits = {
-        f"d{place}": meaning(_byte(place, scale.written(V)), {"v": v}).astype(np.uint8)
+        f"d{place}": meaning(byte_of(place, scale.written(V)), {"v": v}).astype(np.uint8)
         for place in range(3)
     }
     word = meaning(read_word("d", ()), digits)
@@ -168,6 +168,23 @@ def test_a_mask_takes_the_lowest_code(name: str) -> None:
     for spread in (0.02, 0.7, 5.0, 20.0):
         x = np.maximum(rng.normal(0.1, spread, (2, 7, 19)), (-127 - zero) * scale)
         compare(literal, legal, {label: x.astype(np.float32)}, 1 / 256)
+
+
+def test_the_mean_of_normalised_rows_is_that_of_the_literal_form() -> None:
+    net = QdqNet(opset=20)
+    x = net.through(net.input((2, 9, 24)), 0.03, 5)
+    x = net.op("LayerNormalization", x, net.floats(24, low=0.5, high=1.5), net.floats(24))
+    x = net.op("ReduceMean", x, net.constant(np.array([1])), keepdims=0)
+    net.outputs.append(net.through(x, 0.01, -4))
+    literal, legal = literal_and_legal(net)
+    assert len(words_of(legal)) == 1 and not words_of(literal)
+    (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
+    rng = np.random.default_rng(4)
+    for spread in (0.1, 1.0, 3.0):
+        inputs = {label: rng.normal(0.3, spread, (2, 9, 24)).astype(np.float32)}
+        want, got = (next(iter(evaluate(c, inputs).values())) for c in (literal, legal))
+        wrong = np.rint((got - want) / 0.01)
+        assert np.abs(wrong).max() <= 1 and np.count_nonzero(wrong) <= 0.05 * wrong.size
 
 
 @pytest.mark.parametrize("mask", [None, CAUSAL])
