@@ -41,7 +41,7 @@ def with_nodes_twice(proto: onnx.ModelProto, values: tuple[str, ...]) -> onnx.Mo
     reads."""
     if not values:
         return proto
-    result = onnx.ModelProto.FromString(proto.SerializeToString())
+    result: onnx.ModelProto = onnx.ModelProto.FromString(proto.SerializeToString())
     del result.graph.node[:]
     for node in proto.graph.node:
         made = result.graph.node.add()
