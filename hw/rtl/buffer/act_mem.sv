@@ -2,7 +2,9 @@
 //
 // A line is LineBytes bytes; line number mod ActBanks is its bank. An access of LineBytes bytes at
 // byte address `addr` touches the line addr / LineBytes and, when unaligned, the next one, which
-// lies in the next bank.
+// lies in the next bank. Byte lanes never change places between banks: the bytes from addr mod
+// LineBytes on are those of the first bank, the others those of the next, and one rotation for each
+// access brings them into order, before the banks for a write and behind them for a read.
 //
 // Port A of the banks serves the FeedPorts feed reads. They are never refused: the compiler places
 // rows so that the reads of one cycle touch different banks (checked below in simulation).
@@ -13,7 +15,8 @@
 module act_mem
   import df_pkg::*;
 #(
-  parameter int unsigned Clients = 5
+  parameter int unsigned Clients = 5,
+  parameter int unsigned Writers = 0  // bit c: client c writes; the others read
 ) (
   input  logic clk_i,
   input  logic rst_ni,
@@ -23,12 +26,11 @@ module act_mem
   output logic [FeedPorts-1:0][LineBits-1:0]   feed_data_o,
 
   input  logic [Clients-1:0]                   valid_i,
-  input  logic [Clients-1:0]                   write_i,
   input  logic [Clients-1:0][23:0]             addr_i,
   input  logic [Clients-1:0][LineBits-1:0]     data_i,
   input  logic [Clients-1:0][LineBytes-1:0]    mask_i,
   output logic [Clients-1:0]                   ready_o,
-  output logic [Clients-1:0][LineBits-1:0]     data_o   // zero for clients that only write
+  output logic [Clients-1:0][LineBits-1:0]     data_o   // zero for clients that write
 );
 
   localparam int unsigned Depth  = ActLines / ActBanks;
@@ -96,41 +98,39 @@ module act_mem
   logic [ActBanks-1:0] taken;
 
   always_comb begin
-    taken      = '0;
-    ready_o    = '0;
+    taken   = '0;
+    ready_o = '0;
     for (int unsigned b = 0; b < ActBanks; b++) begin
-      b_en[b]    = 1'b0;
       b_we[b]    = 1'b0;
       b_addr[b]  = '0;
       b_wdata[b] = '0;
       b_mask[b]  = '0;
     end
     for (int unsigned c = 0; c < Clients; c++) begin
-      if (valid_i[c]) begin
-        automatic place_t here = place_t'(addr_i[c]);
-        automatic line_t next = here.line + 1'b1;
-        automatic logic two = here.shift != '0;
-        if (!taken[here.line.bank] && !(two && taken[next.bank])) begin
-          automatic logic [2*LineBits-1:0] wide = {LineBits'(0), data_i[c]} << {here.shift, 3'b0};
-          automatic logic [2*LineBytes-1:0] wide_mask = {LineBytes'(0), mask_i[c]} << here.shift;
-          ready_o[c]         = 1'b1;
-          taken[here.line.bank]   = 1'b1;
-          b_en[here.line.bank]    = 1'b1;
-          b_we[here.line.bank]    = write_i[c];
-          b_addr[here.line.bank]  = here.line.row;
-          b_wdata[here.line.bank] = wide[LineBits-1:0];
-          b_mask[here.line.bank]  = wide_mask[LineBytes-1:0];
-          if (two) begin
-            taken[next.bank]   = 1'b1;
-            b_en[next.bank]    = 1'b1;
-            b_we[next.bank]    = write_i[c];
-            b_addr[next.bank]  = next.row;
-            b_wdata[next.bank] = wide[2*LineBits-1:LineBits];
-            b_mask[next.bank]  = wide_mask[2*LineBytes-1:LineBytes];
+      automatic place_t here = place_t'(addr_i[c]);
+      automatic line_t next = here.line + 1'b1;
+      automatic logic [ActBanks-1:0] first = ActBanks'(1) << here.line.bank;
+      automatic logic [ActBanks-1:0] second = here.shift != '0
+                                              ? {first[ActBanks-2:0], first[ActBanks-1]} : '0;
+      if (valid_i[c] && ((first | second) & taken) == '0) begin
+        automatic logic [LineBits-1:0] data = rotate_up(data_i[c], here.shift);
+        automatic logic [LineBytes-1:0] mask =
+            LineBytes'({mask_i[c], mask_i[c]} << here.shift >> LineBytes);
+        automatic logic [LineBytes-1:0] own = '1 << here.shift;  // bytes of the first bank
+        ready_o[c] = 1'b1;
+        taken      = taken | first | second;
+        for (int unsigned b = 0; b < ActBanks; b++) begin
+          if (first[b]) b_addr[b] = b_addr[b] | here.line.row;
+          if (second[b]) b_addr[b] = b_addr[b] | next.row;
+          if (Writers[c] && (first[b] || second[b])) begin
+            b_we[b]    = 1'b1;
+            b_wdata[b] = b_wdata[b] | data;
+            b_mask[b]  = b_mask[b] | (mask & (first[b] ? own : ~own));
           end
         end
       end
     end
+    for (int unsigned b = 0; b < ActBanks; b++) b_en[b] = taken[b];
   end
 
   for (genvar b = 0; b < ActBanks; b++) begin : gen_bank
@@ -159,29 +159,42 @@ module act_mem
 
   always_ff @(posedge clk_i) begin
     feed_valid_q <= feed_valid_i;
-    read_q       <= ready_o & ~write_i;
+    read_q       <= ready_o & ~Clients'(Writers);
     for (int unsigned p = 0; p < FeedPorts; p++) begin
       if (feed_valid_i[p]) feed_place_q[p] <= feed_addr_i[p][IdxW+BankW-1:0];
       if (feed_valid_q[p]) begin
-        feed_data_o[p] <= rotate(a_data[feed_place_q[p][IdxW +: BankW]],
-                                 a_data[BankW'(feed_place_q[p][IdxW +: BankW] + 1'b1)],
-                                 feed_place_q[p][IdxW-1:0]);
+        feed_data_o[p] <= ordered(a_data, feed_place_q[p]);
       end
     end
     for (int unsigned c = 0; c < Clients; c++) begin
-      if (ready_o[c] && !write_i[c]) place_q[c] <= addr_i[c][IdxW+BankW-1:0];
-      if (read_q[c]) begin
-        data_o[c] <= rotate(b_data[place_q[c][IdxW +: BankW]],
-                            b_data[BankW'(place_q[c][IdxW +: BankW] + 1'b1)],
-                            place_q[c][IdxW-1:0]);
+      if (ready_o[c] && !Writers[c]) place_q[c] <= addr_i[c][IdxW+BankW-1:0];
+      if (Writers[c]) begin
+        data_o[c] <= '0;
+      end else if (read_q[c]) begin
+        data_o[c] <= ordered(b_data, place_q[c]);
       end
     end
   end
 
-  function automatic logic [LineBits-1:0] rotate(
-    input logic [LineBits-1:0] low, input logic [LineBits-1:0] high, input logic [IdxW-1:0] shift
+  function automatic logic [LineBits-1:0] rotate_up(
+    input logic [LineBits-1:0] data, input logic [IdxW-1:0] shift
   );
-    return LineBits'({high, low} >> {shift, 3'b0});
+    return LineBits'({data, data} << {shift, 3'b0} >> LineBits);
+  endfunction
+
+  // The line at a place, from the data of the banks.
+  function automatic logic [LineBits-1:0] ordered(
+    input logic [LineBits-1:0] data [ActBanks], input logic [IdxW+BankW-1:0] place
+  );
+    logic [LineBits-1:0] lanes;
+    logic [BankW-1:0]    bank, next;
+    logic [IdxW-1:0]     shift;
+    {bank, shift} = place;
+    next = bank + 1'b1;
+    for (int unsigned i = 0; i < LineBytes; i++) begin
+      lanes[8*i +: 8] = data[IdxW'(i) < shift ? next : bank][8*i +: 8];
+    end
+    return LineBits'({lanes, lanes} >> {shift, 3'b0});
   endfunction
 
 endmodule

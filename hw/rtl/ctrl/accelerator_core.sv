@@ -243,7 +243,8 @@ module accelerator_core
   // Activation memory: clients by priority.
   localparam int unsigned VectorWrite = 0, VectorRead = 1, Stationary = 2, LoadWrite = 3,
                           StoreRead = 4, Clients = 5;
-  logic [Clients-1:0]                 act_valid, act_write, act_ready;
+  localparam int unsigned Writers = 1 << VectorWrite | 1 << LoadWrite;
+  logic [Clients-1:0]                 act_valid, act_ready;
   logic [Clients-1:0][23:0]           act_addr;
   logic [Clients-1:0][LineBits-1:0]   act_wdata, act_rdata;
   logic [Clients-1:0][LineBytes-1:0]  act_mask;
@@ -251,7 +252,6 @@ module accelerator_core
   logic [FeedPorts-1:0][23:0]         feed_addr;
   logic [FeedPorts-1:0][LineBits-1:0] feed_data;
 
-  assign act_write = Clients'(1) << VectorWrite | Clients'(1) << LoadWrite;
   assign act_wdata[VectorRead] = '0;
   assign act_wdata[Stationary] = '0;
   assign act_wdata[StoreRead]  = '0;
@@ -259,14 +259,13 @@ module accelerator_core
   assign act_mask[Stationary]  = '0;
   assign act_mask[StoreRead]   = '0;
 
-  act_mem #(.Clients(Clients)) u_act (
+  act_mem #(.Clients(Clients), .Writers(Writers)) u_act (
     .clk_i,
     .rst_ni         (engine_rst_n),
     .feed_valid_i(feed_valid),
     .feed_addr_i (feed_addr),
     .feed_data_o (feed_data),
     .valid_i     (act_valid),
-    .write_i     (act_write),
     .addr_i      (act_addr),
     .data_i      (act_wdata),
     .mask_i      (act_mask),
@@ -654,7 +653,7 @@ module accelerator_core
     writes = '0;
     for (int unsigned p = 0; p < FeedPorts; p++) reads[0] = reads[0] + 3'(feed_valid[p]);
     for (int unsigned c = 0; c < Clients; c++) begin
-      if (act_write[c]) writes[0] = writes[0] + 3'(act_valid[c] && act_ready[c]);
+      if (Writers[c]) writes[0] = writes[0] + 3'(act_valid[c] && act_ready[c]);
       else reads[0] = reads[0] + 3'(act_valid[c] && act_ready[c]);
     end
     reads[1] = 3'(w_rd);

@@ -29,7 +29,7 @@ module array_tb
   logic [FeedPorts-1:0]               feed_valid;
   logic [FeedPorts-1:0][23:0]         feed_addr;
   logic [FeedPorts-1:0][LineBits-1:0] feed_data;
-  logic [1:0]                         valid, write, ready;
+  logic [1:0]                         valid, ready;
   logic [1:0][23:0]                   addr;
   logic [1:0][LineBits-1:0]           data, rdata;
   logic [1:0][LineBytes-1:0]          mask;
@@ -50,13 +50,12 @@ module array_tb
   assign unused = ^{ready[0], rdata[0], w_addr, done_layer, busy, stall_tile, stall_acc,
                     stall_weights};
 
-  act_mem #(.Clients(2)) u_act (
+  act_mem #(.Clients(2), .Writers(1)) u_act (
     .clk_i(clk), .rst_ni(rst_n), .feed_valid_i(feed_valid), .feed_addr_i(feed_addr),
-    .feed_data_o(feed_data), .valid_i(valid), .write_i(write), .addr_i(addr), .data_i(data),
+    .feed_data_o(feed_data), .valid_i(valid), .addr_i(addr), .data_i(data),
     .mask_i(mask), .ready_o(ready), .data_o(rdata)
   );
   assign valid = {stationary_valid && !refuse, loading};
-  assign write = 2'b01;
   assign data[0] = act_image[fill < 24'(ActLines) ? fill : 0];
   assign addr[0] = fill * 24'(LineBytes);
   assign mask = '1;

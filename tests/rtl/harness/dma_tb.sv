@@ -312,7 +312,8 @@ module dma_tb
   assign act_addr = {store_act_addr, load_act_addr, reader_addr};
 
   act_mem #(
-    .Clients(4)
+    .Clients(4),
+    .Writers(4)
   ) u_act (
     .clk_i       (clk),
     .rst_ni      (rst_n),
@@ -320,7 +321,6 @@ module dma_tb
     .feed_addr_i ('0),
     .feed_data_o (unused_feed),
     .valid_i     (act_valid),
-    .write_i     (4'b0100),
     .addr_i      (act_addr),
     .data_i      ({LineBits'(0), load_act_data, LineBits'(0), LineBits'(0)}),
     .mask_i      ({LineBytes'(0), load_act_mask, LineBytes'(0), LineBytes'(0)}),
