@@ -156,7 +156,6 @@ module array_feed
     logic [FeedPorts-1:0]       used;
     logic [7:0]                 fir_taps;
     logic [7:0]                 fir_rows;
-    logic [31:0]                x_size;
     logic signed [8:0]          x_zero;
     logic                       x_signed;
     logic [7:0]                 macs_columns;
@@ -174,7 +173,7 @@ module array_feed
   assign lanes0 = '{
     lane_end: pass_q.lane_end, fir: pass_q.fir, used: pass_q.used, fir_taps: pass_q.fir_taps,
     fir_rows: pass_q.fir_rows,
-    x_size: pass_q.x_size, x_zero: pass_q.x_zero, x_signed: pass_q.x_signed,
+    x_zero: pass_q.x_zero, x_signed: pass_q.x_signed,
     macs_columns: pass_q.macs_columns
   };
 
@@ -190,8 +189,15 @@ module array_feed
   };
 
   logic               valid1_q, valid2_q, valid3_q, first1_q, first2_q;
-  logic signed [31:0] x1_q [FeedPorts], x2_q [FeedPorts];
-  logic               row_ok1_q [FeedPorts], row_ok2_q [FeedPorts];
+  // A number of lanes, or a larger one for all of them.
+  localparam int unsigned LaneW = $clog2((Rows > Cols ? Rows : Cols) + 1);
+
+  logic signed [31:0] x1_q [FeedPorts];
+  logic [31:0]        x_size1_q;
+  logic               row_ok1_q [FeedPorts];
+  // The lanes of a port that lie inside the tensor: from from2_q on, below end2_q; none where the
+  // row lies outside.
+  logic [LaneW-1:0]   from2_q [FeedPorts], end2_q [FeedPorts];
   logic signed [8:0]  flat3_q [Rows];
   logic signed [8:0]  line3_q [FeedPorts][Cols];
   logic [15:0]        macs3_q;
@@ -215,6 +221,7 @@ module array_feed
   always_ff @(posedge clk_i) begin
     if (running_q) begin
       lanes1_q  <= lanes0;
+      x_size1_q <= pass_q.x_size;
       for (int unsigned p = 0; p < FeedPorts; p++) begin
         x1_q[p]      <= x0[p];
         row_ok1_q[p] <= row_ok0[p];
@@ -224,8 +231,9 @@ module array_feed
     if (valid1_q) begin
       lanes2_q  <= lanes1_q;
       for (int unsigned p = 0; p < FeedPorts; p++) begin
-        x2_q[p]      <= x1_q[p];
-        row_ok2_q[p] <= row_ok1_q[p];
+        from2_q[p] <= lanes_below(-33'(x1_q[p]));
+        end2_q[p]  <= row_ok1_q[p]
+                      ? lanes_below(signed'({1'b0, x_size1_q}) - 33'(x1_q[p])) : '0;
       end
     end
     point2_q <= point1_q;
@@ -240,6 +248,11 @@ module array_feed
     end
   endfunction
 
+  // Lanes whose number is below a coordinate.
+  function automatic logic [LaneW-1:0] lanes_below(input logic signed [32:0] x);
+    return x[32] ? '0 : x[31:LaneW] != '0 ? '1 : x[LaneW-1:0];
+  endfunction
+
   // Stage 2: differences, padding, lanes.
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
@@ -247,8 +260,7 @@ module array_feed
       if (lanes2_q.fir) begin
         for (int unsigned p = 0; p < FeedPorts; p++) begin
           for (int unsigned c = 0; c < Cols; c++) begin
-            automatic logic signed [31:0] x = x2_q[p] + 32'(c);
-            line3_q[p][c] <= row_ok2_q[p] && x >= 0 && $unsigned(x) < lanes2_q.x_size
+            line3_q[p][c] <= LaneW'(c) >= from2_q[p] && LaneW'(c) < end2_q[p]
               ? {lanes2_q.x_signed && feed_data_i[p][c*8+7], feed_data_i[p][c*8 +: 8]}
                 - lanes2_q.x_zero
               : 9'sd0;
@@ -258,9 +270,8 @@ module array_feed
         for (int unsigned r = 0; r < Rows; r++) begin
           automatic logic [1:0] p = 8'(r) < lanes2_q.lane_end[0] ? 2'd0
                                     : 8'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
-          automatic logic signed [31:0] x = x2_q[p] + 32'(r);
           flat3_q[r] <= 8'(r) < lanes2_q.lane_end[FeedPorts-1]
-                        && row_ok2_q[p] && x >= 0 && $unsigned(x) < lanes2_q.x_size
+                        && LaneW'(r) >= from2_q[p] && LaneW'(r) < end2_q[p]
             ? {lanes2_q.x_signed && feed_data_i[p][r*8+7], feed_data_i[p][r*8 +: 8]}
               - lanes2_q.x_zero
             : 9'sd0;

@@ -108,7 +108,7 @@ module act_mem
     end
     for (int unsigned c = 0; c < Clients; c++) begin
       automatic place_t here = place_t'(addr_i[c]);
-      automatic line_t next = here.line + 1'b1;
+      automatic logic [RowW-1:0] next_row = here.line.row + RowW'(here.line.bank == '1);
       automatic logic [ActBanks-1:0] first = ActBanks'(1) << here.line.bank;
       automatic logic [ActBanks-1:0] second = here.shift != '0
                                               ? {first[ActBanks-2:0], first[ActBanks-1]} : '0;
@@ -121,7 +121,7 @@ module act_mem
         taken      = taken | first | second;
         for (int unsigned b = 0; b < ActBanks; b++) begin
           if (first[b]) b_addr[b] = b_addr[b] | here.line.row;
-          if (second[b]) b_addr[b] = b_addr[b] | next.row;
+          if (second[b]) b_addr[b] = b_addr[b] | next_row;
           if (Writers[c] && (first[b] || second[b])) begin
             b_we[b]    = 1'b1;
             b_wdata[b] = b_wdata[b] | data;

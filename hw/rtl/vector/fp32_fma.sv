@@ -181,7 +181,7 @@ module fp32_fma
   // Stage 5: add or subtract.
 
   logic [FrameWidth-1:0] s5_sum_q;    // magnitude
-  logic [FrameWidth-1:0] s5_floor_q;  // one bit set: a normalising shift stops there (subnormals)
+  logic [5:0]            s5_most_q;   // a normalising shift is no longer than that (subnormals)
   logic                  s5_sign_q;   // of a non-zero sum
   logic                  s5_zero_sign_q;
   logic [8:0]            s5_exp_q;
@@ -195,9 +195,7 @@ module fp32_fma
       automatic logic small_above = s4_large_q < s4_small_q;
 
       s5_sum_q <= !subtract ? s4_large_q + s4_small_q : small_above ? small_minus : large_minus;
-      for (int unsigned i = 0; i < FrameWidth; i++) begin
-        s5_floor_q[i] <= s4_exp_q == 9'(FrameWidth - 2 - i);
-      end
+      s5_most_q <= s4_exp_q > 9'd62 ? 6'd63 : s4_exp_q[5:0] + 6'd1;
       s5_sign_q <= subtract && (small_above ^ s4_c_larger_q) ? s4_sign_c_q : s4_sign_p_q;
       s5_zero_sign_q <= s4_sign_p_q && s4_sign_c_q;  // exact cancellation gives +0
       s5_exp_q <= s4_exp_q;
@@ -215,9 +213,10 @@ module fp32_fma
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       automatic logic zero = s5_sum_q == '0;
+      automatic logic [5:0] leading = lzc64({s5_sum_q, 11'b0});
 
       s6_sum_q <= s5_sum_q;
-      s6_shift_q <= lzc64({s5_sum_q | s5_floor_q, 11'b0});
+      s6_shift_q <= leading < s5_most_q ? leading : s5_most_q;
       s6_sign_q <= s5_special_q.inf ? s5_special_q.inf_sign : zero ? s5_zero_sign_q : s5_sign_q;
       s6_zero_q <= zero;
       s6_nan_q <= s5_special_q.nan;
@@ -230,7 +229,7 @@ module fp32_fma
 
   logic [24:0]          s7_sig_q;     // 24 bits and the round bit
   logic [LowGroups-1:0] s7_sticky_q;  // is anything behind them?
-  logic [9:0]           s7_exp_q;     // minus one: the leading bit of the significand adds it
+  logic [9:0]           s7_exp_q;     // of a significand with a leading bit; else it counts as 0
   logic                 s7_sign_q, s7_zero_q, s7_nan_q, s7_inf_q;
 
   always_ff @(posedge clk_i) begin
@@ -241,7 +240,7 @@ module fp32_fma
       for (int unsigned i = 0; i < LowGroups; i++) begin
         s7_sticky_q[i] <= normal[4*i +: 4] != '0;
       end
-      s7_exp_q <= 10'(s6_exp_q) + 10'd1 - 10'(s6_shift_q);
+      s7_exp_q <= 10'(s6_exp_q) + 10'd2 - 10'(s6_shift_q);
       s7_sign_q <= s6_sign_q;
       s7_zero_q <= s6_zero_q;
       s7_nan_q <= s6_nan_q;
@@ -256,7 +255,8 @@ module fp32_fma
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       automatic logic round_up = s7_sig_q[0] && (s7_sticky_q != '0 || s7_sig_q[1]);
-      automatic logic [32:0] packed_y = {s7_exp_q, 23'b0} + 33'(s7_sig_q[24:1]) + 33'(round_up);
+      automatic logic [9:0] exponent = s7_sig_q[24] ? s7_exp_q : '0;
+      automatic logic [32:0] packed_y = {exponent, s7_sig_q[23:1]} + 33'(round_up);
 
       if (s7_nan_q) begin
         s8_y_q <= QuietNan;

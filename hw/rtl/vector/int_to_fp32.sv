@@ -33,14 +33,13 @@ module int_to_fp32
 
   // Stage 2: leading zeros.
 
-  logic        s2_sign_q, s2_zero_q;
+  logic        s2_sign_q;
   logic [31:0] s2_magnitude_q;
   logic [4:0]  s2_shift_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       s2_sign_q <= s1_sign_q;
-      s2_zero_q <= s1_magnitude_q == '0;
       s2_magnitude_q <= s1_magnitude_q;
       s2_shift_q <= 5'(lzc64({s1_magnitude_q, 32'b0}));
     end
@@ -54,11 +53,11 @@ module int_to_fp32
     if (en_i) begin
       automatic logic [31:0] normal = s2_magnitude_q << s2_shift_q;
       automatic logic round_up = normal[7] && (normal[6:0] != '0 || normal[8]);
-      // 31 integer places above 2^0; one less because the leading bit adds one to the exponent.
-      automatic logic [7:0] exponent = 8'd157 - 8'(s2_shift_q);
-      automatic logic [30:0] packed_y = {exponent, 23'b0} + 31'(normal[31:8]) + 31'(round_up);
+      // 31 integer places above 2^0; the leading bit is not stored: only 0 has none.
+      automatic logic [7:0] exponent = 8'd158 - 8'(s2_shift_q);
+      automatic logic [30:0] packed_y = {exponent, normal[30:8]} + 31'(round_up);
 
-      s3_y_q <= s2_zero_q ? '0 : {s2_sign_q, packed_y};
+      s3_y_q <= normal[31] ? {s2_sign_q, packed_y} : '0;
     end
   end
 

@@ -58,8 +58,7 @@ module vector_lanes
   output logic                busy_o
 );
 
-  localparam int unsigned RegLines = 4 << StripW;
-  localparam int unsigned RegW = $clog2(RegLines);
+  localparam int unsigned Strip = 1 << StripW;
   localparam int unsigned DelayDepth = 8;
   localparam int unsigned ShortStage = ExecuteStage + 1;  // short operations, from registers
   localparam int unsigned Delay = FinishStage - ShortStage;
@@ -165,11 +164,11 @@ module vector_lanes
     input logic [LineBits-1:0] data, input int unsigned lane, input logic [1:0] mode,
     input logic is_signed, input logic signed [9:0] zero
   );
-    logic [7:0]        code;
-    logic signed [9:0] value;
+    logic [7:0]         code;
+    logic signed [10:0] value;
     code = mode == 2'd0 ? data[8*lane +: 8] : data[7:0];
-    value = {{2{is_signed && code[7]}}, code};
-    return mode == 2'd2 ? data[31:0] : 32'(value) - 32'(zero);
+    value = $signed({{3{is_signed && code[7]}}, code}) - 11'(zero);
+    return mode == 2'd2 ? data[31:0] : 32'(value);
   endfunction
 
   always_ff @(posedge clk_i) begin
@@ -202,11 +201,12 @@ module vector_lanes
 
   // Stage 3: select. Selectors 0..3 are registers, 4..7 operand lines, the others scalars.
 
-  logic [31:0]     regfile_q [RegLines][Cols];
-  logic [31:0]     result [Cols];  // of the write stage
+  // The three reads of a line are at one place of the four registers, so each register is a memory
+  // with one read port. A result that is being written is read instead of what it replaces.
+  logic [Cols-1:0][31:0] register_line [4];
+  logic [31:0] result [Cols];  // of the write stage
   logic [31:0]     a_q [Cols], b_q [Cols], c_q [Cols];
   logic            forward;
-  logic [RegW-1:0] write_line;
 
   function automatic logic [31:0] scalar(
     input logic [4:0] selector, input logic [7:0][31:0] constants
@@ -218,7 +218,6 @@ module vector_lanes
     endcase
   endfunction
 
-  assign write_line = RegW'({write.op.dst, write.line});
   assign forward = valid_q[WriteStage] && write.op.write && !write.param
                    && write.line == select.line;
 
@@ -227,22 +226,22 @@ module vector_lanes
       automatic logic [4:0] sa = select.op.a;
       automatic logic [4:0] sb = select.op.b;
       automatic logic [4:0] sc = select.op.c;
-      automatic logic [RegW-1:0] a_line = RegW'({sa[1:0], select.line});
-      automatic logic [RegW-1:0] b_line = RegW'({sb[1:0], select.line});
-      automatic logic [RegW-1:0] c_line = RegW'({sc[1:0], select.line});
       automatic logic [31:0] a_scalar = scalar(sa, instr_i.constants);
       automatic logic [31:0] b_scalar = scalar(sb, instr_i.constants);
       automatic logic [31:0] c_scalar = scalar(sc, instr_i.constants);
-      automatic logic a_new = forward && write.op.dst == sa[1:0];
-      automatic logic b_new = forward && write.op.dst == sb[1:0];
-      automatic logic c_new = forward && write.op.dst == sc[1:0];
+      automatic logic [31:0] current [4][Cols];
+      for (int unsigned r = 0; r < 4; r++) begin
+        for (int unsigned c = 0; c < Cols; c++) begin
+          current[r][c] = forward && write.op.dst == 2'(r) ? result[c] : register_line[r][c];
+        end
+      end
       for (int unsigned c = 0; c < Cols; c++) begin
-        a_q[c] <= sa[4:3] != '0 ? a_scalar : sa[2] ? operand_q[sa[1:0]][c]
-                  : a_new ? result[c] : regfile_q[a_line][c];
-        b_q[c] <= sb[4:3] != '0 ? b_scalar : sb[2] ? operand_q[sb[1:0]][c]
-                  : b_new ? result[c] : regfile_q[b_line][c];
-        c_q[c] <= sc[4:3] != '0 ? c_scalar : sc[2] ? operand_q[sc[1:0]][c]
-                  : c_new ? result[c] : regfile_q[c_line][c];
+        a_q[c] <= sa[4:3] != '0 ? a_scalar
+                  : sa[2] ? operand_q[sa[1:0]][c] : current[sa[1:0]][c];
+        b_q[c] <= sb[4:3] != '0 ? b_scalar
+                  : sb[2] ? operand_q[sb[1:0]][c] : current[sb[1:0]][c];
+        c_q[c] <= sc[4:3] != '0 ? c_scalar
+                  : sc[2] ? operand_q[sc[1:0]][c] : current[sc[1:0]][c];
       end
     end
   end
@@ -332,19 +331,19 @@ module vector_lanes
     input logic [3:0] operation, input logic [31:0] x, input logic [31:0] y
   );
     logic [31:0] x_order, y_order;
-    logic        x_none, y_none;
+    logic        floats, x_none, y_none, greater;
     // Floats in the order of integers: -0 stands below +0.
-    x_order = x ^ {1'b0, {31{x[31]}}};
-    y_order = y ^ {1'b0, {31{y[31]}}};
+    floats = operation == OpFmax || operation == OpFmin;
+    x_order = x ^ {1'b0, {31{floats && x[31]}}};
+    y_order = y ^ {1'b0, {31{floats && y[31]}}};
+    greater = $signed(x_order) > $signed(y_order);
     // Every NaN is that of fp32_pkg, of either sign: it is the result.
-    x_none = x[30:22] == '1;
-    y_none = y[30:22] == '1;
+    x_none = floats && x[30:22] == '1;
+    y_none = floats && y[30:22] == '1;
     unique case (operation)
       OpIadd: return x + y;
-      OpImax: return $signed(x) > $signed(y) ? x : y;
-      OpImin: return $signed(x) < $signed(y) ? x : y;
-      OpFmax: return x_none || (!y_none && $signed(x_order) > $signed(y_order)) ? x : y;
-      OpFmin: return x_none || (!y_none && $signed(x_order) < $signed(y_order)) ? x : y;
+      OpImax, OpFmax: return x_none || (!y_none && greater) ? x : y;
+      OpImin, OpFmin: return x_none || (!y_none && !greater) ? x : y;
       default: return x;
     endcase
   endfunction
@@ -505,8 +504,16 @@ module vector_lanes
   assign instr_last_o = valid_q[WriteStage] && write.instr_last;
   assign layer_o = write.layer;
 
-  always_ff @(posedge clk_i) begin
-    if (valid_q[WriteStage] && write.op.write && !write.param) regfile_q[write_line] <= result;
+  for (genvar r = 0; r < 4; r++) begin : gen_register
+    logic [Cols-1:0][31:0] line_q [Strip];
+
+    assign register_line[r] = line_q[select.line];
+
+    always_ff @(posedge clk_i) begin
+      if (valid_q[WriteStage] && write.op.write && !write.param && write.op.dst == 2'(r)) begin
+        for (int unsigned i = 0; i < Cols; i++) line_q[write.line][i] <= result[i];
+      end
+    end
   end
 
 `ifndef SYNTHESIS
