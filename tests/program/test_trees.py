@@ -53,14 +53,16 @@ def mapped(graph: LayerGraph, on: Machine, seed: int) -> tuple[NetworkMapping, P
 def inexact(graph: LayerGraph, mapping: NetworkMapping, on: Machine) -> Iterator[str]:
     """Layers that trees cannot say exactly: packs of groups filled up with zeros, parts of a tensor
     that comes as a whole and is no multiple of them, passes of several taps that tiles of unequal
-    depth cut differently."""
+    depth cut differently, ports on rows of one output row that dilation sets apart."""
     for layer in graph.layers:
         tiling = mapping.tilings[layer.name]
         tiled = TiledLayer(layer, tiling, on)
         packs = tiling.feed == "flat" and tiled.columns.pack > 1
         whole = graph.storage[layer.source.tensor].bytes % prod(layer.source.shape)
         uneven = tiling.ports > 1 and tiled.extent("k") % tiled.tile("k")
-        if packs or (tiling.source == "resident" and whole) or uneven:
+        across = layer.dilation_s if tiling.swap else layer.dilation_r
+        apart = tiling.feed == "fir" and tiling.ports > 1 and across > 1
+        if packs or (tiling.source == "resident" and whole) or uneven or apart:
             yield layer.name
 
 
