@@ -140,14 +140,6 @@ module pe_array
     end
   end
 
-  // A product has 18 bits, and Rows of them no more than SumW: the places above are copies of the
-  // sign, which synthesis sees here, and a simulator keeps words.
-  localparam int unsigned SumW = 18 + $clog2(Rows);
-
-  function automatic logic signed [31:0] narrow(input logic signed [31:0] sum);
-    return (sum <<< (32 - SumW)) >>> (32 - SumW);
-  endfunction
-
   always_ff @(posedge clk_i) begin
     if (step_i) begin
       for (int unsigned r = 0; r < Rows; r++) begin
@@ -156,8 +148,8 @@ module pe_array
         automatic logic [Cols-1:0][8:0] operands = !fir_q[r] ? {Cols{single}}
                                                    : port == 2'd3 ? '0 : late_q[port];
         for (int unsigned c = 0; c < Cols; c++) begin
-          psum_q[r][c] <= narrow((r == 0 ? 32'sd0 : psum_q[r == 0 ? 0 : r-1][c])
-                                 + 32'($signed(operands[c])) * 32'(weight_q[r][c]));
+          psum_q[r][c] <= (r == 0 ? 32'sd0 : psum_q[r == 0 ? 0 : r-1][c])
+                          + 32'($signed(operands[c])) * 32'(weight_q[r][c]);
         end
       end
     end
