@@ -182,6 +182,9 @@ def sums_and_products(net: Net, machine: Machine) -> None:
     net.output(net.pairwise("QLinearMul", a, gate, 0.05, zero=-1))
     even = net.input((5, 6), scale=0.25)
     net.output(net.pairwise("QLinearAdd", even, net.input((5, 6), scale=0.5), 0.5))
+    a = net.input((3, 29), scale=0.04, zero=131, signed=False)
+    b = net.input((3, 29), scale=0.03, zero=90, signed=False)
+    net.output(net.pairwise("QLinearAdd", a, b, 0.06, zero=140))
 
 
 def floats_between_codes(net: Net, machine: Machine) -> None:
