@@ -298,9 +298,9 @@ CASES = [
     ),
     Case(
         "dimensions apart; the vector",
-        {"X": ("ABCDEF", S8), "M": ("ACE", F32), "Y": ("ACE", S8)},
-        "M[a, c, e] = f32(X[a, b, c, d, e, f]) :: max(b, d, f)\nY[a, c, e] = "
-        + codes("M[a, c, e]"),
+        {"X": ("ABCDEFP", S8), "M": ("ACEP", F32), "Y": ("ACEP", S8)},
+        "M[a, c, e, p] = f32(X[a, b, c, d, e, f, p]) :: max(b, d, f)\nY[a, c, e, p] = "
+        + codes("M[a, c, e, p]"),
     ),
     Case(
         "sums floats in another order",
