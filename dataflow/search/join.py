@@ -351,7 +351,7 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
                 looked += 1
                 starts[s, 0], starts[s, 1] = _keys(e, t, order)
                 level = False
-                if e == np.inf:
+                if e == np.inf or _worse(starts[s, 0], starts[s, 1], best):
                     break
             wide, widest = -1, 0
             for g in range(many_g):
@@ -435,8 +435,13 @@ def branch_and_bound(  # type: ignore[no-untyped-def]
                         rest[j] *= low[here[g], columns[s, g, j]]
             count = 0
             for child in range(first[here[wide]], last[here[wide]]):
+                spent = efix[s]
                 for j in range(many):
                     p[j] = rest[j] * low[child, columns[s, wide, j]]
+                    spent += energy[j] * p[j]
+                if order[0] == 0 and spent > best[0] * (1 + 1e-12):
+                    looked += 1  # too much without leakage
+                    continue
                 e, t = _cost(p, s, energy, efix, time, tfix, room, limit, leakage)
                 looked += 1
                 if e == np.inf:
