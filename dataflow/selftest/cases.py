@@ -182,9 +182,6 @@ def sums_and_products(net: Net, machine: Machine) -> None:
     net.output(net.pairwise("QLinearMul", a, gate, 0.05, zero=-1))
     even = net.input((5, 6), scale=0.25)
     net.output(net.pairwise("QLinearAdd", even, net.input((5, 6), scale=0.5), 0.5))
-    a = net.input((3, 29), scale=0.04, zero=131, signed=False)
-    b = net.input((3, 29), scale=0.03, zero=90, signed=False)
-    net.output(net.pairwise("QLinearAdd", a, b, 0.06, zero=140))
 
 
 def floats_between_codes(net: Net, machine: Machine) -> None:
@@ -279,6 +276,13 @@ def chain(net: Net, machine: Machine) -> None:
     net.output(net.pairwise("QLinearAdd", y, net.conv(x, 6, (1, 1)), 1.5 * y.scale, zero=-128))
 
 
+def codes_without_sign(net: Net, machine: Machine) -> None:
+    """Operands of the vector unit that are uint8."""
+    a = net.input((3, 29), scale=0.04, zero=131, signed=False)
+    b = net.input((3, 29), scale=0.03, zero=90, signed=False)
+    net.output(net.pairwise("QLinearAdd", a, b, 0.06, zero=140))
+
+
 def functions(net: Net, machine: Machine) -> None:
     """Functions behind accumulators, and of two codes."""
     x = net.input((1, machine.rows + 1, 4, machine.vector_strip + 3), zero=-5)
@@ -316,6 +320,7 @@ CASES: tuple[Case, ...] = (
     pools,
     moves,
     chain,
+    codes_without_sign,
 )
 
 

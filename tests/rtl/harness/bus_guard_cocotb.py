@@ -263,7 +263,7 @@ class Bench:
         assert self.quiet, "drained, but a transaction is under way"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def jobs_good_stray_given_up_and_reset(dut: Any) -> None:
     rng = random.Random(int(os.environ["SEED"]))
     bench = Bench(dut, rng)

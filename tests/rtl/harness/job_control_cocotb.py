@@ -52,7 +52,7 @@ class Job:
         return int(self.dut.error_o.value)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_job_that_rests_is_done_once(dut: Any) -> None:
     job = Job(dut)
     await job.reset()
@@ -63,7 +63,7 @@ async def a_job_that_rests_is_done_once(dut: Any) -> None:
     assert (job.dones, job.error, int(dut.idle_o.value)) == (1, 0, 1)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_job_at_its_limit_is_given_up_once_and_the_next_runs(dut: Any) -> None:
     job = Job(dut)
     await job.reset()
@@ -84,7 +84,7 @@ async def a_job_at_its_limit_is_given_up_once_and_the_next_runs(dut: Any) -> Non
         assert not job.error >> HUNG_BIT & 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_bus_that_does_not_answer_is_told_once(dut: Any) -> None:
     job = Job(dut)
     await job.reset()

@@ -33,7 +33,7 @@ async def start(dut: Any) -> None:
     dut.rst_ni.value = 1
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def lines_are_read_from_their_beats(dut: Any) -> None:
     rng = random.Random(3)
     await start(dut)
@@ -67,7 +67,7 @@ async def lines_are_read_from_their_beats(dut: Any) -> None:
     assert got == [(number(line), bad) for (line, _), bad in zip(sent, worst, strict=True)]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def lines_are_written_beat_by_beat(dut: Any) -> None:
     rng = random.Random(4)
     await start(dut)
@@ -104,7 +104,7 @@ async def lines_are_written_beat_by_beat(dut: Any) -> None:
     ]
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def a_burst_has_so_many_beats_for_each_line(dut: Any) -> None:
     for lines in range(1, 256 // BEATS + 1):
         dut.ar_len_i.value = dut.aw_len_i.value = lines - 1
@@ -113,7 +113,7 @@ async def a_burst_has_so_many_beats_for_each_line(dut: Any) -> None:
         await cocotb.triggers.Timer(1, "ns")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=1, timeout_unit="ms")
 async def what_has_come_of_a_line_is_dropped_in_a_reset(dut: Any) -> None:
     await start(dut)
     dut.port_r_valid_i.value = dut.w_valid_i.value = dut.port_w_ready_i.value = 1
