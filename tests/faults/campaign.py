@@ -290,6 +290,15 @@ def disturbances(one: Base) -> Iterator[dict[str, Any]]:
         yield {**base, "registers": limits}
 
 
+def ends_with_a_bit_wrong(one: Base) -> Iterator[dict[str, Any]]:
+    """The program with each bit of its end's header turned over: version, unit, the bits without
+    meaning, beats."""
+    for bit in range(32):
+        code = bytearray(one.program.code)
+        code[-one.program.line_bytes + bit // 8] ^= 1 << bit % 8
+        yield {"base": one.name, "code": bytes(code).hex(), "changes": [f"bit {bit} of the end"]}
+
+
 def campaign(
     arch: str, single: int, multi: int, seed: int, programs: int = 8, stall: float = 0.0
 ) -> Verdict:

@@ -16,6 +16,7 @@ from tests.faults.campaign import (
     bases,
     campaign,
     drain_cycles,
+    ends_with_a_bit_wrong,
     job_limit,
     judge,
     next_wrong,
@@ -198,6 +199,14 @@ def test_the_checksum_covers_every_word() -> None:
     assert all(r["error"] != 0 for r in results), [named(r) for r in results]
     assert sealed(image, of.line_bytes) == image
     assert [d.unit for d in decode(image, of.line_bytes)]
+
+
+def test_every_bit_of_the_end_is_checked() -> None:
+    one = bases("edge8", 1)[0]
+    jobs = list(ends_with_a_bit_wrong(one))
+    ends = [named(result) for result in run_jobs("edge8", (one,), jobs)]
+    assert "none" not in ends
+    assert ends[12:16] == ["header"] * 4  # without a meaning
 
 
 def test_the_judge_sees_what_is_wrong() -> None:

@@ -28,7 +28,7 @@ from dataflow.emit.rtl import emit_rtl, library
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine, machine_of
 from dataflow.selftest.run import Prepared, judge, prepare
-from tests.faults.campaign import bases, disturbances, run_jobs
+from tests.faults.campaign import bases, disturbances, ends_with_a_bit_wrong, run_jobs
 from tests.faults.campaign import mutants as corrupted_jobs
 from tests.mutants.mutant import PROJECT, Mutant, load
 from tests.mutants.schemata import install
@@ -136,7 +136,11 @@ class FaultJudge:
         self.jobs = [
             job
             for one in self.bases
-            for job in (*disturbances(one), *corrupted_jobs(one, of, 40, 0, SEED))
+            for job in (
+                *disturbances(one),
+                *ends_with_a_bit_wrong(one),
+                *corrupted_jobs(one, of, 40, 0, SEED),
+            )
         ]
         folder = Path(tempfile.mkdtemp(prefix="dataflow-mutants-"))
         try:
