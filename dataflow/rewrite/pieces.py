@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Access, Cascade, Einsum, Expr
-from dataflow.ir.expr import accesses, map_accesses, substitute, variables
+from dataflow.ir.expr import accesses, map_accesses, substitute, substitute_access, variables
 from dataflow.rewrite.cone import elementwise, is_codes
 
 MOST = 4096
@@ -104,15 +104,17 @@ def _followed(cascade: Cascade, pieces: list[Einsum], reads: Mapping[str, Access
 
 
 def _reader(einsum: Einsum, read: Access, written: Access, own: Access) -> Einsum:
-    """What a reader does with one piece, over the variables of that piece."""
-    values = {
-        v: place
-        for index, place in zip(read.indices, written.indices, strict=True)
-        if (v := index.variable) is not None
+    """What a reader does with one piece, over the variables of that piece; 0 for those of a
+    dimension of one in which the reader has no variable."""
+    places = list(zip(read.indices, written.indices, strict=True))
+    values = {v: place for index, place in places if (v := index.variable) is not None}
+    single = {
+        v: Affine() for index, place in places if index.variable is None for v in place.variables
     }
+    of_one = substitute_access(own, single)
 
     def change(access: Access) -> Expr:
-        return own if access.tensor == read.tensor else access
+        return of_one if access.tensor == read.tensor else access
 
     expr = map_accesses(substitute(einsum.expr, values), change)
     indices = tuple(i.substitute(values) for i in einsum.output.indices)

@@ -8,6 +8,7 @@ import pytest
 
 from dataflow.evaluate import run_machine_part
 from dataflow.frontend import load_model
+from dataflow.ir import verify
 from dataflow.ir.cascade import Cascade
 from dataflow.rewrite.cone import is_codes
 from dataflow.rewrite.pieces import split_pieces
@@ -53,6 +54,21 @@ def test_a_concatenation_of_floats_is_followed_piece_by_piece(axis: int) -> None
     for before, after in zip(outputs(imported), outputs(split), strict=True):
         assert np.array_equal(before, after)
         assert len(np.unique(before)) > 20
+
+
+def test_a_reader_without_a_dimension_of_one_has_no_variable_of_it() -> None:
+    net = QdqNet(3)
+    a = net.dequantised(net.input((1, 3, 4, 4), S8), 0.04, -7)
+    b = net.dequantised(net.input((1, 3, 4, 4), S8), 0.06, 9)
+    joined = net.op("Concat", a, b, axis=1)
+    # The rows of several heads, as a grouped attention repeats them: read at 0 of the batch.
+    heads = net.op("Unsqueeze", joined, net.constant(np.array([2], np.int64)))
+    shape = net.constant(np.array([2, 6, 3, 4, 4], np.int64))
+    imported = load_model(net.finish(net.through(net.op("Expand", heads, shape), 0.05, 4)))
+    split = split_pieces(imported)
+    verify(split)
+    assert wide_in_pieces(split) == []
+    assert np.array_equal(outputs(imported)[0], outputs(split)[0])
 
 
 def test_numbers_that_somebody_sums_stay_whole() -> None:
