@@ -17,12 +17,17 @@ from tests.frontend.qdq_net import S8, QdqNet
 Array = np.ndarray
 
 
+def concat(net: QdqNet, axis: int = 1) -> tuple[str, str]:
+    """Two tensors of other scales joined, and the first of them."""
+    a = net.dequantised(net.input((1, 3, 4, 4), S8), 0.04, -7)
+    b = net.dequantised(net.input((1, 3, 4, 4), S8), 0.06, 9)
+    return net.op("Concat", a, b, axis=axis), a
+
+
 def normalised_concat(axis: int = 1) -> onnx.ModelProto:
     """Two tensors of other scales joined, normalised for each channel, quantised; read twice."""
     net = QdqNet(3)
-    a = net.dequantised(net.input((1, 3, 4, 4), S8), 0.04, -7)
-    b = net.dequantised(net.input((1, 3, 4, 4), S8), 0.06, 9)
-    joined = net.op("Concat", a, b, axis=axis)
+    joined, a = concat(net, axis)
     channels = 6 if axis == 1 else 3
     norm = [net.floats(channels, low=0.5, high=2.0) for _ in range(4)]
     first = net.op("Relu", net.op("BatchNormalization", joined, *norm))
@@ -58,9 +63,7 @@ def test_a_concatenation_of_floats_is_followed_piece_by_piece(axis: int) -> None
 
 def test_a_reader_without_a_dimension_of_one_has_no_variable_of_it() -> None:
     net = QdqNet(3)
-    a = net.dequantised(net.input((1, 3, 4, 4), S8), 0.04, -7)
-    b = net.dequantised(net.input((1, 3, 4, 4), S8), 0.06, 9)
-    joined = net.op("Concat", a, b, axis=1)
+    joined, _ = concat(net)
     # The rows of several heads, as a grouped attention repeats them: read at 0 of the batch.
     heads = net.op("Unsqueeze", joined, net.constant(np.array([2], np.int64)))
     shape = net.constant(np.array([2, 6, 3, 4, 4], np.int64))
@@ -73,9 +76,7 @@ def test_a_reader_without_a_dimension_of_one_has_no_variable_of_it() -> None:
 
 def test_numbers_that_somebody_sums_stay_whole() -> None:
     net = QdqNet(3)
-    a = net.dequantised(net.input((1, 3, 4, 4), S8), 0.04, -7)
-    b = net.dequantised(net.input((1, 3, 4, 4), S8), 0.06, 9)
-    joined = net.op("Concat", a, b, axis=1)
+    joined, _ = concat(net)
     mean = net.op("ReduceMean", joined, net.constant(np.array([1], np.int64)))
     imported = load_model(net.finish(net.through(mean, 0.05)))
     assert split_pieces(imported) is imported

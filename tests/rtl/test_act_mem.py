@@ -7,26 +7,17 @@ from pathlib import Path
 import pytest
 
 from dataflow.arch import load_architecture
-from dataflow.cosim.toolchain import Model, build_cocotb, run_cocotb
-from dataflow.emit import sv_package
 from dataflow.machine import machine_of
+from tests.rtl.modules import ROOT, run_module
 
 pytestmark = pytest.mark.rtl
-
-ROOT = Path(__file__).resolve().parents[2]
-HARNESS = ROOT / "tests/rtl/harness"
 
 
 @pytest.mark.parametrize(("arch", "writers"), [("tiny4", 0b01001), ("edge16", 0b10010)])
 def test_act_mem(arch: str, writers: int, tmp_path: Path) -> None:
     own = ROOT / f"tests/synth/arch/{arch}.yaml"
     of = machine_of(load_architecture(str(own) if own.exists() else arch))
-    package = tmp_path / "df_pkg.sv"
-    package.write_text(sv_package(of), encoding="utf-8")
-    names = ("buffer/ram_tdp", "buffer/act_mem")
-    files = [package, *(ROOT / f"hw/rtl/{name}.sv" for name in names)]
-    model = Model(files, "act_mem", tmp_path / "build", parameters={"Writers": writers})
-    build_cocotb(model)
+    files = [ROOT / f"hw/rtl/buffer/{name}.sv" for name in ("ram_tdp", "act_mem")]
     sizes = {
         "LINE_BYTES": of.line_bytes,
         "ACT_LINES": of.act_lines,
@@ -34,12 +25,6 @@ def test_act_mem(arch: str, writers: int, tmp_path: Path) -> None:
         "FEED_PORTS": of.feed_ports,
         "WRITERS": writers,
     }
-    result = run_cocotb(
-        model,
-        "act_mem_cocotb",
-        run_dir=tmp_path / "run",
-        python_path=[HARNESS],
-        env={key: str(value) for key, value in sizes.items()},
-    )
-    assert result.passed, result.messages
-    assert result.tests == 1
+    env = {key: str(value) for key, value in sizes.items()}
+    parameters = {"Writers": writers}
+    assert run_module("act_mem", of, files, tmp_path, env=env, parameters=parameters) == 1

@@ -10,20 +10,16 @@ from typing import Any
 
 import pytest
 
-from dataflow.cosim.toolchain import Model, build_cocotb, run_cocotb
-from dataflow.emit.rtl import packages
 from dataflow.machine import isa
 from dataflow.machine.decode import STRUCT_OF, decode, fixed_beats, unpack
 from dataflow.machine.isa import Field, Struct, Unit
 from tests.cosim.harness import compiled_network, machine
 from tests.cosim.random_networks import random_network
-from tests.rtl.lint import source_order
+from tests.rtl.modules import ROOT, run_module
 
 pytestmark = pytest.mark.rtl
 
 MACHINE = machine("edge8")
-ROOT = Path(__file__).resolve().parents[2]
-HARNESS = ROOT / "tests/rtl/harness"
 UNITS = tuple(Unit)[:4]
 MAX_OPS = 64  # micro-operations that the vector unit holds
 TRIALS = 2400
@@ -126,19 +122,8 @@ def test_instr_check(words: dict[Unit, list[int]], tmp_path: Path) -> None:
         refused = sum(bool(t["why"][i]) for t in trials)
         assert TRIALS / 50 < refused < MOST_LEGAL * TRIALS, unit
     (tmp_path / "trials.json").write_text(json.dumps(trials), encoding="utf-8")
-    generated = []
-    for name, text in packages(MACHINE).items():
-        generated.append(tmp_path / f"{name}.sv")
-        generated[-1].write_text(text, encoding="utf-8")
     rtl = ROOT / "hw/rtl"
-    files = [*generated, *rtl.glob("vector/*_pkg.sv"), rtl / "ctrl/instr_check.sv"]
-    model = Model(source_order(files), "instr_check", tmp_path / "build")
-    build_cocotb(model)
-    result = run_cocotb(
-        model,
-        "instr_check_cocotb",
-        run_dir=tmp_path / "run",
-        python_path=[HARNESS],
-        env={"TRIALS": str(tmp_path / "trials.json")},
+    files = [*rtl.glob("vector/*_pkg.sv"), rtl / "ctrl/instr_check.sv"]
+    run_module(
+        "instr_check", MACHINE, files, tmp_path, env={"TRIALS": str(tmp_path / "trials.json")}
     )
-    assert result.passed, result.messages

@@ -10,17 +10,14 @@ from typing import Any
 import pytest
 
 from dataflow.arch import load_architecture
-from dataflow.cosim.toolchain import Model, build_cocotb, run_cocotb
-from dataflow.emit.rtl import packages
 from dataflow.machine import isa, machine_of
 from dataflow.machine.decode import unpack
 from dataflow.machine.isa import Field, Op
-from tests.rtl.lint import source_order
+from tests.rtl.modules import ROOT, run_module
 
 pytestmark = pytest.mark.rtl
 
 MACHINE = machine_of(load_architecture("edge16"))
-ROOT = Path(__file__).resolve().parents[2]
 TRIALS = 1500
 BITS = isa.MICRO_OP.bits
 GOOD = {"op": int(Op.FMA), "write": 1}
@@ -76,19 +73,8 @@ def test_vector_program(tmp_path: Path) -> None:
     assert len(causes) >= 4
     assert 0.1 * TRIALS < sum(bool(t["why"]) for t in trials) < 0.8 * TRIALS
     (tmp_path / "trials.json").write_text(json.dumps(trials), encoding="utf-8")
-    generated = []
-    for name, text in packages(MACHINE).items():
-        generated.append(tmp_path / f"{name}.sv")
-        generated[-1].write_text(text, encoding="utf-8")
-    rtl = ROOT / "hw/rtl/vector"
-    files = [*generated, *rtl.glob("*_pkg.sv"), rtl / "vector_program.sv"]
-    model = Model(source_order(files), "vector_program", tmp_path / "build")
-    build_cocotb(model)
-    result = run_cocotb(
-        model,
-        "vector_program_cocotb",
-        run_dir=tmp_path / "run",
-        python_path=[ROOT / "tests/rtl/harness"],
-        env={"TRIALS": str(tmp_path / "trials.json")},
+    rtl = ROOT / "hw/rtl"
+    files = [*rtl.glob("vector/*_pkg.sv"), rtl / "vector/vector_program.sv"]
+    run_module(
+        "vector_program", MACHINE, files, tmp_path, env={"TRIALS": str(tmp_path / "trials.json")}
     )
-    assert result.passed, result.messages
