@@ -242,7 +242,10 @@ def build(
             # Which tile the frontier has is not for one Einsum to decide.
             rows = undominated(np.hstack([shown, -chosen[:, given]]))
         kept.append(rows)
-        values.append(chosen[rows] if len(rows) else np.ones((1, chosen.shape[1])))
+        if len(rows) == len(chosen) > 0:
+            values.append(chosen)
+        else:
+            values.append(chosen[rows] if len(rows) else np.ones((1, chosen.shape[1])))
     apart = [
         [
             _frontier_columns(layout, tables[t], layout.keys[t]),

@@ -18,6 +18,8 @@ ENERGY, LATENCY, EDP = 0, 1, 2
 WAYS, MOST, FEW = 4, 256, 32
 """Children of a box; of one whose children are parts of a table that are kept apart, where that
 is needed, and where it is for speed."""
+SAMPLE = 64
+"""Rows by which the column that varies most is told, about."""
 
 
 @dataclass(frozen=True)
@@ -39,41 +41,48 @@ class Boxes:
 
 
 @njit(cache=True)
-def _arrange(logs):  # type: ignore[no-untyped-def]
-    """An order of the rows in which every aligned run of a power of two is alike: split again and
-    again along the column that varies most."""
-    many, width = logs.shape
-    order = np.arange(many)
+def _arrange(table, chosen, ways):  # type: ignore[no-untyped-def]
+    """An order of some rows in which every aligned run of a power of two, from ``ways`` on, is
+    alike: split again and again along the column that varies by the greatest factor in a sample of
+    the run."""
+    width = table.shape[1]
+    many = len(chosen)
+    order = chosen.copy()
+    value = np.empty(many)
     stack = [(0, many)]
     while len(stack):
         start, end = stack.pop()
-        if end - start <= 2:
+        if end - start <= ways:
             continue
-        wide, widest = 0, -1.0
+        wide, widest = 0, 0.0
+        step = max(1, (end - start) // SAMPLE)
         for c in range(width):
-            least = most = logs[order[start], c]
-            for i in range(start + 1, end):
-                value = logs[order[i], c]
-                least, most = min(least, value), max(most, value)
-            if most - least > widest:
-                wide, widest = c, most - least
-        if widest <= 0.0:
+            least = most = table[order[start], c]
+            for i in range(start + step, end, step):
+                one = table[order[i], c]
+                least, most = min(least, one), max(most, one)
+            if most + 1.0 > widest * (least + 1.0):
+                wide, widest = c, (most + 1.0) / (least + 1.0)
+        if widest <= 1.0:
             continue
         half = 1
         while 2 * half < end - start:
             half *= 2
         middle = start + half
+        for i in range(start, end):
+            value[i] = table[order[i], wide]
         left, right = start, end - 1  # quickselect: the smallest in front of middle
         while left < right:
-            pivot = logs[order[(left + right) // 2], wide]
+            pivot = value[(left + right) // 2]
             i, j = left, right
             while i <= j:
-                while logs[order[i], wide] < pivot:
+                while value[i] < pivot:
                     i += 1
-                while logs[order[j], wide] > pivot:
+                while value[j] > pivot:
                     j -= 1
                 if i <= j:
                     order[i], order[j] = order[j], order[i]
+                    value[i], value[j] = value[j], value[i]
                     i += 1
                     j -= 1
             if middle <= j:
@@ -88,70 +97,57 @@ def _arrange(logs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _tree(table, sign, numbers, base, ways, width):  # type: ignore[no-untyped-def]
-    """Boxes of a tree over the rows of a table, root last: (low, first, last, rows).
+def _tree(table, sign, chosen, base, ways, low, first, last, rows):  # type: ignore[no-untyped-def]
+    """Boxes of a tree over some rows of a table, from number ``base`` on, root last; returns their
+    end.
 
-    Every layer has the boxes of runs of ``ways`` consecutive boxes of the one below; the boxes are
-    numbered from ``base``, the rows with ``numbers``.
+    Every layer has the boxes of runs of ``ways`` consecutive boxes of the one below.
     """
-    order = _arrange(np.log(table + 1.0))
-    total = layer = len(table)
-    while layer > 1:
-        layer = (layer + ways - 1) // ways
-        total += layer
-    low = np.zeros((total, width))
-    first, last = np.full(total, -1, np.int64), np.empty(total, np.int64)
-    rows = np.ones(total, np.int64)
-    for i in range(len(table)):
-        last[i] = numbers[order[i]]
-        for c in range(table.shape[1]):
-            low[i, c] = table[order[i], c]
-    start, end, at = 0, len(table), len(table)
+    width = table.shape[1]
+    order = _arrange(table, chosen, ways)
+    start, at = base, base
+    for row in order:
+        first[at], last[at], rows[at] = -1, row, 1
+        for c in range(width):
+            low[at, c] = table[row, c]
+        at += 1
+    end = at
     while end - start > 1:
         for i in range(start, end, ways):
             stop = min(end, i + ways)
-            first[at], last[at], rows[at] = base + i, base + stop, 0
+            first[at], last[at], rows[at] = i, stop, 0
             for j in range(i, stop):
                 rows[at] += rows[j]
-            for c in range(table.shape[1]):
+            for c in range(width):
                 value = low[i, c] * sign[c]
                 for j in range(i + 1, stop):
                     value = min(value, low[j, c] * sign[c])
                 low[at, c] = value * sign[c]
             at += 1
         start, end = end, at
-    return low, first, last, rows
+    return end
 
 
 class _Grower:
-    """Appends trees of boxes."""
+    """Trees of boxes, one after the other.
 
-    def __init__(self, width: int) -> None:
-        self.width = width
-        self.low: list[Floats] = []
-        self.first: list[Ints] = []
-        self.last: list[Ints] = []
-        self.rows: list[Ints] = []
+    Attributes:
+        low, first, last, rows: as those of :class:`Boxes`, with room for more.
+        size: boxes so far.
+    """
+
+    def __init__(self, width: int, rows: int, tables: int) -> None:
+        # A tree over n rows has fewer than 2 n boxes, its parts are copied once more; memory that
+        # is never touched costs nothing.
+        most = 4 * rows + 2 * tables
+        self.low = np.zeros((most, width))
+        self.first, self.last, self.rows = (np.empty(most, np.int64) for _ in range(3))
         self.size = 0
 
-    def append(self, low: Floats, first: Ints, last: Ints, rows: Ints) -> None:
-        """Boxes of one layer."""
-        padded = np.zeros((len(low), self.width))
-        padded[:, : low.shape[1]] = low
-        self.low.append(padded)
-        self.first.append(first)
-        self.last.append(last)
-        self.rows.append(rows)
-        self.size += len(low)
-
-    def tree(self, table: Floats, sign: Floats, numbers: Ints) -> int:
-        """A tree over rows with these numbers; returns its root."""
-        made = _tree(table, sign, numbers, self.size, WAYS, self.width)
-        self.low.append(made[0])
-        self.first.append(made[1])
-        self.last.append(made[2])
-        self.rows.append(made[3])
-        self.size += len(made[0])
+    def tree(self, table: Floats, sign: Floats, chosen: Ints) -> int:
+        """A tree over some rows; returns its root."""
+        arrays = (self.low, self.first, self.last, self.rows)
+        self.size = _tree(table, sign, chosen, self.size, WAYS, *arrays)
         return self.size - 1
 
     def forest(
@@ -160,44 +156,31 @@ class _Grower:
         """A tree over rows that is split by the values of some columns first, and again by those
         of further ones. Returns its root, and the box of each value of the first column."""
         if not apart or (len(apart) == 1 and len(rows) <= WAYS):
-            return self.tree(table[rows], sign, rows), {}
+            return self.tree(table, sign, rows), {}
         columns, *inner = apart
         if not columns:
             return self.forest(table, sign, rows, inner)[0], {}
-        values, label = np.unique(table[rows][:, columns], axis=0, return_inverse=True)
+        values, label = np.unique(table[rows[:, None], columns], axis=0, return_inverse=True)
         label = label.reshape(-1)
         if len(values) == 1 or len(values) >= (MOST if inner else FEW):
             root, _ = self.forest(table, sign, rows, inner)
             return root, {float(values[0, 0]): root} if len(values) == 1 else {}
-        roots, at = [], []
-        for i in range(len(values)):
-            roots.append(self.forest(table, sign, rows[label == i], inner)[0])
-            at.append(len(self.low) - 1)
-        base = self.size
-        low = np.stack([self.low[i][-1] for i in at])
-        self.append(
-            low,
-            np.array([self.first[i][-1] for i in at], np.int64),
-            np.array([self.last[i][-1] for i in at], np.int64),
-            np.array([self.rows[i][-1] for i in at], np.int64),
+        roots = np.array(
+            [self.forest(table, sign, rows[label == i], inner)[0] for i in range(len(values))]
         )
-        whole = (low * _pad(sign, self.width)).min(axis=0) * _pad(sign, self.width)
-        self.append(
-            whole[None, :],
-            np.array([base], np.int64),
-            np.array([base + len(roots)], np.int64),
-            np.array([_FIRST * len(apart) + len(rows)], np.int64),
-        )
-        found = {float(v[0]): base + i for i, v in enumerate(values)}
-        return self.size - 1, found
+        base, root = self.size, self.size + len(roots)
+        for array in (self.low, self.first, self.last, self.rows):
+            array[base:root] = array[roots]
+        width = table.shape[1]
+        self.low[root, :width] = (self.low[base:root, :width] * sign).min(axis=0) * sign
+        self.first[root], self.last[root] = base, root
+        self.rows[root] = _FIRST * len(apart) + len(rows)
+        self.size = root + 1
+        return root, {float(v[0]): base + i for i, v in enumerate(values)}
 
 
 _FIRST = 1 << 40
 """Added to the rows of a box that is to be split before all others."""
-
-
-def _pad(sign: Floats, width: int) -> Floats:
-    return np.concatenate([sign, np.ones(width - len(sign))])
 
 
 def grow(
@@ -214,17 +197,19 @@ def grow(
     Returns:
         (the boxes; for each table the box of each value of its first column in ``apart``).
     """
-    grower = _Grower(max(table.shape[1] for table in tables))
+    rows = sum(len(table) for table in tables)
+    grower = _Grower(max(table.shape[1] for table in tables), rows, len(tables))
     roots, parts = [], []
     for table, sign, columns in zip(tables, signs, apart, strict=True):
         root, part = grower.forest(table, sign, np.arange(len(table)), columns)
         roots.append(root)
         parts.append(part)
+    end = grower.size
     boxes = Boxes(
-        np.concatenate(grower.low),
-        np.concatenate(grower.first),
-        np.concatenate(grower.last),
-        np.concatenate(grower.rows),
+        grower.low[:end],
+        grower.first[:end],
+        grower.last[:end],
+        grower.rows[:end],
         np.array(roots, np.int64),
     )
     return boxes, parts
