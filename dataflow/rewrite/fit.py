@@ -80,6 +80,43 @@ def fitted(target: Target, verify: Verify) -> Array | None:
     return None
 
 
+def between_steps(target: Target, verify: Verify) -> Array | None:
+    """As `fitted`, where the definition rounds more than once: a sum is an integer before it is
+    rounded, so only the steps of the codes say where the line may lie.
+
+    The features' first column ascends; the line has the largest margin to all steps.
+    """
+    step = np.flatnonzero(np.diff(target.codes))
+    if not len(step):
+        return None
+    low, high = step, step + 1
+    if (target.codes[high] < target.codes[low]).any():
+        low, high = high, low
+    # codes[low] and all below it lie under the tie above, codes[high] over the one below.
+    above = np.hstack([target.features[low], np.ones((len(step), 1))])
+    below = np.hstack([-target.features[high], np.ones((len(step), 1))])
+    ends = np.concatenate(
+        [
+            target.codes[low] - target.zero + 0.5,
+            -(target.codes[high] - target.zero - 0.5),
+        ]
+    )
+    width = target.features.shape[1]
+    cost = np.zeros(width + 1)
+    cost[-1] = -1.0
+    found = linprog(
+        cost,
+        A_ub=np.vstack([above, below]),
+        b_ub=ends,
+        bounds=[(None, None)] * width + [(None, 0.5)],
+        method="highs",
+    )
+    if found.x is None or found.x[-1] <= 0:
+        return None
+    theta = np.asarray(found.x[:-1]).astype(np.float32)
+    return theta if np.isfinite(theta).all() and verify(theta) else None
+
+
 def _candidates(target: Target, theta: Array) -> Iterator[Array]:
     snapped = snap(theta)
     yield snapped

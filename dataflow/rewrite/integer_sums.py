@@ -220,5 +220,11 @@ def _fitted(
         return fit_channels.fitted(target, lambda s, o: np.asarray(right(s, o).all(axis=0)))
     features = np.stack([inputs, np.ones(sums.size)], axis=1)
     one = fit.Target(features, unrounded[:, 0], codes[:, 0], zero)
-    theta = fit.fitted(one, lambda t: bool(right(t[0], t[1]).all()))
+
+    def good(theta: Array) -> bool:
+        return bool(right(theta[0], theta[1]).all())
+
+    theta = fit.fitted(one, good)
+    if theta is None:
+        theta = fit.between_steps(one, good)
     return None if theta is None else (theta[:1], theta[1:])

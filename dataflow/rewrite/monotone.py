@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataflow.ir.expr import Access, Call, Const, Expr
 from dataflow.rewrite.cone import Cone
 
-MONOTONE = {"mul", "div", "add", "sub", "fma", "max", "min", "clip", "rint", "f32"}
+MONOTONE = {
+    *("mul", "div", "add", "sub", "fma", "max", "min", "clip", "rint", "f32"),
+    *("floor", "ceil", "round", "trunc"),
+}
 """Operators that keep or reverse the order of one operand, each rounding included."""
 
 

@@ -33,5 +33,8 @@ def rounding(expr: Expr) -> tuple[Expr, int] | None:
                 inner, zero = one, int(other.value)
                 break
     if isinstance(inner, Call) and inner.op == "rint":
-        return inner.args[0], zero
+        real = inner.args[0]
+        if isinstance(real, Call) and real.op == "round":  # what rint does once more
+            real = real.args[0]
+        return real, zero
     return None

@@ -8,14 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
-from dataflow import api
 from tests.cosim.brought import judge, run
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "quantisers"
 EVERY = ("torchao_mlp", "brevitas_cnn_qcdq")
 """What the default tests run: each tool and each network once."""
-
-REFUSED = {"brevitas_trunc_qonnx": "the vector unit has no floor"}
 
 
 @pytest.mark.rtl
@@ -28,10 +25,6 @@ REFUSED = {"brevitas_trunc_qonnx": "the vector unit has no floor"}
 )
 def test_an_export_runs_as_evaluated(name: str, tmp_path: Path) -> None:
     model = GOLDEN / f"{name}.onnx"
-    if name in REFUSED:
-        (refusal,) = api.check(model).refusals
-        assert refusal.reason == REFUSED[name] and refusal.fix
-        return
     proto = onnx.load(model)
     weights = {t.name for t in proto.graph.initializer}
     (port,) = [p.name for p in proto.graph.input if p.name not in weights]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dataflow.evaluate import run_machine_part
 from dataflow.frontend import load_model
+from dataflow.ir import text
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import S32
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
@@ -16,10 +17,10 @@ from dataflow.rewrite.order import order_reductions
 from tests.rewrite.code_models import Array, pool
 
 
-def codes(cascade: Cascade, x: Array) -> Array:
+def codes(cascade: Cascade, x: Array, name: str = "x") -> Array:
     """The output's codes, float sums in sequential order."""
     ordered = order_reductions(cascade)
-    return run_machine_part(ordered, {"x": x})[cascade.outputs[0]].astype(np.int64)
+    return run_machine_part(ordered, {name: x})[cascade.outputs[0]].astype(np.int64)
 
 
 def sums(cascade: Cascade) -> list[bool]:
@@ -83,3 +84,29 @@ def test_counts_that_differ_at_the_border_are_numbers_for_each_point() -> None:
     assert sums(changed) == [True]
     data = np.random.default_rng(1).integers(-128, 128, (1, 2, 6, 6)).astype(np.int8)
     assert np.array_equal(codes(changed, data), codes(imported, data))
+
+
+@pytest.mark.parametrize("mode", ["floor", "ceil", "trunc", "round"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("step", [3, 16])
+def test_a_rounding_before_the_quantiser_is_a_line_between_its_steps(
+    mode: str, sign: int, step: int
+) -> None:
+    """Sums of four codes, divided and rounded twice: every sum that occurs gives its code."""
+    cascade = text.loads(
+        f"""
+einsum:
+  declaration: {{X: [B, N], S: [B, P], Y: [B, P]}}
+  shapes: {{B: 700, N: 8, P: 2, R: 4}}
+  types: {{X: uint8, Y: int8}}
+  expressions: |
+    S[b, p] = f32(X[b, p*4 + r]) * 0.125 :: add(r)
+    Y[b, p] = clip(rint({mode}(round(S[b, p] / 0.125) * {float(sign)} / {float(step)})), -128, 127)
+"""
+    )
+    changed = integer_sums(cascade)
+    data = np.random.default_rng(0).integers(0, 256, (700, 8)).astype(np.uint8)
+    data[:350] //= 64
+    literal = codes(cascade, data, "X")
+    assert np.array_equal(codes(changed, data, "X"), literal) and len(np.unique(literal)) > 20
+    assert sums(changed) == [True]

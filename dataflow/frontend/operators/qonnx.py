@@ -18,6 +18,7 @@ from dataflow.frontend.codes.pointwise import tabulated
 from dataflow.frontend.codes.qonnx_codes import ROUNDING, Codes, read_quant, required
 from dataflow.frontend.codes.quant import BYTES, quantized
 from dataflow.frontend.context import Context, UnsupportedError
+from dataflow.frontend.interval import interval
 from dataflow.frontend.lowering import Lowering, Operand
 from dataflow.frontend.onnx.graph import Node
 from dataflow.frontend.value import QParams, Value, constant_value
@@ -37,6 +38,8 @@ EXPRESSIONS: dict[str, Callable[[Expr], Expr]] = {
     "HALF_DOWN": lambda x: _signed(x, call("ceil", call("sub", call("abs", x), single(0.5)))),
 }
 """The rounding modes on expressions."""
+NEAREST = ("ROUND", "HALF_EVEN")
+"""Those that are what ``rint`` does."""
 
 
 def _signed(x: Expr, magnitude: Expr) -> Expr:
@@ -157,9 +160,9 @@ def trunc(ctx: Context, node: Node) -> None:
 
     Five inputs (version 1): t = 2^(input bits - output bits), ``Y = (Q - z) * s``. Six (version
     2): t is the power of two nearest to s' / s, Q is clipped to the output bits first and
-    ``Y = (Q - z / t) * s'``.
+    ``Y = (Q - z / t) * s'``. Codes are kept where they have at most 8 bits: version 1 does not
+    bound them, what X is made of does.
     """
-    least = most = 0
     data = [np.asarray(required(ctx, node, k, "the parameter")) for k in range(1, len(node.inputs))]
     if len(data) not in (4, 5) or any(d.size != 1 for d in data):
         raise UnsupportedError("its parameters are not scalars", "quantise per tensor")
@@ -176,25 +179,31 @@ def trunc(ctx: Context, node: Node) -> None:
     code: Expr = call("div", x.real(), single(float(scale)))
     code = call("round", call("add", code, single(float(zero))))
     code = call("div", code, single(float(step)))
+    reach: tuple[float, float] | None
     if later:
         bits, signed = int(given[4]), bool(node.get("signed", 1))
         narrow = int(bool(node.get("narrow", 0)))
         least = -(1 << (bits - 1)) + narrow if signed else 0
         most = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1 - narrow
         code = call("clip", code, single(float(least)), single(float(most)))
+        reach = least, most
+    else:
+        reach = interval(ctx.builder, EXPRESSIONS[mode](code))
     centre = np.float32(zero / step) if later else zero
     origin, sources = (node.name, node.op), frozenset({node.index})
-    code = EXPRESSIONS[mode](code)
-    size = np.array([result], np.float32), np.array([centre], np.float32)
-    kept = Codes(*size, least, most, mode, False) if later else None
-    params = kept.params(len(x.shape)) if kept is not None else None
+    params = None
+    if reach is not None and max(abs(end) for end in reach) < 256:
+        size = np.array([result], np.float32), np.array([centre], np.float32)
+        params = Codes(*size, int(reach[0]), int(reach[1]), mode, False).params(len(x.shape))
     if params is not None and params.dtype in BYTES:
         bounds = integer(params.lowest), integer(params.highest)
-        bounded = call("clip", call("rint", code), *bounds)
+        whole = code if mode in NEAREST else EXPRESSIONS[mode](code)
+        bounded = call("clip", call("rint", whole), *bounds)
         label = f"{node.outputs[0]}_codes"
         y = ctx.builder.store(label, x, bounded, params.dtype, origin, params, sources)
         ctx.define(node, y)
         return
+    code = EXPRESSIONS[mode](code)
     real = call("mul", call("sub", code, single(float(centre))), single(float(result)))
     ctx.define(node, ctx.builder.store(node.outputs[0], x, real, F32, origin, sources=sources))
 
