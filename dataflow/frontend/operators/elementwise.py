@@ -20,7 +20,7 @@ from dataflow.frontend.operators.fields import (
     same_types,
 )
 from dataflow.ir.dtype import BOOL, F64, DType
-from dataflow.ir.expr import Expr, call
+from dataflow.ir.expr import Const, Expr, call
 from dataflow.ir.ops import promote
 
 UNARY: dict[str, str] = {
@@ -141,7 +141,11 @@ def variadic(ctx: Context, node: Node) -> None:
 
 
 def power(ctx: Context, node: Node) -> None:
-    """Pow: of the base's type; a float exponent of an integer base counts in float64."""
+    """Pow: of the base's type; a float exponent of an integer base counts in float64.
+
+    A float's square is a product, and so is its cube (of two roundings), as in onnxruntime: a
+    written-out normalisation has squares.
+    """
     values = operands(ctx, node)
     base, exponent = (number_type(v) for v in values)
     require_number(base)
@@ -153,6 +157,9 @@ def power(ctx: Context, node: Node) -> None:
         inside = max(promote(base), promote(exponent), key=lambda t: t.bits)
 
     def build(x: Expr, y: Expr) -> Expr:
+        if base.is_float and isinstance(y, Const) and y.value in (2, 3):
+            square = call("mul", x, x)
+            return square if y.value == 2 else call("mul", square, x)
         return call("pow", _as(x, base, inside), _as(y, exponent, inside))
 
     pointwise(ctx, node, build, base, values)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow.frontend import UnsupportedModelError, load_model
+from dataflow.ir.expr import Call
 from tests.frontend import models
 from tests.frontend.operators.cases import compare, normal, single
 
@@ -155,6 +156,20 @@ def test_power_has_the_type_of_the_base(case: tuple[Array, Array], floats: bool,
     else:
         proto, feed = single("Pow", {"a": a, "b": exponent}, {"y": a.dtype})
         compare(proto, feed, 1e-6, {"y": wanted})
+
+
+@pytest.mark.parametrize("exponent", [2, 3])
+def test_squares_and_cubes_of_floats_are_products(exponent: int) -> None:
+    a = np.random.default_rng(0).standard_normal(99).astype(np.float32)
+    number = {"b": np.array(exponent, np.float32)}
+    proto = models.model(
+        [models.node("Pow", ["a", "b"], ["y"])],
+        {"a": (a.shape, a.dtype)},
+        {"y": np.float32},
+        number,
+    )
+    cascade = compare(proto, {"a": a})  # what onnxruntime computes, to the bit
+    assert [e.expr.op for e in cascade.einsums if isinstance(e.expr, Call)] == ["mul"]
 
 
 def test_negative_integer_powers_are_truncated() -> None:
