@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
+from dataflow.quantise.hidden import softmax_axes, trimmed
 from dataflow.quantise.tool import Array, Feed, Range, Runner
 
 INF = math.inf
@@ -65,7 +66,10 @@ _BOUNDED = {
 
 
 def observe(proto: onnx.ModelProto, samples: Sequence[Feed]) -> Observed:
-    """Runs the float model on the samples, and keeps extremes and outputs of each."""
+    """Runs the float model on the samples, and keeps extremes and outputs of each.
+
+    Numbers that a softmax does not see are no extremes of what it reads (`hidden.trimmed`).
+    """
     from onnx import shape_inference
 
     inferred = shape_inference.infer_shapes(proto)
@@ -84,16 +88,20 @@ def observe(proto: onnx.ModelProto, samples: Sequence[Feed]) -> Observed:
     extremes: dict[str, list[Range]] = {}
     sizes: dict[str, int] = {}
     results: list[dict[str, Array]] = []
+    axes, cut = softmax_axes(proto), set[str]()
     for feed in samples:
         values = runner(feed)
         results.append({name: values[name] for name in outputs})
+        lowest = trimmed(values, axes)
+        cut |= set(lowest)
         for name, value in {**feed, **values}.items():
             if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.size:
-                extremes.setdefault(name, []).append((float(value.min()), float(value.max())))
+                low = lowest.get(name, float(value.min()))
+                extremes.setdefault(name, []).append((low, float(value.max())))
                 sizes[name] = value.size
     made = [*(i.name for i in proto.graph.input), *(o for n in proto.graph.node for o in n.output)]
     ordered = {name: extremes[name] for name in dict.fromkeys(made) if name in extremes}
-    return Observed(ordered, sizes, results)
+    return Observed(ordered, sizes, results, frozenset(cut))
 
 
 class Observed:
@@ -104,11 +112,14 @@ class Observed:
         extremes: Mapping[str, Sequence[Range]],
         sizes: Mapping[str, int],
         outputs: Sequence[Mapping[str, Array]],
+        trimmed: frozenset[str] = frozenset(),
     ) -> None:
-        """``sizes`` are the numbers of elements of each tensor of a sample."""
+        """``sizes`` are the numbers of elements of each tensor of a sample; ``trimmed`` are the
+        tensors that hold lower numbers than their extremes say."""
         self.extremes = {name: np.array(pairs) for name, pairs in extremes.items()}
         self.sizes = sizes
         self.outputs = outputs
+        self.trimmed = trimmed
 
     @property
     def endless(self) -> tuple[str, ...]:

@@ -143,7 +143,7 @@ class Search:
         ranges: Mapping[str, Range] | None = None
         if settings.widened:
             ranges = self.observed.widened(list(chosen), self.bounds)
-        elif len(chosen) < len(self.samples):
+        elif len(chosen) < len(self.samples) or self.observed.trimmed:
             ranges = self.observed.seen(list(chosen))
         if ranges is not None:
             ranges = shared_with_activation(self.proto, settings.operators, ranges)

@@ -14,9 +14,20 @@ from dataflow.frontend.onnx.load import modernise
 from dataflow.frontend.onnx.order import sort_nodes
 from dataflow.quantise import rules
 from dataflow.quantise.constants import store_constants
+from dataflow.quantise.einsums import einsums_as_products
 from dataflow.quantise.fold import fold_affine
+from dataflow.quantise.hidden import split_masks
 from dataflow.quantise.ranges import bounds, shared_with_activation
-from dataflow.quantise.tool import Feed, Form, Range, Runner, Settings, first_line, quiet
+from dataflow.quantise.tool import (
+    Feed,
+    Form,
+    Range,
+    Runner,
+    Settings,
+    by_column,
+    first_line,
+    quiet,
+)
 
 
 def structural(
@@ -58,7 +69,9 @@ def ready(proto: onnx.ModelProto, where: str) -> None:
     modernise(proto, where)
     store_constants(proto)
     rules.name_nodes(proto)
+    einsums_as_products(proto)
     fold_affine(proto)
+    split_masks(proto)
 
 
 def prepared(proto: onnx.ModelProto, format: Form) -> Settings:
@@ -105,7 +118,10 @@ def _quantised(
         onnx.save(proto, source)
         model = load_model_with_shape_infer(Path(source))
         if format == "qdq":
-            quantizer = QDQQuantizer(model, True, False, int8, int8, known, [], left, operators, {})
+            options = {"TensorQuantOverrides": by_column(proto)}
+            quantizer = QDQQuantizer(
+                model, True, False, int8, int8, known, [], left, operators, options
+            )
         else:
             mode = QuantizationMode.QLinearOps
             quantizer = ONNXQuantizer(

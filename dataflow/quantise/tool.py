@@ -72,10 +72,12 @@ def run_tool(
         def get_next(self) -> Any:
             return next(self.left, None)
 
-    overrides = {
+    overrides: dict[str, list[dict[str, Any]]] = {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
         for name, (low, high) in (ranges or {}).items()
     }
+    if format == "qdq":
+        overrides |= by_column(proto)
     kinds = {"qoperator": ort.QuantFormat.QOperator, "qdq": ort.QuantFormat.QDQ}
     with tempfile.TemporaryDirectory() as folder, quiet():
         source = os.path.join(folder, "float.onnx")
@@ -98,6 +100,16 @@ def run_tool(
         made = onnx.load(target)
         sort_nodes(made.graph)
         return made
+
+
+def by_column(proto: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """The tool's overrides that give batched weights of a MatMul a scale for each column.
+
+    It takes axis 1 for the columns, which is that of the rows there: nothing could sum their codes.
+    """
+    ranks = {t.name: len(t.dims) for t in proto.graph.initializer}
+    weights = [n.input[1] for n in proto.graph.node if n.op_type == "MatMul"]
+    return {name: [{"axis": ranks[name] - 1}] for name in weights if ranks.get(name, 0) > 2}
 
 
 @contextmanager
