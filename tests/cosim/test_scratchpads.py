@@ -1,4 +1,5 @@
-"""Whole networks on edge16 with two sizes of the activation memory: cycles exactly as predicted.
+"""Whole networks on edge16 with two sizes of the activation memory and two ports: cycles exactly
+as predicted.
 
 The smaller one is a quarter of the larger one: tensors that stayed on chip are written back, read
 again, or cut into bands.
@@ -14,10 +15,10 @@ import pytest
 from dataflow import flow, quantise
 from dataflow.arch import load_architecture
 from dataflow.machine import machine_of
-from dataflow.resources import arch_dir
 from examples.catalogue import NETWORKS
 from tests.architectures import support
 from tests.cosim.brought import run
+from tests.machine.ports import narrow
 
 pytestmark = [pytest.mark.slow, pytest.mark.rtl]
 
@@ -31,16 +32,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scratchpads")
 
 
-def scratchpad(kibibytes: int, folder: Path) -> str:
-    """An architecture file as edge16 with an activation memory of that size; its name if as is."""
-    if kibibytes == 256:
+def scratchpad(kibibytes: int, bits: int, folder: Path) -> str:
+    """An architecture file as edge16 with an activation memory of that size and a port of that
+    width; its name if as is."""
+    if (kibibytes, bits) == (256, 128):
         return "edge16"
-    text = (arch_dir() / "edge16.yaml").read_text(encoding="utf-8")
+    path = narrow("edge16", bits, folder)
+    text = path.read_text(encoding="utf-8")
     assert text.count(WHOLE) == 1
+    name = f"edge16_{bits}_{kibibytes}k"
     text = text.replace(WHOLE, f"size_bytes: {kibibytes * 1024}")
-    path = folder / f"edge16_{kibibytes}k.yaml"
-    path.write_text(text.replace("\nname: edge16\n", f"\nname: edge16_{kibibytes}k\n"))
-    return str(path)
+    text = text.replace(f"\nname: edge16_{bits}\n", f"\nname: {name}\n")
+    assert name in text
+    path.with_stem(name).write_text(text, encoding="utf-8")
+    return str(path.with_stem(name))
 
 
 @cache
@@ -55,10 +60,11 @@ def quantised(name: str, folder: Path) -> Path:
     return model
 
 
+@pytest.mark.parametrize("bits", [128, 64])
 @pytest.mark.parametrize("kibibytes", KIBIBYTES)
 @pytest.mark.parametrize("name", NAMES)
-def test_predicted_cycles_are_exact(name: str, kibibytes: int, folder: Path) -> None:
-    arch = scratchpad(kibibytes, folder)
-    ran = run(quantised(name, folder), folder / f"{name}_{kibibytes}k", arch=arch)
+def test_predicted_cycles_are_exact(name: str, kibibytes: int, bits: int, folder: Path) -> None:
+    arch = scratchpad(kibibytes, bits, folder)
+    ran = run(quantised(name, folder), folder / f"{name}_{kibibytes}k_{bits}", arch=arch)
     assert ran.rtl == 0
     assert ran.simulated == ran.predicted
