@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ def compile_model(
     host: HostMode = "auto",
     keep_float: KeepFloat = "auto",
     literal: bool = False,
-    bands: Bands = "none",
+    bands: str = "none",
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -62,7 +63,8 @@ def compile_model(
         keep_float: with ``calibrate``: ``none`` quantises everything that has an int8 form.
         literal: without the rewrites that change rounding (by one code, at ties).
         bands: ``auto``: layers whose tensors do not stay on chip run on bands of rows where that is
-            faster; ``none``: each layer once.
+            faster; ``none``: each layer once; ``LAYERS:BANDS``: the first layers run in turn on so
+            many bands of rows.
         progress: told where the work stands.
     """
     targets = choices(arguments.texts(targets, "--target"), TARGETS, "--target")
@@ -82,7 +84,7 @@ def compile_model(
     from dataflow import flow
     from dataflow.report import load_summary
 
-    choices((arguments.text(bands, "--bands"),), flow.BANDS, "--bands")
+    cut = _bands(arguments.text(bands, "--bands"))
     flow.compile_model(
         model=source,
         out=folder,
@@ -96,7 +98,7 @@ def compile_model(
         host=host,
         keep_float=keep_float,
         literal=bool(literal),
-        bands=bands,
+        bands=cut,
         progress=arguments.called(progress, "progress"),
     )
     return load_summary(folder)
@@ -204,6 +206,18 @@ def _ours(out: StrPath) -> Path:
     folder = arguments.path(out, "out")
     require_ours(folder)
     return folder
+
+
+def _bands(given: str) -> Bands:
+    from dataflow.flow import BANDS, First
+
+    if given in BANDS:
+        return "auto" if given == "auto" else "none"
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})", given)
+    if match is None or int(match[1]) < 1 or int(match[2]) < 2:
+        what = f"{given!r} is no LAYERS:BANDS"
+        raise DataflowError("--bands", what, "use auto, none, or for example 11:14")
+    return First(int(match[1]), int(match[2]))
 
 
 def _spec(torch_spec: str | None) -> str | None:

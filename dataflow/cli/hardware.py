@@ -51,10 +51,11 @@ from dataflow.report import terminal
 @literal_option
 @click.option(
     "--bands",
-    type=click.Choice(["auto", "none"]),
+    metavar="[auto|none|L:N]",
     default="none",
     show_default=True,
-    help="Layers whose tensors do not stay on chip run on bands of rows where that is faster.",
+    help="auto: layers whose tensors do not stay on chip run on bands of rows where that is faster."
+    " L:N: the first L layers run in turn on N bands.",
 )
 @dims_option
 @click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")

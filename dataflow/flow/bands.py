@@ -72,6 +72,32 @@ class Cut:
     rows: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class First:
+    """Bands that were asked for: the first ``layers`` in ``count`` of them."""
+
+    layers: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.layers}:{self.count}"
+
+    def cut(self, stages: Sequence[Stage], graph: LayerGraph) -> Cut:
+        """The stage and equal bands.
+
+        Raises:
+            DataflowError: the network has fewer layers, or its stage's result fewer rows.
+        """
+        if self.layers > len(graph.layers):
+            what = f"{self} names {self.layers} layers; the network has {len(graph.layers)}"
+            raise DataflowError("--bands", what, f"use 1 to {len(graph.layers)} of them")
+        extent = _extent(stages, graph, 0, self.layers)
+        if self.count > extent:
+            what = f"{self} asks for {self.count} bands; the last of these layers has {extent} rows"
+            raise DataflowError("--bands", what, f"use 2 to {extent} bands")
+        return Cut(0, self.layers, _equal(extent, self.count))
+
+
 @dataclass(frozen=True, eq=False)
 class Banded:
     """A network in bands: the Cascade after each pass, and its layers."""

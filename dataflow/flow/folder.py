@@ -87,7 +87,7 @@ def compile_model(
             "host": host,
             "keep_float": keep_float,
             "literal": literal,
-            "bands": bands,
+            "bands": str(bands),
             "torch": spec,
             "part": device if "hls" in targets else None,
         }

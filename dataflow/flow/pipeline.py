@@ -15,7 +15,7 @@ from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.errors import DataflowError
-from dataflow.flow.bands import best_bands
+from dataflow.flow.bands import First, best_bands, in_bands
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.ir import Cascade
 from dataflow.layers.layer import LayerGraph
@@ -28,7 +28,7 @@ from dataflow.progress import Progress, silent
 from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
 
-Bands = Literal["auto", "none"]
+Bands = Literal["auto", "none"] | First
 BANDS: tuple[Bands, ...] = ("auto", "none")
 
 STEPS = ("import", "decide", "map", "schedule", "emit", "write")
@@ -103,10 +103,11 @@ def run(
 ) -> Compiled:
     """The pipeline without files.
 
-    ``bands``: whether layers may run on bands of rows (`dataflow.flow.bands`).
+    ``bands``: whether layers may run on bands of rows (`dataflow.flow.bands`), or which do.
 
     Raises:
-        DataflowError: `decide` refuses the model; all causes are listed, each with a fix.
+        DataflowError: `decide` refuses the model; all causes are listed, each with a fix. Or the
+            layers that `bands` names cannot run so.
     """
 
     def step(name: str) -> None:
@@ -121,8 +122,14 @@ def run(
     graph = verdict.require()
     assert verdict.imported is not None
     step("map")
-    found = _mapped(graph, machine, objective)
     stages = verdict.stages
+    if isinstance(bands, First):
+        floor = bound_in_parts(graph, machine)
+        given = in_bands(stages, graph, bands.cut(stages, graph))
+        stages, graph = given.stages, given.graph
+        found = _mapped(graph, machine, objective).bounded(floor)
+    else:
+        found = _mapped(graph, machine, objective)
     if bands == "auto":
         others: dict[int, Mapped] = {}
 
