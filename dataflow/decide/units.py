@@ -70,7 +70,7 @@ def _inherit(
         if einsum.name in left or einsum.name in reasons or einsum.iterates:
             continue
         name = einsum.output.tensor
-        readers = [e.name for e in before.einsums if any(a.tensor == name for a in e.inputs)]
+        readers = [e.name for e in before.readers.get(name, ())]
         units[einsum.name] = frozenset().union(*(units.get(r, frozenset()) for r in readers))
         bad = [reasons[r] for r in readers if r in reasons]
         if bad and not units[einsum.name]:
@@ -91,7 +91,7 @@ def _gather_pieces(
         near = [
             e.name for e in before.einsums if (e.source, e.operator) == (new.source, new.operator)
         ]
-        writers = {e.name for e in before.einsums if e.output.tensor == new.output.tensor}
+        writers = {e.name for e in before.writers.get(new.output.tensor, ())}
         for name in [n for n in near if n in writers][:1] or near[:1]:
             units[name] = units.get(name, frozenset()) | units.get(new.name, frozenset())
             if new.name in reasons:

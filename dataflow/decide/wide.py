@@ -75,9 +75,8 @@ def _product(cascade: Cascade, name: str) -> Einsum | None:
     """The product behind an output that is no code, where the host can do what stands between."""
     tensor = cascade.tensors[name]
     wide = tensor.dtype == F32 or tensor.dtype == S32
-    makers = [e for e in cascade.einsums if e.output.tensor == name]
-    read = [e for e in cascade.einsums if any(a.tensor == name for a in e.inputs)]
-    if not wide or len(makers) != 1 or read or makers[0].iterates:
+    makers = cascade.writers.get(name, ())
+    if not wide or len(makers) != 1 or name in cascade.readers or makers[0].iterates:
         return None
     maker = makers[0]
     if tensor.dtype == S32 and contraction_operands(maker) is not None:
@@ -91,10 +90,10 @@ def _product(cascade: Cascade, name: str) -> Einsum | None:
     (access,) = data
     if access.indirect or access.indices != maker.output.indices or not _whole(cascade, access):
         return None
-    above = [e for e in cascade.einsums if e.output.tensor == access.tensor]
-    readers = [e for e in cascade.einsums if any(a.tensor == access.tensor for a in e.inputs)]
+    above = cascade.writers.get(access.tensor, ())
+    readers = cascade.readers[access.tensor]
     plain = cascade.tensors[access.tensor].dtype == S32 and access.tensor not in cascade.outputs
-    if len(above) != 1 or contraction_operands(above[0]) is None or readers != [maker]:
+    if len(above) != 1 or contraction_operands(above[0]) is None or readers != (maker,):
         return None
     return above[0] if plain and _whole(cascade, above[0].output) else None
 

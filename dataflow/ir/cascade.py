@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -133,13 +134,13 @@ class Einsum:
     operator: str = ""
     iterates: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def variables(self) -> tuple[str, ...]:
         """Iteration variables: the output's, then the reduced ones."""
         reduced = self.reduction.variables if self.reduction else ()
         return tuple(dict.fromkeys(self.output.variables + reduced))
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Access, ...]:
         """Accesses read, left to right: the expression's, the base, indices of a scatter."""
         found = accesses(self.expr)
@@ -246,6 +247,23 @@ class Cascade:
                 ports = [part.tensors[n] for n in part.graph_outputs or part.outputs]
                 made |= {t.label or t.name: t for t in ports}
         return tuple(made[label] for label in self.delivers)
+
+    @cached_property
+    def writers(self) -> Mapping[str, tuple[Einsum, ...]]:
+        """The Einsums that write each tensor, in order; a tensor that none writes is not there."""
+        found: dict[str, list[Einsum]] = {}
+        for einsum in self.einsums:
+            found.setdefault(einsum.output.tensor, []).append(einsum)
+        return {name: tuple(several) for name, several in found.items()}
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[Einsum, ...]]:
+        """The Einsums that read each tensor, in order; a tensor that none reads is not there."""
+        found: dict[str, list[Einsum]] = {}
+        for einsum in self.einsums:
+            for name in dict.fromkeys(access.tensor for access in einsum.inputs):
+                found.setdefault(name, []).append(einsum)
+        return {name: tuple(several) for name, several in found.items()}
 
     def size(self, variable: str) -> int:
         """Number of values of a rank variable."""

@@ -96,13 +96,14 @@ def single(value: float) -> Const:
 
 def walk(expr: Expr) -> Iterator[Expr]:
     """The expression and all its parts, indirect indices included, outermost first."""
-    yield expr
-    if isinstance(expr, Call):
-        for arg in expr.args:
-            yield from walk(arg)
-    elif isinstance(expr, Access):
-        for _, part in expr.indirect:
-            yield from walk(part)
+    left = [expr]
+    while left:
+        one = left.pop()
+        yield one
+        if isinstance(one, Call):
+            left.extend(reversed(one.args))
+        elif isinstance(one, Access):
+            left.extend(part for _, part in reversed(one.indirect))
 
 
 def accesses(expr: Expr) -> tuple[Access, ...]:

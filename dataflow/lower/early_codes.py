@@ -6,6 +6,7 @@ A copy that joins dimensions (``T[a*4 + b] = x[a, b]``) cannot be read through: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dataflow.ir.cascade import Cascade, Einsum
@@ -17,14 +18,10 @@ from dataflow.rewrite.dead import remove_dead
 def early_codes(cascade: Cascade) -> Cascade:
     """The Cascade with the quantiser of each such reader in front of the copy."""
     for einsum in cascade.einsums:
-        readers = [e for e in cascade.einsums if einsum.output.tensor in _tensors(e)]
+        readers = cascade.readers.get(einsum.output.tensor, ())
         if _rearranges(cascade, einsum) and any(_asks(cascade, einsum, e) for e in readers):
             return early_codes(_quantised(cascade, einsum, readers))
     return cascade
-
-
-def _tensors(einsum: Einsum) -> set[str]:
-    return {a.tensor for a in einsum.inputs}
 
 
 def _rearranges(cascade: Cascade, einsum: Einsum) -> bool:
@@ -34,7 +31,7 @@ def _rearranges(cascade: Cascade, einsum: Einsum) -> bool:
         return False
     if not cascade.tensors[name].dtype.is_float or not isinstance(einsum.expr, Access):
         return False
-    if sum(e.output.tensor == name for e in cascade.einsums) > 1:
+    if len(cascade.writers[name]) > 1:
         return False
     return any(index.variable is None and index.variables for index in einsum.output.indices)
 
@@ -53,7 +50,7 @@ def _asks(cascade: Cascade, copy: Einsum, reader: Einsum) -> bool:
     return followed(single_group(copy, cascade), reader, name, cascade) is None
 
 
-def _quantised(cascade: Cascade, copy: Einsum, readers: list[Einsum]) -> Cascade:
+def _quantised(cascade: Cascade, copy: Einsum, readers: Sequence[Einsum]) -> Cascade:
     name = copy.output.tensor
     tensors = dict(cascade.tensors)
     einsums: list[Einsum] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.lower.context import Context
 from dataflow.lower.groups import Group, is_code
@@ -43,14 +45,14 @@ def _result(tensor: Tensor, legal: Cascade) -> CannotFuse:
         )
     if not tensor.dtype.is_float:
         return CannotFuse(f"{what}, which no engine computes", "compute it on the host")
-    readers = [e for e in legal.einsums if any(a.tensor == tensor.name for a in e.inputs)]
+    readers = legal.readers.get(tensor.name, ())
     if tensor.name in legal.outputs or not readers:
         return CannotFuse(
             f"{what} and leaves the network without a quantiser",
             "quantise the output: QuantizeLinear behind it, and DequantizeLinear if floats are "
             "wanted",
         )
-    maker = next((e for e in legal.einsums if e.output.tensor == tensor.name), None)
+    maker = next(iter(legal.writers.get(tensor.name, ())), None)
     if maker is not None and all(_node(e) == _node(maker) for e in readers):
         return CannotFuse(
             f"works in several steps, and {tensor.name} between them is {tensor.dtype}, which "
@@ -80,7 +82,7 @@ def _wide(tensor: Tensor, what: str) -> CannotFuse:
 
 def not_stored(tensor: Tensor, legal: Cascade) -> CannotFuse:
     """Why an operand cannot be read."""
-    maker = next((e for e in legal.einsums if e.output.tensor == tensor.name), None)
+    maker = next(iter(legal.writers.get(tensor.name, ())), None)
     if maker is not None:
         return CannotFuse(
             f"{tensor.name} is {tensor.dtype}, and {_named(maker)} cannot deliver it",
@@ -106,6 +108,6 @@ def _named(einsum: Einsum) -> str:
     return f"{einsum.operator or 'Einsum'} {einsum.source or einsum.name!r}"
 
 
-def _readers(einsums: list[Einsum]) -> str:
+def _readers(einsums: Sequence[Einsum]) -> str:
     names = list(dict.fromkeys(_named(e) for e in einsums))
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

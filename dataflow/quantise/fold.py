@@ -33,12 +33,31 @@ def fold_affine(model: onnx.ModelProto) -> None:
 
     A product whose result something else reads too, or whose weights are computed, stays.
     """
-    while _fold_one(model):
+    ranks = _Ranks(model)
+    while _fold_one(model.graph, ranks):
         pass
 
 
-def _fold_one(model: onnx.ModelProto) -> bool:
-    graph = model.graph
+class _Ranks:
+    """Ranks of values, inferred when one is asked for; folding changes none."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+        self._known: dict[str, int] | None = None
+
+    def of(self, name: str) -> int:
+        """The rank of a value, 0 where it is not known."""
+        if self._known is None:
+            graph = onnx.shape_inference.infer_shapes(self._model).graph
+            self._known = {
+                value.name: len(value.type.tensor_type.shape.dim)
+                for value in (*graph.input, *graph.value_info)
+                if value.type.tensor_type.HasField("shape")
+            }
+        return self._known.get(name, 0)
+
+
+def _fold_one(graph: onnx.GraphProto, ranks: _Ranks) -> bool:
     constants = {t.name: t for t in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output if name}
     readers: dict[str, int] = {o.name: 2 for o in graph.output}
@@ -52,7 +71,7 @@ def _fold_one(model: onnx.ModelProto) -> bool:
         product = makers.get(data[0]) if len(data) == 1 else None
         if product is None or product.op_type not in PRODUCTS or readers.get(data[0], 0) != 1:
             continue
-        channels, rank = _channels(model, product, constants)
+        channels, rank = _channels(ranks, product, constants)
         if not channels:
             continue
         affine = _affine(node, constants, channels, rank)
@@ -64,7 +83,7 @@ def _fold_one(model: onnx.ModelProto) -> bool:
 
 
 def _channels(
-    model: onnx.ModelProto, product: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+    ranks: _Ranks, product: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> tuple[int, int]:
     """Channels of a product's result and its rank; (0, 0) where constants do not tell."""
     weights = constants.get(product.input[1])
@@ -78,16 +97,8 @@ def _channels(
     if product.op_type == "Gemm":
         plain = given.get("alpha", 1.0) == 1.0 and given.get("beta", 1.0) == 1.0
         return (dims[0 if given.get("transB", 0) else 1], 2) if plain else (0, 0)
-    two = len(dims) == 2 and _rank(model, product.input[0]) == 2
+    two = len(dims) == 2 and ranks.of(product.input[0]) == 2
     return (dims[1], 2) if two else (0, 0)
-
-
-def _rank(model: onnx.ModelProto, name: str) -> int:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    for value in (*inferred.input, *inferred.value_info):
-        if value.name == name and value.type.tensor_type.HasField("shape"):
-            return len(value.type.tensor_type.shape.dim)
-    return 0
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, float]:

@@ -14,7 +14,7 @@ element can follow each piece at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dataflow.ir.affine import Affine
@@ -35,10 +35,10 @@ def split_pieces(cascade: Cascade) -> Cascade:
 
 def _split(cascade: Cascade, name: str) -> Cascade:
     """The same for one tensor; the cascade itself where it is not written and read that way."""
-    pieces = [e for e in cascade.einsums if e.output.tensor == name]
+    pieces = cascade.writers.get(name, ())
     if len(pieces) < 2 or name in cascade.outputs or is_codes(cascade.tensors[name]):
         return cascade
-    readers = [e for e in cascade.einsums if any(a.tensor == name for a in e.inputs)]
+    readers = cascade.readers.get(name, ())
     if not readers or len(pieces) * len(readers) > MOST or not all(map(_apart, pieces)):
         return cascade
     reads = {e.name: _read(cascade, e, name) for e in readers}
@@ -74,7 +74,7 @@ def _read(cascade: Cascade, reader: Einsum, name: str) -> Access | None:
     return read
 
 
-def _followed(cascade: Cascade, pieces: list[Einsum], reads: Mapping[str, Access]) -> Cascade:
+def _followed(cascade: Cascade, pieces: Sequence[Einsum], reads: Mapping[str, Access]) -> Cascade:
     """Each piece as a tensor of its own, and each reader once for each of them."""
     known = {e.name for e in cascade.einsums}
     tensors = dict(cascade.tensors)

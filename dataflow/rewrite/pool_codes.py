@@ -72,8 +72,7 @@ def _inlined(cone: Cone, expr: Expr) -> Expr:
 
 def _whole_tip(cascade: Cascade, tip: Einsum) -> bool:
     """Whether nobody else writes the codes."""
-    writers = [e for e in cascade.einsums if e.output.tensor == tip.output.tensor]
-    return len(writers) == 1 and whole(cascade, tip)
+    return len(cascade.writers[tip.output.tensor]) == 1 and whole(cascade, tip)
 
 
 def _places(cascade: Cascade, fold: Einsum, leaf: Access) -> dict[str, str | None] | None:

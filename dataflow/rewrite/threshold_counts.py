@@ -37,11 +37,19 @@ BLOCK = 16
 
 def threshold_counts(cascade: Cascade) -> Cascade:
     """The cascade with counts of thresholds as tables, or as products for each threshold."""
+    if not any(_chooses(e) for e in cascade.einsums):
+        return cascade
     for name in [e.name for e in cascade.einsums]:
         found = next((e for e in cascade.einsums if e.name == name), None)
         if found is not None:
             cascade = _counted(cascade, found)
     return cascade
+
+
+def _chooses(einsum: Einsum) -> bool:
+    """Whether an Einsum adds up choices: the form of every count."""
+    folds = einsum.reduction is not None and einsum.reduction.op == "add"
+    return folds and isinstance(einsum.expr, Call) and einsum.expr.op == "where"
 
 
 @dataclass(frozen=True)

@@ -120,13 +120,13 @@ def feeds_word(cascade: Cascade, einsum: Einsum) -> bool:
     Such a reduction has no use for rows that lie side by side: its bytes never do.
     """
     name = einsum.output.tensor
-    readers = [e for e in cascade.einsums if any(a.tensor == name for a in e.inputs)]
+    readers = cascade.readers.get(name, ())
     return len(readers) == 1 and _writes_byte(cascade, readers[0])
 
 
 def _writes_byte(cascade: Cascade, einsum: Einsum) -> bool:
     tensor = cascade.tensors[einsum.output.tensor]
-    writers = [e for e in cascade.einsums if e.output.tensor == tensor.name]
+    writers = cascade.writers[tensor.name]
     if tensor.dtype != U8 or not tensor.shape or tensor.shape[-1] != len(writers):
         return False
     places = [e.output.indices[-1] for e in writers]

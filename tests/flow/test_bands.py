@@ -13,6 +13,7 @@ import pytest
 from dataflow import api, flow
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.decide import decide
+from dataflow.errors import DataflowError
 from dataflow.flow.bands import Cut, in_bands, proposals
 from dataflow.machine import Machine, machine_of
 from dataflow.mapper import map_network
@@ -80,6 +81,35 @@ def test_a_stage_is_cut_where_it_is_said(tmp_path: Path) -> None:
         "y1_band1",
     ]
     assert [layer.p for layer in made.graph.layers if layer.name.startswith("y0")] == [20, 12]
+
+
+def test_the_bands_that_were_asked_for_are_made(tmp_path: Path) -> None:
+    path = model(tmp_path)
+    whole = flow.run(path, machine(), bands="none")
+    made = flow.run(path, machine(), bands=flow.First(2, 3))
+    rows = [layer.p for layer in made.graph.layers if layer.name.startswith("y0")]
+    assert len(rows) == 3 and sum(rows) == 32
+    assert not whole.mapping.memory.resident  # it does not fit; a band does
+    assert 0 < max(p.bytes for p in made.mapping.memory.resident.values()) < KIB * 1024
+    assert made.mapping.bound <= whole.mapping.bound
+    assert made.mapping.bound <= made.prediction.cycles
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        ("2x2", "--bands: '2x2' is no LAYERS:BANDS; use auto, none, or for example 11:14"),
+        ("2:1", "--bands: '2:1' is no LAYERS:BANDS; use auto, none"),
+        ("0:2", "--bands: '0:2' is no LAYERS:BANDS; use auto, none"),
+        ("3:2", "--bands: 3:2 names 3 layers; the network has 2; use 1 to 2 of them"),
+        ("2:33", "--bands: 2:33 asks for 33 bands; the last of these layers has 32 rows; use 2 to"),
+    ],
+)
+def test_bands_that_cannot_be_are_one_message(bands: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataflowError) as caught:
+        api.compile_model(model(tmp_path), tmp_path / "out", bands=bands)
+    assert str(caught.value).startswith(message)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("rows", [(5, 6, 5), (13, 3)])

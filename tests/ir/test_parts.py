@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow.errors import DataflowError
-from dataflow.ir import BOOL, F32, F64, S8, S32, U8, Affine, DType
+from dataflow.ir import BOOL, F32, F64, S8, S32, U8, Affine, DType, text
+from dataflow.ir.expr import Access, accesses, call, integer, walk
 from dataflow.ir.ops import result_type
 from dataflow.ir.verify import injective_index
 
@@ -78,3 +79,32 @@ def test_types_of_operators() -> None:
             result_type(name, args)
     with pytest.raises(DataflowError, match="is not known"):
         result_type("frobnicate", (S8,))
+
+
+def test_walks_go_left_to_right() -> None:
+    """Parts after what they are parts of; indices that data gives behind the affine ones."""
+    i, x, y = Access("I", (Affine.of("k"),)), Access("X"), Access("Y", (Affine.of("m"),))
+    gather = Access("Z", (Affine.of("m"),), ((0, call("add", i, integer(1))),))
+    expr = call("fma", x, call("mul", y, gather), y)
+    inner = gather.indirect[0][1]
+    assert list(walk(expr)) == [
+        *(expr, x, expr.args[1], y, gather, inner, i, integer(1), y),
+    ]
+    assert accesses(expr) == (x, y, gather, i, y)
+
+
+def test_a_cascade_knows_who_reads_and_writes() -> None:
+    """In order, an Einsum once; tensors that nobody reads or writes are not there."""
+    cascade = text.loads(
+        """
+einsum:
+  shapes: {N: 4}
+  declaration: {A: [N], B: [N], C: [N]}
+  expressions: |
+    B[n] = A[n] * A[n]
+    C[n] = B[n] + A[n]
+"""
+    )
+    first, second = cascade.einsums
+    assert cascade.readers == {"A": (first, second), "B": (second,)}
+    assert cascade.writers == {"B": (first,), "C": (second,)}
