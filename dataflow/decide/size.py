@@ -14,7 +14,7 @@ from dataflow.machine.latencies import DEFAULT
 from dataflow.mapper.modes import LayerMode, layer_modes
 from dataflow.mapper.place import require_dram
 from dataflow.mapper.tensors import TensorPlan, tensor_plans
-from dataflow.tiling.candidates import candidates
+from dataflow.tiling.candidates import fits
 from dataflow.tiling.shape import LayerShape, shape_of
 
 
@@ -77,7 +77,7 @@ def _tilings(
         modes = sorted(layer_modes(graph, index, plans, shape, stream=True), key=_streams)
         key = (shape, *(mode.mode for mode in modes))
         if key not in known:
-            known[key] = any(candidates(shape, machine, DEFAULT, mode.mode) for mode in modes)
+            known[key] = any(fits(shape, machine, DEFAULT, mode.mode) for mode in modes)
         if not known[key]:
             yield TooLarge(
                 layer.einsums,

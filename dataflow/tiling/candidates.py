@@ -7,7 +7,7 @@ Dominance keeps every row that could be part of an optimum of the network model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -96,16 +96,32 @@ def fronts(
 ) -> dict[Mode, tuple[Candidate, ...]]:
     """`candidates` of several modes; what they share is computed once."""
     found = [_front(shape, machine, lat, mode) for mode in dict.fromkeys(modes)]
+    for _ in _grown(shape, machine, lat, found):
+        pass
+    return {front.mode: _candidates(front) for front in found}
+
+
+def fits(shape: LayerShape, machine: Machine, lat: Latencies, mode: Mode) -> bool:
+    """Whether `candidates` has any: the first one that is found ends the search."""
+    front = _front(shape, machine, lat, mode)
+    return any(front.size for _ in _grown(shape, machine, lat, (front,)))
+
+
+def _grown(
+    shape: LayerShape, machine: Machine, lat: Latencies, found: Sequence[_Front]
+) -> Iterator[None]:
+    """Adds plane by plane and order by order to the fronts."""
     # The fastest first: they beat most of what comes later before it is costed in full.
     for plane in sorted(planes(shape, machine, lat), key=_fastest):
         if not len(plane.ip):
             continue
         fitting = [front for front in found if _resident_feed_fits(plane, front.mode, machine)]
-        if fitting:
-            for order in orders(shape, plane):
+        try:
+            for order in orders(shape, plane) if fitting else ():
                 _collect(plane, order, machine, fitting)
-        plane.memo.clear()
-    return {front.mode: _candidates(front) for front in found}
+                yield
+        finally:
+            plane.memo.clear()
 
 
 def _fastest(plane: Plane) -> int:
