@@ -8,6 +8,9 @@ For numbers x = s c + t over codes c, of which a row has n,
 without a mean (RMS normalisation) with m = 0, and codes less their zero point, where that is an
 integer. The sums of 1,023 codes are exact in float32; words of sums are exact up to 32,768 codes,
 of squares up to 256 (without a mean 64). The root is the function stage's.
+
+Squares of longer rows over several ranks, which lie in memory in an order that is not known here,
+are rounded to multiples of 2^k such that their sum is exact, and so the same in any order.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from dataflow.rewrite.code_lines import CodeLine, code_line, renamed
 from dataflow.rewrite.cone import Editor
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
+from dataflow.rewrite.multiples import EXACT, rounded_to
 from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
 
 LARGEST = 128  # magnitude of a code of int8
@@ -227,12 +231,27 @@ def _code(one: Normalisation, place: Access) -> Expr:
     return one.line.at(call("f32", call("sub", one.line.leaf, integer(_centre(one)))), place)
 
 
+def _square(cascade: Cascade, one: Normalisation, code: Expr) -> Expr:
+    """c^2, or the nearest multiple of 2^k of which the row's sum is exact."""
+    square, reduction = call("mul", code, code), one.power.reduction
+    assert reduction is not None
+    centre = _centre(one)
+    peak = max(one.line.most - centre, centre - one.line.least) ** 2
+    ranks = [v for v in reduction.variables if cascade.size(v) > 1]
+    if len(ranks) < 2 or peak * one.count <= EXACT:
+        return square
+    step = 2
+    while one.count * (peak + step) > EXACT * step:
+        step *= 2
+    return rounded_to(step, code, code)
+
+
 def _replaced(cascade: Cascade, one: Normalisation) -> Cascade:
     power = one.power
     assert isinstance(power.expr, Call) and isinstance(power.expr.args[0], Access)
     code = _code(one, _place(one, power.expr.args[0]))
     sums, squares = _scales(one)
-    squared = Row(call("mul", code, code), lambda own: own, squares)
+    squared = Row(_square(cascade, one, code), lambda own: own, squares)
     rows = (Row(code, lambda own: own, sums), squared)
     cascade, word, made = write_words(cascade, power, rows if one.near is not None else rows[1:])
     einsums: list[Einsum] = []

@@ -100,6 +100,18 @@ def groups(seed: int = 0) -> Network:
     return _finished(net, net.op("Conv", net.through(x, 0.03, 2), net.weights((4, 6, 1, 1))))
 
 
+def long_group(seed: int = 0) -> Network:
+    """A group of more numbers than whose squares float32 sums exactly, over channels and places."""
+    net = QdqNet(seed, opset=20)
+    x = net.dequantised(net.input((1, 2, 19, 19), S8), 0.03, 5)
+    x = net.through(net.op("Conv", x, net.weights((3, 2, 1, 1))), 0.05, 4)
+    x = net.op("Reshape", x, _ints(net, 1, 1, 3 * 19 * 19))
+    ones = net.constant(np.ones(1, np.float32)), net.constant(np.zeros(1, np.float32))
+    x = net.op("Reshape", net.op("InstanceNormalization", x, *ones), _ints(net, 1, 3, 19, 19))
+    x = net.op("Mul", x, net.floats(3, 1, 1, low=0.5, high=1.5))
+    return _finished(net, net.op("Conv", net.through(x, 0.03, 2), net.weights((4, 3, 1, 1))))
+
+
 def mean_of_rows(seed: int = 0) -> Network:
     """The mean over the rows of a normalised matrix, in front of a product."""
     net = QdqNet(seed, opset=20)
@@ -114,5 +126,6 @@ BLOCKS: dict[str, Callable[[int], Network]] = {
     "square rows": square_rows,
     "instances": instances,
     "groups": groups,
+    "long group": long_group,
     "mean of rows": mean_of_rows,
 }
