@@ -90,7 +90,8 @@ def choose(
         samples: calibration data.
         plain: what its structure says shall be quantised.
         format: of the result; ``auto``: either.
-        keep_float: ``none``: every operator with an int8 form but masks, whatever the ratio.
+        keep_float: ``none``: every operator with an int8 form but masks and phases, whatever the
+            ratio.
         judge: says why the compiler refuses a model: this room does not see it.
     """
     found: list[Choice] = []
@@ -130,7 +131,7 @@ def _choices(
     for form in FORMS if format == "auto" else (format,):
         search = Search(proto, samples, form, observed)
         observed = search.observed
-        whole = replace(plain, operators=rules.quantised(form), left_float=rules.masks(proto))
+        whole = replace(plain, operators=rules.quantised(form), left_float=rules.kept_float(proto))
         if keep_float == "none":
             yield _made(search, search.ranged(whole), judge)
             continue

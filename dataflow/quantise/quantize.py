@@ -36,8 +36,8 @@ class Quantized:
         path: the file.
         format: ``qoperator`` or ``qdq``.
         operators: ONNX operator types that were quantised.
-        left_float: nodes of these types that stayed float: routers, masks, and products that cost
-            most.
+        left_float: nodes of these types that stayed float: routers, masks, phases, and products
+            that cost most.
         widened: whether activation ranges are wider than the extremes seen.
         snr_db: signal-to-noise ratio on held-out calibration samples, of the worst output.
         worst_snr_db: the same of the worst sample.
@@ -122,7 +122,8 @@ def quantize(
         format: ``qoperator`` (QLinearConv, ...), ``qdq`` or ``auto``: with a judge
             (`quantize_report`) that of the two which it takes with the better ratio.
         keep_float: ``none`` quantises every operator that has an int8 form, whatever the ratio, but
-            not the addition of a constant mask in front of a softmax.
+            not the addition of a constant mask in front of a softmax, nor arguments of sines and
+            cosines that are made of inputs alone.
     """
     return quantize_report(model, calibrate, out, format, keep_float).path
 

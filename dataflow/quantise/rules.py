@@ -183,6 +183,35 @@ def masks(proto: onnx.ModelProto) -> frozenset[str]:
     return frozenset(found)
 
 
+def phases(proto: onnx.ModelProto) -> frozenset[str]:
+    """What makes the argument of a sine or cosine of inputs alone: times, positions.
+
+    A phase of many turns has no int8 scale that leaves anything of it; the host computes it.
+    """
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    found: set[str] = set()
+    for node in proto.graph.node:
+        if node.op_type in ("Sin", "Cos"):
+            own: set[str] = set()
+            todo = list(node.input)
+            while todo:
+                maker = makers.get(todo.pop())
+                if maker is None or maker.name in own:
+                    continue
+                if maker.op_type not in _CARRY:
+                    break  # a result of the machine
+                own.add(maker.name)
+                todo += maker.input
+            else:
+                found |= own
+    return frozenset(found)
+
+
+def kept_float(proto: onnx.ModelProto) -> frozenset[str]:
+    """Nodes that stay float whatever the ratio: `masks` and `phases`."""
+    return masks(proto) | phases(proto)
+
+
 def name_nodes(proto: onnx.ModelProto) -> None:
     """Gives each node that has none, or shares it, a name: the quantiser goes by names."""
     taken: set[str] = set()

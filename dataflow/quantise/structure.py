@@ -75,10 +75,10 @@ def ready(proto: onnx.ModelProto, where: str) -> None:
 
 
 def prepared(proto: onnx.ModelProto, format: Form) -> Settings:
-    """Settings that leave nothing but masks in float; changes means as `quantize` does."""
+    """Settings that leave nothing but masks and phases in float; changes means as `quantize`."""
     rules.spatial_means(proto)
     proto.ir_version = min(proto.ir_version, 10)
-    return Settings(rules.quantised(format), left_float=rules.masks(proto))
+    return Settings(rules.quantised(format), left_float=rules.kept_float(proto))
 
 
 def _ranges(proto: onnx.ModelProto) -> dict[str, Range]:

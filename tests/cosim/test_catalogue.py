@@ -32,10 +32,13 @@ RUNS = (
 
 TRANSFORMERS = (
     *("vit", "bert_layer", "bert_sdpa", "bert_tiny", "gpt2_block", "gpt2", "llama_block", "llama"),
-    *("swin", "t5", "whisper", "conformer", "retnet"),
+    *("swin", "mixer", "t5", "whisper", "conformer", "diffusion", "retnet"),
     *("convnext_block", "convnext", "group_norm", "instance_norm"),
 )
 """The same of attention and normalisations."""
+
+REWRITTEN = ("spectral", "einsum3")
+"""What runs because `quantize` makes products of its Einsum nodes first."""
 
 SAMPLE = ("pointnet",)
 """What the default tests run; `tests/cosim/test_examples.py` has four more."""
@@ -54,7 +57,11 @@ def cases(sample: tuple[str, ...]) -> list[ParameterSet]:
 
 @pytest.mark.rtl
 @pytest.mark.parametrize(
-    "name", [*cases(SAMPLE), *(pytest.param(n, marks=pytest.mark.slow) for n in TRANSFORMERS)]
+    "name",
+    [
+        *cases(SAMPLE),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (*TRANSFORMERS, *REWRITTEN)),
+    ],
 )
 def test_quantised_with_the_defaults_it_runs_as_predicted(name: str, tmp_path: Path) -> None:
     model = tmp_path / f"{name}.int8.onnx"

@@ -175,3 +175,18 @@ def test_a_constant_that_hides_scores_stays_float(constant: np.ndarray, found: s
 def test_a_sum_that_no_softmax_reads_is_no_mask() -> None:
     nodes = [node("Add", ["x", "mask"], ["b"], name="hides"), node("Relu", ["b"], ["y"])]
     assert rules.masks(model(*nodes, last="y", constants={"mask": HIDES})) == frozenset()
+
+
+def test_phases_of_inputs_alone_stay_float() -> None:
+    wave = [
+        node("Mul", ["x", "two"], ["a"], name="scaled"),
+        node("Unsqueeze", ["a", "axes"], ["b"], name="view"),
+        node("Sin", ["b"], ["s"], name="sine"),
+        node("MatMul", ["s", "w"], ["p"], name="product"),
+        node("Add", ["p", "two"], ["q"], name="sum"),
+        node("Cos", ["q"], ["y"], name="cosine"),
+    ]
+    constants = {"two": EPS["two"], "axes": EPS["axes"], "w": np.ones((1, 3), np.float32)}
+    made = model(*wave, last="y", constants=constants)
+    assert rules.phases(made) == {"scaled", "view"}
+    assert rules.kept_float(made) == {"scaled", "view"}
