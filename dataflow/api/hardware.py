@@ -45,6 +45,7 @@ def compile_model(
     keep_float: KeepFloat = "auto",
     literal: bool = False,
     bands: str = "none",
+    patches: str | None = None,
     progress: Progress = silent,
 ) -> Summary:
     """Compiles ``model`` into the hardware project ``out``; returns its summary.
@@ -65,6 +66,8 @@ def compile_model(
         bands: ``auto``: layers whose tensors do not stay on chip run on bands of rows where that is
             faster; ``none``: each layer once; ``LAYERS:BANDS``: the first layers run in turn on so
             many bands of rows.
+        patches: ``LAYERS:ROWSxCOLS``: the first layers run patch by patch of the last one's result;
+            what neighbours share is computed again.
         progress: told where the work stands.
     """
     targets = choices(arguments.texts(targets, "--target"), TARGETS, "--target")
@@ -85,6 +88,10 @@ def compile_model(
     from dataflow.report import load_summary
 
     cut = _bands(arguments.text(bands, "--bands"))
+    if patches is not None:
+        if cut != "none":
+            raise DataflowError("--patches", "and --bands exclude each other", "give one of them")
+        cut = _patches(arguments.text(patches, "--patches"))
     flow.compile_model(
         model=source,
         out=folder,
@@ -218,6 +225,16 @@ def _bands(given: str) -> Bands:
         what = f"{given!r} is no LAYERS:BANDS"
         raise DataflowError("--bands", what, "use auto, none, or for example 11:14")
     return First(int(match[1]), int(match[2]))
+
+
+def _patches(given: str) -> Bands:
+    from dataflow.flow import Patches
+
+    match = re.fullmatch(r"(\d{1,4}):(\d{1,4})x(\d{1,4})", given)
+    if match is None or min(int(number) for number in match.groups()) < 1:
+        what = f"{given!r} is no LAYERS:ROWSxCOLS"
+        raise DataflowError("--patches", what, "use for example 11:4x4")
+    return Patches(*(int(number) for number in match.groups()))
 
 
 def _spec(torch_spec: str | None) -> str | None:

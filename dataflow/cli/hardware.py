@@ -57,6 +57,11 @@ from dataflow.report import terminal
     help="auto: layers whose tensors do not stay on chip run on bands of rows where that is faster."
     " L:N: the first L layers run in turn on N bands.",
 )
+@click.option(
+    "--patches",
+    metavar="L:RxC",
+    help="The first L layers run patch by patch of the last one's result, which is cut in R x C.",
+)
 @dims_option
 @click.option("--part", metavar="P", help="Device of the HLS project (default: a ZCU104's).")
 @torch_option
@@ -72,6 +77,7 @@ def _compile(
     host: Any,
     literal: bool,
     bands: Any,
+    patches: Any,
     dims: Sequence[str],
     part: str | None,
     torch_spec: str | None,
@@ -93,6 +99,7 @@ def _compile(
             host=host,
             literal=literal,
             bands=bands,
+            patches=patches,
             keep_float=keep_float,
             progress=progress,
         )

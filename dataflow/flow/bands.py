@@ -24,6 +24,7 @@ from dataflow.mapper import map_network
 from dataflow.mapper.tensors import TensorPlan, begins, tensor_plans
 from dataflow.rewrite.bands import band_rows
 from dataflow.rewrite.passes import Pass, Stage, run_passes
+from dataflow.rewrite.patches import patches
 from dataflow.tiling.shape import shape_of
 
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -82,20 +83,55 @@ class First:
     def __str__(self) -> str:
         return f"{self.layers}:{self.count}"
 
-    def cut(self, stages: Sequence[Stage], graph: LayerGraph) -> Cut:
-        """The stage and equal bands.
+    def made(self, stages: Sequence[Stage], graph: LayerGraph) -> Banded:
+        """The network in equal bands.
 
         Raises:
-            DataflowError: the network has fewer layers, or its stage's result fewer rows.
+            DataflowError: as `in_bands`; or the network has fewer layers, or its stage's result
+                fewer rows.
         """
-        if self.layers > len(graph.layers):
-            what = f"{self} names {self.layers} layers; the network has {len(graph.layers)}"
-            raise DataflowError("--bands", what, f"use 1 to {len(graph.layers)} of them")
+        _require_layers("--bands", self, graph)
         extent = _extent(stages, graph, 0, self.layers)
         if self.count > extent:
             what = f"{self} asks for {self.count} bands; the last of these layers has {extent} rows"
             raise DataflowError("--bands", what, f"use 2 to {extent} bands")
-        return Cut(0, self.layers, _equal(extent, self.count))
+        return in_bands(stages, graph, Cut(0, self.layers, _equal(extent, self.count)))
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches that were asked for: the first ``layers`` in ``rows`` x ``cols`` of them."""
+
+    layers: int
+    rows: int
+    cols: int
+
+    def __str__(self) -> str:
+        return f"{self.layers}:{self.rows}x{self.cols}"
+
+    def made(self, stages: Sequence[Stage], graph: LayerGraph) -> Banded:
+        """The network with its first layers patch by patch.
+
+        Raises:
+            DataflowError: the network has fewer layers, they cannot be cut so
+                (`dataflow.rewrite.patches`), or one of what is made cannot run.
+        """
+        _require_layers("--patches", self, graph)
+        legal = stages[len(stages) - len(MACHINE) - 1].cascade
+        names = _names(legal, graph, 0, self.layers)
+        step = Pass(
+            "patches",
+            lambda cascade: patches(cascade, names, self.rows, self.cols),
+            True,
+            "the first layers, whose results are the largest, are made for a patch at a time",
+        )
+        return _after(stages, step)
+
+
+def _require_layers(option: str, asked: First | Patches, graph: LayerGraph) -> None:
+    if asked.layers > len(graph.layers):
+        what = f"{asked} names {asked.layers} layers; the network has {len(graph.layers)}"
+        raise DataflowError(option, what, f"use 1 to {len(graph.layers)} of them")
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +151,7 @@ def in_bands(stages: Sequence[Stage], graph: LayerGraph, cut: Cut) -> Banded:
     Raises:
         DataflowError: the stage cannot be cut so (`band_rows`), or a layer of it cannot run.
     """
-    before = stages[: len(stages) - len(MACHINE)]
-    legal = before[-1].cascade
+    legal = stages[len(stages) - len(MACHINE) - 1].cascade
     names = _names(legal, graph, cut.first, cut.behind)
     step = Pass(
         "bands",
@@ -124,10 +159,16 @@ def in_bands(stages: Sequence[Stage], graph: LayerGraph, cut: Cut) -> Banded:
         True,
         "tensors that do not stay on chip as a whole are made and read a band of rows at a time",
     )
-    made = run_passes(legal, (step, *MACHINE))
+    return _after(stages, step)
+
+
+def _after(stages: Sequence[Stage], step: Pass) -> Banded:
+    """The network with one pass more in front of those of the machine."""
+    before = stages[: len(stages) - len(MACHINE)]
+    made = run_passes(before[-1].cascade, (step, *MACHINE))
     lowered = layers_of(made[0].cascade, made[-1].cascade)
     if lowered.refused:
-        raise DataflowError("bands", lowered.refused[0].reason, "use other layers")
+        raise DataflowError(step.name, lowered.refused[0].reason, "use other layers")
     return Banded((*before, *made), lowered.graph)
 
 

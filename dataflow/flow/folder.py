@@ -25,6 +25,7 @@ from dataflow.emit.integration import emit_integration
 from dataflow.emit.registers import emit_registers
 from dataflow.emit.rtl import emit_rtl, library
 from dataflow.evaluate import after_machine, before_machine, evaluate, run_machine_part
+from dataflow.flow.bands import Patches
 from dataflow.flow.pipeline import STEPS, Bands, Compiled, run
 from dataflow.flow.summary import log_lines, rewrites, summary
 from dataflow.frontend.onnx.cut import Parts
@@ -87,7 +88,8 @@ def compile_model(
             "host": host,
             "keep_float": keep_float,
             "literal": literal,
-            "bands": str(bands),
+            "bands": "none" if isinstance(bands, Patches) else str(bands),
+            "patches": str(bands) if isinstance(bands, Patches) else None,
             "torch": spec,
             "part": device if "hls" in targets else None,
         }

@@ -15,7 +15,7 @@ from dataflow.decide import HostMode, NodeDecision, decide
 from dataflow.decide.decide import not_imported
 from dataflow.decide.floats import is_float
 from dataflow.errors import DataflowError
-from dataflow.flow.bands import First, best_bands, in_bands
+from dataflow.flow.bands import First, Patches, best_bands
 from dataflow.frontend.onnx.cut import Parts
 from dataflow.ir import Cascade
 from dataflow.layers.layer import LayerGraph
@@ -28,7 +28,7 @@ from dataflow.progress import Progress, silent
 from dataflow.rewrite.passes import Stage
 from dataflow.timing.cycles import Prediction, predict
 
-Bands = Literal["auto", "none"] | First
+Bands = Literal["auto", "none"] | First | Patches
 BANDS: tuple[Bands, ...] = ("auto", "none")
 
 STEPS = ("import", "decide", "map", "schedule", "emit", "write")
@@ -103,7 +103,8 @@ def run(
 ) -> Compiled:
     """The pipeline without files.
 
-    ``bands``: whether layers may run on bands of rows (`dataflow.flow.bands`), or which do.
+    ``bands``: whether layers may run on bands of rows, or which do so or patch by patch
+    (`dataflow.flow.bands`).
 
     Raises:
         DataflowError: `decide` refuses the model; all causes are listed, each with a fix. Or the
@@ -123,9 +124,9 @@ def run(
     assert verdict.imported is not None
     step("map")
     stages = verdict.stages
-    if isinstance(bands, First):
+    if isinstance(bands, First | Patches):
         floor = bound_in_parts(graph, machine)
-        given = in_bands(stages, graph, bands.cut(stages, graph))
+        given = bands.made(stages, graph)
         stages, graph = given.stages, given.graph
         found = _mapped(graph, machine, objective).bounded(floor)
     else:

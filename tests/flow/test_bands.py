@@ -112,6 +112,40 @@ def test_bands_that_cannot_be_are_one_message(bands: str, message: str, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"patches": "2:2"}, "--patches: '2:2' is no LAYERS:ROWSxCOLS; use for example 11:4x4"),
+        ({"patches": "2:0x2"}, "--patches: '2:0x2' is no LAYERS:ROWSxCOLS; use for example"),
+        ({"patches": "3:2x2"}, "--patches: 3:2x2 names 3 layers; the network has 2; use 1 to 2"),
+        ({"patches": "2:33x1"}, "patches: 33 x 1 patches of 32 x 16 elements; use fewer, at"),
+        ({"patches": "2:2x2", "bands": "auto"}, "--patches: and --bands exclude each other; give"),
+    ],
+)
+def test_patches_that_cannot_be_are_one_message(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataflowError) as caught:
+        api.compile_model(model(tmp_path), tmp_path / "out", **given)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.rtl
+def test_patches_run_in_rtl(tmp_path: Path) -> None:
+    """What neighbours share is computed again: more multiply-accumulates, the same codes."""
+    net = Chain("chain", (8, 12, 10), 1)
+    net.conv(8, 1)
+    net.conv(8, 3)
+    out, path = tmp_path / "out", tmp_path / "chain.onnx"
+    onnx.save(net.model(), path)
+    whole = flow.run(path, machine_of(load_architecture("edge8")))
+    summary = api.compile_model(path, out, arch="edge8", targets=("rtl",), patches="2:2x2")
+    found = api.simulate(out)
+    assert found.mismatches == 0 and found.cycles == summary.predicted.cycles
+    assert len(summary.layers) == 8 and all("_patch" in one.name for one in summary.layers)
+    assert summary.macs > sum(layer.macs for layer in whole.graph.layers)
+
+
 @pytest.mark.parametrize("rows", [(5, 6, 5), (13, 3)])
 def test_bands_compute_what_evaluate_computes(rows: tuple[int, ...]) -> None:
     """A sum over two results, a depthwise convolution, a stride: by the interpreter of programs."""
