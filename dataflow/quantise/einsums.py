@@ -8,17 +8,16 @@ over the labels that nothing else reads; without such labels it is a Mul.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
 
-Array = np.ndarray
+from dataflow.quantise.writer import Shapes, Writer, replace_nodes
+
 Labels = tuple[str, ...]
 Sizes = Mapping[str, int]
 
@@ -29,37 +28,7 @@ def einsums_as_products(proto: onnx.ModelProto) -> None:
     A label twice in a term, an ellipsis, a broadcast dimension, and a sum over one operand alone
     stay. Sums get another order than in one node.
     """
-    graph = proto.graph
-    if not any(node.op_type == "Einsum" for node in graph.node):
-        return
-    shapes = _shapes(proto)
-    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    taken = {n for node in graph.node for n in (node.name, *node.input, *node.output)}
-    taken |= set(constants)
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        work = _Writer(node.name, constants, taken)
-        if node.op_type == "Einsum" and _replaced(node, shapes, work):
-            nodes += work.nodes
-            made = (numpy_helper.from_array(a, n) for n, a in work.made.items())
-            graph.initializer.extend(made)
-        else:
-            nodes.append(node)
-    rebuilt = onnx.GraphProto(node=nodes)  # copies, since clearing would empty the originals
-    del graph.node[:]
-    graph.node.extend(rebuilt.node)
-    read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
-    kept = [t for t in graph.initializer if t.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _shapes(proto: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Known shapes by tensor name; 0 where a dimension is not known."""
-    graph = onnx.shape_inference.infer_shapes(proto).graph
-    values = [*graph.value_info, *graph.input, *graph.output]
-    found = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
-    return found | {t.name: tuple(t.dims) for t in proto.graph.initializer}
+    replace_nodes(proto, "Einsum", _replaced)
 
 
 @dataclass(frozen=True)
@@ -70,57 +39,19 @@ class _Term:
     labels: Labels
 
 
-@dataclass
-class _Writer:
-    """Nodes and constants in the place of one node, under names of their own."""
-
-    near: str
-    constants: dict[str, Array]
-    taken: set[str]
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    made: dict[str, Array] = field(default_factory=dict)
-
-    def known(self, name: str) -> Array | None:
-        """The data of a constant."""
-        return self.made.get(name, self.constants.get(name))
-
-    def fresh(self, stem: str) -> str:
-        """A new name."""
-        name = f"{self.near}_{stem}"
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
-    def constant(self, data: Array, stem: str) -> str:
-        """The name of a new constant."""
-        name = self.fresh(stem)
-        self.made[name] = np.ascontiguousarray(data)
-        return name
-
-    def node(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """The result of a new node."""
-        name = self.fresh(op.lower())
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
-        return name
-
-    def moved(self, term: _Term, labels: Labels, shape: tuple[int, ...], sizes: Sizes) -> str:
-        """The operand with its dimensions in the order of ``labels``, then of this shape."""
-        order = [term.labels.index(x) for x in labels]
-        turned = order != sorted(order)
-        whole = shape != tuple(sizes[x] for x in labels)
-        data = self.known(term.name)
-        if data is not None and (turned or whole):
-            return self.constant(data.transpose(order).reshape(shape), "weight")
-        name = self.node("Transpose", [term.name], perm=order) if turned else term.name
-        return self.reshaped(name, shape) if whole else name
-
-    def reshaped(self, name: str, shape: tuple[int, ...]) -> str:
-        """The tensor in another shape."""
-        return self.node("Reshape", [name, self.constant(np.array(shape, np.int64), "shape")])
+def _moved(term: _Term, labels: Labels, shape: tuple[int, ...], sizes: Sizes, work: Writer) -> str:
+    """The operand with its dimensions in the order of ``labels``, then of this shape."""
+    order = [term.labels.index(x) for x in labels]
+    turned = order != sorted(order)
+    whole = shape != tuple(sizes[x] for x in labels)
+    data = work.known(term.name)
+    if data is not None and (turned or whole):
+        return work.constant(data.transpose(order).reshape(shape), "weight")
+    name = work.node("Transpose", [term.name], perm=order) if turned else term.name
+    return work.reshaped(name, shape) if whole else name
 
 
-def _replaced(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], work: _Writer) -> bool:
+def _replaced(node: onnx.NodeProto, shapes: Shapes, work: Writer) -> bool:
     """Writes the nodes in the place of an Einsum; whether it could."""
     found = _terms(node, shapes)
     if found is None:
@@ -131,7 +62,7 @@ def _replaced(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], work: _W
         rest = [t for t in terms if t is not one and t is not other]
         needed = {x for t in rest for x in t.labels} | set(output)
         terms = [*rest, _joined(one, other, needed, sizes, work)]
-    name = work.moved(terms[0], output, tuple(sizes[x] for x in output), sizes)
+    name = _moved(terms[0], output, tuple(sizes[x] for x in output), sizes, work)
     if not work.nodes or name not in work.nodes[-1].output:
         return False  # of constants alone
     work.nodes[-1].output[0] = node.output[0]
@@ -141,7 +72,7 @@ def _replaced(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], work: _W
 
 
 def _terms(
-    node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]
+    node: onnx.NodeProto, shapes: Shapes
 ) -> tuple[list[_Term], Labels, dict[str, int]] | None:
     """Operands, labels of the result, and the size of each label; None for other equations."""
     equation = next((a.s.decode() for a in node.attribute if a.name == "equation"), "")
@@ -165,7 +96,7 @@ def _terms(
     return terms, tuple(right), sizes
 
 
-def _pair(terms: list[_Term], output: Labels, sizes: Sizes, work: _Writer) -> tuple[_Term, _Term]:
+def _pair(terms: list[_Term], output: Labels, sizes: Sizes, work: Writer) -> tuple[_Term, _Term]:
     """The two operands to join: constants that get no larger, else the cheapest pair."""
 
     def cost(pair: tuple[_Term, _Term]) -> tuple[bool, int]:
@@ -179,7 +110,7 @@ def _pair(terms: list[_Term], output: Labels, sizes: Sizes, work: _Writer) -> tu
     return min(combinations(terms, 2), key=cost)
 
 
-def _joined(one: _Term, other: _Term, needed: set[str], sizes: Sizes, work: _Writer) -> _Term:
+def _joined(one: _Term, other: _Term, needed: set[str], sizes: Sizes, work: Writer) -> _Term:
     """Two operands as one, without the labels that are not needed any more."""
     data, more = work.known(one.name), work.known(other.name)
     if data is not None and more is None:
@@ -197,12 +128,12 @@ def _joined(one: _Term, other: _Term, needed: set[str], sizes: Sizes, work: _Wri
         return _Term(work.constant(made.astype(data.dtype), "weight"), labels)
     outer, m, k, n = (tuple(sizes[x] for x in part) for part in (batch, rows, summed, columns))
     if not summed:
-        left = work.moved(one, (*batch, *rows), (*outer, *m, *(1 for _ in n)), sizes)
-        right = work.moved(other, (*batch, *columns), (*outer, *(1 for _ in m), *n), sizes)
+        left = _moved(one, (*batch, *rows), (*outer, *m, *(1 for _ in n)), sizes, work)
+        right = _moved(other, (*batch, *columns), (*outer, *(1 for _ in m), *n), sizes, work)
         return _Term(work.node("Mul", [left, right]), labels)
     above = (prod(m),) if batch or not rows else m
-    left = work.moved(one, (*batch, *rows, *summed), (*outer, *above, prod(k)), sizes)
-    right = work.moved(other, (*batch, *summed, *columns), (*outer, prod(k), prod(n)), sizes)
+    left = _moved(one, (*batch, *rows, *summed), (*outer, *above, prod(k)), sizes, work)
+    right = _moved(other, (*batch, *summed, *columns), (*outer, prod(k), prod(n)), sizes, work)
     name = work.node("MatMul", [left, right])
     if (*outer, *above, prod(n)) != result:
         name = work.reshaped(name, result)

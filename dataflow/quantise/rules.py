@@ -255,7 +255,7 @@ def spatial_means(proto: onnx.ModelProto, ranks: range = range(3, 6)) -> None:
     rebuilt = onnx.GraphProto(node=nodes)  # copies, since clearing would empty the originals
     del proto.graph.node[:]
     proto.graph.node.extend(rebuilt.node)
-    _drop_unused(proto)
+    drop_unused(proto)
 
 
 def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
@@ -264,7 +264,8 @@ def _shapes(proto: onnx.ModelProto) -> dict[str, list[int]]:
     return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
 
 
-def _drop_unused(proto: onnx.ModelProto) -> None:
+def drop_unused(proto: onnx.ModelProto) -> None:
+    """Removes, in place, the constants that nothing reads."""
     used = {name for node in _all_nodes(proto.graph) for name in node.input}
     used |= {o.name for graph in _all_graphs(proto.graph) for o in graph.output}
     kept = [t for t in proto.graph.initializer if t.name in used]

@@ -13,6 +13,7 @@ from dataflow.errors import DataflowError
 from dataflow.frontend.onnx.load import modernise
 from dataflow.frontend.onnx.order import sort_nodes
 from dataflow.quantise import rules
+from dataflow.quantise.attention import attention_as_products
 from dataflow.quantise.constants import store_constants
 from dataflow.quantise.einsums import einsums_as_products
 from dataflow.quantise.fold import fold_affine
@@ -69,6 +70,7 @@ def ready(proto: onnx.ModelProto, where: str) -> None:
     modernise(proto, where)
     store_constants(proto)
     rules.name_nodes(proto)
+    attention_as_products(proto)
     einsums_as_products(proto)
     fold_affine(proto)
     split_masks(proto)

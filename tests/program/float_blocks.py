@@ -120,6 +120,16 @@ def padded(seed: int = 0) -> onnx.ModelProto:
     return net.finish(_linear(net, y, heads * size, heads * size))
 
 
+def attend(seed: int = 0) -> onnx.ModelProto:
+    """A whole Attention node, causal, of two heads of queries and one of keys, heads packed."""
+    heads, tokens, size = 2, 6, 8
+    net = QdqNet(seed, opset=23)
+    x = net.input((1, tokens, heads * size))
+    parts = (_linear(net, x, heads * size, n * size) for n in (heads, 1, 1))
+    y = net.op("Attention", *parts, q_num_heads=heads, kv_num_heads=1, is_causal=1)
+    return net.finish(_linear(net, y, heads * size, heads * size))
+
+
 def samples(proto: onnx.ModelProto, n: int, seed: int = 0) -> dict[str, Array]:
     """``n`` samples of each input: normal numbers; zeros and ones, never all zero, of integers."""
     rng = np.random.default_rng(seed)
@@ -136,4 +146,4 @@ def samples(proto: onnx.ModelProto, n: int, seed: int = 0) -> dict[str, Array]:
     return drawn
 
 
-BLOCKS = (llama, biased, padded)
+BLOCKS = (llama, biased, padded, attend)
