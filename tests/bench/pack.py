@@ -18,10 +18,14 @@ from pathlib import Path
 from dataflow.memory import Buffer, Packing, minimise, pack, read_buffers, validate
 from dataflow.memory.offsets.arrays import Terms, parts
 from dataflow.memory.offsets.firstfit import first_fit
-from tests.memory.generators import near_full, trace
+from tests.memory.generators import guillotine, layered, near_full, skyline, trace
 
 CAPACITY = 1 << 20
 SIZES = (50, 100, 200, 500, 1000, 2000)
+Generator = Callable[[int, int], tuple[list[Buffer], int]]
+GENERATORS: dict[str, Generator] = {
+    make.__name__: make for make in (near_full, guillotine, skyline, layered)
+}
 
 
 def folder() -> Path | None:
@@ -80,12 +84,12 @@ def minimalloc(source: Path, seeds: int) -> bool:
     return solved
 
 
-def generated(count: int, effort: int) -> None:
+def generated(make: Generator, count: int, effort: int) -> None:
     """Memories nearly full: `count` of each size."""
     fitted = good = full = total = 0
     for size in SIZES:
         for seed in range(count):
-            buffers, capacity = near_full(1000 * size + seed, size)
+            buffers, capacity = make(1000 * size + seed, size)
             found, seconds = timed(lambda b=buffers, c=capacity: pack(b, c, effort=effort))  # type: ignore[misc]
             total += 1
             fitted += plain_first_fit(buffers) <= capacity
@@ -95,10 +99,11 @@ def generated(count: int, effort: int) -> None:
             if found.offsets is not None and seconds <= 10:
                 good += 1
             else:
-                print(f"  failed: near_full({1000 * size + seed}, {size}), {seconds:.1f} s")
+                print(f"  failed: {make.__name__}({1000 * size + seed}, {size}), {seconds:.1f} s")
     print(
-        f"generated: {good} of {total} solved within 10 s; plain first fit {fitted}; "
-        f"{full} are 97 % full at half of their time points or more"
+        f"{make.__name__}: {good} of {total} solved within 10 s; plain first fit {fitted}; "
+        f"{full} are 97 % full at half of their time points or more",
+        flush=True,
     )
 
 
@@ -120,6 +125,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--generated", type=int, default=10, help="of each size")
     parser.add_argument("--effort", type=int, default=2_000_000, help="nodes for a generated one")
+    parser.add_argument("--only", choices=list(GENERATORS), help="one generator")
     parser.add_argument("--trace", type=int, default=1_000_000, help="buffers")
     given = parser.parse_args()
     csv.field_size_limit(1 << 20)
@@ -131,7 +137,9 @@ def main() -> int:
     else:
         solved = minimalloc(given.folder, given.seeds)
     if given.generated:
-        generated(given.generated, given.effort)
+        for name, make in GENERATORS.items():
+            if given.only in (None, name):
+                generated(make, given.generated, given.effort)
     if given.trace:
         million(given.trace)
     return 0 if solved else 1

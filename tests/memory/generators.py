@@ -151,3 +151,105 @@ def trace(seed: int, count: int) -> list[Buffer]:
         else:
             add(rng.uniform(1, 40), step, step + rng.randint(2, 12))
     return found
+
+
+def guillotine(seed: int, count: int) -> tuple[list[Buffer], int]:
+    """(about `count` buffers, the least capacity): the whole memory cut through, again and again.
+
+    A rectangle of time and memory is cut by straight cuts until there are enough pieces; one piece
+    of thirty is left out. The first step keeps all of its pieces.
+    """
+    rng = random.Random(seed)
+    units = rng.choice([64, 256, 1024])
+    steps = max(8, round(count / rng.uniform(3, 9)))
+    pieces = [(0, units, 0, steps)]  # (offset, size, start, end)
+    kept: list[tuple[int, int, int, int]] = []
+    while pieces and len(pieces) + len(kept) < count * 31 // 30:
+        # The largest of some, so that sizes stay mixed.
+        some = rng.sample(range(len(pieces)), min(4, len(pieces)))
+        at = max(some, key=lambda k: pieces[k][1] * (pieces[k][3] - pieces[k][2]))
+        low, size, start, end = pieces.pop(at)
+        wide = (end - start) / steps
+        if size > 1 and (
+            end - start == 1 or rng.random() * (size / units + 0.4 * wide) < size / units
+        ):
+            cut = rng.randint(1, size - 1)
+            pieces += [(low, cut, start, end), (low + cut, size - cut, start, end)]
+        elif end - start > 1:
+            when = rng.randint(start + 1, end - 1)
+            pieces += [(low, size, start, when), (low, size, when, end)]
+        else:
+            kept.append((low, size, start, end))
+    found = [p for p in kept + pieces if p[2] == 0 or rng.random() < 29 / 30]
+    rng.shuffle(found)
+    return [Buffer(f"b{i}", 64 * p[1], p[2], p[3]) for i, p in enumerate(found)], 64 * units
+
+
+def skyline(seed: int, count: int) -> tuple[list[Buffer], int]:
+    """(`count` buffers or more, the least capacity): grown from below, each on the lowest place.
+
+    The lowest run of the skyline gets a buffer as wide as the run or a part of it; what would not
+    leave room for another one ends at the capacity. Some places near the top stay free.
+    """
+    rng = random.Random(seed)
+    units = rng.choice([128, 512, 2048])
+    deep = rng.uniform(8, 25)
+    steps = max(8, round(count / rng.uniform(3, 8)))
+    mean = steps * deep / count  # life of a buffer
+    level = [0] * steps
+    found: list[tuple[int, int, int]] = []
+    while min(level) < units:
+        low = min(level)
+        start = level.index(low)
+        end = start
+        while end < steps and level[end] == low:
+            end += 1
+        life = min(end - start, max(1, round(rng.expovariate(1 / mean))))
+        if life < end - start and rng.random() < 0.5:
+            start = end - life
+        size = max(1, round(rng.expovariate(deep / units)))
+        if low + size > units - max(1, units // 100):
+            size = units - low
+            if found and rng.random() < 0.1 and size < units // 25:
+                level[start : start + life] = [units] * life
+                continue
+        level[start : start + life] = [low + size] * life
+        found.append((size, start, start + life))
+    rng.shuffle(found)
+    buffers = [Buffer(f"b{i}", 64 * size, a, b) for i, (size, a, b) in enumerate(found)]
+    return buffers, 64 * units
+
+
+def layered(seed: int, count: int) -> tuple[list[Buffer], int]:
+    """(about `count` buffers, the least capacity): lives as in a network, decided at birth.
+
+    Most buffers live for one to three steps, some for ten, some for forty. What is free at a step
+    is cut into new ones; two steps of three leave at most 2 % free.
+    """
+    rng = random.Random(seed)
+    units = rng.choice([128, 512, 2048])
+    mean = units / rng.uniform(8, 25)
+    alive: dict[int, tuple[int, int]] = {}
+    until: dict[int, int] = {}
+    found: list[tuple[int, int, int]] = []
+    step = 0
+    while len(found) < count:
+        for offset in [o for o in sorted(alive) if until[o] <= step]:
+            del alive[offset]
+        room = 0 if step == 0 else int(units * rng.choice([0, 0.02, rng.uniform(0.1, 0.3)]))
+        for low, high in _holes(alive, units):
+            at = low
+            while at < high:
+                take = min(high - at, max(1, round(rng.expovariate(1 / mean))))
+                if take <= room and rng.random() < 0.5:
+                    room -= take
+                else:
+                    alive[at] = (take, step)
+                    until[at] = step + rng.choice([1, 1, 2, 2, 3, 3, rng.randint(4, 12), 40])
+                    found.append((take, step, until[at]))
+                at += take
+        step += 1
+    found = [(size, a, min(b, step)) for size, a, b in found]
+    rng.shuffle(found)
+    buffers = [Buffer(f"b{i}", 64 * size, a, b) for i, (size, a, b) in enumerate(found)]
+    return buffers, 64 * units

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.memory.offsets.compiled import compiled
+from dataflow.memory.offsets.joints import liking
 from dataflow.memory.offsets.order import WALL, between, stand
 from dataflow.memory.offsets.share import NONE, PRIME, SOLVED, draw, share
 
@@ -51,6 +52,11 @@ def children(
     table: Ints,
     kills: Ints,
     work: Ints,
+    slot: Ints,
+    want: Floats,
+    want_base: Floats,
+    want_sum: Floats,
+    love: float,
 ) -> int:
     """Ways to go on from every state to `section`; how many were written.
 
@@ -66,6 +72,8 @@ def children(
         signs: receives a number for the sizes of the free intervals in the next section.
         table: what is known of such numbers: rows of (number, whether the next section works).
         work: one counter of decisions.
+        slot, want, want_base, want_sum: see `wishes.Wishes`.
+        love: what a joint counts beside the cost of neighbours.
     """
     fresh = new.shape[0]
     ghosts = look_at[1] if look_room.shape[0] else 0
@@ -74,6 +82,11 @@ def children(
     glow = np.empty(most, dtype=np.int64)
     gsize = np.empty(most, dtype=np.int64)
     gbelow = np.empty(most)
+    below_id = np.empty(most, dtype=np.int64)
+    above_id = np.empty(most, dtype=np.int64)
+    left = np.empty(most, dtype=np.int64)
+    here = np.empty(most, dtype=np.int64)
+    stood = np.empty(most, dtype=np.int64)
     gabove = np.empty(most)
     gkey = np.empty(most)
     order = np.empty(most, dtype=np.int64)
@@ -110,13 +123,20 @@ def children(
         end = 0
         below = WALL
         stay = 0
+        under, over = -1, -1
+        lasting = 0
         for k in range(counts[state] + 1):
+            over = -1
             if k < counts[state]:
                 i = ids[state, k]
                 if last[i] < section:
                     continue
                 low, high, above = lows[state, k], lows[state, k] + height[i], worth[i]
                 name += _mixed(i, low)
+                over = i
+                at[i] = low
+                stood[lasting] = i
+                lasting += 1
                 if last[i] > section:
                     kept[stay], kept_low[stay] = i, low
                     stay += 1
@@ -125,11 +145,12 @@ def children(
             if low > end:
                 glow[gaps], gsize[gaps] = end, low - end
                 gbelow[gaps], gabove[gaps] = below, above
+                below_id[gaps], above_id[gaps] = under, over
                 room += low - end
                 gaps += 1
             else:
                 base += between(below, above)
-            end, below = high, above
+            end, below, under = high, above, over
         if room < total:
             continue
         for attempt in range(tries):
@@ -175,7 +196,8 @@ def children(
                     copy[k] = chosen[x, k]
                 cost += stand(
                     copy, taken[x], glow[g], rest[x], gbelow[g], gabove[g], height, worth, noise,
-                    shuffle if attempt % 2 else 0.0, at, seed, line, line_key,
+                    shuffle if attempt % 2 else 0.0, at, seed, line, line_key, attempt % 4,
+                    below_id[g], above_id[g], slot, want_sum, love,
                 )  # fmt: skip
             # What stays, the new ones among it, and what is free in each of the next sections.
             n = 0
@@ -216,26 +238,39 @@ def children(
                     end = high
                 if h == 0:
                     sign = mark
-                slot = mark % table.shape[0]
-                while table[slot, 0] != mark and table[slot, 0] != -1:
-                    slot = slot + 1 if slot + 1 < table.shape[0] else 0
-                if table[slot, 0] == -1:
+                cell = mark % table.shape[0]
+                while table[cell, 0] != mark and table[cell, 0] != -1:
+                    cell = cell + 1 if cell + 1 < table.shape[0] else 0
+                if table[cell, 0] == -1:
                     c0, c1 = look_at[h], look_at[h + 1]
                     status = share(
                         holes, straight, sizes, gbelow, gabove, look[c0:c1], c1 - c0, height,
                         worth, top, look_room[h], 0, 0.0, steps, seed, work, used, avail, suffix,
                         number, chosen, spots, taken, rest,
                     )  # fmt: skip
-                    table[slot, 1] = status != NONE
+                    table[cell, 1] = status != NONE
                     work[1] += 1
                     if work[1] * 2 < table.shape[0]:
-                        table[slot, 0] = mark
-                if not table[slot, 1]:
+                        table[cell, 0] = mark
+                if not table[cell, 1]:
                     kills[h + 1] += 1
                     dead = True
                     break
             if dead:
                 continue
+            if want.shape[0]:
+                for k in range(lasting):
+                    here[k] = stood[k]
+                y = lasting
+                for x in range(fresh):
+                    i = new[x]
+                    z = y
+                    while z > 0 and at[here[z - 1]] > at[i]:
+                        here[z] = here[z - 1]
+                        z -= 1
+                    here[z] = i
+                    y += 1
+                cost += love * liking(here, y, at, height, slot, want, want_base, left)
             parent[written] = state
             costs[written] = cost
             total_name = name

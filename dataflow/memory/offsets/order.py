@@ -44,6 +44,12 @@ def stand(
     seed: Ints,
     line: Ints,
     key: Floats,
+    mode: int,
+    under: int,
+    over: int,
+    slot: Ints,
+    want: Floats,
+    love: float,
 ) -> float:
     """Offsets for the `count` chosen buffers in a free interval; the cost of all neighbours.
 
@@ -55,6 +61,10 @@ def stand(
         noise: how much chance there is in where the free bytes lie.
         at: receives the offsets, by buffer.
         line: work space.
+        mode: of the attempt; every second one chains up what is wanted side by side (1), or
+            takes any order (3).
+        under, over: the neighbours of the interval, or -1.
+        slot, want, love: see `columns.children`.
     """
     for x in range(count):  # insertion sort by worth, the highest first
         i = chosen[x]
@@ -68,7 +78,31 @@ def stand(
         key[y] = k
     left, right = 0, count
     one, other = below, above
-    for x in range(count):
+    if mode & 1:
+        # From one end: what is wanted most beside the one before, or any.
+        previous, beside = under, below
+        flip = draw(seed) < 0.5
+        if flip:
+            previous, beside = over, above
+        for x in range(count):
+            best, pick = -1e300, x
+            for y in range(x, count):
+                i = chosen[y]
+                if mode == 3:
+                    value = draw(seed)
+                else:
+                    value = -between(beside, worth[i]) * (0.5 + draw(seed))
+                    if previous >= 0 and slot[previous] >= 0 and slot[i] >= 0:
+                        value += love * want[slot[previous], slot[i]] * (0.5 + draw(seed))
+                if value > best:
+                    best, pick = value, y
+            i = chosen[pick]
+            chosen[pick] = chosen[x]
+            chosen[x] = i
+            line[count - 1 - x if flip else x] = i
+            previous, beside = i, worth[i]
+        left = count
+    for x in range(left, count):
         i = chosen[x]
         v = worth[i]
         more, less = max(0.0, v - one), max(0.0, v - other)

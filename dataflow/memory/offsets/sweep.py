@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dataflow.memory.offsets import columns
 from dataflow.memory.offsets.arrays import Ints, Part
 from dataflow.memory.offsets.share import PRIME
+from dataflow.memory.offsets.wishes import Foresight
 
 FADE = 0.95
 """Weight of a section against that of the one before it."""
@@ -51,6 +52,15 @@ TABLE = 1 << 18
 
 UNITS = 200
 """Decisions of ways that take as long as one node of the exact search."""
+
+SPREAD = 4
+"""Ways looked for in all, as a multiple of the width, where few states are left."""
+
+MOST_TRIES = 400
+"""Most ways that are looked for from one state."""
+
+LOVE = 10.0
+"""What the chance of a joint counts beside the cost of neighbours."""
 
 CALL = 50
 """What a way costs beside its decisions."""
@@ -117,6 +127,7 @@ class _Sweep:
         self.work = np.zeros(2, dtype=np.int64)
         self.kills = np.zeros(HORIZON + 1, dtype=np.int64)
         self.table = np.empty((TABLE, 2), dtype=np.int64)
+        self.foresight = Foresight(self.sections, self.room, self.height, self.seed)
 
     def run(self, width: int, effort: int) -> tuple[Ints | None, int]:
         """Offsets, or None after the effort; what was spent."""
@@ -131,7 +142,11 @@ class _Sweep:
                 return None, spent // UNITS
             s = len(beams) - 1
             wide = min(width << (failures // 2), WIDEST * width)
-            tries = TRIES if s else 4 * wide
+            tries = (
+                max(TRIES, min(MOST_TRIES, SPREAD * wide // len(beams[-1].counts)))
+                if s
+                else 4 * wide
+            )
             found = self._step(beams[-1], s, wide, tries)
             spent += int(self.work[0]) + CALL * len(beams[-1].counts) * tries
             if len(found.counts):
@@ -173,6 +188,7 @@ class _Sweep:
         signs = np.empty(limit, dtype=np.int64)
         ahead = self.sections[s + 1 : s + 1 + HORIZON]
         looks = [[i for i in members if self.first[i] > s] for members in ahead]
+        wishes = self.foresight.at(s)
         self.table[:, 0] = -1
         self.kills[:] = 0
         self.work[:] = 0
@@ -201,6 +217,11 @@ class _Sweep:
             self.table,
             self.kills,
             self.work,
+            wishes.slot,
+            wishes.want,
+            wishes.base,
+            wishes.sum,
+            LOVE,
         )
         kept = _kept(costs[:count], names[:count], signs[:count], width)
         ids = np.zeros((len(kept), self.most), dtype=np.int64)
