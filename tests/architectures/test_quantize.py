@@ -7,7 +7,9 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from dataflow import quantise
-from dataflow.quantise.rules import spatial_means
+from dataflow.quantise.attention import attention_as_products
+from dataflow.quantise.einsums import einsums_as_products
+from dataflow.quantise.rules import name_nodes, spatial_means
 from dataflow.quantise.tool import Form, Settings, run_tool
 from examples.catalogue import NETWORKS, OPSETS
 from tests.architectures import support
@@ -38,8 +40,14 @@ def judge(name: str, model: onnx.ModelProto) -> float:
 
 
 def by_onnxruntime(name: str, opset: int, form: Form, made: quantise.Quantized) -> onnx.ModelProto:
-    """The same nodes quantised by onnxruntime's tool called directly, ranges as it finds them."""
+    """The same nodes quantised by onnxruntime's tool called directly, ranges as it finds them.
+
+    What it does not know and `quantize` writes as products (it would stay float) is written so too.
+    """
     model = onnx.load(support.exported(name, opset))
+    name_nodes(model)
+    attention_as_products(model)
+    einsums_as_products(model)
     spatial_means(model, range(4, 6))
     settings = Settings(made.operators, left_float=frozenset(made.left_float))
     return run_tool(model, NETWORKS[name].feeds(*support.CALIBRATION), settings, form)
