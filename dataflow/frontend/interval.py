@@ -28,6 +28,8 @@ ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "mul": operator.mul,
     "div": operator.truediv,
 }
+ROUNDED = 2.0**-23
+"""Relative bound of what an operation rounds in float32, twice over."""
 DEPTH = 64
 """Einsums that are looked through, one behind the other."""
 
@@ -35,17 +37,19 @@ DEPTH = 64
 def interval(builder: Builder, expr: Expr) -> Interval | None:
     """Lowest and highest value of an expression; None where nothing bounds it.
 
-    Tensors of codes are bounded by their clip or type, sums of windows by their points. Roundings
-    of float sums widen the bounds; those of single operations are not counted.
+    Tensors of codes are bounded by their clip or type, sums of windows by their points. What an
+    operation may round widens the bounds.
     """
-    writers = {einsum.output.tensor: einsum for einsum in builder.einsums}
+    writers: dict[str, list[Einsum]] = {}
+    for einsum in builder.einsums:
+        writers.setdefault(einsum.output.tensor, []).append(einsum)
     return _Reach(builder, writers).of(expr, DEPTH)
 
 
 class _Reach:
     """Walks expressions and what wrote the tensors that they read."""
 
-    def __init__(self, builder: Builder, writers: dict[str, Einsum]) -> None:
+    def __init__(self, builder: Builder, writers: dict[str, list[Einsum]]) -> None:
         self.builder, self.writers = builder, writers
 
     def of(self, expr: Expr, depth: int) -> Interval | None:
@@ -72,7 +76,10 @@ class _Reach:
             if expr.op == "div" and b[0] <= 0 <= b[1]:
                 return None
             ends = [ARITHMETIC[expr.op](x, y) for x in a for y in b]
-            return (min(ends), max(ends)) if np.isfinite(ends).all() else None
+            if not np.isfinite(ends).all():
+                return None
+            slack = 0.0 if _exact(expr.op, *b) else ROUNDED * max(abs(end) for end in ends)
+            return min(ends) - slack, max(ends) + slack
         return None
 
     def _tensor(self, name: str, depth: int) -> Interval | None:
@@ -84,10 +91,15 @@ class _Reach:
         codes = None
         if kind.is_int and kind.bits <= 8:
             codes = float(kind.lowest), float(kind.highest)
-        einsum = self.writers.get(name)
-        if einsum is None or einsum.iterates or einsum.output.indirect or not depth:
+        einsums = self.writers.get(name, ())
+        if not einsums or not depth or any(e.iterates or e.output.indirect for e in einsums):
             return codes
-        return self._written(einsum, self.of(einsum.expr, depth - 1)) or codes
+        # A tensor may be written in pieces.
+        parts = [self._written(e, self.of(e.expr, depth - 1)) for e in einsums]
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return codes
+        return min(low for low, _ in known), max(high for _, high in known)
 
     def _written(self, einsum: Einsum, one: Interval | None) -> Interval | None:
         """Bounds of a result whose points lie in an interval."""
@@ -102,6 +114,13 @@ class _Reach:
         points = prod(sizes[v.upper()] for v in fold.variables)
         slack = 1 + points * 2.0**-22  # of the float sum, and of the products in it
         return min(0.0, one[0]) * points * slack, max(0.0, one[1]) * points * slack
+
+
+def _exact(op: str, low: float, high: float) -> bool:
+    """Whether an operation with this right operand rounds nothing."""
+    if op in ("add", "sub"):
+        return low == high == 0.0
+    return low == high and abs(np.frexp(low)[0]) == 0.5
 
 
 def _clipped(parts: list[Interval | None]) -> Interval | None:
