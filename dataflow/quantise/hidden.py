@@ -12,6 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from dataflow.quantise.rules import HIDDEN
+from dataflow.quantise.writer import set_nodes
 
 Array = np.ndarray
 
@@ -52,9 +53,7 @@ def split_masks(proto: onnx.ModelProto) -> None:
                 nodes.append(helper.make_node("Add", [x, names["bias"]], [names["sum"]], title))
                 node.input[:] = [names["sum"], names["mask"]]
         nodes.append(node)
-    rebuilt = onnx.GraphProto(node=nodes)  # copies, since clearing would empty the originals
-    del graph.node[:]
-    graph.node.extend(rebuilt.node)
+    set_nodes(graph, nodes)
 
 
 def _fresh(near: str, taken: set[str]) -> str:

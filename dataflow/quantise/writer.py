@@ -65,6 +65,13 @@ class Writer:
         return self.node("Reshape", [name, self.constant(np.array(shape, np.int64), "shape")])
 
 
+def set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Other nodes, some of which may be the graph's own, in the place of all."""
+    rebuilt = onnx.GraphProto(node=nodes)  # copies, since clearing would empty the originals
+    del graph.node[:]
+    graph.node.extend(rebuilt.node)
+
+
 def replace_nodes(
     proto: onnx.ModelProto,
     operator: str,
@@ -94,7 +101,5 @@ def replace_nodes(
             graph.initializer.extend(made)
         else:
             nodes.append(node)
-    rebuilt = onnx.GraphProto(node=nodes)  # copies, since clearing would empty the originals
-    del graph.node[:]
-    graph.node.extend(rebuilt.node)
+    set_nodes(graph, nodes)
     drop_unused(proto)

@@ -16,6 +16,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.ir.expr import Access, accesses, map_accesses, substitute, substitute_access
+from dataflow.rewrite.stage import neighbours, part_name
 
 Rows = tuple[int, int]
 """Half-open range of coordinates along the dimension that is cut."""
@@ -36,13 +37,10 @@ def band_rows(cascade: Cascade, names: Iterable[str], bands: int | Sequence[int]
             one makes, writes its result in another way than row by row, or makes what is read both
             by one of them and by others; or these are not its rows.
     """
-    wanted = set(names)
-    places = [i for i, e in enumerate(cascade.einsums) if e.name in wanted]
-    if not places or len(places) != len(wanted) or places[-1] - places[0] + 1 != len(places):
-        raise _wrong("the Einsums are not neighbours", "name Einsums that follow each other")
-    stage = cascade.einsums[places[0] : places[-1] + 1]
+    first, behind = neighbours(cascade, names, "bands")
+    stage = cascade.einsums[first:behind]
     made = _Bands(cascade, stage).cut(bands)
-    einsums = (*cascade.einsums[: places[0]], *made.einsums, *cascade.einsums[places[-1] + 1 :])
+    einsums = (*cascade.einsums[:first], *made.einsums, *cascade.einsums[behind:])
     tensors = {n: t for n, t in cascade.tensors.items() if n not in made.gone} | made.tensors
     return replace(cascade, einsums=einsums, tensors=tensors, rank_sizes=made.sizes)
 
@@ -282,8 +280,6 @@ class _Bands:
         return name
 
     def _fresh(self, name: str, known: set[str]) -> str:
-        count = 0
-        while (made := f"{name}_band{count}") in known:
-            count += 1
+        made = part_name(name, "band", known)
         known.add(made)
         return made

@@ -8,7 +8,7 @@ small box of its own, whose size does not grow with the width of the network's i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 
@@ -16,6 +16,7 @@ from dataflow.errors import DataflowError
 from dataflow.ir.affine import Affine
 from dataflow.ir.cascade import Cascade, Einsum, Tensor
 from dataflow.ir.expr import Access, map_accesses, substitute, substitute_access
+from dataflow.rewrite.stage import neighbours, part_name
 
 Range = tuple[int, int]
 """Half-open range of coordinates along a dimension."""
@@ -32,13 +33,10 @@ def patches(cascade: Cascade, names: Iterable[str], rows: int, cols: int) -> Cas
         DataflowError: the Einsums are not neighbours, hand on more than the last one's result, do
             not write element by element, or that result has not so many rows and columns.
     """
-    wanted = set(names)
-    places = [i for i, e in enumerate(cascade.einsums) if e.name in wanted]
-    if not places or len(places) != len(wanted) or places[-1] - places[0] + 1 != len(places):
-        raise _wrong("the Einsums are not neighbours", "name Einsums that follow each other")
-    made = _Patches(cascade, cascade.einsums[places[0] : places[-1] + 1])
+    first, behind = neighbours(cascade, names, "patches")
+    made = _Patches(cascade, cascade.einsums[first:behind])
     made.cut(rows, cols)
-    einsums = (*cascade.einsums[: places[0]], *made.einsums, *cascade.einsums[places[-1] + 1 :])
+    einsums = (*cascade.einsums[:first], *made.einsums, *cascade.einsums[behind:])
     tensors = {n: t for n, t in cascade.tensors.items() if n not in made.gone} | made.tensors
     return replace(cascade, einsums=einsums, tensors=tensors, rank_sizes=made.sizes)
 
@@ -147,7 +145,7 @@ class _Patches:
             rank if size == full else self._rank(rank, size)
             for rank, size, full in zip(old.ranks, shape, old.shape, strict=True)
         )
-        fresh = _fresh(name, self.cascade.tensors.keys() | self.tensors.keys())
+        fresh = part_name(name, "patch", self.cascade.tensors.keys() | self.tensors.keys())
         self.tensors[fresh] = replace(old, name=fresh, shape=shape, ranks=ranks, label=fresh)
         return fresh
 
@@ -175,7 +173,7 @@ class _Patches:
         known = {e.name for e in self.cascade.einsums} | {e.name for e in self.einsums}
         return replace(
             einsum,
-            name=_fresh(einsum.name, known),
+            name=part_name(einsum.name, "patch", known),
             output=own(substitute_access(einsum.output, values)),
             expr=map_accesses(substitute(einsum.expr, values), own),
         )
@@ -197,10 +195,3 @@ def _hull(one: Box | None, other: Box) -> Box:
     if one is None:
         return other
     return tuple((min(a, c), max(b, d)) for (a, b), (c, d) in zip(one, other, strict=True))
-
-
-def _fresh(name: str, known: Collection[str]) -> str:
-    count = 0
-    while (made := f"{name}_patch{count}") in known:
-        count += 1
-    return made

@@ -1,13 +1,13 @@
 """Models from a folder: every one runs on the machine, or is refused by a name that is expected.
 
-``DATAFLOW_CASES=FOLDER pytest -m slow tests/cosim/test_cases.py``. The folder holds ``public``, a
+``DATAFLOW_CASES=FOLDER pytest -m slow tests/cosim/test_cases.py``, or without FOLDER that beside
+the project (`tests.stored_cases`). The folder holds ``public``, a
 folder for each case with ``model*.onnx`` and, where there are some, ``input.npz`` and ``calib.npz``
 for float models, and ``quantize``, models for which samples are drawn.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from dataflow.decide.floats import is_float
 from dataflow.errors import DataflowError
 from dataflow.npz import load_npz, save_npz
 from tests.cosim.brought import judge, run
+from tests.stored_cases import CASES, needed
 
 pytestmark = [pytest.mark.slow, pytest.mark.rtl]
 
-FOLDER = Path(os.environ.get("DATAFLOW_CASES", ""))
-GIVEN = bool(os.environ.get("DATAFLOW_CASES"))
-PUBLIC = sorted(FOLDER.glob("public/*/model*.onnx")) if GIVEN else []
-DRAWN = sorted(FOLDER.glob("quantize/*.onnx")) if GIVEN else []
+PUBLIC = sorted(CASES.glob("public/*/model*.onnx"))
+DRAWN = sorted(CASES.glob("quantize/*.onnx"))
 
 REFUSED = {
     "int4_weights_blocked": "a scale for each block of 16 along the reduction",
@@ -52,7 +51,7 @@ def name_of(model: Path) -> str:
     return f"{model.parent.name}/{model.stem}"
 
 
-@pytest.mark.skipif(not GIVEN, reason="DATAFLOW_CASES names no folder")
+@needed
 def test_the_folder_holds_cases() -> None:
     assert PUBLIC and DRAWN
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,11 @@ import pytest
 from dataflow import api
 from dataflow.decide.floats import is_float
 from dataflow.npz import save_npz
+from tests.stored_cases import CASES, needed
 
-FOLDER = Path(os.environ.get("DATAFLOW_CASES", "")) / "mlperf_tiny"
-GIVEN = bool(os.environ.get("DATAFLOW_CASES"))
+FOLDER = CASES / "mlperf_tiny"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.rtl,
-    pytest.mark.skipif(not GIVEN, reason="DATAFLOW_CASES names no folder"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.rtl, needed]
 
 AS_SHIPPED = (
     *("ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "str_ww_ref_model"),

@@ -11,11 +11,8 @@ from tests.architectures import support
 from tests.decide.agreement import answers, campaign
 from tests.frontend import models
 from tests.frontend.test_structure import region
+from tests.stored_cases import CASES, needed
 
-CASES = next(
-    (p / "shared" / "cases" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()),
-    Path("/nonexistent"),
-)
 STORED = sorted(CASES.glob("[pqm]*/**/*.onnx"))
 FORMS: tuple[quantise.Format, ...] = ("qoperator", "qdq")
 
@@ -55,14 +52,12 @@ def test_catalogue_in_float(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", sorted(CASES.glob("[pqm]*/**/*.onnx")), ids=lambda p: p.parent.name
-)
+@pytest.mark.parametrize("path", STORED, ids=lambda p: p.parent.name)
 def test_stored_cases(path: Path) -> None:
     assert answers(path, arch="edge16").agree
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CASES.is_dir(), reason="the shared cases are not beside the project")
+@needed
 def test_there_are_stored_cases() -> None:
     assert len(STORED) > 100

@@ -55,6 +55,25 @@ def _shared(net: QdqNet, x: str, shape: tuple[int, int, int], times: int) -> str
     return net.op("Reshape", more, _ints(net, 1, groups * times, tokens, size))
 
 
+def _scores(net: QdqNet, x: str, sizes: tuple[int, int, int]) -> tuple[str, str]:
+    """Scores of (heads, tokens, size), and the values."""
+    heads, tokens, size = sizes
+    q, k, v = (
+        _heads(net, _linear(net, x, heads * size, heads * size), tokens, heads, size)
+        for _ in range(3)
+    )
+    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]))
+    return scores, v
+
+
+def _weighted(net: QdqNet, shares: str, v: str, sizes: tuple[int, int, int]) -> onnx.ModelProto:
+    """The model that ends with the sums of the values and a product."""
+    heads, tokens, size = sizes
+    y = net.op("Transpose", net.op("MatMul", shares, v), perm=[0, 2, 1, 3])
+    y = net.op("Reshape", y, _ints(net, 1, tokens, heads * size))
+    return net.finish(_linear(net, y, heads * size, heads * size))
+
+
 def llama(seed: int = 0) -> onnx.ModelProto:
     """Llama's block: RMSNorm, rotary positions, grouped queries, causal softmax, SwiGLU.
 
@@ -89,17 +108,11 @@ def biased(seed: int = 0) -> onnx.ModelProto:
     heads, tokens, size = 2, 6, 8
     net = QdqNet(seed, opset=20)
     x = net.input((1, tokens, heads * size))
-    q, k, v = (
-        _heads(net, _linear(net, x, heads * size, heads * size), tokens, heads, size)
-        for _ in range(3)
-    )
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]))
+    scores, v = _scores(net, x, (heads, tokens, size))
     bias = net.rng.standard_normal((heads, tokens, tokens)).astype(np.float32)
     bias += np.triu(np.full((tokens, tokens), -1e4, np.float32), 1)
     shares = net.op("Softmax", net.op("Add", scores, net.constant(bias)), axis=-1)
-    y = net.op("Transpose", net.op("MatMul", shares, v), perm=[0, 2, 1, 3])
-    y = net.op("Reshape", y, _ints(net, 1, tokens, heads * size))
-    return net.finish(_linear(net, y, heads * size, heads * size))
+    return _weighted(net, shares, v, (heads, tokens, size))
 
 
 def padded(seed: int = 0) -> onnx.ModelProto:
@@ -109,15 +122,9 @@ def padded(seed: int = 0) -> onnx.ModelProto:
     x = net.input((1, tokens, heads * size))
     given = net.op("Cast", net.input((1, 1, 1, tokens), np.int64), to=onnx.TensorProto.FLOAT)
     mask = net.op("Mul", net.op("Sub", _number(net, 1.0), given), _number(net, -1e4))
-    q, k, v = (
-        _heads(net, _linear(net, x, heads * size, heads * size), tokens, heads, size)
-        for _ in range(3)
-    )
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]))
+    scores, v = _scores(net, x, (heads, tokens, size))
     shares = net.op("Softmax", net.op("Add", scores, mask), axis=-1)
-    y = net.op("Transpose", net.op("MatMul", shares, v), perm=[0, 2, 1, 3])
-    y = net.op("Reshape", y, _ints(net, 1, tokens, heads * size))
-    return net.finish(_linear(net, y, heads * size, heads * size))
+    return _weighted(net, shares, v, (heads, tokens, size))
 
 
 def attend(seed: int = 0) -> onnx.ModelProto:

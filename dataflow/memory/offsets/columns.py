@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dataflow.memory.offsets.compiled import compiled
 from dataflow.memory.offsets.joints import liking
 from dataflow.memory.offsets.order import WALL, between, stand
-from dataflow.memory.offsets.share import NONE, PRIME, SOLVED, draw, share
+from dataflow.memory.offsets.share import NONE, PRIME, SOLVED, draw, insert, share
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -169,12 +169,7 @@ def children(
                 order[g] = g
                 gkey[g] = gsize[g] * (1.0 + (0.5 * draw(seed) if attempt else 0.0))
             for x in range(1, gaps):
-                g = order[x]
-                y = x
-                while y > 0 and gkey[order[y - 1]] > gkey[g]:
-                    order[y] = order[y - 1]
-                    y -= 1
-                order[y] = g
+                insert(order, x, order[x], gkey)
             skip = 0.0
             if slack > 0 and attempt % 3 == 2:
                 skip = 0.3
@@ -208,11 +203,7 @@ def children(
             for x in range(fresh):
                 i = new[x]
                 if last[i] > section:
-                    y = n
-                    while y > 0 and at[alive[y - 1]] > at[i]:
-                        alive[y] = alive[y - 1]
-                        y -= 1
-                    alive[y] = i
+                    insert(alive, n, i, at)
                     n += 1
             dead = False
             sign = 0
@@ -263,12 +254,7 @@ def children(
                     here[k] = stood[k]
                 y = lasting
                 for x in range(fresh):
-                    i = new[x]
-                    z = y
-                    while z > 0 and at[here[z - 1]] > at[i]:
-                        here[z] = here[z - 1]
-                        z -= 1
-                    here[z] = i
+                    insert(here, y, new[x], at)
                     y += 1
                 cost += love * liking(here, y, at, height, slot, want, want_base, left)
             parent[written] = state

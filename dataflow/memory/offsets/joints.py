@@ -12,10 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.memory.offsets.compiled import compiled
-from dataflow.memory.offsets.share import NONE, PRIME, SOLVED, draw, share
+from dataflow.memory.offsets.share import NONE, PRIME, SOLVED, draw, insert, share
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+@compiled
+def _scratch(ends: int, begins: int) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints, Ints, Ints]:
+    """What `share` works on: used, avail, suffix, number, chosen, spots, taken, rest."""
+    rows, wide = ends + 1, begins + 2
+    return (
+        np.zeros(begins, dtype=np.int64),
+        np.empty((rows, wide), dtype=np.int64),
+        np.empty((rows, wide), dtype=np.int64),
+        np.empty(rows, dtype=np.int64),
+        np.empty((rows, wide), dtype=np.int64),
+        np.empty((rows, wide), dtype=np.int64),
+        np.empty(rows, dtype=np.int64),
+        np.empty(rows, dtype=np.int64),
+    )
 
 
 @compiled
@@ -47,18 +63,8 @@ def partitions(ends: Ints, begins: Ints, tests: int, steps: int, found: Ints, wo
     level_low, level_high = 0, 1
     sizes = np.empty(n + 1, dtype=np.int64)
     order = np.empty(n + 1, dtype=np.int64)
-    wide = m + 2
-    ones = np.ones(n + 1)
-    worth = np.ones(m)
-    items = np.arange(m)
-    used = np.zeros(m, dtype=np.int64)
-    avail = np.empty((n + 1, wide), dtype=np.int64)
-    suffix = np.empty((n + 1, wide), dtype=np.int64)
-    number = np.empty(n + 1, dtype=np.int64)
-    chosen = np.empty((n + 1, wide), dtype=np.int64)
-    spots = np.empty((n + 1, wide), dtype=np.int64)
-    taken = np.empty(n + 1, dtype=np.int64)
-    rest = np.empty(n + 1, dtype=np.int64)
+    ones, worth, items = np.ones(n + 1), np.ones(m), np.arange(m)
+    used, avail, suffix, number, chosen, spots, taken, rest = _scratch(n, m)
     seed = np.ones(1, dtype=np.int64)
     unfit = np.zeros(rows, dtype=np.int64)
     names = np.zeros(rows, dtype=np.int64)
@@ -74,11 +80,7 @@ def partitions(ends: Ints, begins: Ints, tests: int, steps: int, found: Ints, wo
             for x in range(n):
                 if sizes[x] == 0:
                     continue
-                y = g
-                while y > 0 and sizes[order[y - 1]] > sizes[x]:
-                    order[y] = order[y - 1]
-                    y -= 1
-                order[y] = x
+                insert(order, g, x, sizes)
                 g += 1
             for x in range(g):
                 if not reach[sizes[order[x]]]:
@@ -149,21 +151,11 @@ def shares(
         place, joint: (begins, ends) and (ends, ends), zeros: receive shares of the fillings.
     """
     n, m = ends.shape[0], begins.shape[0]
-    wide = m + 2
     sizes = np.empty(n + 1, dtype=np.int64)
     order = np.empty(n + 1, dtype=np.int64)
     key = np.empty(n + 1)
-    ones = np.ones(n + 1)
-    worth = np.ones(m)
-    items = np.arange(m)
-    used = np.zeros(m, dtype=np.int64)
-    avail = np.empty((n + 1, wide), dtype=np.int64)
-    suffix = np.empty((n + 1, wide), dtype=np.int64)
-    number = np.empty(n + 1, dtype=np.int64)
-    chosen = np.empty((n + 1, wide), dtype=np.int64)
-    spots = np.empty((n + 1, wide), dtype=np.int64)
-    taken = np.empty(n + 1, dtype=np.int64)
-    rest = np.empty(n + 1, dtype=np.int64)
+    ones, worth, items = np.ones(n + 1), np.ones(m), np.arange(m)
+    used, avail, suffix, number, chosen, spots, taken, rest = _scratch(n, m)
     filled = 0
     for r in range(ways.shape[0]):
         sizes[:] = 0
@@ -174,14 +166,8 @@ def shares(
             for x in range(n):
                 if sizes[x] == 0:
                     continue
-                k = sizes[x] * (1.0 + draw(seed))
-                y = g
-                while y > 0 and key[y - 1] > k:
-                    order[y] = order[y - 1]
-                    key[y] = key[y - 1]
-                    y -= 1
-                order[y] = x
-                key[y] = k
+                key[x] = sizes[x] * (1.0 + draw(seed))
+                insert(order, g, x, key)
                 g += 1
             status = share(
                 g, order, sizes, ones, ones, items, m, begins, worth, 1.0, 0, 2 * attempt,

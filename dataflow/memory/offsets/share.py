@@ -25,6 +25,16 @@ def draw(seed: Ints) -> float:
 
 
 @compiled
+def insert(order: Ints, count: int, item: int, key: Ints | Floats) -> None:
+    """Puts an item behind those of the first ``count``, sorted, whose key is not greater."""
+    y = count
+    while y > 0 and key[order[y - 1]] > key[item]:
+        order[y] = order[y - 1]
+        y -= 1
+    order[y] = item
+
+
+@compiled
 def share(
     gaps: int,
     order: Ints,
