@@ -266,30 +266,27 @@ module array_feed
               : 9'sd0;
           end
         end
-      end else begin
-        for (int unsigned r = 0; r < Rows; r++) begin
-          automatic logic [1:0] p = 8'(r) < lanes2_q.lane_end[0] ? 2'd0
-                                    : 8'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
-          flat3_q[r] <= 8'(r) < lanes2_q.lane_end[FeedPorts-1]
-                        && LaneW'(r) >= from2_q[p] && LaneW'(r) < end2_q[p]
-            ? {lanes2_q.x_signed && feed_data_i[p][r*8+7], feed_data_i[p][r*8 +: 8]}
-              - lanes2_q.x_zero
-            : 9'sd0;
-        end
+      end
+      for (int unsigned r = 0; r < Rows; r++) begin
+        automatic logic [1:0] p = 8'(r) < lanes2_q.lane_end[0] ? 2'd0
+                                  : 8'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
+        flat3_q[r] <= !lanes2_q.fir && 8'(r) < lanes2_q.lane_end[FeedPorts-1]
+                      && LaneW'(r) >= from2_q[p] && LaneW'(r) < end2_q[p]
+          ? {lanes2_q.x_signed && feed_data_i[p][r*8+7], feed_data_i[p][r*8 +: 8]}
+            - lanes2_q.x_zero
+          : 9'sd0;
       end
     end
   end
 
   // FIR rows: row j * fir_rows + s belongs to tap s of port j.
-  logic [Rows-1:0][1:0] row_port;
+  logic [Rows-1:0][FeedPorts-1:0] row_port;
   always_comb begin
     for (int unsigned r = 0; r < Rows; r++) begin
-      row_port[r] = 2'd3;
       for (int unsigned p = 0; p < FeedPorts; p++) begin
         automatic logic [9:0] from = 10'(lanes2_q.fir_rows) * 10'(p);
-        if (lanes2_q.used[p] && 10'(r) >= from && 10'(r) < from + 10'(lanes2_q.fir_taps)) begin
-          row_port[r] = 2'(p);
-        end
+        row_port[r][p] = lanes2_q.fir && lanes2_q.used[p] && 10'(r) >= from
+                         && 10'(r) < from + 10'(lanes2_q.fir_taps);
       end
     end
   end
