@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from dataflow.ir.cascade import Einsum
-from dataflow.ir.macs import nominal_macs
+from dataflow.ir.macs import counted_macs
 from dataflow.layers.layer import Layer, MicroProgram, Stationary, View
 from dataflow.lower.context import Context
 from dataflow.lower.epilogue import Operands, compile_epilogue, scalars
@@ -175,7 +175,7 @@ def _one(
         pad_q=window_q.pad if window_q else 0,
         source_zero=_scalar_zero(moving),
         source_signed=moving.signed,
-        macs=nominal_macs(ctx.cascade, head)
+        macs=counted_macs(ctx.cascade, head)
         // max(1, int(np.prod([sizes[v] for v in fixed], dtype=int))),
     )
     layer = replace(

@@ -15,7 +15,7 @@ from dataflow.ir.ops import OPS
 from dataflow.layers.layer import MicroProgram, Storage
 from dataflow.lower.assemble import Node, Result, assemble
 from dataflow.lower.emitter import Leaf, Value
-from dataflow.lower.micro import Compiler
+from dataflow.lower.micro import Compiler, low_byte
 from dataflow.lower.points import Points
 from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.strides import Strided, strided
@@ -208,7 +208,7 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
     """The program of an array layer's vector part, or of an elementwise layer."""
     compiler = Compiler(operands.leaf, operands.table, channels=operands.channels)
     _refuse_functions(expr)
-    expr = operands.with_rows(expr)
+    expr = operands.with_rows(low_byte(expr))
     bias = None
     if on_array and operands.reduced is not None:
         expr, bias = _with_bias(operands, expr)
@@ -239,6 +239,7 @@ def compile_window(
 ) -> Epilogue:
     """The program of a windowed reduction: ``expr`` reads the folded ``body``."""
     compiler = Compiler(operands.leaf, operands.table, channels=operands.channels)
+    expr = low_byte(expr)
     assert operands.reduced is not None
     result_type = operands.cascade.tensors[operands.reduced.tensor].dtype
     compiler.fold_zero_points(body)

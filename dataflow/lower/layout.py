@@ -11,7 +11,7 @@ outermost in memory first; a tensor that is not named there lies as it is declar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dataflow.ir.affine import Affine
@@ -161,6 +161,7 @@ def _channels_last(cascade: Cascade, access: Access, dims: tuple[int, ...]) -> t
 def _window_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:
     assert einsum.reduction is not None
     reduced = set(einsum.reduction.variables)
+    sizes = cascade.sizes(einsum)
     found = []
     for access in einsum.inputs:
         if access.tensor in cascade.constants:
@@ -170,13 +171,31 @@ def _window_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]:
             for d, index in enumerate(access.indices)
             if index.variables and not set(index.variables) & reduced
         )
+        lanes = {
+            d: lane
+            for d, index in enumerate(access.indices)
+            if (lane := lane_of(index, sizes, reduced)) is not None
+        }
         # The last of the unwindowed dimensions in front of the windows holds the channels.
-        channel = kept[-1:]
+        channel = tuple(lanes) or kept[-1:]
         found.append(Wish(at, access.tensor, channel, False, False))
-        names = {v for d in channel for v in access.indices[d].variables}
+        names = set(lanes.values()) or {v for d in channel for v in access.indices[d].variables}
         out = _dims(einsum.output, names, pure=False)
         found.append(Wish(at, einsum.output.tensor, out, False, True))
     return found
+
+
+def lane_of(index: Affine, sizes: Mapping[str, int], reduced: Collection[str]) -> str | None:
+    """The variable that walks neighbours of one dimension, where taps lie several of them apart.
+
+    Each such tap is a run of channels; runs may overlap.
+    """
+    terms = [(v, c) for v, c in index.terms if sizes[v] > 1]
+    taps = [c for v, c in terms if v in reduced]
+    outs = [(v, c) for v, c in terms if v not in reduced]
+    if len(taps) != 1 or len(outs) != 1 or taps[0] < 2 or outs[0][1] != 1:
+        return None
+    return outs[0][0] if index.offset == 0 else None
 
 
 class _Classes:

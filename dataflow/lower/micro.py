@@ -288,7 +288,7 @@ class Compiler(Emitter):
                 f"looks up a table of {data.size} x {data.dtype}, not of 256 bytes",
                 "index it by 8-bit codes and make its entries 8-bit codes",
             )
-        value = self.compile(index)
+        value = self.compile(low_byte(index))
         # Entries come back zero-extended; a signed table is stored shifted by 128.
         shift = SIGN if data.dtype == np.int8 else 0
         stored = (data.astype(np.int64) + shift).astype(np.uint8).tobytes()
@@ -409,6 +409,11 @@ class Compiler(Emitter):
             r = self.emit(Op.FMA, replace(divisor, negate=not divisor.negate), q, a, is_float=True)
             q = self.emit(Op.FMA, r, y(), q, is_float=True)
         return q
+
+
+def low_byte(expr: Expr) -> Expr:
+    """An integer of which the low byte alone is used, without the cast that says so."""
+    return expr.args[0] if isinstance(expr, Call) and expr.op in ("u8", "s8") else expr
 
 
 def _is_zero(expr: Expr) -> bool:

@@ -25,6 +25,7 @@ from dataflow.lower.epilogue import (
 )
 from dataflow.lower.exact_sums import sums_exactly
 from dataflow.lower.groups import Group
+from dataflow.lower.layout import lane_of
 from dataflow.lower.points import NO_AXIS, Points
 from dataflow.lower.refusal import CannotFuse
 from dataflow.lower.roles import Window, joined, window_of
@@ -358,8 +359,11 @@ def _windows(
     found: list[Window] = []
     padded = False
     for dim, index in enumerate(source.indices):
-        window = window_of(index, storage, dim, sizes, reduced, set(), split=False)
         low, high = index.bounds(sizes)
+        lanes = lane_of(index, sizes, reduced) is not None and high < storage.shape[dim]
+        window = None
+        if not lanes or storage.layout[-1] != dim:
+            window = window_of(index, storage, dim, sizes, reduced, set(), split=False)
         padded = padded or low < 0 or high >= storage.shape[dim]
         if window is not None:
             found.append(window)

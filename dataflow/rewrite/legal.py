@@ -60,25 +60,35 @@ STAGE_FUNCTIONS = Pass(
     "the passes that still find tables and cheaper forms",
 )
 
-SOFTMAX_WORDS = Pass(
-    "softmax-words",
-    softmax_words,
-    False,
-    "what a softmax needs of a whole row waits in memory as bytes; before its exponentials get the "
-    "algorithm of the function stage",
-)
+SOFTMAX_WORDS = "softmax-words"
+NORM_WORDS = "norm-words"
+
+
+def _softmax_words(lanes: int) -> Pass:
+    return Pass(
+        SOFTMAX_WORDS,
+        lambda cascade: softmax_words(cascade, lanes),
+        False,
+        "what a softmax needs of a whole row waits in memory as bytes; before its exponentials get "
+        "the algorithm of the function stage",
+    )
+
+
+def _norm_words(products: bool) -> Pass:
+    return Pass(
+        NORM_WORDS,
+        lambda cascade: norm_words(cascade, products),
+        False,
+        "the same for the mean and the squares of a normalised row",
+    )
+
+
 NORM_SUMS = Pass(
     "norm-sums",
     norm_sums,
     False,
     "numbers of normalised rows that are summed over the rows wait in memory as two bytes each; "
     "before the pass that makes the normalisations of words",
-)
-NORM_WORDS = Pass(
-    "norm-words",
-    norm_words,
-    False,
-    "the same for the mean and the squares of a normalised row",
 )
 
 REWRITES = (
@@ -153,9 +163,9 @@ REWRITES = (
         False,
         "functions of two codes whose ties only roundings decide are rounded to even, by one code",
     ),
-    SOFTMAX_WORDS,
+    _softmax_words(0),
     NORM_SUMS,
-    NORM_WORDS,
+    _norm_words(False),
     STAGE_FUNCTIONS,
     Pass(
         "uniform-parameters",
@@ -181,12 +191,29 @@ REWRITES = (
 """What makes a Cascade cheaper. Those that change rounding can be left out: ``literal``."""
 
 
+@dataclass(frozen=True)
+class Products:
+    """Which sums over rows of codes are products with ones (`row_products`).
+
+    Attributes:
+        softmax: lanes of the machine, where those of a softmax are; else 0.
+        norm: whether those of a normalisation are.
+    """
+
+    softmax: int = 0
+    norm: bool = False
+
+
+NO_PRODUCTS = Products()
+
+
 def legalisation(
     *,
     literal: bool = False,
     dead_code: bool = True,
     reduction_order: str | None = "sequential",
     functions: bool = True,
+    products: Products = NO_PRODUCTS,
 ) -> tuple[Pass, ...]:
     """The passes that make an imported Cascade legal.
 
@@ -197,12 +224,15 @@ def legalisation(
         reduction_order: order for float reductions that have none, ``sequential`` or ``tree(n)``;
             None leaves them, and the result may not be legal.
         functions: the machine has a function stage.
+        products: which sums over rows are products with ones.
     """
     first = (DEAD_CODE,) if dead_code else ()
     last = () if reduction_order is None else (ordered(reduction_order),)
     chosen = (one for one in REWRITES if one.exact or not literal)
-    staged = (STAGE_FUNCTIONS, SOFTMAX_WORDS, NORM_SUMS, NORM_WORDS)
-    return (*first, *(one for one in chosen if functions or one not in staged), *last)
+    staged = (STAGE_FUNCTIONS.name, SOFTMAX_WORDS, NORM_SUMS.name, NORM_WORDS)
+    made = {SOFTMAX_WORDS: _softmax_words(products.softmax), NORM_WORDS: _norm_words(products.norm)}
+    kept = (made.get(one.name, one) for one in chosen if functions or one.name not in staged)
+    return (*first, *kept, *last)
 
 
 LEGALISE = legalisation()
@@ -216,6 +246,7 @@ class Choices(TypedDict, total=False):
     dead_code: bool
     reduction_order: str | None
     functions: bool
+    products: Products
 
 
 @dataclass(frozen=True, eq=False)

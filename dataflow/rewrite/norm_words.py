@@ -17,26 +17,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dataflow.ir.cascade import Cascade, Einsum
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access, Call, Const, Expr, accesses, call, integer, single
 from dataflow.rewrite.code_lines import CodeLine, code_line, renamed
-from dataflow.rewrite.cone import Editor
+from dataflow.rewrite.cone import Editor, codes_of
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
 from dataflow.rewrite.multiples import EXACT, rounded_to
+from dataflow.rewrite.row_products import MOST, RowProducts, as_row
 from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
 
 LARGEST = 128  # magnitude of a code of int8
 
 
-def norm_words(cascade: Cascade) -> Cascade:
-    """The cascade with each normalisation of a row of codes as above."""
+def norm_words(cascade: Cascade, products: bool = False) -> Cascade:
+    """The cascade with each normalisation of a row of codes as above.
+
+    ``products``: rows that lie in the lanes are summed as products (`row_products`).
+    """
     editor = Editor(cascade)
     for einsum in cascade.einsums:
         found = normalisation(editor, einsum)
         if found is not None:
-            return norm_words(_replaced(cascade, found))
+            return norm_words(_replaced(cascade, found, products), products)
     return cascade
 
 
@@ -246,14 +252,19 @@ def _square(cascade: Cascade, one: Normalisation, code: Expr) -> Expr:
     return rounded_to(step, code, code)
 
 
-def _replaced(cascade: Cascade, one: Normalisation) -> Cascade:
+def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
     power = one.power
     assert isinstance(power.expr, Call) and isinstance(power.expr.args[0], Access)
-    code = _code(one, _place(one, power.expr.args[0]))
-    sums, squares = _scales(one)
-    squared = Row(_square(cascade, one, code), lambda own: own, squares)
-    rows = (Row(code, lambda own: own, sums), squared)
-    cascade, word, made = write_words(cascade, power, rows if one.near is not None else rows[1:])
+    place = _place(one, power.expr.args[0])
+    leaf = one.line.at(one.line.leaf, place)
+    if products and one.count <= MOST and as_row(power, leaf):
+        cascade, word, made = _of_products(cascade, one, leaf)
+    else:
+        code = _code(one, place)
+        sums, squares = _scales(one)
+        squared = Row(_square(cascade, one, code), lambda own: own, squares)
+        first = (Row(code, lambda own: own, sums),) if one.near is not None else ()
+        cascade, word, made = write_words(cascade, power, (*first, squared))
     einsums: list[Einsum] = []
     for einsum in cascade.einsums:
         if einsum.name == power.name:
@@ -262,3 +273,21 @@ def _replaced(cascade: Cascade, one: Normalisation) -> Cascade:
             expr = with_products(einsum.expr, one, word)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
+
+
+def _of_products(
+    cascade: Cascade, one: Normalisation, leaf: Expr
+) -> tuple[Cascade, str, tuple[Einsum, ...]]:
+    """The words with the sums made by the array: of the codes, and of a table of their squares."""
+    assert isinstance(leaf, Access)
+    rows, centre = RowProducts(cascade, one.power), _centre(one)
+    sums, squares = _scales(one)
+    table = (codes_of(cascade.tensors[leaf.tensor]).astype(np.int64) - centre) ** 2
+    numbers: list[tuple[Access, Expr]] = []
+    if one.near is not None:
+        total = rows.of_codes(leaf, centre)
+        numbers.append((total, sums.written(call("f32", total))))
+    power = rows.of_digits(rows.tables(leaf, table))
+    numbers.append((power, squares.written(call("f32", power))))
+    word = rows.words(tuple(numbers))
+    return rows.cascade, word, tuple(rows.made)

@@ -28,13 +28,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dataflow.ir.cascade import Cascade, Einsum
-from dataflow.ir.dtype import F32
-from dataflow.ir.expr import Access, Call, Expr, accesses, call, integer, single
+from dataflow.ir.dtype import F32, S32, U8
+from dataflow.ir.expr import Access, Call, Const, Expr, accesses, call, integer, single
 from dataflow.ir.macs import contraction_operands
 from dataflow.rewrite.code_lines import CodeLine, MaskedLine, code_line, masked_line, renamed
 from dataflow.rewrite.cone import Cone, Editor
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
+from dataflow.rewrite.row_products import LARGEST, MOST, RowProducts, as_row
 from dataflow.rewrite.words import RANGE, Row, Scale, read_word, single32, write_words
 
 SPREAD = 80.0
@@ -53,14 +54,18 @@ STEEP = 256.0
 """By what a masked number is below T: more than any other, and than any exponential needs."""
 
 
-def softmax_words(cascade: Cascade) -> Cascade:
-    """The cascade with each softmax over a row of codes as above."""
+def softmax_words(cascade: Cascade, lanes: int = 0) -> Cascade:
+    """The cascade with each softmax over a row of codes as above.
+
+    ``lanes``: rows that lie in so many lanes are summed as products (`row_products`); 0: none are.
+    """
     editor = Editor(cascade)
     for einsum in cascade.einsums:
         found = _softmax(editor, einsum)
         if found is not None:
-            cascade = _replaced(cascade, found)
-            return softmax_words(cascade)
+            products = lanes > 0 and _as_products(editor, found)
+            cascade = _of_products(cascade, found, lanes) if products else _replaced(cascade, found)
+            return softmax_words(cascade, lanes)
     return cascade
 
 
@@ -204,7 +209,7 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
     if found.mask is not None:
         cascade, line = _with_open_codes(cascade, found.mask)
         codes = (line.source,)
-    leaf = renamed(exp, line.at(line.leaf, found.real), total.expr)
+    leaf = _code(found, line)
     walked = _walked(total, leaf)
     shifted, scale = _shifted(line, found.mask is not None), SCALE
     power: Expr = call("stage_exp", renamed(exp, line.at(shifted, found.real), total.expr))
@@ -222,14 +227,102 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
         log = scale.read(read_word(word, bottom.indices))
         return call("stage_exp", call("sub", renamed(exp, shifted, top), log))
 
+    return _with(cascade, found, (*codes, *made), quotient)
+
+
+def _with(
+    cascade: Cascade,
+    found: Softmax,
+    made: tuple[Einsum, ...],
+    quotient: Callable[[Access, Access], Expr],
+) -> Cascade:
+    """The cascade with what was made in place of the sum, and with these quotients."""
+    total, exp = found.total, found.exp
     einsums: list[Einsum] = []
     for einsum in cascade.einsums:
         if einsum.name == total.name:
-            einsums += (*codes, *made)
+            einsums += made
         else:
             expr = _with_quotients(einsum.expr, exp, total, quotient)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
+
+
+def _code(found: Softmax, line: CodeLine) -> Expr:
+    """The code of a number, in the variables of the sum."""
+    assert isinstance(found.total.expr, Access)
+    return renamed(found.exp, line.at(line.leaf, found.real), found.total.expr)
+
+
+def _as_products(editor: Editor, found: Softmax) -> bool:
+    """Whether the exponentials of a row are summed by the array."""
+    count = editor.cascade.sizes(found.total)
+    code = _code(found, found.line)
+    if found.line.slope < 0 or not as_row(found.total, code):
+        return False
+    assert found.total.reduction is not None
+    return count[found.total.reduction.variables[0]] <= MOST
+
+
+def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
+    """V with the exponentials of d = c - P as a table, which the array sums.
+
+    Numbers are counted from the least code on: a masked one is 1 below it.
+    """
+    exp, line = found.exp, found.line
+    codes: tuple[Einsum, ...] = ()
+    if found.mask is not None:
+        cascade, line = _with_open_codes(cascade, found.mask)
+        codes = (line.source,)
+    rows = RowProducts(cascade, found.total)
+    code = _code(found, line)
+    assert isinstance(code, Access)
+    peak = rows.largest(code, lanes)
+    kind = cascade.tensors[code.tensor].dtype
+    low, high = int(kind.lowest), int(kind.highest)
+    opposite = rows.tensor("opposite", (), kind)  # low + high - P, a code too
+    turned = call("rint", call("fma", call("f32", peak), single(-1.0), single(low + high)))
+    turned = call("add", turned, integer(0))
+    rows.write(opposite, call("clip", turned, Const(low, S32), Const(high, S32)))
+    distance = rows.tensor("distance", (rows.walked,), U8)  # c - P + 255
+    other = call("sub", opposite, integer(low + high - 255)) if low else opposite
+    rows.write(distance, call("u8", call("add", code, other)))
+    table = np.rint(LARGEST * np.exp(line.slope * (np.arange(256.0) - 255)))
+    digits = rows.tables(distance, table, _bound(rows, found, line))
+    sums = rows.of_digits(digits)
+    most = line.slope * (line.most - line.least) + float(np.log(rows.count))
+    scale = Scale(float(2.0 ** np.floor(np.log2((RANGE - 2) / most))), 1.0)
+    shift = line.slope * (low + high - line.least) - float(np.log(LARGEST))
+    shift = shift * scale.a + scale.b + RANGE
+    top = call("fma", call("f32", opposite), single32(-line.slope * scale.a), single32(shift))
+    log = call("stage_log", call("f32", sums))
+    word = rows.words(((sums, call("fma", log, single(scale.a), top)),))
+    number = line.at(call("f32", call("sub", line.leaf, integer(line.least))), found.real)
+
+    def quotient(top: Access, bottom: Access) -> Expr:
+        log = scale.read(read_word(word, bottom.indices))
+        own = renamed(exp, number, top)
+        power: Expr = call("fma", own, single(line.slope), call("neg", log))
+        if found.mask is not None:
+            power = call("min", power, call("mul", own, single(STEEP)))
+        return call("stage_exp", power)
+
+    return _with(rows.cascade, found, (*codes, *rows.made), quotient)
+
+
+def _bound(rows: RowProducts, found: Softmax, line: CodeLine) -> Access | None:
+    """255 where a number counts, 0 where it is masked, in the variables of the sum."""
+    if found.mask is None:
+        return None
+    mask = found.mask.mask
+    data = np.isin(np.asarray(rows.cascade.constants[mask.tensor]), found.mask.opens)
+    variables = tuple(r.lower() for r in rows.cascade.tensors[mask.tensor].ranks)
+    name = rows.constant("bound", np.where(data, 255, 0).astype(np.uint8), variables)
+    assert isinstance(found.total.expr, Access)
+    place = line.at(Access(name, mask.indices), found.real)
+    bound = renamed(found.exp, place, found.total.expr)
+    assert isinstance(bound, Access)
+    return bound
 
 
 def _walked(total: Einsum, leaf: Expr) -> Einsum:

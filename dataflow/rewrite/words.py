@@ -28,7 +28,8 @@ BYTES = 4
 DIGITS = 3
 RESOLUTION = 2.0**-16
 RANGE = 128.0
-_FLOOR = 1.5 * 2.0**23  # what makes an integer of a number near zero when it is added and taken off
+FLOOR = 1.5 * 2.0**23
+"""What makes an integer of a number near zero when it is added and taken off."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def byte_of(place: int, number: Expr) -> Expr:
     u = call("sub", number, single(RANGE - RESOLUTION / 2))
     whole = call("sub", u, half)
     for _ in range(DIGITS - 1 - place):
-        floor = call("sub", call("add", whole, single(_FLOOR)), single(_FLOOR))
+        floor = call("sub", call("add", whole, single(FLOOR)), single(FLOOR))
         u = call("mul", call("sub", u, floor), single(256.0))
         whole = call("sub", u, half)
     rounded = call("add", call("rint", whole), integer(0))

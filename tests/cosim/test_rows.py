@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from dataflow.flow import Compiled
 from tests.cosim.harness import quickly_compiled, simulated_network
 from tests.program.blocks import BLOCKS, Network
-from tests.program.rows import far_apart, random_masked, random_rows
+from tests.program.rows import far_apart, in_lanes, random_masked, random_rows
 
 pytestmark = pytest.mark.rtl
+
+
+def is_product(compiled: Compiled) -> bool:
+    """Whether sums over rows are made by the array."""
+    return any("_digits_" in layer.name for layer in compiled.graph.layers)
 
 
 def judge(seed: int, arch: str) -> None:
@@ -44,6 +50,21 @@ def test_masked_softmaxes_on_the_rtl(seed: int) -> None:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_parts_of_transformers_on_the_rtl(name: str) -> None:
     judge_network(BLOCKS[name](0), 0, "edge8")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_over_rows_that_lie_in_the_lanes(seed: int) -> None:
+    """A softmax, a causal one, a normalisation with a mean and one without."""
+    network = in_lanes(seed)
+    assert is_product(quickly_compiled(network[0], "edge8"))
+    judge_network(network, seed, "edge8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["edge8", "edge16", "edge32"])
+@pytest.mark.parametrize("seed", range(100, 124))
+def test_many_sums_over_rows_that_lie_in_the_lanes(seed: int, arch: str) -> None:
+    judge_network(in_lanes(seed), seed, arch)
 
 
 @pytest.mark.slow

@@ -43,6 +43,39 @@ def random_masked(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return proto, {net.inputs[0].name: codes}
 
 
+def in_lanes(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """Long rows of one after the other: a softmax, perhaps masked, or a normalisation."""
+    rng = random.Random(seed)
+    net = QdqNet(seed, opset=24)
+    draw = np.random.default_rng(seed)
+    kind, low = rng.choice([(S8, -128), (U8, 0)])
+    form = ("softmax", "causal", "layer", "square")[seed % 4]
+    shape = (rng.randint(1, 3), rng.randint(9, 20), rng.randint(17, 70))
+    entry = net.input(shape, kind)
+    x = net.dequantised(entry, rng.choice([0.02, 0.1, 0.3]), rng.randint(low, low + 255), kind)
+    if form == "causal":
+        hidden = np.triu(np.ones(shape[1:], np.bool_), 1)
+        x = net.op("Where", net.constant(hidden), net.constant(np.float32(-np.inf)), x)
+    if form in ("softmax", "causal"):
+        y = net.op("Softmax", x)
+        out: tuple[float, int, np.dtype[Any]] = (1 / 256, rng.choice([0, 3]), U8)
+    elif form == "layer":
+        numbers = net.floats(shape[-1], low=0.5, high=1.5), net.floats(shape[-1])
+        y, out = net.op("LayerNormalization", x, *numbers, epsilon=1e-5), (0.02, 7, S8)
+    else:
+        y = net.op("RMSNormalization", x, net.floats(shape[-1]), epsilon=1e-6)
+        out = (0.02, 7, S8)
+    y = net.op("MatMul", net.through(y, *out), net.weights((shape[-1], 5)))
+    result = net.quantised(y, 0.01)
+    proto = net.finish()
+    proto.graph.output.append(
+        onnx.helper.make_tensor_value_info(result, onnx.TensorProto.INT8, None)
+    )
+    centre = draw.integers(low + 40, low + 215, (*shape[:-1], 1))  # of each row
+    codes = np.clip(draw.normal(centre, 40, shape), low, low + 255)
+    return proto, {net.inputs[0].name: codes.astype(kind)}
+
+
 def far_apart(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """A softmax over scores that are hundreds apart, in front of a product, and its input."""
     rng = random.Random(seed)

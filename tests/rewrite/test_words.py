@@ -12,7 +12,7 @@ from dataflow.frontend import load_model
 from dataflow.ir import Cascade
 from dataflow.ir.dtype import F32
 from dataflow.ir.expr import Access, Call, Const, Expr
-from dataflow.rewrite.legal import legalise
+from dataflow.rewrite.legal import NO_PRODUCTS, Products, legalise
 from dataflow.rewrite.words import RESOLUTION, Scale, byte_of, is_word, read_word
 from tests.frontend.qdq_net import QdqNet
 
@@ -95,10 +95,10 @@ def normal(kind: str, zero: int = 5, dtype: np.dtype = S8) -> QdqNet:
     return net
 
 
-def literal_and_legal(net: QdqNet) -> tuple[Cascade, Cascade]:
+def literal_and_legal(net: QdqNet, products: Products = NO_PRODUCTS) -> tuple[Cascade, Cascade]:
     proto: onnx.ModelProto = net.finish(*net.outputs)
     imported = load_model(proto)
-    return legalise(imported, literal=True), legalise(imported)
+    return legalise(imported, literal=True), legalise(imported, products=products)
 
 
 def words_of(cascade: Cascade) -> list[str]:
@@ -136,10 +136,14 @@ CASES = {
 }
 
 
+FORMS = {"walked": NO_PRODUCTS, "products": Products(8, True)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", CASES)
-def test_the_codes_are_those_of_the_literal_form(name: str) -> None:
+def test_the_codes_are_those_of_the_literal_form(name: str, form: str) -> None:
     """But for a code here and there that stands between two."""
-    literal, legal = literal_and_legal(CASES[name]())
+    literal, legal = literal_and_legal(CASES[name](), FORMS[form])
     assert len(words_of(legal)) == 1 and not words_of(literal)
     rng = np.random.default_rng(1)
     (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
@@ -157,11 +161,13 @@ def compare(literal: Cascade, legal: Cascade, inputs: dict[str, Array], step: fl
     assert np.count_nonzero(wrong) <= 0.01 * wrong.size
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", MASKED)
-def test_a_mask_takes_the_lowest_code(name: str) -> None:
+def test_a_mask_takes_the_lowest_code(name: str, form: str) -> None:
     """Scores above it have the codes of the literal form."""
     scale, zero, divided, mask = MASKED[name]
-    literal, legal = literal_and_legal(softmax(scale, zero, divided, mask=mask))
+    net = softmax(scale, zero, divided, mask=mask)
+    literal, legal = literal_and_legal(net, FORMS[form])
     assert len(words_of(legal)) == 1 and not words_of(literal)
     rng = np.random.default_rng(1)
     (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
@@ -206,8 +212,9 @@ def test_other_constants_beside_the_scores_are_no_masks(name: str) -> None:
     assert not words_of(legal)
 
 
-def test_masked_numbers_are_exactly_nothing() -> None:
-    _, legal = literal_and_legal(softmax(mask=CAUSAL))
+@pytest.mark.parametrize("form", FORMS)
+def test_masked_numbers_are_exactly_nothing(form: str) -> None:
+    _, legal = literal_and_legal(softmax(mask=CAUSAL), FORMS[form])
     (label,) = (legal.tensors[n].label for n in legal.graph_inputs)
     x = np.random.default_rng(2).normal(0, 9, (2, 7, 19)).astype(np.float32)
     found = next(iter(evaluate(legal, {label: x}).values()))
