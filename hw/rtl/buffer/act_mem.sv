@@ -38,6 +38,9 @@ module act_mem
   localparam int unsigned BankW  = $clog2(ActBanks);
   localparam int unsigned RowW   = Depth > 1 ? $clog2(Depth) : 1;
 
+  if (ActBanks < 2 || ActBanks != 1 << BankW) begin : gen_check_banks
+    $error("act_mem: ActBanks %0d is no power of two above 1", ActBanks);
+  end
   if (ActLines % ActBanks != 0) begin : gen_check_lines
     $error("act_mem: ActLines %0d is no multiple of ActBanks %0d", ActLines, ActBanks);
   end
@@ -64,6 +67,23 @@ module act_mem
   logic [LineBytes-1:0] b_mask [ActBanks];
   logic [LineBits-1:0] b_data [ActBanks];
 
+  // The banks of an access. Bank 0 is the only one that can be the next of another row.
+  typedef struct packed {
+    logic [ActBanks-1:0] first;
+    logic [ActBanks-1:0] second;  // none when aligned
+    logic [RowW-1:0]     row;     // of all banks but bank 0
+    logic [RowW-1:0]     row0;    // of bank 0
+  } banks_t;
+
+  function automatic banks_t banks_of(input place_t place);
+    banks_t at;
+    at.first  = ActBanks'(1) << place.line.bank;
+    at.second = place.shift != '0 ? {at.first[ActBanks-2:0], at.first[ActBanks-1]} : '0;
+    at.row    = place.line.row;
+    at.row0   = place.line.row + RowW'(place.line.bank == '1);
+    return at;
+  endfunction
+
   // Port A: each bank takes the feed that asks for it.
   logic conflict;
 
@@ -74,16 +94,12 @@ module act_mem
       a_addr[b] = '0;
     end
     for (int unsigned p = 0; p < FeedPorts; p++) begin
-      if (feed_valid_i[p]) begin
-        automatic place_t here = place_t'(feed_addr_i[p]);
-        automatic line_t next = here.line + 1'b1;
-        if (a_en[here.line.bank]) conflict = 1'b1;
-        a_en[here.line.bank]   = 1'b1;
-        a_addr[here.line.bank] = here.line.row;
-        if (here.shift != '0) begin
-          if (a_en[next.bank]) conflict = 1'b1;
-          a_en[next.bank]   = 1'b1;
-          a_addr[next.bank] = next.row;
+      automatic banks_t at = banks_of(place_t'(feed_addr_i[p]));
+      for (int unsigned b = 0; b < ActBanks; b++) begin
+        if (feed_valid_i[p] && (at.first[b] || at.second[b])) begin
+          if (a_en[b]) conflict = 1'b1;
+          a_en[b]   = 1'b1;
+          a_addr[b] = a_addr[b] | (b == 0 ? at.row0 : at.row);
         end
       end
     end
@@ -108,25 +124,24 @@ module act_mem
     end
     for (int unsigned c = 0; c < Clients; c++) begin
       automatic place_t here = place_t'(addr_i[c]);
-      automatic logic [RowW-1:0] next_row = here.line.row + RowW'(here.line.bank == '1);
-      automatic logic [ActBanks-1:0] first = ActBanks'(1) << here.line.bank;
-      automatic logic [ActBanks-1:0] second = here.shift != '0
-                                              ? {first[ActBanks-2:0], first[ActBanks-1]} : '0;
-      if (valid_i[c] && ((first | second) & taken) == '0) begin
-        automatic logic [LineBits-1:0] data = rotate_up(data_i[c], here.shift);
-        automatic logic [LineBytes-1:0] mask =
-            LineBytes'({mask_i[c], mask_i[c]} << here.shift >> LineBytes);
-        automatic logic [LineBytes-1:0] own = '1 << here.shift;  // bytes of the first bank
-        ready_o[c] = 1'b1;
-        taken      = taken | first | second;
-        for (int unsigned b = 0; b < ActBanks; b++) begin
-          if (first[b]) b_addr[b] = b_addr[b] | here.line.row;
-          if (second[b]) b_addr[b] = b_addr[b] | next_row;
-          if (Writers[c] && (first[b] || second[b])) begin
+      automatic banks_t at = banks_of(here);
+      automatic logic [LineBits-1:0] data = rotate_up(data_i[c], here.shift);
+      automatic logic [LineBytes-1:0] mask =
+          LineBytes'({mask_i[c], mask_i[c]} << here.shift >> LineBytes);
+      automatic logic [LineBytes-1:0] own = '1 << here.shift;  // bytes of the first bank
+      ready_o[c] = valid_i[c] && ((at.first | at.second) & taken) == '0;
+      for (int unsigned b = 0; b < ActBanks; b++) begin
+        if (ready_o[c] && (at.first[b] || at.second[b])) begin
+          b_addr[b] = b_addr[b] | (b == 0 ? at.row0 : at.row);
+          taken[b]  = 1'b1;
+          if (Writers[c]) begin
             b_we[b]    = 1'b1;
             b_wdata[b] = b_wdata[b] | data;
-            b_mask[b]  = b_mask[b] | (mask & (first[b] ? own : ~own));
           end
+        end
+        if (Writers[c] && ready_o[c]) begin
+          b_mask[b] = b_mask[b] | (at.first[b] ? mask & own : '0)
+                      | (at.second[b] ? mask & ~own : '0);
         end
       end
     end
@@ -151,50 +166,80 @@ module act_mem
     );
   end
 
-  // Output alignment: one cycle for the banks, one for the rotation.
-  logic [FeedPorts-1:0]           feed_valid_q;
-  logic [FeedPorts-1:0][IdxW+BankW-1:0] feed_place_q;
-  logic [Clients-1:0]             read_q;
-  logic [Clients-1:0][IdxW+BankW-1:0] place_q;
+  // Output alignment: one cycle for the banks, one for the choice of the banks and the rotation.
+  // The choice stands decoded in registers, for each lane of a line.
+  typedef struct packed {
+    logic [LineBytes-1:0]                 odd;   // the lane's bank is the odd one of its pair
+    logic [LineBytes-1:0][ActBanks/2-1:0] pair;  // one bit
+    logic [IdxW-1:0]                      shift;
+  } choice_t;
+
+  logic [FeedPorts-1:0]    feed_valid_q;
+  choice_t [FeedPorts-1:0] feed_choice_q;
+  logic [Clients-1:0]      read_q;
+  choice_t [Clients-1:0]   choice_q;
 
   always_ff @(posedge clk_i) begin
     feed_valid_q <= feed_valid_i;
     read_q       <= ready_o & ~Clients'(Writers);
     for (int unsigned p = 0; p < FeedPorts; p++) begin
-      if (feed_valid_i[p]) feed_place_q[p] <= feed_addr_i[p][IdxW+BankW-1:0];
+      if (feed_valid_i[p]) feed_choice_q[p] <= choice_of(place_t'(feed_addr_i[p]));
       if (feed_valid_q[p]) begin
-        feed_data_o[p] <= ordered(a_data, feed_place_q[p]);
+        feed_data_o[p] <= ordered(a_data, feed_choice_q[p]);
       end
     end
     for (int unsigned c = 0; c < Clients; c++) begin
-      if (ready_o[c] && !Writers[c]) place_q[c] <= addr_i[c][IdxW+BankW-1:0];
+      if (!Writers[c]) choice_q[c] <= choice_of(place_t'(addr_i[c]));
       if (Writers[c]) begin
         data_o[c] <= '0;
       end else if (read_q[c]) begin
-        data_o[c] <= ordered(b_data, place_q[c]);
+        data_o[c] <= ordered(b_data, choice_q[c]);
       end
     end
   end
 
+  // The row counts elsewhere.
+  // verilator lint_off UNUSEDSIGNAL
+  function automatic choice_t choice_of(input place_t place);
+  // verilator lint_on UNUSEDSIGNAL
+    logic [BankW-1:0] bank;
+    choice_of.shift = place.shift;
+    for (int unsigned i = 0; i < LineBytes; i++) begin
+      bank = place.line.bank + BankW'(IdxW'(i) < place.shift);
+      choice_of.odd[i] = bank[0];
+      for (int unsigned k = 0; k < ActBanks / 2; k++) begin
+        choice_of.pair[i][k] = bank >> 1 == BankW'(k);
+      end
+    end
+  endfunction
+
+  // Rotations, bit of the distance by bit: cheaper than a choice among all distances.
   function automatic logic [LineBits-1:0] rotate_up(
     input logic [LineBits-1:0] data, input logic [IdxW-1:0] shift
   );
-    return LineBits'({data, data} << {shift, 3'b0} >> LineBits);
+    rotate_up = data;
+    for (int unsigned k = 0; k < IdxW; k++) begin
+      if (shift[k]) rotate_up = LineBits'({rotate_up, rotate_up} << (8 * 2**k) >> LineBits);
+    end
   endfunction
 
-  // The line at a place, from the data of the banks.
+  // The line that was chosen. Pairs of banks are asked one after the other: a bit says which bank
+  // of a pair is meant until the pair comes, and behind it is the bank's. So a pair is four inputs.
   function automatic logic [LineBits-1:0] ordered(
-    input logic [LineBits-1:0] data [ActBanks], input logic [IdxW+BankW-1:0] place
+    input logic [LineBits-1:0] data [ActBanks], input choice_t choice
   );
-    logic [LineBits-1:0] lanes;
-    logic [BankW-1:0]    bank, next;
-    logic [IdxW-1:0]     shift;
-    {bank, shift} = place;
-    next = bank + 1'b1;
     for (int unsigned i = 0; i < LineBytes; i++) begin
-      lanes[8*i +: 8] = data[IdxW'(i) < shift ? next : bank][8*i +: 8];
+      ordered[8*i +: 8] = {8{choice.odd[i]}};
+      for (int unsigned k = 0; k < ActBanks / 2; k++) begin
+        if (choice.pair[i][k]) begin
+          ordered[8*i +: 8] = (ordered[8*i +: 8] & data[2*k+1][8*i +: 8])
+                              | (~ordered[8*i +: 8] & data[2*k][8*i +: 8]);
+        end
+      end
     end
-    return LineBits'({lanes, lanes} >> {shift, 3'b0});
+    for (int unsigned k = 0; k < IdxW; k++) begin
+      if (choice.shift[k]) ordered = LineBits'({ordered, ordered} >> (8 * 2**k));
+    end
   endfunction
 
 endmodule
