@@ -4,12 +4,14 @@
 module block_extent
   import df_pkg::*;
 (
-  // The addresses of the block are block_addresses' business.
-  // verilator lint_off UNUSEDSIGNAL
-  input  block_t                           block_i,
-  // verilator lint_on UNUSEDSIGNAL
-  input  logic [Levels-1:0]                last_i,      // levels at their last index
-  input  logic                             reached_i,   // the event that the tile waits for
+  input  logic [31:0]                      y_size_i,    // of the tensor
+  input  logic [31:0]                      x_size_i,
+  input  logic [31:0]                      z_size_i,
+  input  logic [15:0]                      y_count_i,   // of the tile
+  input  logic [15:0]                      x_count_i,
+  input  logic [31:0]                      z_count_i,
+  input  retired_t                         retired_i,   // what the tile waits for
+  input  logic                             reached_i,   // the event that it waits for
   input  logic signed [31:0]               y_i,         // coordinates of the tile's first byte
   input  logic signed [31:0]               x_i,
   input  logic signed [31:0]               z_i,
@@ -31,8 +33,8 @@ module block_extent
     .Width(16)
   ) u_clip_y (
     .start_i(y_i),
-    .size_i (block_i.y_size),
-    .count_i(block_i.y_count[ragged(last_i, block_i.y_level)]),
+    .size_i (y_size_i),
+    .count_i(y_count_i),
     .none_o (none_y),
     .skip_o (y_skip_o),
     .count_o(y_count_o)
@@ -42,8 +44,8 @@ module block_extent
     .Width(16)
   ) u_clip_x (
     .start_i(x_i),
-    .size_i (block_i.x_size),
-    .count_i(block_i.x_count[ragged(last_i, block_i.x_level)]),
+    .size_i (x_size_i),
+    .count_i(x_count_i),
     .none_o (none_x),
     .skip_o (x_skip_o),
     .count_o(x_count_o)
@@ -53,14 +55,14 @@ module block_extent
     .Width(32)
   ) u_clip_z (
     .start_i(z_i),
-    .size_i (block_i.z_size),
-    .count_i(block_i.z_count[ragged(last_i, block_i.z_level)]),
+    .size_i (z_size_i),
+    .count_i(z_count_i),
     .none_o (none_z),
     .skip_o (z_skip_o),
     .count_o(z_count_o)
   );
 
-  assign ready_o = reached_i && all_retired(counters_i, block_i.retired);
+  assign ready_o = reached_i && all_retired(counters_i, retired_i);
   assign none_o = none_y || none_x || none_z;
 
 endmodule

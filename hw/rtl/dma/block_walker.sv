@@ -13,6 +13,7 @@
 module block_walker
   import df_pkg::*;
 #(
+  parameter bit Skips = 1'b1,  // 0: nothing is ever passed over
   localparam int unsigned LocalW = 24,
   localparam int unsigned BytesW = 13  // bytes of a burst, at most 4096
 ) (
@@ -43,6 +44,8 @@ module block_walker
 );
 
   localparam int unsigned PageBytes  = 4096;
+  localparam int unsigned PageLines  = PageBytes / LineBytes;
+  localparam int unsigned LinesW     = $clog2(PageLines) + 1;
   localparam int unsigned BurstBytes = MaxBurst * LineBytes;
 
   if (BurstBytes > PageBytes || MaxBurst > 256) begin : gen_burst_check
@@ -63,38 +66,52 @@ module block_walker
 
   state_e      state_q;
   place_t      row_q, segment_q, next_q;  // start of the row, of the segment, of the next burst
-  place_t      row_step, column_step;     // start of the next row, of the next segment
-  logic [15:0] y_skip_q, x_skip_q;
+  logic [15:0] y_skip_q, x_skip_q, y_skip, x_skip;
   logic [15:0] rows_q, columns_q;         // to walk, this one included
   logic [15:0] columns_all_q;
   logic [31:0] bytes_q, bytes_all_q;      // of the segment: to come; of each segment
 
-  // The next burst.
+  // The next burst: up to the end of the page and MaxBurst lines, or of the segment.
 
-  logic [BytesW-1:0] bytes, page_left, burst_left;
-  logic              segment_last, take;
+  logic [LineIdxW-1:0] offset;
+  logic [LinesW-1:0]   page_left, lines, beats;  // lines: of a burst that goes as far as it may
+  logic [BytesW:0]     reach;                    // of the segment, from the first beat's byte 0
+  logic [BytesW-1:0]   bytes;
+  logic                segment_last, take;
 
-  always_comb begin
-    page_left = BytesW'(PageBytes) - BytesW'(next_q.dram[11:0]);
-    burst_left = BytesW'(BurstBytes) - BytesW'(next_q.dram[LineIdxW-1:0]);
-    bytes = page_left < burst_left ? page_left : burst_left;
-    segment_last = bytes_q <= 32'(bytes);
-    if (segment_last) bytes = BytesW'(bytes_q);
-  end
+  assign offset = next_q.dram[LineIdxW-1:0];
+  assign page_left = LinesW'(PageLines) - LinesW'(next_q.dram[11:LineIdxW]);
+  assign lines = page_left < LinesW'(MaxBurst) ? page_left : LinesW'(MaxBurst);
+  assign reach = {1'b0, bytes_q[BytesW-1:0]} + (BytesW + 1)'(offset)
+                 + (BytesW + 1)'(LineBytes - 1);
+  assign segment_last = bytes_q[31:BytesW] == '0
+                        && reach[BytesW:LineIdxW] <= (BytesW + 1 - LineIdxW)'(lines);
+  assign beats = segment_last ? LinesW'(reach[BytesW:LineIdxW]) : lines;
+  assign bytes = segment_last ? bytes_q[BytesW-1:0]
+                 : BytesW'({lines, LineIdxW'(0)}) - BytesW'(offset);
 
   assign burst_valid_o = state_q == Walk;
   assign burst_addr_o = {next_q.dram[AxiAddrW-1:LineIdxW], LineIdxW'(0)};
-  assign burst_offset_o = next_q.dram[LineIdxW-1:0];
-  assign burst_local_o = next_q.on_chip - LocalW'(burst_offset_o);
+  assign burst_offset_o = offset;
+  assign burst_local_o = next_q.on_chip - LocalW'(offset);
   assign burst_bytes_o = bytes;
-  assign burst_beats_o = 9'((14'(bytes) + 14'(burst_offset_o) + 14'(LineBytes - 1)) >> LineIdxW);
+  assign burst_beats_o = 9'(beats);
   assign burst_last_o = segment_last && columns_q == 16'd1 && rows_q == 16'd1;
   assign take = burst_valid_o && burst_ready_i;
 
-  assign row_step.dram = row_q.dram + y_dram_i;
-  assign row_step.on_chip = row_q.on_chip + y_local_i;
-  assign column_step.dram = segment_q.dram + x_dram_i;
-  assign column_step.on_chip = segment_q.on_chip + x_local_i;
+  assign y_skip = Skips ? y_skip_q : '0;
+  assign x_skip = Skips ? x_skip_q : '0;
+
+  // Where a segment begins: of the block, of the next row or of the next column.
+
+  logic   down;
+  place_t from, step, fresh;
+
+  assign down = Skips && state_q == Skip ? y_skip != '0 : columns_q == 16'd1;
+  assign from = down ? row_q : segment_q;
+  assign step = down ? {y_dram_i, y_local_i} : {x_dram_i, x_local_i};
+  assign fresh.dram = state_q == Idle ? dram_i : from.dram + step.dram;
+  assign fresh.on_chip = state_q == Idle ? local_i : from.on_chip + step.on_chip;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -102,63 +119,54 @@ module block_walker
     end else begin
       unique case (state_q)
         Skip: begin
-          if (17'(y_skip_q) + 17'(x_skip_q) == 17'd1) state_q <= Walk;
+          if (y_skip == 16'd1 ? x_skip == '0 : y_skip == '0 && x_skip == 16'd1) begin
+            state_q <= Walk;
+          end
         end
         Walk: begin
           if (take && burst_last_o) state_q <= Idle;
         end
         default: begin
-          if (start_i) state_q <= y_skip_i == '0 && x_skip_i == '0 ? Walk : Skip;
+          if (start_i) state_q <= !Skips || (y_skip_i == '0 && x_skip_i == '0) ? Walk : Skip;
         end
       endcase
     end
   end
 
+  // The skipped rows and columns are part of where the block and each row start.
+  always_ff @(posedge clk_i) begin
+    if (state_q == Skip || (state_q == Idle ? start_i : take && segment_last && down)) begin
+      row_q <= fresh;
+    end
+    if (state_q == Skip || (state_q == Idle ? start_i : take && segment_last)) begin
+      segment_q <= fresh;
+    end
+    if (state_q != Walk || (take && segment_last)) begin
+      next_q <= fresh;
+    end else if (take) begin
+      next_q.dram <= {next_q.dram[AxiAddrW-1:LineIdxW] + (AxiAddrW - LineIdxW)'(lines),
+                      LineIdxW'(0)};
+      next_q.on_chip <= next_q.on_chip + LocalW'(bytes);
+    end
+  end
+
   always_ff @(posedge clk_i) begin
     if (state_q == Idle) begin
-      if (start_i) begin
-        row_q <= {dram_i, local_i};
-        segment_q <= {dram_i, local_i};
-        next_q <= {dram_i, local_i};
-        y_skip_q <= y_skip_i;
-        x_skip_q <= x_skip_i;
-        rows_q <= y_count_i;
-        columns_q <= x_count_i;
-        columns_all_q <= x_count_i;
-        bytes_q <= z_count_i;
-        bytes_all_q <= z_count_i;
-      end
+      y_skip_q <= y_skip_i;
+      x_skip_q <= x_skip_i;
+      rows_q <= y_count_i;
+      columns_q <= x_count_i;
+      columns_all_q <= x_count_i;
+      bytes_q <= z_count_i;
+      bytes_all_q <= z_count_i;
     end else if (state_q == Skip) begin
-      if (y_skip_q != '0) begin
-        y_skip_q <= y_skip_q - 16'd1;
-        row_q <= row_step;
-        segment_q <= row_step;
-        next_q <= row_step;
-      end else begin
-        // The skipped columns are part of where each row starts.
-        x_skip_q <= x_skip_q - 16'd1;
-        row_q <= column_step;
-        segment_q <= column_step;
-        next_q <= column_step;
-      end
+      if (y_skip != '0) y_skip_q <= y_skip - 16'd1;
+      else x_skip_q <= x_skip - 16'd1;
     end else if (take) begin
-      if (!segment_last) begin
-        next_q.dram <= next_q.dram + AxiAddrW'(bytes);
-        next_q.on_chip <= next_q.on_chip + LocalW'(bytes);
-        bytes_q <= bytes_q - 32'(bytes);
-      end else begin
-        bytes_q <= bytes_all_q;
-        if (columns_q != 16'd1) begin
-          columns_q <= columns_q - 16'd1;
-          segment_q <= column_step;
-          next_q <= column_step;
-        end else begin
-          columns_q <= columns_all_q;
-          rows_q <= rows_q - 16'd1;
-          row_q <= row_step;
-          segment_q <= row_step;
-          next_q <= row_step;
-        end
+      bytes_q <= segment_last ? bytes_all_q : bytes_q - 32'(bytes);
+      if (segment_last) begin
+        columns_q <= down ? columns_all_q : columns_q - 16'd1;
+        if (down) rows_q <= rows_q - 16'd1;
       end
     end
   end

@@ -199,9 +199,24 @@ module load_engine
   assign lines = ring[which].lines[{ragged(last, instr_q.k_level), ragged(last, instr_q.n_level)}];
   assign empty = is_tile ? none : lines == '0;
 
+  // Field by field: most of a block is no choice.
+  logic [15:0] y_count [2], x_count [2];
+  logic [31:0] z_count [2];
+
+  for (genvar g = 0; g < 2; g++) begin : gen_counts
+    assign y_count[g] = block[g].y_count[ragged(last, block[g].y_level)];
+    assign x_count[g] = block[g].x_count[ragged(last, block[g].x_level)];
+    assign z_count[g] = block[g].z_count[ragged(last, block[g].z_level)];
+  end
+
   block_extent u_extent (
-    .block_i   (block[which]),
-    .last_i    (last),
+    .y_size_i  (block[which].y_size),
+    .x_size_i  (block[which].x_size),
+    .z_size_i  (block[which].z_size),
+    .y_count_i (y_count[which]),
+    .x_count_i (x_count[which]),
+    .z_count_i (z_count[which]),
+    .retired_i (block[which].retired),
     .reached_i (reached[which]),
     .y_i       (block_y[which]),
     .x_i       (block_x[which]),

@@ -173,7 +173,9 @@ module store_engine
   logic [LineIdxW-1:0] walk_offset;
   logic [12:0]         walk_bytes;
 
-  block_walker u_walker (
+  block_walker #(
+    .Skips(1'b0)
+  ) u_walker (
     .clk_i,
     .rst_ni,
     .start_i       (start),
