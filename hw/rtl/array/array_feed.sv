@@ -57,23 +57,23 @@ module array_feed
   logic [7:0]  phase_q;       // FIR: steps since the last launch
   logic [15:0] launched_q;    // FIR: launches in this row
   step_t       row_q, pos_q;  // cursor at the row start, and now
-  logic [15:0] line_q;        // accumulator line of the next launch
+  acc_line_t   line_q;        // accumulator line of the next launch
 
   // The last launch of a FIR row is followed by one step for each tap but the first.
-  logic [7:0] tail_q;         // FIR: steps since the last launch of the row
+  lane_t      tail_q;         // FIR: steps since the last launch of the row
   logic       last_launch;
 
   logic row_ends, pass_ends, launch;
   assign last_launch = launched_q + 16'd1 == pass_q.q_count;
   assign row_ends  = !pass_q.fir ? q_q + 16'd1 == pass_q.q_count
-                     : launched_q == pass_q.q_count ? tail_q + 8'd1 == pass_q.fir_taps
-                     : launch && last_launch && pass_q.fir_taps == 8'd1;
+                     : launched_q == pass_q.q_count ? tail_q + 1'b1 == pass_q.fir_taps
+                     : launch && last_launch && pass_q.fir_taps == lane_t'(1);
   assign pass_ends = running_q && row_ends && p_q + 16'd1 == pass_q.p_count;
   assign launch    = running_q && (!pass_q.fir
                                    || (phase_q == '0 && launched_q != pass_q.q_count));
 
   logic       start, quiet;
-  logic [7:0] fir_rows_q;  // of the last FIR pass, 0: there was none
+  lane_t      fir_rows_q;  // of the last FIR pass, 0: there was none
   assign start   = valid_i && weights_ready_i && (!running_q || pass_ends)
                    && (!pass_i.fir || fir_rows_q == '0 || pass_i.fir_rows == fir_rows_q || quiet);
   assign take_o  = start;
@@ -111,11 +111,11 @@ module array_feed
       line_q     <= pass_i.acc_line;
     end else if (running_q) begin
       if (launch) begin
-        line_q     <= line_q + 16'd1;
+        line_q     <= line_q + 1'b1;
         launched_q <= launched_q + 16'd1;
       end
       phase_q <= phase_q + 8'd1 == pass_q.fir_stride ? '0 : phase_q + 8'd1;
-      tail_q  <= launch ? 8'd1 : tail_q + 8'd1;
+      tail_q  <= launch ? lane_t'(1) : tail_q + 1'b1;
       if (row_ends) begin
         q_q        <= '0;
         p_q        <= p_q + 16'd1;
@@ -151,22 +151,22 @@ module array_feed
 
   // What stages 1 and 2 need of the pass: it changes only with `start`, a cycle before stage 0.
   typedef struct packed {
-    logic [FeedPorts-1:0][7:0]  lane_end;
+    lane_t [FeedPorts-1:0]      lane_end;
     logic                       fir;
     logic [FeedPorts-1:0]       used;
-    logic [7:0]                 fir_taps;
-    logic [7:0]                 fir_rows;
+    lane_t                      fir_taps;
+    lane_t                      fir_rows;
     logic signed [8:0]          x_zero;
     logic                       x_signed;
     logic [7:0]                 macs_columns;
   } lanes_t;
 
   typedef struct packed {
-    logic        launch;
-    logic [15:0] line;
-    logic        half;
-    logic        first;
-    logic        last;
+    logic      launch;
+    acc_line_t line;
+    logic      half;
+    logic      first;
+    logic      last;
   } point_t;
 
   lanes_t lanes0, lanes1_q, lanes2_q;
@@ -231,7 +231,7 @@ module array_feed
     if (valid1_q) begin
       lanes2_q  <= lanes1_q;
       for (int unsigned p = 0; p < FeedPorts; p++) begin
-        from2_q[p] <= lanes_below(-33'(x1_q[p]));
+        from2_q[p] <= lanes_outside(x1_q[p]);
         end2_q[p]  <= row_ok1_q[p]
                       ? lanes_below(signed'({1'b0, x_size1_q}) - 33'(x1_q[p])) : '0;
       end
@@ -240,53 +240,60 @@ module array_feed
     point3_q <= point2_q;
   end
 
-  // A product of shifted sums: it only counts, and a multiplier is a PE's.
-  function automatic logic [15:0] times(input logic [7:0] a, input logic [7:0] b);
-    times = '0;
-    for (int unsigned i = 0; i < 8; i++) begin
-      if (b[i]) times = times + (16'(a) << i);
-    end
-  endfunction
-
   // Lanes whose number is below a coordinate.
   function automatic logic [LaneW-1:0] lanes_below(input logic signed [32:0] x);
     return x[32] ? '0 : x[31:LaneW] != '0 ? '1 : x[LaneW-1:0];
   endfunction
 
+  // Lanes whose coordinate is negative, that of lane 0 being x.
+  function automatic logic [LaneW-1:0] lanes_outside(input logic signed [31:0] x);
+    return !x[31] ? '0
+           : x[30:LaneW] != '1 || x[LaneW-1:0] == '0 ? '1 : -x[LaneW-1:0];
+  endfunction
+
   // Stage 2: differences, padding, lanes.
+  logic [FeedPorts-1:0][LineBytes-1:0][8:0] difference;
+  logic [FeedPorts-1:0][LineBytes-1:0]      in_tensor;
+
+  always_comb begin
+    for (int unsigned p = 0; p < FeedPorts; p++) begin
+      for (int unsigned l = 0; l < LineBytes; l++) begin
+        difference[p][l] = {lanes2_q.x_signed && feed_data_i[p][l*8+7], feed_data_i[p][l*8 +: 8]}
+                           - lanes2_q.x_zero;
+        in_tensor[p][l] = LaneW'(l) >= from2_q[p] && LaneW'(l) < end2_q[p];
+      end
+    end
+  end
+
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
-      macs3_q <= times(lanes2_q.lane_end[FeedPorts-1], lanes2_q.macs_columns);
+      macs3_q <= 16'(times(TimesW'(lanes2_q.macs_columns),
+                           TimesW'(lanes2_q.lane_end[FeedPorts-1])));
       if (lanes2_q.fir) begin
         for (int unsigned p = 0; p < FeedPorts; p++) begin
           for (int unsigned c = 0; c < Cols; c++) begin
-            line3_q[p][c] <= LaneW'(c) >= from2_q[p] && LaneW'(c) < end2_q[p]
-              ? {lanes2_q.x_signed && feed_data_i[p][c*8+7], feed_data_i[p][c*8 +: 8]}
-                - lanes2_q.x_zero
-              : 9'sd0;
+            line3_q[p][c] <= in_tensor[p][c] ? difference[p][c] : 9'sd0;
           end
         end
       end
       for (int unsigned r = 0; r < Rows; r++) begin
-        automatic logic [1:0] p = 8'(r) < lanes2_q.lane_end[0] ? 2'd0
-                                  : 8'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
-        flat3_q[r] <= !lanes2_q.fir && 8'(r) < lanes2_q.lane_end[FeedPorts-1]
-                      && LaneW'(r) >= from2_q[p] && LaneW'(r) < end2_q[p]
-          ? {lanes2_q.x_signed && feed_data_i[p][r*8+7], feed_data_i[p][r*8 +: 8]}
-            - lanes2_q.x_zero
-          : 9'sd0;
+        automatic logic [1:0] p = lane_t'(r) < lanes2_q.lane_end[0] ? 2'd0
+                                  : lane_t'(r) < lanes2_q.lane_end[1] ? 2'd1 : 2'd2;
+        flat3_q[r] <= !lanes2_q.fir && lane_t'(r) < lanes2_q.lane_end[FeedPorts-1]
+                      && in_tensor[p][r] ? difference[p][r] : 9'sd0;
       end
     end
   end
 
   // FIR rows: row j * fir_rows + s belongs to tap s of port j.
+  localparam int unsigned FromW = $bits(lane_t) + 2;
   logic [Rows-1:0][FeedPorts-1:0] row_port;
   always_comb begin
     for (int unsigned r = 0; r < Rows; r++) begin
       for (int unsigned p = 0; p < FeedPorts; p++) begin
-        automatic logic [9:0] from = 10'(lanes2_q.fir_rows) * 10'(p);
-        row_port[r][p] = lanes2_q.fir && lanes2_q.used[p] && 10'(r) >= from
-                         && 10'(r) < from + 10'(lanes2_q.fir_taps);
+        automatic logic [FromW-1:0] from = FromW'(lanes2_q.fir_rows) * FromW'(p);
+        row_port[r][p] = lanes2_q.fir && lanes2_q.used[p] && FromW'(r) >= from
+                         && FromW'(r) < from + FromW'(lanes2_q.fir_taps);
       end
     end
   end
@@ -318,7 +325,7 @@ module array_feed
     .line_i     (line3_q),
     .swap_i     (first2_q),
     .fir_i      (lanes2_q.fir),
-    .fir_rows_i (lanes2_q.fir_rows),
+    .fir_rows_i (8'(lanes2_q.fir_rows)),
     .row_port_i (row_port),
     .w_row_we_i (row_we_i),
     .w_col_we_i (col_we_i),
@@ -351,16 +358,16 @@ module array_feed
 
   assign acc_rd_o      = step && reading.launch && !reading.first;
   assign acc_rd_half_o = reading.half;
-  assign acc_rd_addr_o = AccAddrW'(reading.line);
+  assign acc_rd_addr_o = reading.line;
   assign acc_we_o      = step && writing.launch;
   assign acc_wr_half_o = writing.half;
-  assign acc_wr_addr_o = AccAddrW'(writing.line);
+  assign acc_wr_addr_o = writing.line;
   for (genvar c = 0; c < Cols; c++) begin : gen_sum
     assign acc_wr_data_o[c*32 +: 32] = psum[c] + (writing.first ? '0 : acc_data_i[c*32 +: 32]);
   end
 
   logic unused;
-  assign unused = ^{reading.line, writing.line, pass_q.acc_line};
+  assign unused = ^pass_q.acc_line;  // went into line_q
 
   // Events. A tile is released when its last read has been issued; the block is done when its last
   // sum is written.

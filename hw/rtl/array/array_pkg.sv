@@ -3,6 +3,9 @@
 package array_pkg;
   import df_pkg::*;
 
+  typedef logic [$clog2(Rows+1)-1:0]   lane_t;      // a number of rows
+  typedef logic [$clog2(AccLines)-1:0] acc_line_t;
+
   typedef struct packed {
     logic [23:0]        addr;  // feed address of lane 0 at the tile's first point
     logic signed [23:0] y;
@@ -12,10 +15,10 @@ package array_pkg;
   typedef struct packed {
     port_t [FeedPorts-1:0]    port;
     logic [FeedPorts-1:0]     used;
-    logic [FeedPorts-1:0][7:0] lane_end;  // first lane behind each port's lanes
+    lane_t [FeedPorts-1:0]    lane_end;  // first lane behind each port's lanes
     logic                     fir;
-    logic [7:0]               fir_taps;    // FIR: taps of each port
-    logic [7:0]               fir_rows;    // FIR: rows from port to port, at least fir_taps
+    lane_t                    fir_taps;    // FIR: taps of each port
+    lane_t                    fir_rows;    // FIR: rows from port to port, at least fir_taps
     logic [7:0]               fir_stride;
     logic [7:0]               macs_columns;
     logic [15:0]              p_count;
@@ -26,7 +29,7 @@ package array_pkg;
     logic [31:0]              x_size;
     logic signed [8:0]        x_zero;
     logic                     x_signed;
-    logic [15:0]              acc_line;
+    acc_line_t                acc_line;
     logic                     acc_half;
     logic                     acc_first;   // overwrite
     logic                     acc_last;    // the block is complete behind this pass
@@ -44,10 +47,23 @@ package array_pkg;
     logic signed [8:0] zero;
     logic              is_signed;
     logic [23:0]       pointer;    // weight ring: absolute line number of the first line
+    logic [23:0]       behind;     // and behind the last one
     logic              free;       // the ring is free up to the end of this pass
     logic [23:0]       addr;       // activation source
     logic [23:0]       stride;
     logic              release_second;
   } load_weights_t;
+
+  // A product of shifted sums: it only counts, and a multiplier is a PE's.
+  localparam int unsigned TimesW = $clog2(AccLines) > 8 ? $clog2(AccLines) : 8;
+
+  function automatic logic [2*TimesW-1:0] times(
+    input logic [TimesW-1:0] a, input logic [TimesW-1:0] b
+  );
+    times = '0;
+    for (int unsigned i = 0; i < TimesW; i++) begin
+      if (b[i]) times = times + ((2*TimesW)'(a) << i);
+    end
+  endfunction
 
 endpackage

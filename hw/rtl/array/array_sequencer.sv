@@ -68,8 +68,9 @@ module array_sequencer
     .step_i(step), .level_i(level), .value_o(x_base)
   );
 
-  // Fires so far, slots.
-  logic [23:0] block_count_q, tile_offset, second_offset;
+  // Blocks started less one, slots.
+  logic signed [23:0] block_count_q;
+  logic [23:0] tile_offset, second_offset;
   logic        fire_tile, fire_second;
   logic        tile_fires, second_fires, tile_ready, second_ready, acc_ready;
   logic        k_first, k_last;
@@ -89,7 +90,9 @@ module array_sequencer
   );
 
   // Block t may start when block t-2 has been read out: VectorAcc >= acc_base + t - 1.
-  assign acc_ready = counters_i[EventVectorAcc] + 24'd1 >= cfg_q.acc_base + block_count_q;
+  (* keep *) logic signed [24:0] acc_wanted;
+  assign acc_wanted = $signed({1'b0, cfg_q.acc_base}) + 25'(block_count_q);
+  assign acc_ready  = $signed({1'b0, counters_i[EventVectorAcc]}) >= acc_wanted;
 
   logic tile_go;
   assign tile_go = (!tile_fires || tile_ready) && (!second_fires || second_ready)
@@ -112,13 +115,14 @@ module array_sequencer
   assign segment = cfg_q.segment[kl];
 
   // Position in the tile.
-  logic [15:0] block_q, tap_a_q, tap_b_q;
+  logic [15:0] block_q, tap_a_q;
+  logic [15:0] left_b_q;              // taps along b to come, this one included
   logic [23:0] block_addr_q;          // block * block_step
   logic [23:0] offset_q;              // byte of the segment
   step_t       a_pos_q, b_pos_q;      // of tap (a, 0) and (a, b)
   logic [7:0]  lane_q;
   logic [1:0]  port_q;
-  logic [15:0] acc_line_q;
+  acc_line_t   acc_line_q;
   logic        half_q;
   logic        taps_done_q, tile_first_pass_q;
   logic [23:0] pointer_q;
@@ -126,7 +130,7 @@ module array_sequencer
   feed_t         feed_q;
   logic [23:0]   second_line_q;       // first stationary line of the pass
   logic [23:0]   second_block_q;      // stationary address of the block's first line
-  logic [15:0]   lines_q;             // accumulator lines of a block of this tile
+  acc_line_t     lines_q;             // accumulator lines of a block of this tile
 
   logic [7:0] columns;
   assign columns = block_q + 16'd1 == blocks ? cfg_q.columns_last[n_last] : cfg_q.columns;
@@ -134,35 +138,45 @@ module array_sequencer
   // One port of a flat pass.
   logic [23:0] left;
   logic [7:0]  room, take;
+  logic        fits;
   assign left = segment - offset_q;
   assign room = 8'(Rows) - lane_q;
-  assign take = left < 24'(room) ? 8'(left) : room;
+  assign fits = left[23:8] == '0 && left[7:0] <= room;
+  assign take = fits ? left[7:0] : room;
 
-  // FIR: taps along b of this pass, and whether this is the last port of it.
-  logic [15:0] fir_left;
-  logic [7:0]  fir_take;
-  assign fir_left = cfg_q.taps_b - tap_b_q;
-  assign fir_take = fir_left < 16'(cfg_q.fir_taps) ? 8'(fir_left) : cfg_q.fir_taps;
+  // FIR: taps along b of this pass.
+  logic [7:0] fir_take;
+  logic       b_wraps, a_wraps, tap_ends, reduction_ends, pass_ends;
+  assign fir_take       = b_wraps ? left_b_q[7:0] : cfg_q.fir_taps;
+  assign a_wraps        = tap_a_q + 16'd1 == cfg_q.taps_a;
+  assign b_wraps        = left_b_q <= (cfg_q.fir ? 16'(cfg_q.fir_taps) : 16'd1);
+  assign tap_ends       = cfg_q.fir || fits;
+  assign reduction_ends = tap_ends && a_wraps && b_wraps;
+  assign pass_ends      = (cfg_q.fir ? a_wraps : reduction_ends || take == room)
+                          || port_q + 2'd1 == cfg_q.ports;
 
-  logic b_wraps, a_wraps, tap_ends, reduction_ends, pass_ends;
-  always_comb begin
-    if (cfg_q.fir) begin
-      tap_ends       = 1'b1;
-      a_wraps        = tap_a_q + 16'd1 == cfg_q.taps_a;
-      b_wraps        = tap_b_q + 16'(fir_take) == cfg_q.taps_b;
-      reduction_ends = a_wraps && b_wraps;
-      pass_ends      = a_wraps || port_q + 2'd1 == cfg_q.ports;
-    end else begin
-      tap_ends       = 24'(take) == left;
-      b_wraps        = tap_b_q + 16'd1 == cfg_q.taps_b;
-      a_wraps        = tap_a_q + 16'd1 == cfg_q.taps_a;
-      reduction_ends = tap_ends && a_wraps && b_wraps;
-      pass_ends      = reduction_ends || take == room || port_q + 2'd1 == cfg_q.ports;
-    end
-  end
+  // Where the next tap lies. FIR: a is the inner loop, flat: b. The outer one steps from (a, 0).
+  logic  wraps;
+  step_t tap_next;
+  assign wraps    = cfg_q.fir ? a_wraps : b_wraps;
+  assign tap_next = add(wraps ? a_pos_q : b_pos_q,
+                        wraps == cfg_q.fir ? cfg_q.b_step : cfg_q.a_step);
 
-  logic [7:0] lines;
-  assign lines = lane_q;  // lanes filled when the pass is pushed
+  // Bytes from the tile's place to lane 0 of a port; offset_q stays zero in FIR mode. Sums that are
+  // kept are added two at a time: synthesis makes a sum of three dearer than two sums.
+  (* keep *) logic signed [25:0] segment_offset, lane_offset;
+  (* keep *) logic        [23:0] tap_addr;
+  (* keep *) logic signed [31:0] tap_x;
+  logic                   [7:0]  lanes_before;
+  assign lanes_before   = cfg_q.fir ? '0 : lane_q;
+  assign segment_offset = $signed({2'b0, offset_q}) - $signed({18'b0, lanes_before});
+  assign lane_offset    = $signed({2'b0, block_addr_q}) + segment_offset;
+  assign tap_addr       = b_pos_q.addr + lane_offset[23:0];
+  assign tap_x          = 32'(b_pos_q.x) + 32'(lane_offset);
+
+  logic [7:0] lines, lane_next;
+  assign lines     = lane_q;  // lanes filled when the pass is pushed
+  assign lane_next = lane_q + (cfg_q.fir ? fir_take : take);
 
   // Fields that were used before the instruction was taken, or are wider than their use.
   logic unused;
@@ -178,10 +192,15 @@ module array_sequencer
   assign pointer_next = pointer_q + (cfg_q.w_source == '0 ? 24'(lines) + 24'(cfg_q.w_zero_lines)
                                                           : '0);
 
+  // Where the next iteration begins, of the instruction or of a level: rewind or go on.
+  logic [23:0] pointer_start;
+  assign pointer_start = state_q == Start ? pointer_q
+                         : cfg_q.w_irrelevant[level] ? start_q[level] : pointer_next;
+
   always_comb begin
     feed_o               = feed_q;
     feed_o.fir           = cfg_q.fir;
-    feed_o.fir_rows      = cfg_q.fir_taps;
+    feed_o.fir_rows      = lane_t'(cfg_q.fir_taps);
     feed_o.fir_stride    = cfg_q.fir_stride;
     feed_o.macs_columns  = cfg_q.mac_columns == '0 ? columns : cfg_q.mac_columns;
     feed_o.p_count       = p_count;
@@ -203,12 +222,13 @@ module array_sequencer
     weights_o                = '0;
     weights_o.source         = cfg_q.w_source;
     weights_o.lines          = cfg_q.w_source == 2'd2 ? columns : lines;
-    weights_o.run            = feed_q.fir_taps;
-    weights_o.gap            = cfg_q.fir ? cfg_q.fir_taps - feed_q.fir_taps : '0;
+    weights_o.run            = 8'(feed_q.fir_taps);
+    weights_o.gap            = cfg_q.fir ? cfg_q.fir_taps - 8'(feed_q.fir_taps) : '0;
     weights_o.zero_line      = cfg_q.w_zero_lines;
     weights_o.zero           = cfg_q.w_zero[8:0];
     weights_o.is_signed      = cfg_q.w_signed;
     weights_o.pointer        = pointer_q;
+    weights_o.behind         = pointer_next;
     weights_o.free           = cfg_q.w_source == '0 && tile_pass_last
                                && all_from(last, cfg_q.w_depth);
     weights_o.addr           = second_line_q;
@@ -253,8 +273,8 @@ module array_sequencer
         end
 
         Start: begin
-          block_count_q <= '0;
-          for (int unsigned l = 0; l < Levels; l++) start_q[l] <= pointer_q;
+          block_count_q <= '1;
+          for (int unsigned l = 0; l < Levels; l++) start_q[l] <= pointer_start;
           state_q <= Tile;
         end
 
@@ -269,7 +289,7 @@ module array_sequencer
           block_addr_q      <= '0;
           acc_line_q        <= '0;
           tap_a_q           <= '0;
-          tap_b_q           <= '0;
+          left_b_q          <= cfg_q.taps_b;
           offset_q          <= '0;
           a_pos_q           <= '0;
           b_pos_q           <= '0;
@@ -283,52 +303,35 @@ module array_sequencer
 
         Port: begin
           feed_q.used[port_q]      <= 1'b1;
-          feed_q.port[port_q].addr <= tile_addr_q + block_addr_q + b_pos_q.addr
-                                      + (cfg_q.fir ? '0 : offset_q - 24'(lane_q));
+          feed_q.port[port_q].addr <= tile_addr_q + tap_addr;
           feed_q.port[port_q].y    <= $signed(y_base) + b_pos_q.y;
-          feed_q.port[port_q].x    <= $signed(x_base) + 32'(b_pos_q.x)
-                                      + $signed({8'b0, block_addr_q})
-                                      + (cfg_q.fir ? '0 : $signed({8'b0, offset_q})
-                                                          - $signed({24'b0, lane_q}));
-          feed_q.fir_taps <= fir_take;
+          feed_q.port[port_q].x    <= $signed(x_base) + tap_x;
+          feed_q.fir_taps <= lane_t'(fir_take);
           for (int unsigned p = 0; p < FeedPorts; p++) begin
             if (2'(p) >= port_q) begin
-              feed_q.lane_end[p] <= lane_q + (cfg_q.fir ? fir_take : take);
+              feed_q.lane_end[p] <= lane_t'(lane_next);
             end
           end
           if (port_q == '0) begin
             second_line_q <= second_next_q;
             // Only the last pass of a block may take fewer than Rows lines.
             second_next_q <= second_next_q + 24'(cfg_q.second_k * 24'(Rows));
-            lines_q       <= 16'(p_count * q_count);
+            lines_q       <= acc_line_t'(times(TimesW'(p_count), TimesW'(q_count)));
           end
-          lane_q      <= lane_q + (cfg_q.fir ? fir_take : take);
+          lane_q      <= lane_next;
           port_q      <= port_q + 2'd1;
           if (reduction_ends) taps_done_q <= 1'b1;
           if (cfg_q.fir) begin
-            // a inner, b outer
-            if (a_wraps) begin
-              tap_a_q <= '0;
-              tap_b_q <= tap_b_q + 16'(fir_take);
-              a_pos_q <= add(a_pos_q, cfg_q.b_step);
-              b_pos_q <= add(a_pos_q, cfg_q.b_step);
-            end else begin
-              tap_a_q <= tap_a_q + 16'd1;
-              b_pos_q <= add(b_pos_q, cfg_q.a_step);
-            end
+            tap_a_q <= a_wraps ? '0 : tap_a_q + 16'd1;
+            if (a_wraps) left_b_q <= left_b_q - 16'(fir_take);
           end else if (tap_ends) begin
-            offset_q <= '0;
-            if (b_wraps) begin
-              tap_b_q <= '0;
-              tap_a_q <= tap_a_q + 16'd1;
-              a_pos_q <= add(a_pos_q, cfg_q.a_step);
-              b_pos_q <= add(a_pos_q, cfg_q.a_step);
-            end else begin
-              tap_b_q <= tap_b_q + 16'd1;
-              b_pos_q <= add(b_pos_q, cfg_q.b_step);
-            end
-          end else begin
-            offset_q <= offset_q + 24'(take);
+            if (b_wraps) tap_a_q <= tap_a_q + 16'd1;
+            left_b_q <= b_wraps ? cfg_q.taps_b : left_b_q - 16'd1;
+          end
+          offset_q <= tap_ends ? '0 : offset_q + 24'(take);
+          if (tap_ends) begin
+            b_pos_q <= tap_next;
+            if (wraps) a_pos_q <= tap_next;
           end
           if (pass_ends) state_q <= Push;
         end
@@ -344,7 +347,7 @@ module array_sequencer
             // next column block
             taps_done_q       <= 1'b0;
             tap_a_q           <= '0;
-            tap_b_q           <= '0;
+            left_b_q          <= cfg_q.taps_b;
             offset_q          <= '0;
             a_pos_q           <= '0;
             b_pos_q           <= '0;
@@ -360,11 +363,10 @@ module array_sequencer
                 state_q <= Idle;
               end else begin
                 state_q <= Tile;
-                // rewind or go on in the weight ring
-                if (cfg_q.w_irrelevant[level]) pointer_q <= start_q[level];
+                pointer_q <= pointer_start;
                 for (int unsigned l = 0; l < Levels; l++) begin
                   if (3'(l) > level) begin
-                    start_q[l] <= cfg_q.w_irrelevant[level] ? start_q[level] : pointer_next;
+                    start_q[l] <= pointer_start;
                   end
                 end
               end

@@ -52,27 +52,29 @@ module array_weights
   logic [7:0]    index_q;       // row (or column) of the next line
   logic [7:0]    run_q;         // lines left before a gap in the rows
   logic          zero_next_q;   // the zero line is still to come
-  logic [23:0]   addr_q;        // ring line modulo WbufLines, or activation address
+  logic [23:0]   addr_q;        // activation address
   logic [23:0]   freed_q;
-  // ring position: absolute number -> address, kept with the absolute number it belongs to
-  logic [23:0]   ring_abs_q, ring_pos_q;
 
-  logic [23:0] total;
-  assign total = 24'(pass_i.lines) + 24'(pass_i.zero_line);
+  localparam int unsigned RingW = $clog2(WbufLines);
+  logic [RingW-1:0] ring_q;     // ring line modulo WbufLines
+  // ring position: absolute number -> address, kept with the absolute number it belongs to
+  logic [RingW:0]   ring_abs_q; // low bits
+  logic [RingW-1:0] ring_pos_q;
 
   logic lines_there;
-  assign lines_there = $signed(written_i - pass_i.pointer - total) >= 0;
+  assign lines_there = $signed(written_i - pass_i.behind) >= 0;
 
   // Address of an absolute line: the pointer moves less than one ring length between passes.
-  logic signed [23:0] moved;
-  logic signed [24:0] position;
-  logic [23:0]        ring_start;
-  assign moved    = $signed(pass_i.pointer - ring_abs_q);
-  assign position = $signed({1'b0, ring_pos_q}) + 25'(moved);
+  logic signed [RingW:0]   moved;
+  logic signed [RingW+1:0] position;
+  logic [RingW-1:0]        ring_start;
+  assign moved    = $signed(pass_i.pointer[RingW:0] - ring_abs_q);
+  assign position = $signed({2'b0, ring_pos_q}) + (RingW + 2)'(moved);
   always_comb begin
-    if (position < 0) ring_start = 24'(position + 25'(WbufLines));
-    else if (position >= 25'(WbufLines)) ring_start = 24'(position - 25'(WbufLines));
-    else ring_start = 24'(position);
+    if (position < 0) ring_start = RingW'(position + (RingW + 2)'(WbufLines));
+    else if (position >= (RingW + 2)'(WbufLines)) begin
+      ring_start = RingW'(position - (RingW + 2)'(WbufLines));
+    end else ring_start = RingW'(position);
   end
 
   // A column write touches all rows: it waits until the swap has travelled through the array.
@@ -91,7 +93,7 @@ module array_weights
   logic issue;
   assign issue = busy_q && (zero_next_q || issued_q != pass_q.lines);
   assign ring_rd_o   = issue && pass_q.source == '0;
-  assign ring_addr_o = addr_q;
+  assign ring_addr_o = 24'(ring_q);
   assign act_valid_o = issue && pass_q.source != '0;
   assign act_addr_o  = addr_q;
 
@@ -160,7 +162,7 @@ module array_weights
           index_q  <= index_q + 8'd1 + (run_q == 8'd1 ? pass_q.gap : 8'd0);
         end
         if (pass_q.source == '0) begin
-          addr_q <= addr_q + 24'd1 == 24'(WbufLines) ? '0 : addr_q + 24'd1;
+          ring_q <= ring_q == RingW'(WbufLines - 1) ? '0 : ring_q + 1'b1;
           if (!zero_next_q && issued_q == '0) ready_q <= 1'b1;
         end else begin
           addr_q <= addr_q + pass_q.stride;
@@ -175,9 +177,7 @@ module array_weights
       f2_last_q  <= f1_last_q;
       if (ring_ends) begin
         busy_q <= 1'b0;
-        if (pass_q.free) begin
-          freed_q <= pass_q.pointer + 24'(pass_q.lines) + 24'(pass_q.zero_line);
-        end
+        if (pass_q.free) freed_q <= pass_q.behind;
       end
       if (act_done) begin
         busy_q            <= 1'b0;
@@ -193,9 +193,10 @@ module array_weights
         index_q       <= '0;
         run_q         <= pass_i.run;
         zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
-        addr_q        <= pass_i.source == '0 ? ring_start : pass_i.addr;
+        ring_q        <= ring_start;
+        addr_q        <= pass_i.addr;
         if (pass_i.source == '0) begin
-          ring_abs_q <= pass_i.pointer;
+          ring_abs_q <= pass_i.pointer[RingW:0];
           ring_pos_q <= ring_start;
         end
       end
@@ -210,9 +211,9 @@ module array_weights
     end
   end
 
-  // The start address went into addr_q.
+  // Where it starts went into ring_q and addr_q.
   logic unused;
-  assign unused = ^pass_q.addr;
+  assign unused = ^{pass_q.addr, pass_q.pointer};
 
   assign ready_o = ready_q;
   assign freed_o = freed_q;

@@ -74,8 +74,11 @@ module block_walker
   // The next burst: up to the end of the page and MaxBurst lines, or of the segment.
 
   logic [LineIdxW-1:0] offset;
-  logic [LinesW-1:0]   page_left, lines, beats;  // lines: of a burst that goes as far as it may
-  logic [BytesW:0]     reach;                    // of the segment, from the first beat's byte 0
+  logic [LinesW-1:0]   page_left, lines;  // lines: of a burst that goes as far as it may
+  // Of the segment, from the first beat's byte 0; only whole lines count.
+  // verilator lint_off UNUSEDSIGNAL
+  logic [BytesW:0]     reach;
+  // verilator lint_on UNUSEDSIGNAL
   logic [BytesW-1:0]   bytes;
   logic                segment_last, take;
 
@@ -86,7 +89,6 @@ module block_walker
                  + (BytesW + 1)'(LineBytes - 1);
   assign segment_last = bytes_q[31:BytesW] == '0
                         && reach[BytesW:LineIdxW] <= (BytesW + 1 - LineIdxW)'(lines);
-  assign beats = segment_last ? LinesW'(reach[BytesW:LineIdxW]) : lines;
   assign bytes = segment_last ? bytes_q[BytesW-1:0]
                  : BytesW'({lines, LineIdxW'(0)}) - BytesW'(offset);
 
@@ -95,7 +97,7 @@ module block_walker
   assign burst_offset_o = offset;
   assign burst_local_o = next_q.on_chip - LocalW'(offset);
   assign burst_bytes_o = bytes;
-  assign burst_beats_o = 9'(beats);
+  assign burst_beats_o = segment_last ? 9'(reach[BytesW:LineIdxW]) : 9'(lines);
   assign burst_last_o = segment_last && columns_q == 16'd1 && rows_q == 16'd1;
   assign take = burst_valid_o && burst_ready_i;
 
