@@ -33,7 +33,14 @@ pytestmark = pytest.mark.rtl
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = ("loop_nest", "nest_agu", "event_wait", "tile_slots", "fifo")
 VECTOR = (
-    *("fp32_fma", "int_to_fp32", "fp32_to_int", "vector_cursor", "vector_reference"),
+    *(
+        "fp32_fma",
+        "int_to_fp32",
+        "fp32_to_int",
+        "vector_cursor",
+        "vector_places",
+        "vector_reference",
+    ),
     *("vector_params", "vector_program", "vector_tiles", "vector_control", "vector_functions"),
     *("vector_lanes", "vector_engine"),
 )

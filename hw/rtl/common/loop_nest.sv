@@ -19,35 +19,44 @@ module loop_nest #(
   output logic [Levels-1:0]            first_o,     // index == 0
   output logic [Levels-1:0]            last_o,      // index == trips - 1
   output logic                         all_last_o,  // this is the last iteration
-  output logic [LevelW-1:0]            level_o      // the level that a step increments: the deepest
+  output logic [LevelW-1:0]            level_o,     // the level that a step increments: the deepest
                                                     // one not at its last index (0 when all are)
+  output logic [LevelW-1:0]            from_o       // the level whose step set that index last:
+                                                    // itself or an outer one (0 after load_i)
 );
 
   if (Levels < 2) begin : gen_levels_check
     $error("loop_nest needs at least 2 levels, not %0d", Levels);
   end
 
-  logic [Levels-1:0][Width-1:0] index_q;
+  logic [Levels-1:0][Width-1:0]  next_q;  // index + 1
+  logic [Levels-1:0]             first_q;
+  logic [Levels-1:0][LevelW-1:0] from_q;
 
   always_comb begin
     level_o = '0;
     for (int unsigned l = 0; l < Levels; l++) begin
-      first_o[l] = index_q[l] == '0;
-      last_o[l] = index_q[l] == trips_i[l] - Width'(1);
+      last_o[l] = next_q[l] == trips_i[l];
       if (!last_o[l]) level_o = LevelW'(l);
     end
     all_last_o = &last_o;
   end
 
+  assign first_o = first_q;
+  assign from_o = from_q[level_o];
+
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
-    if (load_i) begin
-      index_q <= '0;
-    end else if (step_i) begin
-      for (int unsigned l = 0; l < Levels; l++) begin
-        if (LevelW'(l) == level_o && !all_last_o) index_q[l] <= index_q[l] + Width'(1);
-        else if (LevelW'(l) > level_o || all_last_o) index_q[l] <= '0;
+    for (int unsigned l = 0; l < Levels; l++) begin
+      if (load_i || (step_i && (LevelW'(l) > level_o || all_last_o))) begin
+        next_q[l] <= Width'(1);
+        first_q[l] <= 1'b1;
+      end else if (step_i && LevelW'(l) == level_o) begin
+        next_q[l] <= next_q[l] + Width'(1);
+        first_q[l] <= 1'b0;
       end
+      if (load_i) from_q[l] <= '0;
+      else if (step_i && LevelW'(l) >= level_o) from_q[l] <= level_o;
     end
   end
 
@@ -59,8 +68,9 @@ module loop_nest #(
 
   for (genvar l = 0; l < Levels; l++) begin : gen_check
     inside_trips: assert property (@(posedge clk_i) cycles_q == '1 && step_i && !load_i
-      |-> index_q[l] < trips_i[l])
-      else $error("loop_nest: level %0d stands at %0d of %0d", l, index_q[l], trips_i[l]);
+      |-> first_q[l] == (next_q[l] == Width'(1)) && next_q[l] <= trips_i[l]
+          && next_q[l] != '0)
+      else $error("loop_nest: level %0d stands behind %0d of %0d", l, next_q[l], trips_i[l]);
   end
 `endif
 

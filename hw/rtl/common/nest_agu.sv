@@ -1,10 +1,11 @@
 // Affine address of a loop nest, without multipliers: base + sum over levels of index * stride,
 // modulo 2^Width.
 //
-// Register l holds the sum over the levels up to l. A step of level l adds its stride there and
-// copies the result to the deeper levels, whose indices return to 0; so value_o, the deepest
-// register, follows the indices of a loop_nest that is loaded and stepped in the same cycles.
-// base_i is read with load_i, strides_i with step_i.
+// A step of level l adds its stride to the sum over the levels up to l, which is then also the sum
+// of every deeper level, whose indices return to 0. So one sum changes with a step, and it is
+// value_o: it follows the indices of a loop_nest that is loaded and stepped in the same cycles, and
+// that tells in from_i which level's step made the sum that the stepping level has (0: the load).
+// base_i is read with load_i, strides_i with step_i. The sums are LUT RAM.
 
 module nest_agu #(
   parameter  int unsigned Width  = 24,
@@ -18,6 +19,7 @@ module nest_agu #(
   input  logic [Levels-1:0][Width-1:0] strides_i,
   input  logic                         step_i,
   input  logic [LevelW-1:0]            level_i,
+  input  logic [LevelW-1:0]            from_i,
 
   output logic [Width-1:0]             value_o
 );
@@ -26,18 +28,17 @@ module nest_agu #(
     $error("nest_agu needs at least 2 levels, not %0d", Levels);
   end
 
-  logic [Levels-1:0][Width-1:0] sum_q;
+  logic [Width-1:0] sum_q [Levels];  // by the level whose step, or 0: the load, made it
+  logic [Width-1:0] value_q, value_d;
 
-  assign value_o = sum_q[Levels-1];
+  assign value_d = load_i ? base_i : sum_q[from_i] + strides_i[level_i];
+  assign value_o = value_q;
 
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
-    if (load_i) begin
-      sum_q <= {Levels{base_i}};
-    end else if (step_i) begin
-      for (int unsigned l = 0; l < Levels; l++) begin
-        if (LevelW'(l) >= level_i) sum_q[l] <= sum_q[level_i] + strides_i[level_i];
-      end
+    if (load_i || step_i) begin
+      value_q <= value_d;
+      sum_q[load_i ? '0 : level_i] <= value_d;
     end
   end
 

@@ -13,6 +13,7 @@ module block_addresses
   input  logic                      load_i,
   input  logic                      step_i,
   input  logic [$clog2(Levels)-1:0] level_i,
+  input  logic [$clog2(Levels)-1:0] from_i,
   input  logic                      fire_i,
   // Of the new instruction only the bases are needed, of the running one only the strides.
   // verilator lint_off UNUSEDSIGNAL
@@ -47,6 +48,7 @@ module block_addresses
     .strides_i(block_i.tile.strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (tile)
   );
 
@@ -60,6 +62,7 @@ module block_addresses
     .strides_i(block_i.dram_strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (dram_o)
   );
 
@@ -73,6 +76,7 @@ module block_addresses
     .strides_i(block_i.y_strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (y)
   );
 
@@ -86,6 +90,7 @@ module block_addresses
     .strides_i(block_i.x_strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (x)
   );
 
@@ -99,6 +104,7 @@ module block_addresses
     .strides_i(block_i.z_strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (z)
   );
 

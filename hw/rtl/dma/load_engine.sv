@@ -106,7 +106,7 @@ module load_engine
 
   logic [Levels-1:0]         first, last;
   logic                      all_last, load, step;
-  logic [$clog2(Levels)-1:0] level;
+  logic [$clog2(Levels)-1:0] level, from;
 
   loop_nest #(
     .Levels(Levels)
@@ -118,7 +118,8 @@ module load_engine
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level)
+    .level_o   (level),
+    .from_o    (from)
   );
 
   // [0] is weights or source, [1] is params or second.
@@ -155,6 +156,7 @@ module load_engine
       .strides_i(ring[g].strides),
       .step_i   (step),
       .level_i  (level),
+      .from_i   (from),
       .value_o  (ring_dram[g])
     );
 
@@ -163,6 +165,7 @@ module load_engine
       .load_i (load),
       .step_i (step),
       .level_i(level),
+      .from_i (from),
       .fire_i (fire[g]),
       .new_i  (block_new[g]),
       .block_i(block[g]),

@@ -87,7 +87,7 @@ module store_engine
 
   logic [Levels-1:0]         first, last;
   logic                      all_last, load, step, fire;
-  logic [$clog2(Levels)-1:0] level;
+  logic [$clog2(Levels)-1:0] level, from;
   logic [23:0]               tile, slot;
   logic [AxiAddrW-1:0]       dram;
 
@@ -101,7 +101,8 @@ module store_engine
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level)
+    .level_o   (level),
+    .from_o    (from)
   );
 
   nest_agu #(
@@ -114,6 +115,7 @@ module store_engine
     .strides_i(instr_q.tile.strides),
     .step_i   (step),
     .level_i  (level),
+    .from_i   (from),
     .value_o  (tile)
   );
 
@@ -127,6 +129,7 @@ module store_engine
     .strides_i(instr_q.dram_strides),
     .step_i   (step),
     .level_i  (level),
+    .from_i   (from),
     .value_o  (dram)
   );
 

@@ -166,6 +166,27 @@ module vector_control
     end
   end
 
+  logic       point_write, window_write;
+  logic [1:0] point_place, point_from, window_place, window_from;
+
+  vector_places u_point (
+    .clk_i,
+    .command_i(point_command),
+    .save_i   (save),
+    .write_o  (point_write),
+    .place_o  (point_place),
+    .from_o   (point_from)
+  );
+
+  vector_places u_window (
+    .clk_i,
+    .command_i(window_command),
+    .save_i   (1'b0),
+    .write_o  (window_write),
+    .place_o  (window_place),
+    .from_o   (window_from)
+  );
+
   logic [23:0] first_addr, first_y, first_x, window_addr, window_y, window_x;
   logic [23:0] second_addr, sink_addr;
   logic [31:0] limit_used;  // q * limit_step
@@ -173,7 +194,9 @@ module vector_control
   vector_cursor u_first_addr (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (tile_i.first_addr),
     .q_step_i    (instr_i.first.q_step.addr),
     .p_step_i    (instr_i.first.p_step.addr),
@@ -185,7 +208,9 @@ module vector_control
   vector_cursor u_first_y (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (tile_i.y),
     .q_step_i    (instr_i.first.q_step.y),
     .p_step_i    (instr_i.first.p_step.y),
@@ -196,7 +221,9 @@ module vector_control
   vector_cursor u_first_x (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (tile_i.x),
     .q_step_i    (instr_i.first.q_step.x),
     .p_step_i    (instr_i.first.p_step.x),
@@ -207,7 +234,9 @@ module vector_control
   vector_cursor u_second_addr (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (tile_i.second_addr),
     .q_step_i    (instr_i.second.q_step.addr),
     .p_step_i    (instr_i.second.p_step.addr),
@@ -218,7 +247,9 @@ module vector_control
   vector_cursor u_sink_addr (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (tile_i.sink_addr),
     .q_step_i    (instr_i.sink_q),
     .p_step_i    (instr_i.sink_p),
@@ -231,7 +262,9 @@ module vector_control
   ) u_limit_used (
     .clk_i,
     .command_i   (point_command),
-    .save_i      (save),
+    .write_i     (point_write),
+    .place_i     (point_place),
+    .from_i      (point_from),
     .base_i      (32'd0),
     .q_step_i    (32'(instr_i.limit_step)),
     .p_step_i    (32'd0),
@@ -242,7 +275,9 @@ module vector_control
   vector_cursor u_window_addr (
     .clk_i,
     .command_i   (window_command),
-    .save_i      (1'b0),
+    .write_i     (window_write),
+    .place_i     (window_place),
+    .from_i      (window_from),
     .base_i      (24'd0),
     .q_step_i    (instr_i.s_step.addr),
     .p_step_i    (instr_i.r_step.addr),
@@ -253,7 +288,9 @@ module vector_control
   vector_cursor u_window_y (
     .clk_i,
     .command_i   (window_command),
-    .save_i      (1'b0),
+    .write_i     (window_write),
+    .place_i     (window_place),
+    .from_i      (window_from),
     .base_i      (24'd0),
     .q_step_i    (instr_i.s_step.y),
     .p_step_i    (instr_i.r_step.y),
@@ -264,7 +301,9 @@ module vector_control
   vector_cursor u_window_x (
     .clk_i,
     .command_i   (window_command),
-    .save_i      (1'b0),
+    .write_i     (window_write),
+    .place_i     (window_place),
+    .from_i      (window_from),
     .base_i      (24'd0),
     .q_step_i    (instr_i.s_step.x),
     .p_step_i    (instr_i.r_step.x),

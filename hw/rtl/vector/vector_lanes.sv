@@ -171,6 +171,21 @@ module vector_lanes
     return mode == 2'd2 ? data[31:0] : 32'(value);
   endfunction
 
+  // The activation memory's line is S1 when the line reads that, else S0: one way for both.
+  logic [31:0]       read_line [Cols];
+  logic [1:0]        read_mode;
+  logic              read_signed;
+  logic signed [9:0] read_zero;
+
+  always_comb begin
+    read_mode = pipe_q[SourceStage].use_s1 ? instr_i.second.mode : instr_i.first.mode;
+    read_signed = pipe_q[SourceStage].use_s1 ? instr_i.second.signed_f : instr_i.first.signed_f;
+    read_zero = pipe_q[SourceStage].use_s1 ? instr_i.second.zero : instr_i.first.zero;
+    for (int unsigned c = 0; c < Cols; c++) begin
+      read_line[c] = from_bytes(act_data_i, c, read_mode, read_signed, read_zero);
+    end
+  end
+
   always_ff @(posedge clk_i) begin
     if (valid_q[SourceStage]) begin
       if (pipe_q[SourceStage].param) begin
@@ -184,18 +199,10 @@ module vector_lanes
             operand_q[0][c] <= acc_q[c] + (instr_i.bias ? operand_q[2][c] : 32'd0);
           end
         end else begin
-          for (int unsigned c = 0; c < Cols; c++) begin
-            operand_q[0][c] <= from_bytes(act_data_i, c, instr_i.first.mode,
-                                          instr_i.first.signed_f, instr_i.first.zero);
-          end
+          operand_q[0] <= read_line;
         end
       end
-      if (pipe_q[SourceStage].use_s1) begin
-        for (int unsigned c = 0; c < Cols; c++) begin
-          operand_q[1][c] <= from_bytes(act_data_i, c, instr_i.second.mode,
-                                        instr_i.second.signed_f, instr_i.second.zero);
-        end
-      end
+      if (pipe_q[SourceStage].use_s1) operand_q[1] <= read_line;
     end
   end
 
@@ -229,19 +236,16 @@ module vector_lanes
       automatic logic [31:0] a_scalar = scalar(sa, instr_i.constants);
       automatic logic [31:0] b_scalar = scalar(sb, instr_i.constants);
       automatic logic [31:0] c_scalar = scalar(sc, instr_i.constants);
-      automatic logic [31:0] current [4][Cols];
-      for (int unsigned r = 0; r < 4; r++) begin
-        for (int unsigned c = 0; c < Cols; c++) begin
-          current[r][c] = forward && write.op.dst == 2'(r) ? result[c] : register_line[r][c];
-        end
-      end
       for (int unsigned c = 0; c < Cols; c++) begin
-        a_q[c] <= sa[4:3] != '0 ? a_scalar
-                  : sa[2] ? operand_q[sa[1:0]][c] : current[sa[1:0]][c];
-        b_q[c] <= sb[4:3] != '0 ? b_scalar
-                  : sb[2] ? operand_q[sb[1:0]][c] : current[sb[1:0]][c];
-        c_q[c] <= sc[4:3] != '0 ? c_scalar
-                  : sc[2] ? operand_q[sc[1:0]][c] : current[sc[1:0]][c];
+        automatic logic [31:0] ra = forward && write.op.dst == sa[1:0] ? result[c]
+                                    : register_line[sa[1:0]][c];
+        automatic logic [31:0] rb = forward && write.op.dst == sb[1:0] ? result[c]
+                                    : register_line[sb[1:0]][c];
+        automatic logic [31:0] rc = forward && write.op.dst == sc[1:0] ? result[c]
+                                    : register_line[sc[1:0]][c];
+        a_q[c] <= sa[4:3] != '0 ? a_scalar : sa[2] ? operand_q[sa[1:0]][c] : ra;
+        b_q[c] <= sb[4:3] != '0 ? b_scalar : sb[2] ? operand_q[sb[1:0]][c] : rb;
+        c_q[c] <= sc[4:3] != '0 ? c_scalar : sc[2] ? operand_q[sc[1:0]][c] : rc;
       end
     end
   end
@@ -330,22 +334,19 @@ module vector_lanes
   function automatic logic [31:0] short_result(
     input logic [3:0] operation, input logic [31:0] x, input logic [31:0] y
   );
-    logic [31:0] x_order, y_order;
-    logic        floats, x_none, y_none, greater;
-    // Floats in the order of integers: -0 stands below +0.
+    logic floats, x_none, y_none, greater, takes_x;
     floats = operation == OpFmax || operation == OpFmin;
-    x_order = x ^ {1'b0, {31{floats && x[31]}}};
-    y_order = y ^ {1'b0, {31{floats && y[31]}}};
-    greater = $signed(x_order) > $signed(y_order);
+    // Floats are in the order of integers (-0 below +0), negative ones in the opposite one.
+    greater = ($signed(x) > $signed(y)) ^ (floats && x[31] && y[31]);
     // Every NaN is that of fp32_pkg, of either sign: it is the result.
     x_none = floats && x[30:22] == '1;
     y_none = floats && y[30:22] == '1;
     unique case (operation)
-      OpIadd: return x + y;
-      OpImax, OpFmax: return x_none || (!y_none && greater) ? x : y;
-      OpImin, OpFmin: return x_none || (!y_none && !greater) ? x : y;
-      default: return x;
+      OpImax, OpFmax: takes_x = x_none || (!y_none && greater);
+      OpImin, OpFmin: takes_x = x_none || (!y_none && !greater);
+      default: takes_x = 1'b1;
     endcase
+    return operation == OpIadd ? x + y : takes_x ? x : y;
   endfunction
 
   function automatic logic long_way(

@@ -13,6 +13,7 @@ module vector_reference
   input  logic                 start_i,
   input  logic                 step_i,
   input  logic [LevelIdxW-1:0] level_i,
+  input  logic [LevelIdxW-1:0] from_i,
   input  logic [Levels-1:0]    first_i,  // levels that stand at index 0
   input  tile_t                tile_i,
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
@@ -34,6 +35,7 @@ module vector_reference
     .strides_i(tile_i.strides),
     .step_i,
     .level_i,
+    .from_i,
     .value_o  (offset)
   );
 

@@ -34,7 +34,7 @@ module vector_tiles
   logic                   push;
   logic [Levels-1:0]      first, last;
   logic                   all_last;
-  logic [LevelIdxW-1:0]   level, level_q;
+  logic [LevelIdxW-1:0]   level, level_q, from;
   logic                   stepped_q;  // the current iteration was reached by a step of level_q
 
   logic                   first_fires, second_fires, sink_fires;
@@ -58,7 +58,8 @@ module vector_tiles
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level)
+    .level_o   (level),
+    .from_o    (from)
   );
 
   vector_reference u_first (
@@ -66,6 +67,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
+    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.first.tile),
     .counters_i,
@@ -79,6 +81,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
+    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.second.tile),
     .counters_i,
@@ -92,6 +95,7 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
+    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.sink),
     .counters_i,
@@ -110,6 +114,7 @@ module vector_tiles
     .strides_i(instr_i.y_strides),
     .step_i   (push),
     .level_i  (level),
+    .from_i   (from),
     .value_o  (tile_d.y)
   );
 
@@ -123,6 +128,7 @@ module vector_tiles
     .strides_i(instr_i.x_strides),
     .step_i   (push),
     .level_i  (level),
+    .from_i   (from),
     .value_o  (tile_d.x)
   );
 
