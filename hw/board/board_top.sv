@@ -103,11 +103,16 @@ module board_top
   assign store_data = serial ? {Parts{shift_q[31:0]}} : m_wdata;
   assign store_mask = serial ? PortBytes'('hf) << {part, 2'b00} : m_wstrb;
 
-  for (genvar b = 0; b < PortBytes; b++) begin : gen_byte
-    logic [7:0] bytes_q [Lines];
-    always_ff @(posedge clk_i) begin
-      if (store && store_mask[b]) bytes_q[line] <= store_data[8*b +: 8];
-      if (fetch) fetched_q[8*b +: 8] <= bytes_q[line];
+  // One port, as of a block RAM with byte enables: a cycle writes or reads.
+  logic [PortBits-1:0] lines_q [Lines];
+
+  always_ff @(posedge clk_i) begin
+    if (store) begin
+      for (int unsigned b = 0; b < PortBytes; b++) begin
+        if (store_mask[b]) lines_q[line][8*b +: 8] <= store_data[8*b +: 8];
+      end
+    end else if (fetch) begin
+      fetched_q <= lines_q[line];
     end
   end
 

@@ -102,10 +102,11 @@ module fp32_fma
       automatic logic [HalfWidth-1:0] a_low = s1_sig_a_q[HalfWidth-1:0];
       automatic logic [HalfWidth-1:0] b_high = s1_sig_b_q[23:HalfWidth];
       automatic logic [HalfWidth-1:0] b_low = s1_sig_b_q[HalfWidth-1:0];
+      automatic logic signed [11:0] order = 12'(s1_exp_p_q) - 12'(s1_exp_c_q);
+      automatic logic c_larger = order[11];
       // Both differences at once instead of a conditional negation behind the subtraction.
-      automatic logic [8:0] p_minus_c = 9'(s1_exp_p_q - s1_exp_c_q);
+      automatic logic [8:0] p_minus_c = order[8:0];
       automatic logic [8:0] c_minus_p = 9'(s1_exp_c_q - s1_exp_p_q);
-      automatic logic c_larger = s1_exp_p_q < s1_exp_c_q;
 
       s2_hh_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_high);
       s2_hl_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_low);
@@ -122,30 +123,24 @@ module fp32_fma
     end
   end
 
-  // Stage 3: product; which bits the alignment shifts out.
+  // Stage 3: product.
 
   logic [47:0]           s3_product_q;
   logic [23:0]           s3_sig_c_q;
   logic [5:0]            s3_shift_q;
-  logic                  s3_all_lost_q;
-  logic [ShiftWidth-1:0] s3_lost_q;  // mask
   logic                  s3_sign_p_q, s3_sign_c_q, s3_c_larger_q;
   logic [8:0]            s3_exp_q;
   special_t              s3_special_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic all_lost = s2_distance_q >= 9'(ShiftWidth);
+      automatic logic all_lost = s2_distance_q[8:6] != '0;  // a shift by 63 leaves nothing either
       automatic logic [2*HalfWidth:0] middle = (2 * HalfWidth + 1)'(s2_hl_q)
                                                + (2 * HalfWidth + 1)'(s2_lh_q);
 
       s3_product_q <= {s2_hh_q, s2_ll_q} + {11'b0, middle, 12'b0};
       s3_sig_c_q <= s2_sig_c_q;
-      s3_shift_q <= s2_distance_q[5:0];
-      s3_all_lost_q <= all_lost;
-      for (int unsigned i = 0; i < ShiftWidth; i++) begin
-        s3_lost_q[i] <= all_lost || s2_distance_q[5:0] > 6'(i);
-      end
+      s3_shift_q <= s2_distance_q[5:0] | {6{all_lost}};
       s3_sign_p_q <= s2_sign_p_q;
       s3_sign_c_q <= s2_sign_c_q;
       s3_c_larger_q <= s2_c_larger_q;
@@ -166,9 +161,17 @@ module fp32_fma
       automatic logic [ShiftWidth-1:0] product = {s3_product_q, 3'b0};
       automatic logic [ShiftWidth-1:0] addend = {1'b0, s3_sig_c_q, 26'b0};
       automatic logic [ShiftWidth-1:0] lesser = s3_c_larger_q ? product : addend;
-      automatic logic [ShiftWidth-1:0] kept = s3_all_lost_q ? '0 : lesser >> s3_shift_q;
+      automatic logic [ShiftWidth-1:0] kept = lesser;
+      automatic logic sticky = 1'b0;
 
-      s4_small_q <= {1'b0, kept, (lesser & s3_lost_q) != '0};
+      // Each step of the shifter knows what it shifts out.
+      for (int k = 5; k >= 0; k--) begin
+        if (s3_shift_q[k]) begin
+          for (int i = 0; i < 1 << k; i++) sticky = sticky | kept[i];
+          kept = kept >> (1 << k);
+        end
+      end
+      s4_small_q <= {1'b0, kept, sticky};
       s4_large_q <= {1'b0, s3_c_larger_q ? addend : product, 1'b0};
       s4_sign_p_q <= s3_sign_p_q;
       s4_sign_c_q <= s3_sign_c_q;
@@ -190,11 +193,14 @@ module fp32_fma
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       automatic logic subtract = s4_sign_p_q ^ s4_sign_c_q;
-      automatic logic [FrameWidth-1:0] large_minus = s4_large_q - s4_small_q;
+      // One carry chain for sum and difference, its carry in at a place below; the other one for
+      // the opposite difference. Neither operand has the highest bit: it is the difference's sign.
+      automatic logic [FrameWidth-1:0] other = s4_small_q ^ {FrameWidth{subtract}};
+      automatic logic [FrameWidth:0] sum = {s4_large_q, 1'b1} + {other, subtract};
       automatic logic [FrameWidth-1:0] small_minus = s4_small_q - s4_large_q;
-      automatic logic small_above = s4_large_q < s4_small_q;
+      automatic logic small_above = sum[FrameWidth];
 
-      s5_sum_q <= !subtract ? s4_large_q + s4_small_q : small_above ? small_minus : large_minus;
+      s5_sum_q <= subtract && small_above ? small_minus : sum[FrameWidth:1];
       s5_most_q <= s4_exp_q > 9'd62 ? 6'd63 : s4_exp_q[5:0] + 6'd1;
       s5_sign_q <= subtract && (small_above ^ s4_c_larger_q) ? s4_sign_c_q : s4_sign_p_q;
       s5_zero_sign_q <= s4_sign_p_q && s4_sign_c_q;  // exact cancellation gives +0
