@@ -249,6 +249,18 @@ def test_fma_on_random_operands(units: Units, stall: bool) -> None:
     units.check_fma(random_triples(np.random.default_rng(1 + stall), 120_000), stall)
 
 
+@pytest.mark.parametrize("stall", [False, True])
+def test_product_alone_is_that_with_minus_zero(units: Units, stall: bool) -> None:
+    """Whatever lies at c then: half of the operations are products, the others as before."""
+    rng = np.random.default_rng(3 + stall)
+    one, other = edge_triples(EDGE_VALUES), random_triples(rng, 20_000)
+    a, b, c = (np.concatenate(columns) for columns in zip(one, other, strict=True))
+    alone = rng.integers(0, 2, len(a), np.uint32)
+    got = units.run("fma", a, b, c, alone << np.uint32(31), stall=stall)
+    want = fma(a, b, np.where(alone == 1, np.uint32(0x80000000), c))
+    assert np.flatnonzero(got != want).tolist() == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_fma_on_many_random_operands(units: Units, seed: int) -> None:

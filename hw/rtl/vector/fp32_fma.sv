@@ -28,6 +28,7 @@ module fp32_fma
   input  logic [31:0] a_i,
   input  logic [31:0] b_i,
   input  logic [31:0] c_i,
+  input  logic        product_i,  // c_i does not count: -0, so that y = a * b
   output logic [31:0] y_o
 );
 
@@ -61,7 +62,7 @@ module fp32_fma
       automatic logic c_sub = c_i[30:23] == '0;
       automatic logic a_max = a_i[30:23] == '1;
       automatic logic b_max = b_i[30:23] == '1;
-      automatic logic c_max = c_i[30:23] == '1;
+      automatic logic c_max = c_i[30:23] == '1 && !product_i;
       automatic logic a_zero = a_sub && a_i[22:0] == '0;
       automatic logic b_zero = b_sub && b_i[22:0] == '0;
       automatic logic nan_operand = (a_max && a_i[22:0] != '0) || (b_max && b_i[22:0] != '0)
@@ -71,12 +72,12 @@ module fp32_fma
 
       s1_sig_a_q <= {!a_sub, a_i[22:0]};
       s1_sig_b_q <= {!b_sub, b_i[22:0]};
-      s1_sig_c_q <= {!c_sub, c_i[22:0]};
+      s1_sig_c_q <= product_i ? '0 : {!c_sub, c_i[22:0]};
       s1_sign_p_q <= sign_p;
-      s1_sign_c_q <= c_i[31];
+      s1_sign_c_q <= c_i[31] || product_i;
       s1_p_zero_q <= a_zero || b_zero;
       s1_exp_p_q <= 11'(a_i[30:23]) + 11'(a_sub) + 11'(b_i[30:23]) + 11'(b_sub) - 11'sd127;
-      s1_exp_c_q <= 11'(c_i[30:23]) + 11'(c_sub);
+      s1_exp_c_q <= product_i ? 11'sd1 : 11'(c_i[30:23]) + 11'(c_sub);
       s1_special_q <= '{
           nan: nan_operand || (a_max && b_zero) || (b_max && a_zero)
                || (p_inf && c_max && sign_p != c_i[31]),
@@ -102,8 +103,9 @@ module fp32_fma
       automatic logic [HalfWidth-1:0] a_low = s1_sig_a_q[HalfWidth-1:0];
       automatic logic [HalfWidth-1:0] b_high = s1_sig_b_q[23:HalfWidth];
       automatic logic [HalfWidth-1:0] b_low = s1_sig_b_q[HalfWidth-1:0];
-      automatic logic signed [11:0] order = 12'(s1_exp_p_q) - 12'(s1_exp_c_q);
-      automatic logic c_larger = order[11];
+      // Exponents are -125 to 381 and 1 to 254.
+      automatic logic signed [9:0] order = 10'(s1_exp_p_q) - 10'(s1_exp_c_q);
+      automatic logic c_larger = order[9];
       // Both differences at once instead of a conditional negation behind the subtraction.
       automatic logic [8:0] p_minus_c = order[8:0];
       automatic logic [8:0] c_minus_p = 9'(s1_exp_c_q - s1_exp_p_q);

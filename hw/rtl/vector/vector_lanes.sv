@@ -284,7 +284,7 @@ module vector_lanes
 
   logic [31:0] a [Cols], b [Cols], c [Cols];
   logic [31:0] a_sign, b_sign, c_sign;
-  logic        scaled;  // c is no addend but what exp2 adds to the exponent
+  logic        scaled;  // c is no addend but what exp2 adds to the exponent: 10 bits
 
   assign a_sign = {execute.op.a_negate, 31'b0};
   assign b_sign = {execute.op.b_negate, 31'b0};
@@ -295,7 +295,7 @@ module vector_lanes
     for (int unsigned i = 0; i < Cols; i++) begin
       a[i] = (execute.op.a_float ? converted[i] : a_raw_q[Convert-1][i]) ^ a_sign;
       b[i] = (execute.op.b_float ? converted[i] : b_raw_q[Convert-1][i]) ^ b_sign;
-      c[i] = scaled ? 32'h8000_0000 : c_raw_q[Convert-1][i] ^ c_sign;
+      c[i] = c_raw_q[Convert-1][i] ^ c_sign;
     end
   end
 
@@ -376,7 +376,9 @@ module vector_lanes
 
   always_ff @(posedge clk_i) begin
     if (valid_q[ExecuteStage] && waits_in_ring(execute)) begin
-      x_q <= scaled ? c_raw_q[Convert-1] : a;
+      for (int unsigned i = 0; i < Cols; i++) begin
+        x_q[i] <= {a[i][31:10], scaled ? c_raw_q[Convert-1][i][9:0] : a[i][9:0]};
+      end
       y_q <= b;
     end
     if (valid_q[ShortStage] && waits_in_ring(short_way)) begin
@@ -469,11 +471,12 @@ module vector_lanes
 
     fp32_fma u_fma (
       .clk_i,
-      .en_i(fma_moves),
-      .a_i (a[i]),
-      .b_i (b[i]),
-      .c_i (c[i]),
-      .y_o (fma_result[i])
+      .en_i     (fma_moves),
+      .a_i      (a[i]),
+      .b_i      (b[i]),
+      .c_i      (c[i]),
+      .product_i(scaled),
+      .y_o      (fma_result[i])
     );
 
     fp32_to_int u_code (

@@ -16,17 +16,18 @@ module fp32_vectors_tb
 
   logic [31:0]  y_fma, y_from_int, y;
   logic         unused;
-  assign unused = ^record[31:10];
+  assign unused = ^record[30:10];
 
   logic signed [9:0] y_to_int;
 
   fp32_fma u_fma (
-    .clk_i(clk),
-    .en_i (en),
-    .a_i  (record[127:96]),
-    .b_i  (record[95:64]),
-    .c_i  (record[63:32]),
-    .y_o  (y_fma)
+    .clk_i    (clk),
+    .en_i     (en),
+    .a_i      (record[127:96]),
+    .b_i      (record[95:64]),
+    .c_i      (record[63:32]),
+    .product_i(record[31]),
+    .y_o      (y_fma)
   );
 
   int_to_fp32 u_from_int (
