@@ -34,7 +34,8 @@ module fp32_fma
 
   localparam int unsigned FrameWidth = 53;  // carry, 48 product bits, 3 guard bits, sticky
   localparam int unsigned ShiftWidth = 51;  // the frame without carry and sticky
-  localparam int unsigned HalfWidth = 12;   // of a significand: a multiplier's operand
+  localparam int unsigned LowWidth = 18;    // of a significand: a multiplier's operand
+  localparam int unsigned HighWidth = 6;    // the rest of it
   localparam int unsigned LowGroups = 7;    // groups of 4 bits behind the round bit
 
   if (LATENCY != 8) begin : gen_latency_check
@@ -89,7 +90,9 @@ module fp32_fma
 
   // Stage 2: partial products; exponent difference.
 
-  logic [2*HalfWidth-1:0] s2_hh_q, s2_hl_q, s2_lh_q, s2_ll_q;  // halves of a, of b
+  logic [2*HighWidth-1:0] s2_hh_q;           // high part of a and of b
+  logic [23:0]            s2_hl_q, s2_lh_q;  // high and low part
+  logic [2*LowWidth-1:0]  s2_ll_q;
   logic [23:0]            s2_sig_c_q;
   logic                   s2_sign_p_q, s2_sign_c_q;
   logic                   s2_c_larger_q;  // exponent of C above that of P
@@ -99,10 +102,11 @@ module fp32_fma
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic [HalfWidth-1:0] a_high = s1_sig_a_q[23:HalfWidth];
-      automatic logic [HalfWidth-1:0] a_low = s1_sig_a_q[HalfWidth-1:0];
-      automatic logic [HalfWidth-1:0] b_high = s1_sig_b_q[23:HalfWidth];
-      automatic logic [HalfWidth-1:0] b_low = s1_sig_b_q[HalfWidth-1:0];
+      automatic logic [HighWidth-1:0] a_high = s1_sig_a_q[23:LowWidth];
+      automatic logic [LowWidth-1:0] a_low = s1_sig_a_q[LowWidth-1:0];
+      automatic logic [HighWidth-1:0] b_high = s1_sig_b_q[23:LowWidth];
+      automatic logic [LowWidth-1:0] b_low = s1_sig_b_q[LowWidth-1:0];
+      automatic logic [2*HighWidth-1:0] hh = '0;
       // Exponents are -125 to 381 and 1 to 254.
       automatic logic signed [9:0] order = 10'(s1_exp_p_q) - 10'(s1_exp_c_q);
       automatic logic c_larger = order[9];
@@ -110,10 +114,14 @@ module fp32_fma
       automatic logic [8:0] p_minus_c = order[8:0];
       automatic logic [8:0] c_minus_p = 9'(s1_exp_c_q - s1_exp_p_q);
 
-      s2_hh_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_high);
-      s2_hl_q <= (2 * HalfWidth)'(a_high) * (2 * HalfWidth)'(b_low);
-      s2_lh_q <= (2 * HalfWidth)'(a_low) * (2 * HalfWidth)'(b_high);
-      s2_ll_q <= (2 * HalfWidth)'(a_low) * (2 * HalfWidth)'(b_low);
+      // As sums, so that no synthesis takes a fourth multiplier for so small a product.
+      for (int i = 0; i < HighWidth; i++) begin
+        hh = hh + ((2 * HighWidth)'(b_high & {HighWidth{a_high[i]}}) << i);
+      end
+      s2_hh_q <= hh;
+      s2_hl_q <= 24'(a_high) * 24'(b_low);
+      s2_lh_q <= 24'(a_low) * 24'(b_high);
+      s2_ll_q <= (2 * LowWidth)'(a_low) * (2 * LowWidth)'(b_low);
       s2_sig_c_q <= s1_sig_c_q;
       s2_sign_p_q <= s1_sign_p_q;
       s2_sign_c_q <= s1_sign_c_q;
@@ -137,10 +145,9 @@ module fp32_fma
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       automatic logic all_lost = s2_distance_q[8:6] != '0;  // a shift by 63 leaves nothing either
-      automatic logic [2*HalfWidth:0] middle = (2 * HalfWidth + 1)'(s2_hl_q)
-                                               + (2 * HalfWidth + 1)'(s2_lh_q);
+      automatic logic [24:0] middle = 25'(s2_hl_q) + 25'(s2_lh_q);
 
-      s3_product_q <= {s2_hh_q, s2_ll_q} + {11'b0, middle, 12'b0};
+      s3_product_q <= {s2_hh_q, s2_ll_q} + {5'b0, middle, LowWidth'(0)};
       s3_sig_c_q <= s2_sig_c_q;
       s3_shift_q <= s2_distance_q[5:0] | {6{all_lost}};
       s3_sign_p_q <= s2_sign_p_q;
