@@ -128,7 +128,7 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             *_dram(machine),
             ("VectorStrip", machine.vector_strip, "lines that one micro-operation runs over"),
             ("VectorLatency", machine.vector_latency, "issue to result readable, cycles"),
-            ("VectorFunctions", machine.functions, "function stages: one for two lanes, or none"),
+            ("VectorFunctions", machine.functions, "function stages: each for two lanes or more"),
             ("FeedPorts", machine.feed_ports, "row reads a cycle"),
             ("Levels", isa.LEVELS, "tile loops of an engine"),
             ("Ragged", isa.RAGGED, "sizes of a tile: [full, last]"),

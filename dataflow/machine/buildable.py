@@ -325,9 +325,10 @@ def _check_vector(reader: _Reader, cols: int) -> None:
     )
     found, whole = reader.node("vector", Compute).functions, -(-cols // 2)
     reader.need(
-        found in (0, whole),
+        found in (0, whole) or (0 < found < whole and cols % found == 0),
         "vector.functions",
-        f"a function stage serves two lanes: {cols} lanes have {whole} or none, not {found}",
+        f"a function stage serves two lanes or more, all stages as many: {cols} lanes have "
+        f"{whole}, a smaller divisor of {cols}, or none, not {found}",
         f"use functions: {whole}, or leave it out",
     )
 

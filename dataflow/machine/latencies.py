@@ -11,10 +11,6 @@ from dataclasses import dataclass
 FUNCTION_LATENCY = 15
 """Clock edges from argument to result of a function stage (`fp32_function.sv` compares)."""
 
-FUNCTION_EXTRA = FUNCTION_LATENCY + 2
-"""Cycles that a vector line with a function comes later than one without: a register before the
-stage, and one for the second of the two lanes that it serves (`vector_pkg.sv`)."""
-
 
 @dataclass(frozen=True)
 class Latencies:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
+from dataflow.machine.latencies import FUNCTION_LATENCY
+
 OPERAND_BITS = 9
 """Width of an array operand: a difference of two 8-bit codes, signed."""
 
@@ -92,7 +94,7 @@ class Machine:
         dram_bytes: size of the address space.
         vector_strip: positions the vector unit handles for each micro-instruction.
         vector_latency: pipeline stages of a vector lane, source to sink.
-        functions: function stages of the vector unit, one for each two lanes; 0: none.
+        functions: function stages of the vector unit, each for two lanes or more; 0: none.
         feed_ports: row reads a cycle from the activation scratchpad into the array.
         clock_mhz: modelled clock.
         energies: energy of each kind of access.
@@ -127,6 +129,18 @@ class Machine:
     def mac_units(self) -> int:
         """Multipliers that a nominal MAC can use: the denominator of utilisation."""
         return self.rows * self.cols
+
+    @property
+    def function_lanes(self) -> int:
+        """Lanes that a function stage serves, one a cycle: a line with a function takes so many
+        cycles."""
+        return -(-self.cols // self.functions) if self.functions else 2
+
+    @property
+    def function_extra(self) -> int:
+        """Cycles that a vector line with a function comes later than one without: those of the
+        stage and one for each lane that it serves (`vector_pkg.sv`)."""
+        return FUNCTION_LATENCY + self.function_lanes
 
     @property
     def beats_per_line(self) -> int:

@@ -14,7 +14,7 @@ from dataflow.layers.axis import Ints, ceil_div
 from dataflow.layers.feed import Feed
 from dataflow.layers.passes import feed_steps
 from dataflow.machine import Machine
-from dataflow.machine.latencies import FUNCTION_EXTRA, Latencies
+from dataflow.machine.latencies import Latencies
 from dataflow.tiling.feed import pass_kinds
 from dataflow.tiling.shape import LayerShape
 
@@ -74,8 +74,11 @@ def vector_block(shape: LayerShape, machine: Machine, lat: Latencies, points: In
     whole, rest = points // strip, points % strip
     bubbles = whole * max(0, machine.vector_latency - strip)
     bubbles = bubbles + np.where(rest > 0, np.maximum(0, machine.vector_latency - rest), 0)
-    # A line with a function takes two cycles, and the line behind the last one waits for the stage.
-    held = points + (whole + (rest > 0)) * (FUNCTION_EXTRA - 1)
+    # A line with a function takes a cycle for each lane of a stage, and the line behind the last
+    # one waits for the stage.
+    held = points * (machine.function_lanes - 1)
+    away = machine.function_extra - machine.function_lanes
+    held = held + (whole + (rest > 0)) * (away + 1)
     fixed = lat.vector_block + shape.param_lines * lat.vector_param
     total: Ints = points * shape.lines + bubbles * shape.depends + held * shape.functions + fixed
     return total

@@ -71,6 +71,7 @@ def _group(names: str, **rings: tuple[int, ...] | np.dtype[np.void]) -> np.dtype
 SIZES = _group(
     "rows line shift beats banks wbuf_lines param_lines fifo max_burst outstanding load_fifo"
     " read_latency write_latency strip latency write_stage base function_extra"
+    " function_lanes"
 )
 FETCH = _group("state left address instruction beat done_at")
 QUEUE = _group("taken accepted", state=(4,), index=(4,), left=(4,), at=(4,), fixed=(4,))

@@ -221,9 +221,9 @@ def control(w: Record, table: Table, programs: Table, ops: Table, room: bool) ->
                 send_param(w, c.params)
         else:
             flags = ops[program[FIRST_OP] + k.op]
-            # Its own lines are two cycles apart.
+            # Its own lines are apart by a cycle for each lane of a stage.
             own = k.line > 0 and flags & COMPUTES != 0
-            held = after == w.sizes.function_extra if own else after > 0
+            held = after > (w.sizes.function_extra - w.sizes.function_lanes + 1 if own else 0)
             waits = bool(held or (k.line == 0 and flags & DEPENDS and k.gap > 0))
             if not room:
                 pass

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from dataflow.errors import DataflowError
 from dataflow.machine import Machine
 from dataflow.machine.isa import Counter, Event, Unit
-from dataflow.machine.latencies import FUNCTION_EXTRA
 from dataflow.machine.machine import IDEAL_DRAM
 from dataflow.machine.program import tensors_address
 from dataflow.timing import array, bus, lines, load, sequencer, store, vector
@@ -259,7 +258,8 @@ def _start(machine: Machine, t: Tables, code_bytes: int) -> NDArray[np.void]:
         "latency": machine.vector_latency,
         "write_stage": machine.vector_latency + LANE_STAGES,
         "base": tensors_address(code_bytes),
-        "function_extra": FUNCTION_EXTRA,
+        "function_extra": machine.function_extra,
+        "function_lanes": machine.function_lanes,
     }
     for name, value in sizes.items():
         w["sizes"][name] = value

@@ -132,7 +132,8 @@ REFUSED: list[tuple[list[tuple[str, Any]], str]] = [
     (
         [("nodes.vector.functions", 3)],
         "nodes.vector.functions: the RTL library cannot build this machine: a function stage "
-        "serves two lanes: 16 lanes have 8 or none, not 3; use functions: 8, or leave it out",
+        "serves two lanes or more, all stages as many: 16 lanes have 8, a smaller divisor of 16, "
+        "or none, not 3; use functions: 8, or leave it out",
     ),
     (
         [("nodes.lanes.size", 8)],

@@ -26,7 +26,7 @@ from dataflow.machine.isa import Event, Op, Operand
 from dataflow.machine.machine import Machine
 from tests.rtl.lint import lint
 from tests.rtl.vector_cases import Program, payload_beats, struct_beats
-from tests.rtl.vector_model import AWAY, Instruction, timing
+from tests.rtl.vector_model import Instruction, away_cycles, timing
 
 pytestmark = pytest.mark.rtl
 
@@ -175,12 +175,13 @@ def check_cycles(bench: Bench, program: Program, run: Run) -> None:
 
     expected: dict[str, list[int]] = {name: [] for name in ("take", *OWN.values(), "out", "done")}
     take, after = log["take"][0], 0  # after: the cycle that shows the retirements
-    before, held = -AWAY, 0
+    before: int | None = None
+    held = 0
     for instruction, tiles in zip(program.instructions, program.tiles, strict=True):
         beats = payload_beats(machine, instruction)
         retired = instruction.get("retired.vector")
         after = log["done"][retired - 1] + 1 if retired else 0
-        times = timing(tiles, take, beats, reached, before)
+        times = timing(tiles, take, beats, reached, away_cycles(machine), before)
         before, held = times.last[-1], held + times.held
         expected["take"].append(take)
         for tile, first, written in zip(tiles, times.first, times.written, strict=True):
@@ -332,6 +333,15 @@ def test_a_machine_without_function_stages_is_whole(tmp_path: Path) -> None:
     bare.check(program, busy=20)
 
 
+@pytest.mark.parametrize("stages", [1, 4])
+def test_a_stage_serves_as_many_lanes_as_there_are_for_it(stages: int, tmp_path: Path) -> None:
+    bench = Bench(small(functions=stages), tmp_path)
+    for seed in range(3):
+        bench.check(random_program(bench.machine, 40 + seed, 6), busy=20)
+        program = random_program(bench.machine, 50 + seed, 6)
+        check_cycles(bench, program, bench.check(program))
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -340,7 +350,7 @@ def test_a_machine_without_function_stages_is_whole(tmp_path: Path) -> None:
             {"line_bytes": 4, "port_bytes": 4, "cols": 4},
             "a beat of 32 bits holds no micro-operation of 64 bits",
         ),
-        ({"functions": 3}, "8 lanes need 4 function stages, not 3"),
+        ({"functions": 3}, "8 lanes need 4 function stages or a smaller divisor, not 3"),
         ({"cols": 32}, "32 lanes do not fit into a line of 16 bytes"),
     ],
 )

@@ -24,7 +24,7 @@ I64 = NDArray[np.int64]
 Fields = dict[str, Any]
 SIGN = np.uint32(1 << 31)
 WRITE_STAGE = 17  # cycles from the issue of a line to its write
-AWAY = 17  # cycles that a line with a function takes longer
+STAGE = 15  # cycles of a function stage
 FLOAT_OPS = (Op.FMA, Op.FMAX, Op.FMIN)
 
 
@@ -221,7 +221,7 @@ class _Run:
         Before the first line of a tile they may be over: `timing` counts them.
         """
         away, self.model.away = self.model.away, False
-        return AWAY if away and self.tile.issue else 0
+        return away_cycles(self.model.machine) if away and self.tile.issue else 0
 
     def steps(self) -> Iterator[tuple[int, int, int, bool, bool]]:
         """Executed micro-operations: index, r, s, first repetition, last repetition."""
@@ -255,7 +255,7 @@ class _Run:
             start = self.tile.issue + self.held()
             start += max(0, self.latency - n) if depends else 0
             computes = bool(get("function"))
-            end = start + (2 * n - 1 if computes else n)
+            end = start + (stage_lanes(self.model.machine) * (n - 1) + 1 if computes else n)
             self.model.away = computes
             selected = [get(k, 0) for k in "abc"]
             source: dict[int, Any] = {
@@ -399,6 +399,16 @@ class _Run:
                     self.model.act[(address + lane) & 0xFFFFFF] = line[lane] & 0xFF
 
 
+def stage_lanes(machine: Machine) -> int:
+    """Lanes that take turns at a function stage."""
+    return -(-machine.cols // machine.functions)
+
+
+def away_cycles(machine: Machine) -> int:
+    """Cycles that a line with a function takes longer."""
+    return STAGE + stage_lanes(machine) if machine.functions else 0
+
+
 @dataclass(frozen=True)
 class Timing:
     """Cycles of one instruction: take, first issue and last issue of each tile, their last write.
@@ -423,12 +433,13 @@ def timing(
     take: int,
     beats: int,
     reached: Callable[[int, int], int],
-    before: int = -AWAY,
+    away: int,
+    before: int | None = None,
 ) -> Timing:
     """Cycles of an instruction that is taken in cycle ``take`` with ``beats`` payload beats.
 
     ``reached(event, value)`` is the first cycle that shows the counter at ``value``; ``before`` the
-    cycle of the last line of the instruction before.
+    cycle of the last line of the instruction before; ``away`` of `away_cycles`.
     """
     first: list[int] = []
     last: list[int] = []
@@ -438,8 +449,11 @@ def timing(
         ready = max(accepted, *(reached(*wait) for wait in tile.waits))
         accepted = max(ready + 1, take + beats + 1, last[-1] - 1 if last else 0)
         previous = last[-1] if last else before
-        first.append(max(accepted + 2, previous + AWAY + 1 if tile.behind else 0))
+        if tile.behind and previous is not None:
+            first.append(max(accepted + 2, previous + away + 1))
+        else:
+            first.append(accepted + 2)
         held += first[-1] - (accepted + 2)
         last.append(first[-1] + tile.issue - 1)
-    written = [at + WRITE_STAGE + AWAY * tile.away for at, tile in zip(last, tiles, strict=True)]
+    written = [at + WRITE_STAGE + away * tile.away for at, tile in zip(last, tiles, strict=True)]
     return Timing(take, tuple(first), tuple(last), tuple(written), held)

@@ -115,8 +115,10 @@ def test_functions_hold_the_lanes() -> None:
     plain = vector_block(shape, EDGE8, DEFAULT, points)
     found = vector_block(replace(shape, functions=3), EDGE8, DEFAULT, points) - plain
     whole, rest = points // strip, points % strip
-    # A strip of n lines: 2 n - 1 + 17 cycles, of which n are those of any operation.
-    assert found.tolist() == (3 * (whole * (strip + 16) + (rest > 0) * (rest + 16))).tolist()
+    # A strip of n lines: 4 (n - 1) + 1 + 19 cycles, of which n are those of any operation.
+    assert EDGE8.cols == 4 * EDGE8.functions
+    cycles = whole * (3 * strip + 16) + (rest > 0) * (3 * rest + 16)
+    assert found.tolist() == (3 * cycles).tolist()
 
 
 def test_first_and_last_tile_by_hand() -> None:

@@ -10,8 +10,8 @@
 // Cycles, exact when no read is refused and no parameter line is missing (each such cycle adds one
 // cycle to everything behind it). A cycle number is that of the issue, in which the memory reads of
 // a line are requested.
-//   strip of n lines   sum over executed micro-operations of (n + wait), of (2 n + wait) with a
-//                      function: a line of it holds the lanes for two cycles
+//   strip of n lines   sum over executed micro-operations of (n + wait), or with a function of
+//                      (FunctionLanes n + wait): a line of it holds the lanes for so many cycles
 //                      executed = ops_init + window_r * window_s * ops_body + ops_final
 //                      wait = max(0, Latency - n) if `depends` and not the strip's first, else 0;
 //                      FunctionExtra - 1 more behind a function (also of the strip, block, tile or
@@ -122,11 +122,11 @@ module vector_control
   assign uses_s0 = selects(op_i.a, op_i.b, op_i.c, OperandS0);
   assign uses_s1 = selects(op_i.a, op_i.b, op_i.c, OperandS1);
 
-  // A function's next line comes two cycles behind the one before.
+  // A function's next line comes FunctionLanes cycles behind the one before.
   assign computes = op_i.function_f != '0;
   assign wants_param = params_left_q != '0;
-  assign held = !wants_param && line_q != '0 && computes ? after_q == AfterW'(FunctionExtra)
-                : after_q != '0;
+  assign held = !wants_param && line_q != '0 && computes
+                ? after_q > AfterW'(FunctionExtra + 1 - FunctionLanes) : after_q != '0;
   assign waits = busy_q && (held || (!wants_param && line_q == '0 && op_i.depends && gap_q != '0));
   assign emit_param = busy_q && wants_param && !held;
   assign emit_line = busy_q && !wants_param && !waits;

@@ -1,9 +1,9 @@
-// The function stages beside the lanes: one for two lanes.
+// The function stages beside the lanes: each for FunctionLanes neighbouring lanes.
 //
 // A line comes when it leaves the multiply-add (x_i, scale_i, line_i with valid_i) and is back
-// FunctionExtra cycles later (y_o, line_o with valid_o). A stage takes the even lane first and the
-// odd one in the next cycle, so lines are two cycles apart; the control of the vector engine sees
-// to that, and to the way behind the stages being free when a line comes back.
+// FunctionExtra cycles later (y_o, line_o with valid_o). A stage takes its lanes one after the
+// other, so lines are FunctionLanes cycles apart; the control of the vector engine sees to that,
+// and to the way behind the stages being free when a line comes back.
 // Without stages (VectorFunctions is 0) the program is refused before it has such a line.
 
 module vector_functions
@@ -28,8 +28,11 @@ module vector_functions
   output logic              busy_o
 );
 
-  if (VectorFunctions != 0 && VectorFunctions != (Cols + 1) / 2) begin : gen_functions_check
-    $error("%0d lanes need %0d function stages, not %0d", Cols, (Cols + 1) / 2, VectorFunctions);
+  if (VectorFunctions != 0
+      && (FunctionLanes < 2 || (VectorFunctions != (Cols + 1) / 2 && Cols % VectorFunctions != 0)))
+  begin : gen_functions_check
+    $error("%0d lanes need %0d function stages or a smaller divisor, not %0d", Cols, (Cols + 1) / 2,
+           VectorFunctions);
   end
 
   if (VectorFunctions == 0) begin : gen_none
@@ -71,43 +74,50 @@ module vector_functions
     assign line_o = ring_q[now_q - RingW'(FunctionExtra)];
 
     for (genvar f = 0; f < VectorFunctions; f++) begin : gen_stage
-      localparam int unsigned Even = 2 * f;
-      localparam int unsigned Odd = 2 * f + 1 < Cols ? 2 * f + 1 : Even;
-      logic [31:0]       x_q, second_q, y, even_q;
-      logic signed [9:0] scale_q, second_scale_q;
+      localparam int unsigned First = FunctionLanes * f;
+      localparam int unsigned Lanes = First + FunctionLanes <= Cols ? FunctionLanes : Cols - First;
+      logic [31:0]       x_q [FunctionLanes];  // the one that enters, and those that wait
+      logic signed [9:0] scale_q [FunctionLanes];
+      logic [31:0]       y;
 
       always_ff @(posedge clk_i) begin
-        if (valid_i) begin
-          x_q <= x_i[Even];
-          scale_q <= scale_i[Even];
-          second_q <= x_i[Odd];
-          second_scale_q <= scale_i[Odd];
-        end else if (valid_q[1]) begin
-          x_q <= second_q;
-          scale_q <= second_scale_q;
+        if (valid_i || valid_q[FunctionLanes-1:1] != '0) begin
+          for (int unsigned l = 0; l < FunctionLanes; l++) begin
+            x_q[l] <= valid_i ? x_i[First+(l < Lanes ? l : 0)]
+                      : x_q[l+1 < FunctionLanes ? l+1 : l];
+            scale_q[l] <= valid_i ? scale_i[First+(l < Lanes ? l : 0)]
+                          : scale_q[l+1 < FunctionLanes ? l+1 : l];
+          end
         end
-        if (valid_q[FunctionExtra-1]) even_q <= y;
       end
 
       fp32_function u_function (
         .clk_i,
         .en_i      (moves),
         .function_i(function_q),
-        .x_i       (x_q),
-        .scale_i   (scale_q),
+        .x_i       (x_q[0]),
+        .scale_i   (scale_q[0]),
         .y_o       (y)
       );
 
-      assign y_o[Even] = even_q;
-      if (Odd != Even) begin : gen_odd
-        assign y_o[Odd] = y;
+      // The first lanes' results wait for the last one's.
+      for (genvar l = 0; l < Lanes; l++) begin : gen_lane
+        if (l == FunctionLanes - 1) begin : gen_last
+          assign y_o[First+l] = y;
+        end else begin : gen_waits
+          logic [31:0] y_q;
+          always_ff @(posedge clk_i) begin
+            if (valid_q[FunctionExtra-FunctionLanes+1+l]) y_q <= y;
+          end
+          assign y_o[First+l] = y_q;
+        end
       end
     end
 
 `ifndef SYNTHESIS
     lines_apart: assert property (@(posedge clk_i) disable iff (!rst_ni)
-      valid_i |-> !valid_q[1])
-      else $error("vector: lines of a function follow each other without a gap");
+      valid_i |-> valid_q[FunctionLanes-1:1] == '0)
+      else $error("vector: lines of a function follow each other too closely");
 `endif
   end
 

@@ -28,9 +28,13 @@ package vector_pkg;
   // the write stage is forwarded to the select stage of the same cycle.
   localparam int unsigned Latency = WriteStage - SelectStage;
 
+  // Lanes that a function stage serves, one a cycle.
+  localparam int unsigned FunctionLanes = VectorFunctions == 0 ? 2
+                                          : (Cols + VectorFunctions - 1) / VectorFunctions;
+
   // A line of a function leaves the lanes at the finish stage and comes back there so many cycles
-  // later: a register before the stage, its latency, and one cycle for the odd lanes.
-  localparam int unsigned FunctionExtra = fp32_function_pkg::FunctionLatency + 2;
+  // later: a register before the stage, its latency, and one cycle for each further lane.
+  localparam int unsigned FunctionExtra = fp32_function_pkg::FunctionLatency + FunctionLanes;
 
   // verilator lint_on UNUSEDPARAM
 
