@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dataflow.decide.rows import NodeDecision, node_rows
@@ -16,12 +17,14 @@ from dataflow.mapper import busy_cycles
 from dataflow.rewrite.legal import (
     NO_PRODUCTS,
     NORM_WORDS,
+    ROW_SUMS,
     SOFTMAX_WORDS,
     Products,
     inexact_operators,
     legalisation,
 )
 from dataflow.rewrite.passes import Stage, run_passes
+from dataflow.rewrite.row_sums import row_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +59,16 @@ def lowered_of(
     """
     products = NO_PRODUCTS
     stages, found = lowered_as(cascade, machine, products, literal=literal)
-    changed = {stage.name for stage in stages if stage.changed}
-    for name in (SOFTMAX_WORDS, NORM_WORDS):
-        if name not in changed:
-            continue
-        if name == SOFTMAX_WORDS:
-            other = replace(products, softmax=machine.cols)
-        else:
-            other = replace(products, norm=True)
+    made = {stage.name: stage for stage in stages}
+    forms: dict[str, Callable[[Products], Products]] = {}
+    if SOFTMAX_WORDS in made and made[SOFTMAX_WORDS].changed:
+        forms[SOFTMAX_WORDS] = lambda form: replace(form, softmax=machine.cols)
+    if NORM_WORDS in made and made[NORM_WORDS].changed:
+        forms[NORM_WORDS] = lambda form: replace(form, norm=True)
+    if ROW_SUMS in made and row_sums(made[ROW_SUMS].cascade) is not made[ROW_SUMS].cascade:
+        forms[ROW_SUMS] = lambda form: replace(form, sums=True)
+    for changed in forms.values():
+        other = changed(products)
         trial, layers = lowered_as(cascade, machine, other, literal=literal)
         if _work(layers, machine) < _work(found, machine):
             stages, found, products = trial, layers, other

@@ -11,6 +11,7 @@ outermost in memory first; a tensor that is not named there lies as it is declar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,7 @@ class Wish:
         tensor: whose layout is meant.
         dims: the dimensions that must be innermost together, in their natural order.
         hard: whether the Einsum cannot be lowered otherwise.
+        either: dimensions of which any one may be innermost as well.
     """
 
     einsum: int
@@ -44,6 +46,7 @@ class Wish:
     dims: tuple[int, ...]
     hard: bool
     writes: bool
+    either: tuple[int, ...] = ()
 
 
 def natural(tensor: Tensor) -> Layout:
@@ -101,7 +104,7 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
         shape = cascade.tensors[stationary.tensor].shape
         last = max((d for d, size in enumerate(shape) if size > 1), default=0)
         either = (last,) if last in rows + cols else cols or rows
-        found.append(Wish(at, stationary.tensor, either, False, False))
+        found.append(Wish(at, stationary.tensor, either, False, False, rows + cols))
     return found
 
 
@@ -234,10 +237,44 @@ def choose(cascade: Cascade) -> dict[str, Layout]:
     for wish in wishes(cascade):
         if wish.tensor not in cascade.constants and wish.dims:
             asked.setdefault(classes.find(wish.tensor), []).append(wish)
-    return {
+    found = {
         name: _best(cascade, tensor, asked.get(classes.find(name), []))
         for name, tensor in cascade.tensors.items()
     }
+    alone = Counter(classes.find(name) for name in cascade.tensors)
+    for name in cascade.tensors:
+        wanted = asked.get(classes.find(name), [])
+        if wanted and alone[classes.find(name)] == 1:
+            found[name] = _as_written(cascade, name, found, wanted)
+    return found
+
+
+def _as_written(
+    cascade: Cascade, name: str, layouts: Mapping[str, Layout], wanted: list[Wish]
+) -> Layout:
+    """The layout in which copies write a tensor with all lanes, if its readers take it too.
+
+    Such a copy has innermost what is innermost in its source.
+    """
+    tensor, dims = cascade.tensors[name], set[int]()
+    for einsum in cascade.writers.get(name, ()):
+        sources = [a for a in einsum.inputs if cascade.tensors[a.tensor].elements > 1]
+        sources = [a for a in sources if a.tensor not in cascade.constants]
+        if einsum.reduction is not None or len(sources) != 1:
+            return layouts[name]
+        shape = cascade.tensors[sources[0].tensor].shape
+        order = [d for d in layouts[sources[0].tensor] if shape[d] > 1]
+        inner = {v for v, step in sources[0].indices[order[-1]].terms if step == 1}
+        places = [d for d, i in enumerate(einsum.output.indices) if i.variable in inner]
+        if len(places) != 1:
+            return layouts[name]
+        dims.add(places[0])
+    layout = innermost(len(tensor.shape), dims)
+    if len(dims) != 1 or not all(
+        satisfies(layout, w.dims, tensor.shape) or dims <= set(w.either) for w in wanted
+    ):
+        return layouts[name]
+    return layout
 
 
 def _best(cascade: Cascade, tensor: Tensor, asked: list[Wish]) -> Layout:

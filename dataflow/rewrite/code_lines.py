@@ -60,20 +60,20 @@ class MaskedLine:
 
 def code_line(editor: Editor, tensor: str) -> CodeLine | None:
     """The line of a float32 tensor that an elementwise Einsum makes of codes; None for others."""
-    cone = _of_one_code(editor, tensor)
+    cone = of_one_code(editor, tensor)
     return None if cone is None or cone.constants else _line(cone, {})
 
 
 def masked_line(editor: Editor, tensor: str, far: float) -> MaskedLine | None:
     """The line of a float32 tensor that a constant masks: x is ``far`` below it, or -inf, there."""
-    cone = _of_one_code(editor, tensor)
+    cone = of_one_code(editor, tensor)
     if cone is None or len(cone.constants) != 1:
         return None
     (mask,) = cone.constants
     kinds = np.unique(np.asarray(editor.cascade.constants[mask.tensor]))
     if len(kinds) > MOST_KINDS:
         return None
-    found = {kind: _values(cone, {mask: kind}) for kind in kinds}
+    found = {kind: values_of(cone, {mask: kind}) for kind in kinds}
     if any(values.dtype != np.float32 for values in found.values()):
         return None
     top = max(found, key=lambda kind: float(found[kind].max()))
@@ -87,7 +87,7 @@ def masked_line(editor: Editor, tensor: str, far: float) -> MaskedLine | None:
     return MaskedLine(line, mask, np.array(opens))
 
 
-def _of_one_code(editor: Editor, tensor: str) -> Cone | None:
+def of_one_code(editor: Editor, tensor: str) -> Cone | None:
     """The cone of a tensor whose only leaf is an 8-bit code."""
     source = editor.producers.get(tensor)
     cone = None if source is None else Cone(editor, source)
@@ -96,7 +96,7 @@ def _of_one_code(editor: Editor, tensor: str) -> Cone | None:
     return cone if is_codes(editor.cascade.tensors[cone.leaves[0].tensor]) else None
 
 
-def _values(cone: Cone, constants: Mapping[Access, Array]) -> Array:
+def values_of(cone: Cone, constants: Mapping[Access, Array]) -> Array:
     """x at every code, by its raw byte."""
     (leaf,) = cone.leaves
     codes = codes_of(cone.cascade.tensors[leaf.tensor])
@@ -110,7 +110,7 @@ def _line(cone: Cone, constants: Mapping[Access, Array]) -> CodeLine | None:
     (leaf,) = cone.leaves
     source, kind = cone.tip, cone.cascade.tensors[leaf.tensor]
     codes = codes_of(kind).astype(np.float64)
-    values = _values(cone, constants)
+    values = values_of(cone, constants)
     if values.dtype != np.float32 or not np.isfinite(values).all():
         return None
     low, high = int(codes.argmin()), int(codes.argmax())

@@ -26,6 +26,7 @@ from dataflow.rewrite.order import order_reductions
 from dataflow.rewrite.passes import Pass, Stage, run_passes
 from dataflow.rewrite.pieces import split_pieces
 from dataflow.rewrite.pool_codes import pool_codes
+from dataflow.rewrite.row_sums import row_sums
 from dataflow.rewrite.softmax_words import softmax_words
 from dataflow.rewrite.stage_functions import stage_functions
 from dataflow.rewrite.tabulate import tabulate
@@ -62,6 +63,7 @@ STAGE_FUNCTIONS = Pass(
 
 SOFTMAX_WORDS = "softmax-words"
 NORM_WORDS = "norm-words"
+ROW_SUMS = "row-sums"
 
 
 def _softmax_words(lanes: int) -> Pass:
@@ -71,6 +73,16 @@ def _softmax_words(lanes: int) -> Pass:
         False,
         "what a softmax needs of a whole row waits in memory as bytes; before its exponentials get "
         "the algorithm of the function stage",
+    )
+
+
+def _row_sums(products: bool) -> Pass:
+    return Pass(
+        ROW_SUMS,
+        lambda cascade: row_sums(cascade) if products else cascade,
+        False,
+        "other sums of squares over rows of codes are integer sums; behind the passes that look "
+        "for whole normalisations",
     )
 
 
@@ -166,6 +178,7 @@ REWRITES = (
     _softmax_words(0),
     NORM_SUMS,
     _norm_words(False),
+    _row_sums(False),
     STAGE_FUNCTIONS,
     Pass(
         "uniform-parameters",
@@ -198,10 +211,12 @@ class Products:
     Attributes:
         softmax: lanes of the machine, where those of a softmax are; else 0.
         norm: whether those of a normalisation are.
+        sums: whether other sums of squares are (`row_sums`).
     """
 
     softmax: int = 0
     norm: bool = False
+    sums: bool = False
 
 
 NO_PRODUCTS = Products()
@@ -229,8 +244,12 @@ def legalisation(
     first = (DEAD_CODE,) if dead_code else ()
     last = () if reduction_order is None else (ordered(reduction_order),)
     chosen = (one for one in REWRITES if one.exact or not literal)
-    staged = (STAGE_FUNCTIONS.name, SOFTMAX_WORDS, NORM_SUMS.name, NORM_WORDS)
-    made = {SOFTMAX_WORDS: _softmax_words(products.softmax), NORM_WORDS: _norm_words(products.norm)}
+    staged = (STAGE_FUNCTIONS.name, SOFTMAX_WORDS, NORM_SUMS.name, NORM_WORDS, ROW_SUMS)
+    made = {
+        SOFTMAX_WORDS: _softmax_words(products.softmax),
+        NORM_WORDS: _norm_words(products.norm),
+        ROW_SUMS: _row_sums(products.sums),
+    }
     kept = (made.get(one.name, one) for one in chosen if functions or one.name not in staged)
     return (*first, *kept, *last)
 

@@ -27,7 +27,7 @@ from dataflow.rewrite.cone import Editor, codes_of
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
 from dataflow.rewrite.multiples import EXACT, rounded_to
-from dataflow.rewrite.row_products import MOST, RowProducts, as_row
+from dataflow.rewrite.row_products import MOST, RowProducts, as_row, plain
 from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
 
 LARGEST = 128  # magnitude of a code of int8
@@ -256,7 +256,7 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
     power = one.power
     assert isinstance(power.expr, Call) and isinstance(power.expr.args[0], Access)
     place = _place(one, power.expr.args[0])
-    leaf = one.line.at(one.line.leaf, place)
+    leaf = plain(cascade, one.line.at(one.line.leaf, place))
     if products and one.count <= MOST and as_row(power, leaf):
         cascade, word, made = _of_products(cascade, one, leaf)
     else:

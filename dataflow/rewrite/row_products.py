@@ -42,6 +42,18 @@ LAYER = 150
 """Cycles that a layer takes besides its work, about."""
 
 
+def plain(cascade: Cascade, expr: Expr) -> Expr:
+    """An access without variables of one value beside others."""
+    if not isinstance(expr, Access):
+        return expr
+
+    def kept(index: Affine) -> Affine:
+        terms = tuple((v, c) for v, c in index.terms if cascade.size(v) > 1)
+        return Affine(terms, index.offset) if terms and len(index.terms) > 1 else index
+
+    return Access(expr.tensor, tuple(kept(i) for i in expr.indices), expr.indirect)
+
+
 def as_row(total: Einsum, code: Expr) -> bool:
     """Whether a sum walks rows of codes one after the other, along the last rank of the codes."""
     fold = total.reduction
@@ -167,14 +179,15 @@ class RowProducts:
             self.write(Access(made.tensor, own), expr, at=f"_{place}")
         return made
 
-    def of_digits(self, digits: Access) -> Access:
-        """The sum of a table over each row, for each byte of a word: int32."""
-        digit, byte = digits.indices[-2].variables[0], self.rank("RB", BYTES)
-        weights = np.array([[BASE] * BYTES, [1] * BYTES], np.uint8)
-        factor = Access(
-            self.constant("ones", weights, (digit, byte)), (Affine.of(digit), Affine.of(byte))
-        )
-        own = self.tensor("sum", (byte,), S32)
+    def of_digits(self, digits: Access, *, bytes_of_words: bool = True) -> Access:
+        """The sum of a table over each row, for each byte of a word or once: int32."""
+        digit = digits.indices[-2].variables[0]
+        columns = (self.rank("RB", BYTES),) if bytes_of_words else ()
+        weights = np.array([BASE, 1], np.uint8).reshape(2, *(1 for _ in columns))
+        weights = np.broadcast_to(weights, (2, *(BYTES for _ in columns))).copy()
+        names = (digit, *columns)
+        factor = Access(self.constant("ones", weights, names), tuple(map(Affine.of, names)))
+        own = self.tensor("sum", columns, S32)
         fold = Reduction("add", (digit, self.walked))
         self.write(own, call("mul", digits, factor), fold)
         return own

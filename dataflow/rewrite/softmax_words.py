@@ -35,7 +35,7 @@ from dataflow.rewrite.code_lines import CodeLine, MaskedLine, code_line, masked_
 from dataflow.rewrite.cone import Cone, Editor
 from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
-from dataflow.rewrite.row_products import LARGEST, MOST, RowProducts, as_row
+from dataflow.rewrite.row_products import LARGEST, MOST, RowProducts, as_row, plain
 from dataflow.rewrite.words import RANGE, Row, Scale, read_word, single32, write_words
 
 SPREAD = 80.0
@@ -257,7 +257,7 @@ def _code(found: Softmax, line: CodeLine) -> Expr:
 def _as_products(editor: Editor, found: Softmax) -> bool:
     """Whether the exponentials of a row are summed by the array."""
     count = editor.cascade.sizes(found.total)
-    code = _code(found, found.line)
+    code = plain(editor.cascade, _code(found, found.line))
     if found.line.slope < 0 or not as_row(found.total, code):
         return False
     assert found.total.reduction is not None
@@ -275,7 +275,7 @@ def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
         cascade, line = _with_open_codes(cascade, found.mask)
         codes = (line.source,)
     rows = RowProducts(cascade, found.total)
-    code = _code(found, line)
+    code = plain(cascade, _code(found, line))
     assert isinstance(code, Access)
     peak = rows.largest(code, lanes)
     kind = cascade.tensors[code.tensor].dtype

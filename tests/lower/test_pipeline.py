@@ -20,6 +20,7 @@ NAMES = [
     *("dead-code", "parameter-folding", "integer-filters", "split-pieces", "pool-codes"),
     *("tabulate", "integer-signs", "threshold-counts", "integer-sums", "code-arithmetic"),
     *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-sums", "norm-words"),
+    "row-sums",
     *("stage-functions", "uniform-parameters"),
     *("merge-parameters", "volumes", "reduction-order"),
     *("affine-part", "early-codes", "inline-wide", "rank-order", "layout-copies", "alias"),

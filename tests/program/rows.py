@@ -49,7 +49,7 @@ def in_lanes(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     net = QdqNet(seed, opset=24)
     draw = np.random.default_rng(seed)
     kind, low = rng.choice([(S8, -128), (U8, 0)])
-    form = ("softmax", "causal", "layer", "square")[seed % 4]
+    form = ("softmax", "causal", "layer", "square", "pieces")[seed % 5]
     shape = (rng.randint(1, 3), rng.randint(9, 20), rng.randint(17, 70))
     entry = net.input(shape, kind)
     x = net.dequantised(entry, rng.choice([0.02, 0.1, 0.3]), rng.randint(low, low + 255), kind)
@@ -62,9 +62,15 @@ def in_lanes(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     elif form == "layer":
         numbers = net.floats(shape[-1], low=0.5, high=1.5), net.floats(shape[-1])
         y, out = net.op("LayerNormalization", x, *numbers, epsilon=1e-5), (0.02, 7, S8)
-    else:
+    elif form == "square":
         y = net.op("RMSNormalization", x, net.floats(shape[-1]), epsilon=1e-6)
         out = (0.02, 7, S8)
+    else:  # a root mean square in pieces, each quantised
+        square = net.op("Mul", x, x)
+        axis = net.constant(np.array([2], np.int64))
+        mean = net.through(net.op("ReduceMean", square, axis, keepdims=1), 0.5, -128)
+        y = net.op("Mul", x, net.through(net.op("Sqrt", mean), 0.05, -128))
+        out = (0.5, 7, S8)
     y = net.op("MatMul", net.through(y, *out), net.weights((shape[-1], 5)))
     result = net.quantised(y, 0.01)
     proto = net.finish()

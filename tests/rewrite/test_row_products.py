@@ -11,7 +11,9 @@ from dataflow.ir import Cascade
 from dataflow.ir.macs import total_macs
 from dataflow.rewrite.legal import Products, legalise
 from dataflow.rewrite.row_products import LAYER, steps
+from dataflow.rewrite.row_sums import integers
 from tests.frontend.qdq_net import QdqNet
+from tests.program.rows import in_lanes
 from tests.rewrite.test_words import normal, softmax
 
 Array = np.ndarray
@@ -92,3 +94,38 @@ def test_rows_that_lie_across_the_last_rank_are_walked(axis: int) -> None:
     legal = legalise(imported, products=Products(8, True))
     assert not [n for n in legal.tensors if n.endswith("_digits")]
     assert [n for n in legal.tensors if n.endswith("_word")]
+
+
+def test_a_mean_square_that_is_quantised_is_an_integer_sum() -> None:
+    proto, inputs = in_lanes(4)
+    imported = load_model(proto)
+    walked, summed = (legalise(imported, products=Products(sums=n)) for n in (False, True))
+    assert [n for n in summed.tensors if n.endswith("_digits")]
+    assert not [n for n in walked.tensors if n.endswith("_digits")]
+    want, got = (next(iter(evaluate(c, inputs).values())) for c in (walked, summed))
+    wrong = np.rint((got - want) / 0.01)
+    assert np.abs(wrong).max() <= 1 and np.count_nonzero(wrong) <= 0.01 * wrong.size
+
+
+@pytest.mark.parametrize(
+    ("values", "most"),
+    [(np.arange(256.0) ** 2 * 0.013, 255**2), (np.abs(np.arange(256.0) - 9) * 3, 246)],
+)
+def test_numbers_that_are_integers_times_one_number(values: Array, most: int) -> None:
+    found = integers(values.astype(np.float32))
+    assert found is not None and found[0].max() == most
+    assert np.allclose(found[0] * found[1], values, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.exp(np.arange(256.0) / 40),
+        np.arange(256.0) - 3,  # below 0
+        np.arange(256.0) ** 2 * 2 + 1,  # beyond 65,279
+        np.zeros(256),
+        np.where(np.arange(256) == 7, np.inf, 1.0),
+    ],
+)
+def test_other_numbers_are_none(values: Array) -> None:
+    assert integers(values.astype(np.float32)) is None
