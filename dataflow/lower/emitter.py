@@ -64,6 +64,7 @@ class Emitter:
         params: per-channel numbers in the order of their parameter lines, at most `LINES`, the
             bias that an accumulator is read with among them.
         words: per-point numbers in the order of their uses.
+        direct: words of rows that are read once, where they arrive.
         channels: of the layer, which may have lines of parameters; 0: it has none.
     """
 
@@ -72,6 +73,7 @@ class Emitter:
     code: Code = field(default_factory=Code)
     params: list[Array] = field(default_factory=list)
     words: list[Array] = field(default_factory=list)
+    direct: set[Access] = field(default_factory=set)
     zeros: dict[Expr, int] = field(default_factory=dict)
     known: dict[Expr, Value] = field(default_factory=dict)
     table: bytes | None = None
@@ -127,6 +129,8 @@ class Emitter:
         elif leaf.kind == "s1":
             value = Value(Operand.S1, leaf.dtype.is_float)
         elif leaf.kind == "row":
+            if access in self.direct:
+                return Value(Operand.S1, leaf.dtype.is_float)
             return Value(self.code.add(Node(Op.MOVE, a=Operand.S1)), leaf.dtype.is_float)
         elif leaf.kind == "param":
             assert leaf.data is not None

@@ -11,7 +11,7 @@ from dataflow.evaluate.primitives import compute
 from dataflow.ir.cascade import Cascade
 from dataflow.ir.dtype import S32, DType
 from dataflow.ir.expr import Access, Call, Const, Expr, Index, accesses, map_accesses, walk
-from dataflow.ir.ops import OPS
+from dataflow.ir.ops import OPS, STAGED
 from dataflow.layers.layer import MicroProgram, Storage
 from dataflow.lower.assemble import Node, Result, assemble
 from dataflow.lower.emitter import Leaf, Value
@@ -216,9 +216,29 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
             compiler.params.append(bias)
     compiler.fold_zero_points(expr)
     for word in operands.rows:  # in the order in which they lie
-        compiler.compile(word)
+        number = number_of(word, expr)
+        compiler.direct |= {word} if number != word else set()
+        compiler.compile(number)
     value = compiler.compile(expr)
     return _finish(operands, compiler, value, bias is not None, 0)
+
+
+def number_of(word: Access, expr: Expr) -> Expr:
+    """What an expression makes of a word before anything else, the same at every use."""
+    found: Expr = word
+    while True:
+        uses = [e for e in walk(expr) if isinstance(e, Call) and found in e.args]
+        if not uses or any(e != uses[0] for e in uses):
+            return found
+        if uses[0].op not in OF_WORDS or uses[0].args[0] != found:
+            return found
+        if not all(isinstance(arg, Const) for arg in uses[0].args[1:]):
+            return found
+        found = uses[0]
+
+
+OF_WORDS = ("f32", "mul", "fma", *STAGED)
+"""Operators that read a word where it arrives."""
 
 
 def _refuse_functions(expr: Expr) -> None:

@@ -28,7 +28,7 @@ from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
 from dataflow.rewrite.multiples import EXACT, rounded_to
 from dataflow.rewrite.row_products import MOST, RowProducts, as_row, plain
-from dataflow.rewrite.words import Row, Scale, read_word, single32, write_words
+from dataflow.rewrite.words import RANGE, RESOLUTION, Row, Scale, read_word, single32, write_words
 
 LARGEST = 128  # magnitude of a code of int8
 
@@ -173,8 +173,13 @@ def _is_product(reader: Einsum, one: Normalisation) -> bool:
     return not own & tensors
 
 
-def with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
-    """An expression with what ``word`` makes of numbers times their root; None: with 0."""
+def with_products(
+    expr: Expr, one: Normalisation, word: str | None, *, deviation: bool = False
+) -> Expr:
+    """An expression with what ``word`` makes of numbers times their root; None: with 0.
+
+    ``deviation``: the last word is the root of the mean square, and not the squares.
+    """
     if not isinstance(expr, Call):
         return expr
     if expr.op == "mul":
@@ -182,8 +187,13 @@ def with_products(expr: Expr, one: Normalisation, word: str | None) -> Expr:
             if isinstance(normal, Access) and isinstance(root, Access):
                 names = (one.normal, one.root.output.tensor)
                 if (normal.tensor, root.tensor) == names and _row_of(normal, root, one):
-                    return single(0.0) if word is None else _normalised(one, word, normal, root)
-    return replace(expr, args=tuple(with_products(a, one, word) for a in expr.args))
+                    return (
+                        single(0.0)
+                        if word is None
+                        else _normalised(one, word, normal, root, deviation=deviation)
+                    )
+    args = (with_products(a, one, word, deviation=deviation) for a in expr.args)
+    return replace(expr, args=tuple(args))
 
 
 def _row_of(normal: Access, root: Access, one: Normalisation) -> bool:
@@ -206,16 +216,28 @@ def _scales(one: Normalisation) -> tuple[Scale, Scale]:
     return Scale(0.5 / power, 64.0), Scale(1 / (1024 if one.near is None else 256) / power, 0.0)
 
 
-def _normalised(one: Normalisation, word: str, normal: Access, root: Access) -> Expr:
+def _deviation_scale(one: Normalisation) -> Scale:
+    """Of the root of the mean square of codes."""
+    centre = _centre(one)
+    centred = one.near is not None or max(one.line.most - centre, centre - one.line.least) < RANGE
+    return Scale(1.0 if centred else 0.5, 0.0)
+
+
+def _normalised(
+    one: Normalisation, word: str, normal: Access, root: Access, *, deviation: bool
+) -> Expr:
     sums, squares = _scales(one)
     numbers = [read_word(word, root.indices, at) for at in range(2 if one.near else 1)]
     mean = sums.read(numbers[0], 1 / one.count) if one.near is not None else None
-    square = squares.read(numbers[-1], 1 / one.count)
-    variance = square
-    if mean is not None:
-        variance = call("max", call("fma", mean, call("neg", mean), square), single(0.0))
-    epsilon = single32(one.epsilon / one.line.slope**2)
-    inverse = call("stage_rsqrt", call("add", variance, epsilon))
+    epsilon = one.epsilon / one.line.slope**2
+    if deviation:
+        root_of = _deviation_scale(one).read(numbers[-1])
+        inverse = call("stage_rsqrt", call("fma", root_of, root_of, single32(epsilon)))
+    else:
+        spread = squares.read(numbers[-1], 1 / one.count)
+        if mean is not None:
+            spread = call("max", call("fma", mean, call("neg", mean), spread), single(0.0))
+        inverse = call("stage_rsqrt", call("add", spread, single32(epsilon)))
     code = _code(one, _place(one, normal))
     centred = code if mean is None else call("sub", code, mean)
     product = call("mul", centred, inverse)
@@ -257,7 +279,8 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
     assert isinstance(power.expr, Call) and isinstance(power.expr.args[0], Access)
     place = _place(one, power.expr.args[0])
     leaf = plain(cascade, one.line.at(one.line.leaf, place))
-    if products and one.count <= MOST and as_row(power, leaf):
+    summed = products and one.count <= MOST and as_row(power, leaf)
+    if summed:
         cascade, word, made = _of_products(cascade, one, leaf)
     else:
         code = _code(one, place)
@@ -270,7 +293,9 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
         if einsum.name == power.name:
             einsums += made
         else:
-            expr = with_products(einsum.expr, one, word)
+            expr = with_products(einsum.expr, one, word, deviation=summed)
+            if summed and expr != einsum.expr:
+                cascade, expr = _merged(cascade, expr)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
 
@@ -278,16 +303,66 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
 def _of_products(
     cascade: Cascade, one: Normalisation, leaf: Expr
 ) -> tuple[Cascade, str, tuple[Einsum, ...]]:
-    """The words with the sums made by the array: of the codes, and of a table of their squares."""
+    """The words of the sum of the codes and of their deviation, with the sums made by the array.
+
+    The deviation of rows of one code is a small number, which nothing but 0 is divided by.
+    """
     assert isinstance(leaf, Access)
     rows, centre = RowProducts(cascade, one.power), _centre(one)
-    sums, squares = _scales(one)
+    sums, scale = _scales(one)[0], _deviation_scale(one)
     table = (codes_of(cascade.tensors[leaf.tensor]).astype(np.int64) - centre) ** 2
-    numbers: list[tuple[Access, Expr]] = []
+    mean: str | None = None
     if one.near is not None:
         total = rows.of_codes(leaf, centre)
-        numbers.append((total, sums.written(call("f32", total))))
+        mean = rows.word(total, sums.written(call("f32", total)), stem="mean")
     power = rows.of_digits(rows.tables(leaf, table))
-    numbers.append((power, squares.written(call("f32", power))))
-    word = rows.words(tuple(numbers))
+    square = call("mul", call("f32", power), single32(scale.a**2 / one.count))
+    least = single32(RESOLUTION / sums.a / one.count)  # a number that is there in any case
+    if mean is not None:
+        own = sums.read(read_word(mean, rows.rows), 1 / one.count)
+        square = call("fma", own, call("neg", own), square)
+    root = call("stage_sqrt", call("max", square, least))
+    word = rows.word(power, call("add", root, single(RANGE)), behind=mean)
     return rows.cascade, word, tuple(rows.made)
+
+
+def _merged(cascade: Cascade, expr: Expr) -> tuple[Cascade, Expr]:
+    """An expression with (x W + C) s, or x W s, of constants W and C as x (W s) + C s."""
+    if not isinstance(expr, Call):
+        return cascade, expr
+    if expr.op in ("mul", "div") and isinstance(expr.args[1], Const):
+        inner, number = expr.args[0], float(expr.args[1].value)
+        factor = number if expr.op == "mul" else 1 / number if number else 0.0
+        line = _line_of(cascade, inner)
+        if line is not None and factor:
+            x, *parts = line
+            editor = Editor(cascade)
+            made: list[Expr] = [_scaled(editor, part, factor) for part in parts]
+            merged = call("fma", x, *made) if len(made) == 2 else call("mul", x, *made)
+            return editor.cascade, merged
+    args = []
+    for arg in expr.args:
+        cascade, changed = _merged(cascade, arg)
+        args.append(changed)
+    return cascade, replace(expr, args=tuple(args))
+
+
+def _line_of(cascade: Cascade, expr: Expr) -> tuple[Expr, ...] | None:
+    """x, W and, if there is one, C."""
+    if not isinstance(expr, Call) or expr.op not in ("add", "mul"):
+        return None
+    first, second = expr.args
+    if not isinstance(second, Access) or second.tensor not in cascade.constants:
+        return None
+    if expr.op == "mul":
+        return (first, second)
+    inner = _line_of(cascade, first) if isinstance(first, Call) and first.op == "mul" else None
+    return None if inner is None else (*inner, second)
+
+
+def _scaled(editor: Editor, access: Expr, factor: float) -> Access:
+    assert isinstance(access, Access)
+    held = np.asarray(editor.cascade.constants[access.tensor])
+    data = (held.astype(np.float64) * factor).astype(np.float32)
+    ranks = editor.cascade.tensors[access.tensor].ranks
+    return Access(editor.weight(f"{access.tensor}_steps", data, ranks), access.indices)

@@ -202,18 +202,25 @@ class RowProducts:
         self.write(own, call("mul", less, factor), Reduction("add", (self.walked,)))
         return own
 
-    def words(self, numbers: tuple[tuple[Access, Expr], ...]) -> str:
-        """The tensor of the words of numbers u + 128.
+    def word(
+        self, total: Access, number: Expr, *, stem: str = "word", behind: str | None = None
+    ) -> str:
+        """The tensor of the word of a number u + 128 of each row.
 
-        Each stands beside the sum that it is computed from, the same for all bytes.
+        Args:
+            total: the sum that it is computed from, the same for all bytes.
+            number: in the variables of the sum.
+            stem: of the tensor's name.
+            behind: holds a word of each row, a copy of which stands in front.
         """
-        size = self.rank("W", BYTES * len(numbers))
-        word = self.tensor("word", (size,), U8).tensor
-        for at, (total, number) in enumerate(numbers):
-            byte = total.indices[-1].variables[0]
-            place = Affine.of(byte, BYTES * at)
-            expr = self._byte(number, byte)
-            self.write(Access(word, (*self.rows, place)), expr, at=f"_{at}")
+        byte = total.indices[-1].variables[0]
+        size = self.rank("W", BYTES if behind is None else 2 * BYTES)
+        word = self.tensor(stem, (size,), U8).tensor
+        if behind is not None:
+            place = (*self.rows, Affine.of(byte))
+            self.write(Access(word, place), Access(behind, place), at="_copy")
+        place = (*self.rows, Affine.of(byte, 0 if behind is None else BYTES))
+        self.write(Access(word, place), self._byte(number, byte), at="_bytes")
         return word
 
     def _byte(self, number: Expr, byte: str) -> Expr:

@@ -175,22 +175,40 @@ def _divides(cascade: Cascade, reader: Einsum, exp: Einsum, total: Einsum) -> bo
     """Whether a reader of the exponentials or their sum has nothing but their quotient."""
     if reader.reduction is not None or reader.iterates:
         return False
-    left = _with_quotients(reader.expr, exp, total, lambda e, t: single(0.0))
+    left = _with_quotients(reader.expr, exp, total, lambda e, t, factor: single(0.0))
     return not {exp.output.tensor, total.output.tensor} & {a.tensor for a in accesses(left)}
 
 
+Change = Callable[[Access, Access, float], Expr]
+"""What is made of an exponential, the sum that divides it, and a factor of the quotient."""
+
+
 def _with_quotients(
-    expr: Expr, exp: Einsum, total: Einsum, change: Callable[[Access, Access], Expr]
+    expr: Expr, exp: Einsum, total: Einsum, change: Change, *, scaled: bool = False
 ) -> Expr:
+    """The expression with other quotients; ``scaled``: together with their factors."""
     if not isinstance(expr, Call):
         return expr
-    if expr.op == "div":
-        top, bottom = expr.args
-        if isinstance(top, Access) and isinstance(bottom, Access):
-            ours = (top.tensor, bottom.tensor) == (exp.output.tensor, total.output.tensor)
-            if ours and _row_of(top, bottom, exp, total):
-                return change(top, bottom)
-    return replace(expr, args=tuple(_with_quotients(a, exp, total, change) for a in expr.args))
+    own = _quotient(expr, exp, total)
+    if own is not None:
+        return change(*own, 1.0)
+    if scaled and expr.op in ("mul", "div") and isinstance(expr.args[1], Const):
+        own, number = _quotient(expr.args[0], exp, total), float(expr.args[1].value)
+        if own is not None and number > 0:
+            return change(*own, number if expr.op == "mul" else 1 / number)
+    args = (_with_quotients(a, exp, total, change, scaled=scaled) for a in expr.args)
+    return replace(expr, args=tuple(args))
+
+
+def _quotient(expr: Expr, exp: Einsum, total: Einsum) -> tuple[Access, Access] | None:
+    """The exponential and the sum of a quotient of ours."""
+    if not isinstance(expr, Call) or expr.op != "div":
+        return None
+    top, bottom = expr.args
+    if not (isinstance(top, Access) and isinstance(bottom, Access)):
+        return None
+    ours = (top.tensor, bottom.tensor) == (exp.output.tensor, total.output.tensor)
+    return (top, bottom) if ours and _row_of(top, bottom, exp, total) else None
 
 
 def _row_of(top: Access, bottom: Access, exp: Einsum, total: Einsum) -> bool:
@@ -223,7 +241,7 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
     shifted = line.at(shifted, found.real)
     cascade, word, made = write_words(cascade, walked, (row,))
 
-    def quotient(top: Access, bottom: Access) -> Expr:
+    def quotient(top: Access, bottom: Access, factor: float) -> Expr:
         log = scale.read(read_word(word, bottom.indices))
         return call("stage_exp", call("sub", renamed(exp, shifted, top), log))
 
@@ -234,7 +252,9 @@ def _with(
     cascade: Cascade,
     found: Softmax,
     made: tuple[Einsum, ...],
-    quotient: Callable[[Access, Access], Expr],
+    quotient: Change,
+    *,
+    scaled: bool = False,
 ) -> Cascade:
     """The cascade with what was made in place of the sum, and with these quotients."""
     total, exp = found.total, found.exp
@@ -243,7 +263,7 @@ def _with(
         if einsum.name == total.name:
             einsums += made
         else:
-            expr = _with_quotients(einsum.expr, exp, total, quotient)
+            expr = _with_quotients(einsum.expr, exp, total, quotient, scaled=scaled)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
     return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
 
@@ -267,7 +287,8 @@ def _as_products(editor: Editor, found: Softmax) -> bool:
 def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
     """V with the exponentials of d = c - P as a table, which the array sums.
 
-    Numbers are counted from the least code on: a masked one is 1 below it.
+    y times a number, the step of its codes, is one exponential too. Numbers are counted from the
+    least code on: a masked one is 1 below it.
     """
     exp, line = found.exp, found.line
     codes: tuple[Einsum, ...] = ()
@@ -296,18 +317,18 @@ def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
     shift = shift * scale.a + scale.b + RANGE
     top = call("fma", call("f32", opposite), single32(-line.slope * scale.a), single32(shift))
     log = call("stage_log", call("f32", sums))
-    word = rows.words(((sums, call("fma", log, single(scale.a), top)),))
+    word = rows.word(sums, call("fma", log, single(scale.a), top))
     number = line.at(call("f32", call("sub", line.leaf, integer(line.least))), found.real)
 
-    def quotient(top: Access, bottom: Access) -> Expr:
-        log = scale.read(read_word(word, bottom.indices))
+    def quotient(top: Access, bottom: Access, factor: float) -> Expr:
+        log = scale.read(read_word(word, bottom.indices), shift=-float(np.log(factor)))
         own = renamed(exp, number, top)
         power: Expr = call("fma", own, single(line.slope), call("neg", log))
-        if found.mask is not None:
-            power = call("min", power, call("mul", own, single(STEEP)))
+        if found.mask is not None:  # above every power, or below all that count
+            power = call("min", power, call("fma", own, single(2 * STEEP), single(STEEP)))
         return call("stage_exp", power)
 
-    return _with(rows.cascade, found, (*codes, *rows.made), quotient)
+    return _with(rows.cascade, found, (*codes, *rows.made), quotient, scaled=True)
 
 
 def _bound(rows: RowProducts, found: Softmax, line: CodeLine) -> Access | None:

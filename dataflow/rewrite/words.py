@@ -43,12 +43,13 @@ class Scale:
         """u + 128, which float32 rounds to a multiple of `RESOLUTION`."""
         return call("fma", value, single(self.a), single(self.b + RANGE))
 
-    def read(self, word: Expr, factor: float = 1.0) -> Expr:
-        """v times a factor."""
+    def read(self, word: Expr, factor: float = 1.0, shift: float = 0.0) -> Expr:
+        """v times a factor, and a number more."""
         slope = single32(RESOLUTION / self.a * factor)
-        if not self.b:
+        offset = shift - self.b / self.a * factor
+        if not offset:
             return call("mul", call("f32", word), slope)
-        return call("fma", call("f32", word), slope, single32(-self.b / self.a * factor))
+        return call("fma", call("f32", word), slope, single32(offset))
 
 
 def single32(value: float) -> Const:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import onnx
 import pytest
 
 from dataflow.arch import load_architecture
@@ -44,18 +41,12 @@ def test_the_form_with_fewer_predicted_cycles_is_taken(seed: int, arch: str) -> 
     assert names(lowered_of(cascade, of)[1].graph) == names(best)
 
 
-SHORT: dict[str, Callable[[], onnx.ModelProto]] = {
-    f"rows {seed}": lambda seed=seed: random_rows(seed)[0]  # type: ignore[misc]
-    for seed in range(40)
-}
-
-
 def test_a_form_is_chosen_for_each_network() -> None:
     """Short rows are walked, long ones are products: neither is a rule."""
     of = machine("edge8")
     digits = []
-    for make in SHORT.values():
-        layers = names(lowered_of(load_model(make()), of)[1].graph)
+    for seed in range(20):
+        layers = names(lowered_of(load_model(random_rows(seed)[0]), of)[1].graph)
         if any("_word_" in name for name in layers):
             digits.append(any("_digits_" in name for name in layers))
-    assert 3 <= sum(digits) <= len(digits) - 3
+    assert 2 <= sum(digits) <= len(digits) - 2

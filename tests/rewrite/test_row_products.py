@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dataflow.evaluate import evaluate
 from dataflow.frontend import load_model
 from dataflow.ir import Cascade
+from dataflow.ir.affine import Affine
+from dataflow.ir.cascade import Einsum, Reduction, Tensor
+from dataflow.ir.dtype import F32, S8
+from dataflow.ir.expr import Access, call, single
 from dataflow.ir.macs import total_macs
+from dataflow.ir.verify import verify
 from dataflow.rewrite.legal import Products, legalise
-from dataflow.rewrite.row_products import LAYER, steps
+from dataflow.rewrite.row_products import LARGEST, LAYER, RowProducts, steps
 from dataflow.rewrite.row_sums import integers
 from tests.frontend.qdq_net import QdqNet
 from tests.program.rows import in_lanes
@@ -48,22 +55,66 @@ def test_few_rows_are_walked_by_one_lane() -> None:
     assert steps(LAYER, 16, 1) == ((1, 1),)
 
 
+CODES = np.random.default_rng(0).integers(-128, 128, (6, 37)).astype(np.int8)
+
+
+def rows() -> RowProducts:
+    """Over six rows of codes X."""
+    tensors = {
+        "X": Tensor("X", ("R", "K"), CODES.shape, S8, "input"),
+        "Y": Tensor("Y", ("R",), CODES.shape[:1], F32),
+    }
+    total = Einsum("Y", Access("Y", (Affine.of("r"),)), X, Reduction("add", ("k",)))
+    return RowProducts(Cascade("rows", {"R": 6, "K": 37}, tensors, (), inputs=("X",)), total)
+
+
+X = Access("X", (Affine.of("r"), Affine.of("k")))
+
+
+def made_of(found: RowProducts, tensor: str) -> Array:
+    made = replace(found.cascade.tensors[tensor], role="output")
+    tensors = {n: t for n, t in found.cascade.tensors.items() if n != "Y"} | {tensor: made}
+    cascade = replace(found.cascade, tensors=tensors, einsums=tuple(found.made), outputs=(tensor,))
+    verify(cascade)
+    return evaluate(cascade, {"X": CODES})[tensor]
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_largest_code_of_each_row(lanes: int) -> None:
+    found = rows()
+    assert np.array_equal(made_of(found, found.largest(X, lanes).tensor), CODES.max(1))
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_table_is_summed_exactly(bound: bool) -> None:
+    found, table = rows(), np.random.default_rng(1).integers(0, LARGEST + 1, 256)
+    table[0] = LARGEST
+    opens = (np.arange(37) % 3 > 0).astype(np.uint8) * 255
+    mask = Access(found.constant("bound", opens, ("k",)), (Affine.of("k"),)) if bound else None
+    sums = made_of(found, found.of_digits(found.tables(X, table, mask)).tensor)
+    exact = table[CODES.view(np.uint8)]
+    assert sums.shape == (6, 4)
+    assert ((exact[:, opens > 0] if bound else exact).sum(1) == sums.T).all()
+
+
+def test_the_four_bytes_of_a_word() -> None:
+    """Numbers of all sizes, behind a copy of another word of the same row."""
+    found = rows()
+    sums = found.of_codes(X, -3)
+    first = found.word(sums, call("fma", call("f32", sums), single(2.0**-9), single(192.0)))
+    table = np.arange(256) ** 2
+    power = found.of_digits(found.tables(X, table))
+    number = call("fma", call("f32", power), single(2.0**-16), single(128.0))
+    both = made_of(found, found.word(power, number, behind=first)).astype(np.int64)
+    values = both @ [[1, 0], [256, 0], [65536, 0], [0, 0], [0, 1], [0, 256], [0, 65536], [0, 0]]
+    assert np.array_equal(values[:, 0], (CODES + 3.0).sum(1) * 2**7 + 2**22)
+    assert np.array_equal(values[:, 1], table[CODES.view(np.uint8)].sum(1))
+    assert not both[:, [3, 7]].any() and np.ptp(both[:, 4:7], axis=0).all()
+
+
 def results(cascade: Cascade, x: Array) -> Array:
     (label,) = (cascade.tensors[n].label for n in cascade.graph_inputs)
     return next(iter(evaluate(cascade, {label: x}).values()))
-
-
-@pytest.mark.parametrize("kind", ["LayerNormalization", "RMSNormalization"])
-@pytest.mark.parametrize(("zero", "dtype"), [(5, np.int8), (-128, np.int8), (131, U8), (0, U8)])
-def test_sums_of_codes_are_the_same_to_the_bit(kind: str, zero: int, dtype: np.dtype) -> None:
-    imported = load_model((net := normal(kind, zero, np.dtype(dtype))).finish(*net.outputs))
-    walked, summed = (legalise(imported, products=Products(0, n)) for n in (False, True))
-    made = [n for n in summed.tensors if n.endswith("_digits")]
-    assert len(made) == 1 and not [n for n in walked.tensors if n.endswith("_digits")]
-    rng = np.random.default_rng(0)
-    for spread in (0.05, 0.7, 6.0):
-        x = rng.normal(0.2, spread, (3, 5, 24)).astype(np.float32)
-        assert np.array_equal(results(walked, x), results(summed, x))
 
 
 def test_products_with_ones_are_no_work_of_the_model() -> None:
