@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -224,21 +225,23 @@ def compile_epilogue(operands: Operands, expr: Expr, *, on_array: bool) -> Epilo
 
 
 def number_of(word: Access, expr: Expr) -> Expr:
-    """What an expression makes of a word before anything else, the same at every use."""
-    found: Expr = word
+    """What an expression makes of a word before anything else, the same at every use.
+
+    The word itself unless it is multiplied, with at most a conversion before: that reads it once,
+    where it arrives. Functions may follow.
+    """
+    found, multiplied = cast(Expr, word), False
     while True:
         uses = [e for e in walk(expr) if isinstance(e, Call) and found in e.args]
-        if not uses or any(e != uses[0] for e in uses):
-            return found
-        if uses[0].op not in OF_WORDS or uses[0].args[0] != found:
-            return found
-        if not all(isinstance(arg, Const) for arg in uses[0].args[1:]):
-            return found
-        found = uses[0]
-
-
-OF_WORDS = ("f32", "mul", "fma", *STAGED)
-"""Operators that read a word where it arrives."""
+        if not uses or any(e != uses[0] for e in uses) or uses[0].args[0] != found:
+            break
+        op, *others = uses[0].op, *uses[0].args[1:]
+        if not all(isinstance(arg, Const) for arg in others):
+            break
+        if op not in ("mul", "fma", *(STAGED if multiplied else ("f32",))):
+            break
+        found, multiplied = uses[0], multiplied or op != "f32"
+    return found if multiplied else word
 
 
 def _refuse_functions(expr: Expr) -> None:
