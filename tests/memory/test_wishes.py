@@ -109,18 +109,18 @@ def test_a_wish_goes_back_to_what_stood_in_the_places_before() -> None:
     assert wishes.want[0, old, wall] == 0
     assert wishes.base[0] > BASE  # `new` and `small` both come from the place of `old`
     alive = np.array([names.index(n) for n in ("wall", "old", "kept", "other")])
-    cost = []
-    for order in ((0, 1, 2, 3), (1, 0, 2, 3)):
-        at = np.zeros(len(names), dtype=np.int64)
-        end = 0
-        for k in order:
-            at[alive[k]] = end
-            end += int(part.height[alive[k]])
-        left = np.zeros(8, dtype=np.int64)
-        cost.append(
-            joints.liking(
-                alive[list(order)], 4, at, part.height, wishes.slot, wishes.want, wishes.base, left
-            )
-        )
-    assert cost[0] < cost[1]
+
+    def cost(order: list[int], blocks: list[int]) -> float:
+        """Of the four in this order, the first and last byte of each one's block beside it."""
+        lows, highs = np.array(blocks[::2]), np.array(blocks[1::2])
+        left = np.zeros(16, dtype=np.int64)
+        asked = wishes.slot, wishes.want, wishes.base, wishes.power
+        return joints.liking(alive[order], lows, highs, 4, *asked, left)
+
+    together = cost([0, 1, 2, 3], [0, 50, 50, 71, 71, 87, 87, 100])
+    apart = cost([1, 0, 2, 3], [0, 21, 21, 71, 71, 87, 87, 100])
+    in_one_block = cost([1, 0, 2, 3], [0, 87, 0, 87, 0, 87, 87, 100])
+    assert together == in_one_block < apart
+    foresight.blame(2)
+    assert (foresight.at(0).power == 2 * wishes.power).all()
     assert foresight.at(2).want.shape[0] == 0

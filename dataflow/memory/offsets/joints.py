@@ -198,28 +198,43 @@ def shares(
 
 @compiled
 def liking(
-    alive: Ints, n: int, at: Ints, height: Ints, slot: Ints, want: Floats, base: Floats, left: Ints
+    ids: Ints,
+    lows: Ints,
+    highs: Ints,
+    n: int,
+    slot: Ints,
+    want: Floats,
+    base: Floats,
+    power: Floats,
+    left: Ints,
 ) -> float:
-    """Minus the logarithm of the chance of each joint to come, given which neighbours touch.
+    """Minus the logarithm of the chance of each joint to come, given which neighbours can touch.
+
+    Two can touch in one block, and in blocks without space between them.
 
     Args:
-        alive: the `n` buffers of a state by offset.
+        ids, lows, highs: the `n` buffers of a state and their blocks, in order.
         slot: of each buffer its row in `want`, or -1.
         want: (joints, rows, rows): chance that these two lead to the joint; see `wishes`.
         base: of each joint, its chance without any.
+        power: of each joint, what it counts.
         left: work space.
     """
     pairs = 0
     for k in range(n - 1):
-        i, j = alive[k], alive[k + 1]
-        if slot[i] >= 0 and slot[j] >= 0 and at[i] + height[i] == at[j]:
-            left[pairs] = k
-            pairs += 1
+        if slot[ids[k]] < 0:
+            continue
+        for m in range(k + 1, n):
+            if lows[m] > highs[k]:
+                break
+            if slot[ids[m]] >= 0:
+                left[2 * pairs] = slot[ids[k]]
+                left[2 * pairs + 1] = slot[ids[m]]
+                pairs += 1
     cost = 0.0
     for t in range(want.shape[0]):
         total = base[t]
         for p in range(pairs):
-            k = left[p]
-            total += want[t, slot[alive[k]], slot[alive[k + 1]]]
-        cost -= np.log(total)
+            total += want[t, left[2 * p], left[2 * p + 1]]
+        cost -= power[t] * np.log(min(1.0, total))
     return cost

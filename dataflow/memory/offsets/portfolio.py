@@ -6,14 +6,16 @@ from dataflow.memory.offsets.arrays import Part
 from dataflow.memory.offsets.exact import Found, exact
 from dataflow.memory.offsets.sweep import suits, sweep
 
-FEW = 80
+FEW = 40
 """Buffers up to which the exact search runs alone."""
 
 TURNS: tuple[tuple[int, int], ...] = (
     (0, 100_000),
-    (300, 200_000),
-    (0, 200_000),
-    (1000, 400_000),
+    (50, 120_000),
+    (0, 100_000),
+    (100, 150_000),
+    (50, 150_000),
+    (300, 300_000),
 )
 """(width of two sweeps, there and back, or 0: the exact search; effort of each in nodes)."""
 

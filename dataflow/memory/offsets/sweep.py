@@ -26,7 +26,7 @@ FADE = 0.95
 SHARP = 0.02
 """Share of the memory: a section with so much free counts half of a full one."""
 
-TRIES = 8
+TRIES = 4
 """Ways that are looked for from each state."""
 
 STEPS = 500
@@ -62,6 +62,9 @@ MOST_TRIES = 400
 LOVE = 10.0
 """What the chance of a joint counts beside the cost of neighbours."""
 
+FARTHEST = 32
+"""Sections that the sweep goes back at most: before that it starts again with one."""
+
 CALL = 50
 """What a way costs beside its decisions."""
 
@@ -71,17 +74,16 @@ class _Beam:
     """States of one section.
 
     Attributes:
-        ids, lows: what is alive by offset, and its offsets: (states, most alive).
+        ids, lows, highs: what is alive and the block of each, by offset: (states, most alive).
         counts: how many are alive.
         parent: the state of the section before.
-        places: offsets of what begins in the section: (states, new ones).
     """
 
     ids: Ints
     lows: Ints
+    highs: Ints
     counts: Ints
     parent: Ints
-    places: Ints
 
 
 def suits(part: Part) -> bool:
@@ -135,7 +137,7 @@ class _Sweep:
             return None, 0
         none = np.zeros((1, self.most), dtype=np.int64)
         one = np.zeros(1, dtype=np.int64)
-        beams = [_Beam(none, none, one, one, none)]
+        beams = [_Beam(none, none, none, one, one)]
         front = spent = failures = 0
         while len(beams) <= self.spans:
             if spent >= effort * UNITS:
@@ -154,20 +156,52 @@ class _Sweep:
                 continue
             blame = min(self.spans - 1, s + int(np.argmax(self.kills)))
             self.weight[blame] = min(HEAVIEST, 2.0 * self.weight[blame])
+            self.foresight.blame(blame)
             if s > front:
                 front, failures = s, 0
             back = min(s, 1 << failures)
-            failures = failures + 1 if back < s else 0
+            failures = failures + 1 if back < min(s, FARTHEST) else 0
             beams = beams[: s - back + 1]
         return self._read(beams), spent // UNITS
 
     def _read(self, beams: list[_Beam]) -> Ints:
-        """The offsets of the best state of the last section and of those that led to it."""
-        offsets = np.zeros(len(self.height), dtype=np.int64)
-        state = 0
-        for s in range(self.spans - 1, -1, -1):
-            offsets[self.new[s]] = beams[s + 1].places[state]
-            state = int(beams[s + 1].parent[state])
+        """The offsets of the best state of the last section and of those that led to it.
+
+        The members of a block get offsets when it shrinks: those that stay are at its ends then, in
+        blocks of their own, those that have ended lie between.
+        """
+        path = [0]
+        for beam in beams[:1:-1]:
+            path.append(int(beam.parent[path[-1]]))
+        offsets = np.full(len(self.height), -1, dtype=np.int64)
+        open_: dict[tuple[int, int], list[int]] = {}
+        for beam, state in zip(beams[1:], path[::-1], strict=True):
+            n = beam.counts[state]
+            rows = zip(
+                beam.ids[state, :n].tolist(),
+                beam.lows[state, :n].tolist(),
+                beam.highs[state, :n].tolist(),
+                strict=True,
+            )
+            where = {i: (low, high) for i, low, high in rows}
+            for (low, high), members in open_.items():
+                to = {where[i] for i in members if i in where}
+                if (low, high) in to:
+                    for i in members:
+                        where[i] = (low, high)
+                    continue
+                at = next((end for begin, end in to if begin == low), low)
+                for i in members:
+                    if i not in where:
+                        offsets[i] = at
+                        at += int(self.height[i])
+            open_ = {}
+            for i, block in where.items():
+                open_.setdefault(block, []).append(i)
+        for (low, _), members in open_.items():
+            for i in members:
+                offsets[i] = low
+                low += int(self.height[i])
         return offsets
 
     def _worth(self, s: int) -> NDArray[np.float64]:
@@ -182,7 +216,9 @@ class _Sweep:
         new = self.new[s]
         limit = len(beam.counts) * tries
         parent = np.empty(limit, dtype=np.int64)
-        places = np.empty((limit, len(new)), dtype=np.int64)
+        ids = np.empty((limit, self.most), dtype=np.int64)
+        lows, highs = np.empty_like(ids), np.empty_like(ids)
+        counts = np.empty(limit, dtype=np.int64)
         costs = np.empty(limit)
         names = np.empty(limit, dtype=np.int64)
         signs = np.empty(limit, dtype=np.int64)
@@ -195,6 +231,7 @@ class _Sweep:
         count = columns.children(
             beam.ids,
             beam.lows,
+            beam.highs,
             beam.counts,
             s,
             new,
@@ -210,7 +247,10 @@ class _Sweep:
             SHUFFLE,
             self.seed,
             parent,
-            places,
+            ids,
+            lows,
+            highs,
+            counts,
             costs,
             names,
             signs,
@@ -220,27 +260,12 @@ class _Sweep:
             wishes.slot,
             wishes.want,
             wishes.base,
+            wishes.power,
             wishes.sum,
             LOVE,
         )
         kept = _kept(costs[:count], names[:count], signs[:count], width)
-        ids = np.zeros((len(kept), self.most), dtype=np.int64)
-        lows, counts = np.zeros_like(ids), np.zeros(len(kept), dtype=np.int64)
-        parent, places = parent[kept], places[kept]
-        columns.follow(
-            beam.ids,
-            beam.lows,
-            beam.counts,
-            s,
-            new,
-            self.last,
-            parent,
-            places,
-            ids,
-            lows,
-            counts,
-        )
-        return _Beam(ids, lows, counts, parent, places)
+        return _Beam(ids[kept], lows[kept], highs[kept], counts[kept], parent[kept])
 
 
 def _kept(costs: NDArray[np.float64], names: Ints, signs: Ints, width: int) -> Ints:

@@ -47,6 +47,10 @@ NEAR = 16
 """Joints that are looked at in one section, the nearest."""
 
 
+MOST = 16.0
+"""Most that a joint counts."""
+
+
 @dataclass(frozen=True)
 class Step:
     """From one full section to the next.
@@ -80,6 +84,7 @@ class Wishes:
     slot: Ints
     want: Floats
     base: Floats
+    power: Floats
     sum: Floats
 
 
@@ -99,7 +104,10 @@ class Foresight:
         self.count = len(height)
         self.full = np.flatnonzero(room == 0)
         self.members = [np.array(sorted(sections[t]), dtype=np.int64) for t in self.full.tolist()]
-        self.wanted: list[tuple[list[Floats], list[float]]] = [([], []) for _ in self.full]
+        self.wanted: list[tuple[list[Floats], list[float], list[int]]] = [
+            ([], [], []) for _ in self.full
+        ]
+        self.power = np.ones(len(self.full) + 1)
         running: list[tuple[Floats, float, int]] = []
         for x in range(len(self.full) - 2, -1, -1):
             step = _step(self.members[x], self.members[x + 1], height, seed)
@@ -115,17 +123,29 @@ class Foresight:
                 still.append((fresh, BASE, 0))
             running = still
             near = sorted(running, key=lambda one: one[2])[:NEAR]
-            self.wanted[x] = ([one[0] for one in near], [one[1] for one in near])
+            self.wanted[x] = (
+                [one[0] for one in near],
+                [one[1] for one in near],
+                [x + 1 + one[2] for one in near],
+            )
+
+    def blame(self, section: int) -> None:
+        """The joints that this section needs count more from now on."""
+        x = int(np.searchsorted(self.full, section))
+        self.power[x] = min(MOST, 2.0 * self.power[x])
 
     def at(self, section: int) -> Wishes:
         """What is wanted in a section: the wishes of the next full one, itself included."""
         slot = np.full(self.count, -1, dtype=np.int64)
         x = int(np.searchsorted(self.full, section))
         if x == len(self.full) or not self.wanted[x][0]:
-            return Wishes(slot, np.zeros((0, 1, 1)), np.zeros(0), np.zeros((1, 1)))
+            return Wishes(slot, np.zeros((0, 1, 1)), np.zeros(0), np.zeros(0), np.zeros((1, 1)))
         slot[self.members[x]] = np.arange(len(self.members[x]))
         want, base = np.array(self.wanted[x][0]), np.array(self.wanted[x][1])
-        return Wishes(slot, want, base, (want / (base + 0.2)[:, None, None]).sum(axis=0))
+        power = self.power[self.wanted[x][2]]
+        return Wishes(
+            slot, want, base, power, (want * (power / (base + 0.2))[:, None, None]).sum(axis=0)
+        )
 
 
 def _step(now: Ints, after: Ints, height: Ints, seed: Ints) -> Step:
