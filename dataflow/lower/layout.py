@@ -96,6 +96,14 @@ def _contraction_wishes(cascade: Cascade, at: int, einsum: Einsum) -> list[Wish]
     out_dims = _dims(einsum.output, columns, pure=False)
     found.append(Wish(at, einsum.output.tensor, out_dims, True, True))
     in_dims = _channels_last(cascade, moving, _dims(moving, reduced, pure=True, groups=groups))
+    apart = _dims(moving, set(groups), pure=False)
+    alone = in_dims and apart and not set(apart) & set(in_dims)
+    if (
+        alone
+        and stationary.tensor in cascade.constants
+        and not any(cascade.size(v) > 1 for v in columns)
+    ):
+        in_dims = apart  # a number for each channel and tap: taps may lie anywhere
     found.append(Wish(at, moving.tensor, in_dims, True, False))
     if stationary.tensor not in cascade.constants:
         # Contiguous output channels or contiguous reduction: either will do.

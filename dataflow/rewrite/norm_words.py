@@ -28,7 +28,7 @@ from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.fold_constants import without_unused
 from dataflow.rewrite.multiples import EXACT, rounded_to
 from dataflow.rewrite.row_products import MOST, RowProducts, as_row, plain
-from dataflow.rewrite.words import RANGE, RESOLUTION, Row, Scale, read_word, single32, write_words
+from dataflow.rewrite.words import RANGE, Row, Scale, read_word, single32, write_words
 
 LARGEST = 128  # magnitude of a code of int8
 
@@ -174,11 +174,11 @@ def _is_product(reader: Einsum, one: Normalisation) -> bool:
 
 
 def with_products(
-    expr: Expr, one: Normalisation, word: str | None, *, deviation: bool = False
+    expr: Expr, one: Normalisation, word: str | None, *, inverted: bool = False
 ) -> Expr:
     """An expression with what ``word`` makes of numbers times their root; None: with 0.
 
-    ``deviation``: the last word is the root of the mean square, and not the squares.
+    ``inverted``: the last word is the root's inverse, and not the squares.
     """
     if not isinstance(expr, Call):
         return expr
@@ -190,9 +190,9 @@ def with_products(
                     return (
                         single(0.0)
                         if word is None
-                        else _normalised(one, word, normal, root, deviation=deviation)
+                        else _normalised(one, word, normal, root, inverted=inverted)
                     )
-    args = (with_products(a, one, word, deviation=deviation) for a in expr.args)
+    args = (with_products(a, one, word, inverted=inverted) for a in expr.args)
     return replace(expr, args=tuple(args))
 
 
@@ -216,28 +216,29 @@ def _scales(one: Normalisation) -> tuple[Scale, Scale]:
     return Scale(0.5 / power, 64.0), Scale(1 / (1024 if one.near is None else 256) / power, 0.0)
 
 
-def _deviation_scale(one: Normalisation) -> Scale:
-    """Of the root of the mean square of codes."""
-    centre = _centre(one)
-    centred = one.near is not None or max(one.line.most - centre, centre - one.line.least) < RANGE
-    return Scale(1.0 if centred else 0.5, 0.0)
+def _inverse_scale(one: Normalisation) -> Scale:
+    """Of 1 / sqrt(v + eps), v no less than 1 / 2n: only 0 is multiplied by larger ones."""
+    return Scale((RANGE - 1) * float(np.sqrt(0.5 / one.count + _epsilon(one))), 0.0)
+
+
+def _epsilon(one: Normalisation) -> float:
+    """Of the variance of codes."""
+    return one.epsilon / one.line.slope**2
 
 
 def _normalised(
-    one: Normalisation, word: str, normal: Access, root: Access, *, deviation: bool
+    one: Normalisation, word: str, normal: Access, root: Access, *, inverted: bool
 ) -> Expr:
     sums, squares = _scales(one)
     numbers = [read_word(word, root.indices, at) for at in range(2 if one.near else 1)]
     mean = sums.read(numbers[0], 1 / one.count) if one.near is not None else None
-    epsilon = one.epsilon / one.line.slope**2
-    if deviation:
-        root_of = _deviation_scale(one).read(numbers[-1])
-        inverse = call("stage_rsqrt", call("fma", root_of, root_of, single32(epsilon)))
+    if inverted:
+        inverse = _inverse_scale(one).read(numbers[-1])
     else:
         spread = squares.read(numbers[-1], 1 / one.count)
         if mean is not None:
             spread = call("max", call("fma", mean, call("neg", mean), spread), single(0.0))
-        inverse = call("stage_rsqrt", call("add", spread, single32(epsilon)))
+        inverse = call("stage_rsqrt", call("add", spread, single32(_epsilon(one))))
     code = _code(one, _place(one, normal))
     centred = code if mean is None else call("sub", code, mean)
     product = call("mul", centred, inverse)
@@ -293,7 +294,7 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
         if einsum.name == power.name:
             einsums += made
         else:
-            expr = with_products(einsum.expr, one, word, deviation=summed)
+            expr = with_products(einsum.expr, one, word, inverted=summed)
             if summed and expr != einsum.expr:
                 cascade, expr = _merged(cascade, expr)
             einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
@@ -303,26 +304,24 @@ def _replaced(cascade: Cascade, one: Normalisation, products: bool) -> Cascade:
 def _of_products(
     cascade: Cascade, one: Normalisation, leaf: Expr
 ) -> tuple[Cascade, str, tuple[Einsum, ...]]:
-    """The words of the sum of the codes and of their deviation, with the sums made by the array.
-
-    The deviation of rows of one code is a small number, which nothing but 0 is divided by.
-    """
+    """The words of the sum of the codes and of the root, with the sums made by the array."""
     assert isinstance(leaf, Access)
     rows, centre = RowProducts(cascade, one.power), _centre(one)
-    sums, scale = _scales(one)[0], _deviation_scale(one)
+    sums, scale = _scales(one)[0], _inverse_scale(one)
     table = (codes_of(cascade.tensors[leaf.tensor]).astype(np.int64) - centre) ** 2
     mean: str | None = None
     if one.near is not None:
         total = rows.of_codes(leaf, centre)
         mean = rows.word(total, sums.written(call("f32", total)), stem="mean")
     power = rows.of_digits(rows.tables(leaf, table))
-    square = call("mul", call("f32", power), single32(scale.a**2 / one.count))
-    least = single32(RESOLUTION / sums.a / one.count)  # a number that is there in any case
+    square = call("mul", call("f32", power), single32(1 / (one.count * scale.a**2)))
     if mean is not None:
-        own = sums.read(read_word(mean, rows.rows), 1 / one.count)
+        own = sums.read(read_word(mean, rows.rows), 1 / (one.count * scale.a))
         square = call("fma", own, call("neg", own), square)
-    root = call("stage_sqrt", call("max", square, least))
-    word = rows.word(power, call("add", root, single(RANGE)), behind=mean)
+    epsilon = single32(_epsilon(one) / scale.a**2)
+    inverse = call("stage_rsqrt", call("add", call("max", square, single(0.0)), epsilon))
+    inverse = call("add", call("min", inverse, single(RANGE)), single(RANGE))
+    word = rows.word(power, inverse, behind=mean)
     return rows.cascade, word, tuple(rows.made)
 
 

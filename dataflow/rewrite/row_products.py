@@ -7,7 +7,8 @@ rate, exactly in int32, where what is summed is a table of the code:
     A[row, n] = G[row, i, k] W[i, n] :: add(i, k)      W = (255, 1) for each n
 
 n are the four bytes of the word (`words`) that is made of the sum: A is the same in all of them,
-and byte n of it is one expression with numbers that differ from lane to lane.
+and byte n of it is one expression with numbers that differ from lane to lane. F itself at each
+place is a product of the same digits, with a column for each k.
 
 A largest code has no such form. Lane l takes it over k = t s + l, and again over what is left,
 until that is one code. Where lanes are more than a step s they take some codes twice, which a
@@ -192,6 +193,16 @@ class RowProducts:
         self.write(own, call("mul", digits, factor), fold)
         return own
 
+    def powers(self, digits: Access) -> Access:
+        """The numbers of a table at each place of the rows, once more: int32."""
+        digit = digits.indices[-2].variables[0]
+        weights = np.repeat(np.array([[BASE], [1]], np.uint8), self.count, axis=1)
+        names = (digit, self.walked)
+        factor = Access(self.constant("digits", weights, names), tuple(map(Affine.of, names)))
+        own = self.tensor("powers", (self.walked,), S32)
+        self.write(own, call("mul", digits, factor), Reduction("add", (digit,)))
+        return own
+
     def of_codes(self, code: Access, zero: int) -> Access:
         """The sum of the codes of each row less a number, for each byte of a word: int32."""
         byte = self.rank("RB", BYTES)
@@ -226,21 +237,19 @@ class RowProducts:
     def _byte(self, number: Expr, byte: str) -> Expr:
         """Byte n of u 2^16, exactly; ``number`` is u + 128 (`words.byte_of`).
 
-        u m has its byte behind the point: what is left of 256 times that is the byte and less than
+        u m has its byte behind the point: 256 times what is left of it is the byte and less than
         one. Of the fourth byte nothing is left.
         """
         powers = [256.0 ** (1 - place) for place in range(DIGITS)] + [256.0**-2]
-        small = self._numbers("factors", np.array(powers, np.float32), byte)
-        large = self._numbers("factors_256", 256 * np.array(powers, np.float32), byte)
+        data = np.array(powers, np.float32)
+        moved = Access(self.constant("factors", data, (byte,)), (Affine.of(byte),))
         u = call("sub", number, single(RANGE - RESOLUTION / 2))
-        near = call("fma", u, small, single(-0.5))
+        near = call("fma", u, moved, single(-0.5))
         floor = call("sub", call("add", near, single(FLOOR)), single(FLOOR))
-        rest = call("fma", floor, single(-256.0), call("fma", u, large, single(-0.5)))
+        left = call("fma", u, moved, call("neg", floor))
+        rest = call("fma", left, single(256.0), single(-0.5))
         rounded = call("add", call("rint", rest), integer(0))
         return call("clip", rounded, Const(0, S32), Const(255, S32))
-
-    def _numbers(self, stem: str, data: Array, byte: str) -> Access:
-        return Access(self.constant(stem, data, (byte,)), (Affine.of(byte),))
 
 
 Steps = tuple[tuple[int, int], ...]

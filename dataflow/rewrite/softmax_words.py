@@ -15,6 +15,9 @@ Codes that are further apart (up to `FURTHEST`) have their largest one P[row] wr
 
 where V is as many times less exact as its range is wider.
 
+Rows that lie in the lanes are summed by the array (`row_products`), exponentials of c - P as parts
+of 65,279. What waits is the share of the largest, S = 1 / sum, and y = S exp(s (c - P)).
+
 Where a constant masks some (`masked_line`), a tensor of codes holds the lowest code there; other
 numbers on the lowest code count as the one above, so that no row is empty. An exponential of the
 lowest code is 0.
@@ -22,7 +25,7 @@ lowest code is 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +52,9 @@ FAR = 104.0
 
 SCALE = Scale(0.5, 64.0)
 """Of L, from -128 to below 128."""
+
+SHARES = Scale(64.0, 0.0)
+"""Of the largest exponential as a part of the row's sum, up to 1."""
 
 STEEP = 256.0
 """By what a masked number is below T: more than any other, and than any exponential needs."""
@@ -245,27 +251,19 @@ def _replaced(cascade: Cascade, found: Softmax) -> Cascade:
         log = scale.read(read_word(word, bottom.indices))
         return call("stage_exp", call("sub", renamed(exp, shifted, top), log))
 
-    return _with(cascade, found, (*codes, *made), quotient)
+    def changed(reader: Einsum) -> Einsum:
+        return replace(reader, expr=_with_quotients(reader.expr, exp, total, quotient))
+
+    return _with(cascade, total, (*codes, *made), [changed(e) for e in cascade.einsums])
 
 
 def _with(
-    cascade: Cascade,
-    found: Softmax,
-    made: tuple[Einsum, ...],
-    quotient: Change,
-    *,
-    scaled: bool = False,
+    cascade: Cascade, total: Einsum, made: Sequence[Einsum], others: Sequence[Einsum]
 ) -> Cascade:
-    """The cascade with what was made in place of the sum, and with these quotients."""
-    total, exp = found.total, found.exp
-    einsums: list[Einsum] = []
-    for einsum in cascade.einsums:
-        if einsum.name == total.name:
-            einsums += made
-        else:
-            expr = _with_quotients(einsum.expr, exp, total, quotient, scaled=scaled)
-            einsums.append(einsum if expr == einsum.expr else replace(einsum, expr=expr))
-    return without_unused(remove_dead(replace(cascade, einsums=tuple(einsums))))
+    """The cascade with what was made in place of the sum."""
+    at = next(place for place, einsum in enumerate(others) if einsum.name == total.name)
+    einsums = (*others[:at], *made, *others[at + 1 :])
+    return without_unused(remove_dead(replace(cascade, einsums=einsums)))
 
 
 def _code(found: Softmax, line: CodeLine) -> Expr:
@@ -285,10 +283,10 @@ def _as_products(editor: Editor, found: Softmax) -> bool:
 
 
 def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
-    """V with the exponentials of d = c - P as a table, which the array sums.
+    """The exponentials F of d = c - P as a table, which the array sums.
 
-    y times a number, the step of its codes, is one exponential too. Numbers are counted from the
-    least code on: a masked one is 1 below it.
+    The row's word is the share of the largest one, with which the array's 255 H + L is multiplied:
+    y, or y times a number, the step of its codes.
     """
     exp, line = found.exp, found.line
     codes: tuple[Einsum, ...] = ()
@@ -311,24 +309,26 @@ def _of_products(cascade: Cascade, found: Softmax, lanes: int) -> Cascade:
     table = np.rint(LARGEST * np.exp(line.slope * (np.arange(256.0) - 255)))
     digits = rows.tables(distance, table, _bound(rows, found, line))
     sums = rows.of_digits(digits)
-    most = line.slope * (line.most - line.least) + float(np.log(rows.count))
-    scale = Scale(float(2.0 ** np.floor(np.log2((RANGE - 2) / most))), 1.0)
-    shift = line.slope * (low + high - line.least) - float(np.log(LARGEST))
-    shift = shift * scale.a + scale.b + RANGE
-    top = call("fma", call("f32", opposite), single32(-line.slope * scale.a), single32(shift))
-    log = call("stage_log", call("f32", sums))
-    word = rows.word(sums, call("fma", log, single(scale.a), top))
-    number = line.at(call("f32", call("sub", line.leaf, integer(line.least))), found.real)
+    share = call("stage_reciprocal", call("f32", sums))
+    word = rows.word(sums, call("fma", share, single(LARGEST * SHARES.a), single(RANGE)))
+    assert isinstance(found.total.expr, Access)
+    at = [index.variable for index in found.total.expr.indices].index(rows.walked)
 
-    def quotient(top: Access, bottom: Access, factor: float) -> Expr:
-        log = scale.read(read_word(word, bottom.indices), shift=-float(np.log(factor)))
-        own = renamed(exp, number, top)
-        power: Expr = call("fma", own, single(line.slope), call("neg", log))
-        if found.mask is not None:  # above every power, or below all that count
-            power = call("min", power, call("fma", own, single(2 * STEEP), single(STEEP)))
-        return call("stage_exp", power)
+    def changed(reader: Einsum) -> Einsum:
+        own: list[Access] = []  # of each reader its own, which is a part of it
 
-    return _with(rows.cascade, found, (*codes, *rows.made), quotient, scaled=True)
+        def quotient(top: Access, bottom: Access, factor: float) -> Expr:
+            power = own[0] if own else rows.powers(digits)
+            own[:] = [power]
+            place = (*bottom.indices, top.indices[at])
+            part = SHARES.read(read_word(word, bottom.indices), factor / LARGEST)
+            return call("mul", call("f32", Access(power.tensor, place)), part)
+
+        expr = _with_quotients(reader.expr, exp, found.total, quotient, scaled=True)
+        return replace(reader, expr=expr)
+
+    others = [changed(e) for e in cascade.einsums]
+    return _with(rows.cascade, found.total, (*codes, *rows.made), others)
 
 
 def _bound(rows: RowProducts, found: Softmax, line: CodeLine) -> Access | None:

@@ -43,13 +43,12 @@ class Scale:
         """u + 128, which float32 rounds to a multiple of `RESOLUTION`."""
         return call("fma", value, single(self.a), single(self.b + RANGE))
 
-    def read(self, word: Expr, factor: float = 1.0, shift: float = 0.0) -> Expr:
-        """v times a factor, and a number more."""
+    def read(self, word: Expr, factor: float = 1.0) -> Expr:
+        """v times a factor."""
         slope = single32(RESOLUTION / self.a * factor)
-        offset = shift - self.b / self.a * factor
-        if not offset:
+        if not self.b:
             return call("mul", call("f32", word), slope)
-        return call("fma", call("f32", word), slope, single32(offset))
+        return call("fma", call("f32", word), slope, single32(-self.b / self.a * factor))
 
 
 def single32(value: float) -> Const:

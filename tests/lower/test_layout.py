@@ -9,8 +9,9 @@ import pytest
 from dataflow.frontend import load_model
 from dataflow.layers.layer import Layer
 from dataflow.lower.lower import lower
-from dataflow.rewrite.legal import legalise
+from dataflow.rewrite.legal import Products, legalise
 from tests.frontend.qdq_net import QdqNet
+from tests.program.rows import in_lanes
 
 S8 = np.dtype(np.int8)
 
@@ -41,3 +42,13 @@ def test_turned_keys_lie_as_they_are_written(shape: tuple[int, int, int]) -> Non
     assert copies(layers) and all(layer.n == shape[2] for layer in copies(layers))
     (product,) = (layer for layer in layers if layer.stationary and layer.stationary.view)
     assert product.stationary is not None and product.stationary.transposed
+
+
+def test_digits_of_numbers_that_are_multiplied_channel_by_channel_lie_apart() -> None:
+    """All lanes write them, and the array takes both of a number in one pass."""
+    cascade = load_model(in_lanes(0)[0])
+    layers = lower(legalise(cascade, products=Products(8))).layers
+    (shares,) = (layer for layer in layers if layer.taps_s == 2)
+    digits = [layer for layer in layers if "_digits_" in layer.name]
+    assert len(digits) == 2 and all(layer.n == shares.groups for layer in digits)
+    assert shares.kind == "array" and shares.groups > 1 and shares.c == 1

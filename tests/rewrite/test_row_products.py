@@ -97,6 +97,12 @@ def test_a_table_is_summed_exactly(bound: bool) -> None:
     assert ((exact[:, opens > 0] if bound else exact).sum(1) == sums.T).all()
 
 
+def test_a_table_at_each_place_is_exact() -> None:
+    found, table = rows(), np.random.default_rng(2).integers(0, LARGEST + 1, 256)
+    powers = made_of(found, found.powers(found.tables(X, table)).tensor)
+    assert np.array_equal(powers, table[CODES.view(np.uint8)])
+
+
 def test_the_four_bytes_of_a_word() -> None:
     """Numbers of all sizes, behind a copy of another word of the same row."""
     found = rows()
