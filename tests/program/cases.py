@@ -16,6 +16,7 @@ from dataflow.machine import Machine
 from dataflow.machine.program import Program
 from dataflow.program import build
 from dataflow.rewrite import legalise
+from dataflow.rewrite.legal import NO_PRODUCTS, Products
 from tests.program.interpret import interpret
 from tests.program.mapping_tools import (
     default_tiling,
@@ -72,17 +73,21 @@ def check_program(
     assert result.write_bytes == program.dram_write_bytes
 
 
-def lowered(proto: onnx.ModelProto) -> tuple[Cascade, LayerGraph]:
+def lowered(proto: onnx.ModelProto, products: Products = NO_PRODUCTS) -> tuple[Cascade, LayerGraph]:
     """Import, legalise, lower."""
-    cascade = legalise(load_model(proto))
+    cascade = legalise(load_model(proto), products=products)
     return cascade, lower(cascade)
 
 
 def check_model(
-    proto: onnx.ModelProto, inputs: dict[str, Array], machine: Machine, seed: int
+    proto: onnx.ModelProto,
+    inputs: dict[str, Array],
+    machine: Machine,
+    seed: int,
+    products: Products = NO_PRODUCTS,
 ) -> None:
     """Default and random mappings of a model compute what `evaluate` computes."""
-    cascade, graph = lowered(proto)
+    cascade, graph = lowered(proto, products)
     before = before_machine(cascade, inputs)
     values = run_machine_part(cascade, {n: before[n] for n in cascade.inputs})
     for rng in (None, random.Random(seed), random.Random(seed + 1)):

@@ -28,12 +28,13 @@ from dataflow.machine.decode import STRUCT_OF, checksum, decode, sealed
 from dataflow.machine.isa import Unit, violations
 from dataflow.program import build
 from dataflow.rewrite import legalise
+from dataflow.rewrite.legal import Products
 from tests.frontend import models
 from tests.program.blocks import BLOCKS
 from tests.program.cases import check_model, lowered, programs
 from tests.program.mapping_tools import default_tiling, place, with_sinks
 from tests.program.networks import random_network
-from tests.program.rows import far_apart, random_masked, random_rows
+from tests.program.rows import far_apart, in_lanes, random_masked, random_rows
 
 MACHINES = [machine_of(load_architecture(name)) for name in ("edge8", "edge16")]
 
@@ -117,6 +118,22 @@ def test_random_rows_and_functions_compute_what_evaluate_computes(seed: int) -> 
 @pytest.mark.parametrize("seed", range(100, 600))
 def test_many_random_rows_and_functions_compute_what_evaluate_computes(seed: int) -> None:
     check_model(*random_rows(seed), MACHINES[seed % 2], seed)
+
+
+def check_in_lanes(seed: int) -> None:
+    machine = MACHINES[seed % 2]
+    check_model(*in_lanes(seed), machine, seed, Products(machine.cols, True, True))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rows_in_the_lanes_compute_what_evaluate_computes(seed: int) -> None:
+    check_in_lanes(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 600))
+def test_many_rows_in_the_lanes_compute_what_evaluate_computes(seed: int) -> None:
+    check_in_lanes(seed)
 
 
 @pytest.mark.parametrize("seed", range(8))

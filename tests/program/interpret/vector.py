@@ -249,7 +249,8 @@ def _compute(op: Fields, a: Array, b: Array, c: Array, table: Array) -> tuple[Ar
         scaled = fma32(x, y, np.full(x.shape, -0.0, np.float32))
         return apply(function, scaled, c.view(np.int32)).view(np.uint32), True
     if code is Op.FMA:
-        return apply(function, fma32(x, y, z)).view(np.uint32), True
+        with np.errstate(invalid="ignore"):  # lanes beyond the columns: 0 times 1/0
+            return apply(function, fma32(x, y, z)).view(np.uint32), True
     if code in (Op.FMAX, Op.FMIN):
         chosen = np.maximum(x, y) if code is Op.FMAX else np.minimum(x, y)
         return chosen.view(np.uint32), True
