@@ -135,7 +135,17 @@ def _constants(machine: Machine) -> tuple[Constant, ...]:
             ("AxiAddrW", AXI_ADDRESS_BITS, ""),
             ("EventW", EVENT_BITS, "bits of an event counter"),
             ("NumEvents", NUM_EVENTS, "codes of an event selector"),
+            *(
+                (f"Events{name}", sum(1 << event for event in events), "what a tile may wait for")
+                for name, events in (
+                    ("Filled", isa.FILLED),
+                    ("FreedFirst", isa.FREED_FIRST),
+                    ("FreedSecond", isa.FREED_SECOND),
+                    ("FreedOutput", isa.FREED_OUTPUT),
+                )
+            ),
             ("NumCounters", len(isa.Counter), "performance counters"),
+            ("CounterW", (len(isa.Counter) - 1).bit_length(), "bits of the number of one"),
             *(
                 (f"Reg{_camel(one.name)}", one.offset, "byte offset of a control register")
                 for one in register_map().registers
@@ -190,6 +200,10 @@ def _rules(struct: isa.Struct, machine: Machine) -> Iterator[str]:
                 yield f"{one} != {bits}'(Levels)"
             if member.given:
                 yield f"(!v.{field_name(member.given)} || {one} != '0)"
+    for path, events in struct.waits.items():
+        event = f"v.{path}.{field_name('event')}"
+        choices = (f"{event} == Event{_camel(one.name)}" for one in (isa.Event.NONE, *events))
+        yield f"({' || '.join(choices)})"
 
 
 def _member(member: isa.Field | tuple[str, isa.Struct]) -> str:

@@ -35,7 +35,9 @@ class Device:
 # A clock of 80 MHz, half of it for wires, is the goal: what is faster than that is made smaller.
 # Without a goal the mapper makes every path as fast as it can, for a third more of some modules.
 _SMALL_AT_80_MHZ = (
-    "scratchpad -set abc9.D 6000\nscratchpad -copy abc9.script.default.area abc9.script\n"
+    "scratchpad -set abc9.D 6000\n"
+    'scratchpad -set abc9.script "+&scorr; &sweep; &syn3; &syn3; &dch -f; &if {W} {D} {R} -a; &mfs"'
+    "\n"
 )
 
 DEVICES: Mapping[str, Device] = {

@@ -9,7 +9,7 @@ that depends on the architecture is a parameter; only these formats are constant
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -49,6 +49,13 @@ class Event(IntEnum):
     ARRAY_DONE = 12
     VECTOR_DONE = 13
     STORE_DONE = 14
+
+
+# What a tile may wait for: whoever fills it, or whoever frees the place that it is put in.
+FILLED = (Event.LOAD_I, Event.LOAD_R, Event.VECTOR_OUT)
+FREED_FIRST = (Event.ARRAY_I, Event.VECTOR_I, Event.STORE_FREE)
+FREED_SECOND = (Event.ARRAY_R, Event.VECTOR_R, Event.STORE_FREE)
+FREED_OUTPUT = (Event.STORE_FREE,)
 
 
 class Counter(IntEnum):
@@ -149,10 +156,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Struct:
-    """A named, ordered group of fields; a nested struct is a field whose type is another Struct."""
+    """A named, ordered group of fields; a nested struct is a field whose type is another Struct.
+
+    Attributes:
+        waits: the events that a wait may name, by its path; ``Event.NONE`` besides. What an engine
+            cannot wait for is no choice in its hardware.
+    """
 
     name: str
     members: tuple[Field | tuple[str, Struct], ...]
+    waits: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
 
     @property
     def bits(self) -> int:
@@ -191,7 +204,7 @@ HEADER = Struct(
 
 WAIT = Struct(  # reached when counter[event] >= min(cap, base + (t * step) >> 8), t = fires so far
     "wait_t",
-    (_f("event", 4, most=max(Event)), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24)),
+    (_f("event", 4), _f("base", 24, 1, True), _f("step", 24), _f("cap", 24)),
 )
 
 RETIRED = Struct(  # instructions that each engine must have retired
@@ -267,6 +280,7 @@ LOAD = Struct(
         ("source", BLOCK),
         ("second", BLOCK),
     ),
+    waits={"source.tile.ready": FREED_FIRST, "second.tile.ready": FREED_SECOND},
 )
 
 STEP = (
@@ -327,6 +341,7 @@ ARRAY = Struct(
         _f("second_block", 24),  # bytes from column block to column block: columns * second_n
         _f("acc_base", 24),  # accumulator blocks of all earlier instructions
     ),
+    waits={"tile.ready": FILLED, "second.ready": FILLED},
 )
 
 SOURCE = Struct(
@@ -389,6 +404,7 @@ VECTOR = Struct(
         _f("table", 1),  # a 256-byte table follows the micro-operations
         _f("constants", 32, 8),
     ),
+    waits={"first.tile.ready": FILLED, "second.tile.ready": FILLED, "sink.ready": FREED_OUTPUT},
 )
 
 STORE = Struct(
@@ -411,6 +427,7 @@ STORE = Struct(
         _f("y_local", 24),
         _f("x_local", 24),
     ),
+    waits={"tile.ready": FILLED},
 )
 
 MICRO_OP = Struct(
@@ -484,6 +501,12 @@ def violations(
             if wrong or (member.level and one == LEVELS) or (asked and one == 0):
                 yield f"{where}{member.name}"
                 break
+    for path, events in struct.waits.items():
+        wait = values
+        for name in path.split("."):
+            wait = wait[name]
+        if wait["event"] not in (Event.NONE, *events):
+            yield f"{where}{path}.event"
 
 
 def pack(struct: Struct, values: Mapping[str, Value], where: str = "") -> int:

@@ -47,7 +47,7 @@ module array_engine
 
   // of this cycle, for the performance counters
   output logic               busy_o,
-  output logic [15:0]        macs_o,
+  output macs_t              macs_o,
   output logic               stall_tile_o,
   output logic               stall_acc_o,
   output logic               stall_weights_o

@@ -46,7 +46,7 @@ module array_feed
   output logic               instr_done_o,
   output logic [15:0]        done_layer_o,
   output logic               busy_o,        // a step is issued
-  output logic [15:0]        macs_o,        // MACs launched in this cycle
+  output macs_t              macs_o,        // MACs launched in this cycle
   output logic               idle_o
 );
 
@@ -200,7 +200,7 @@ module array_feed
   logic [LaneW-1:0]   from2_q [FeedPorts], end2_q [FeedPorts];
   logic signed [8:0]  flat3_q [Rows];
   logic signed [8:0]  line3_q [FeedPorts][Cols];
-  logic [15:0]        macs3_q;
+  macs_t              macs3_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -267,7 +267,7 @@ module array_feed
 
   always_ff @(posedge clk_i) begin
     if (valid2_q) begin
-      macs3_q <= 16'(times(TimesW'(lanes2_q.macs_columns),
+      macs3_q <= macs_t'(times(TimesW'(lanes2_q.macs_columns),
                            TimesW'(lanes2_q.lane_end[FeedPorts-1])));
       if (lanes2_q.fir) begin
         for (int unsigned p = 0; p < FeedPorts; p++) begin

@@ -4,6 +4,7 @@ package array_pkg;
   import df_pkg::*;
 
   typedef logic [$clog2(Rows+1)-1:0]   lane_t;      // a number of rows
+  typedef logic [$clog2(Rows*Cols+1)-1:0] macs_t;   // a number of PEs
   typedef logic [$clog2(AccLines)-1:0] acc_line_t;
 
   typedef struct packed {

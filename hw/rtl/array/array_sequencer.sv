@@ -81,11 +81,11 @@ module array_sequencer
   assign k_first      = cfg_q.k_level >= 3'(Levels) || first[cfg_q.k_level];
   assign k_last       = cfg_q.k_level >= 3'(Levels) || last[cfg_q.k_level];
 
-  event_wait u_tile_wait (
+  event_wait #(.EVENTS(NumEvents'(EventsFilled))) u_tile_wait (
     .clk_i, .load_i(load), .new_i(cfg_q.tile.ready), .wait_i(cfg_q.tile.ready),
     .fire_i(fire_tile), .counters_i, .reached_o(tile_ready)
   );
-  event_wait u_second_wait (
+  event_wait #(.EVENTS(NumEvents'(EventsFilled))) u_second_wait (
     .clk_i, .load_i(load), .new_i(cfg_q.second.ready), .wait_i(cfg_q.second.ready),
     .fire_i(fire_second), .counters_i, .reached_o(second_ready)
   );

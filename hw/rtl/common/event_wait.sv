@@ -2,6 +2,7 @@
 //
 // Reached when counter[event] >= min(cap, base + ((t * step) >> 8)), a signed comparison, t = fires
 // so far: the base may be negative (the first tiles need not wait). EventNone is always reached.
+// EVENTS has a bit for each event that may be waited for; instr_check refuses the others.
 //
 // base + t * step / 256 is kept, with its 8 fraction bits, and grows by step with each fire: no
 // multiplier. It stops where no counter comes. new_i is read with load_i, wait_i (the same wait)
@@ -9,17 +10,20 @@
 
 module event_wait
   import df_pkg::*;
-(
+#(
+  parameter logic [NumEvents-1:0] EVENTS = '1
+) (
   input  logic                             clk_i,
 
   input  logic                             load_i,
-  // Of the new wait only the base is read, of the running one all but the base.
+  // Of the new wait only the base is read, of the running one all but the base, of the counters
+  // those of EVENTS.
   // verilator lint_off UNUSEDSIGNAL
   input  wait_t                            new_i,
   input  wait_t                            wait_i,
+  input  logic [NumEvents-1:0][EventW-1:0] counters_i,
   // verilator lint_on UNUSEDSIGNAL
   input  logic                             fire_i,
-  input  logic [NumEvents-1:0][EventW-1:0] counters_i,
 
   output logic                             reached_o
 );
@@ -28,10 +32,25 @@ module event_wait
 
   logic signed [WholeW-1:0] counter, grown;
   logic signed [WholeW-1:0] target_q;
+  logic        [EventW-1:0] count;
   logic        [7:0]        grown_fraction, fraction_q;
 
   assign {grown, grown_fraction} = {target_q, fraction_q} + (WholeW + 8)'(wait_i.step);
-  assign counter = signed'(WholeW'(counters_i[wait_i.event_f]));
+
+  // The lowest of the events stands for all others: where it is the only one, there is no choice.
+  function automatic int unsigned lowest(input logic [NumEvents-1:0] events);
+    for (int unsigned e = 0; e < NumEvents; e++) if (events[e]) return e;
+    return 0;
+  endfunction
+
+  always_comb begin
+    count = counters_i[lowest(EVENTS)];
+    for (int unsigned e = 0; e < NumEvents; e++) begin
+      if (EVENTS[e] && wait_i.event_f == 4'(e)) count = counters_i[e];
+    end
+  end
+
+  assign counter = signed'(WholeW'(count));
   assign reached_o = wait_i.event_f == EventNone || counter >= target_q
                      || counter >= signed'(WholeW'(wait_i.cap));
 

@@ -76,7 +76,9 @@ module accelerator
   logic [31:0]         program_bytes, read_limit, write_first, write_limit, job_limit;
   logic [31:0]         progress_limit, cause;
   logic                stop;
-  logic [31:0]         counters [NumCounters];
+  logic [31:0]         error, count;
+  logic                count_valid;
+  logic [CounterW-1:0] count_index;
   logic [AxiAddrW-1:0] araddr, awaddr;
 
   // Bus of lines.
@@ -123,9 +125,11 @@ module accelerator
     .progress_limit_o(progress_limit),
     .stop_o         (stop),
     .interrupt_o    (interrupt),
-    .error_code_i   (counters[CounterErrors]),
+    .error_code_i   (error),
     .cause_i        (cause),
-    .counters_i     (counters)
+    .count_valid_i  (count_valid),
+    .count_index_i  (count_index),
+    .count_i        (count)
   );
 
   accelerator_core u_core (
@@ -144,7 +148,10 @@ module accelerator
     .done_o         (done),
     .idle_o         (idle),
     .cause_o        (cause),
-    .counters_o     (counters),
+    .error_o        (error),
+    .count_valid_o  (count_valid),
+    .count_index_o  (count_index),
+    .count_o        (count),
     .ar_valid_o     (m_axi_gmem_arvalid),
     .ar_ready_i     (m_axi_gmem_arready),
     .ar_id_o        (m_axi_gmem_arid[0]),

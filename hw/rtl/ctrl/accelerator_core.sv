@@ -19,7 +19,10 @@ module accelerator_core
   output logic                done_o,   // one cycle
   output logic                idle_o,
   output logic [31:0]         cause_o,
-  output logic [31:0]         counters_o [NumCounters],
+  output logic [31:0]         error_o,
+  output logic                count_valid_o,  // a performance counter passes by
+  output logic [CounterW-1:0] count_index_o,
+  output logic [31:0]         count_o,
 
   output logic                ar_valid_o,
   input  logic                ar_ready_i,
@@ -281,7 +284,9 @@ module accelerator_core
   logic [1:0]            param_quarter;
   logic [EventW-1:0]     w_written, w_freed, p_written, p_freed;
   logic                  load_idle;
-  logic [31:0]           load_counts [7];
+  logic                  load_beat;
+  logic [LineIdxW:0]     load_bytes;
+  logic [4:0]            load_wait;
 
   load_engine u_load (
     .clk_i,
@@ -319,13 +324,13 @@ module accelerator_core
     .load_done_o    (event_pulse[EventLoadDone]),
     .done_layer_o   (retired_layer_o[Load]),
     .idle_o         (load_idle),
-    .beats_o        (load_counts[0]),
-    .bytes_o        (load_counts[1]),
-    .wait_ring_o    (load_counts[2]),
-    .wait_event_o   (load_counts[3]),
-    .wait_bus_o     (load_counts[4]),
-    .wait_data_o    (load_counts[5]),
-    .wait_act_o     (load_counts[6])
+    .beat_o         (load_beat),
+    .bytes_o        (load_bytes),
+    .wait_ring_o    (load_wait[0]),
+    .wait_event_o   (load_wait[1]),
+    .wait_bus_o     (load_wait[2]),
+    .wait_data_o    (load_wait[3]),
+    .wait_act_o     (load_wait[4])
   );
 
   // Rings.
@@ -359,7 +364,7 @@ module accelerator_core
   logic [AccAddrW-1:0] acc_rd_addr, acc_wr_addr, vacc_addr;
   logic [Cols*32-1:0]  acc_rdata, acc_wdata, vacc_data;
   logic                array_idle, array_busy, stall_tile, stall_acc, stall_weights;
-  logic [15:0]         macs;
+  array_pkg::macs_t    macs;
 
   array_engine u_array (
     .clk_i,
@@ -474,7 +479,9 @@ module accelerator_core
 
   // Store.
   logic        store_idle, write_error;
-  logic [31:0] store_counts [6];
+  logic              store_beat;
+  logic [LineIdxW:0] store_bytes;
+  logic [3:0]        store_wait;
 
   store_engine u_store (
     .clk_i,
@@ -505,12 +512,12 @@ module accelerator_core
     .done_layer_o (retired_layer_o[Store]),
     .idle_o       (store_idle),
     .error_o      (write_error),
-    .beats_o      (store_counts[0]),
-    .bytes_o      (store_counts[1]),
-    .wait_event_o (store_counts[2]),
-    .wait_bus_o   (store_counts[3]),
-    .wait_act_o   (store_counts[4]),
-    .wait_w_o     (store_counts[5])
+    .beat_o       (store_beat),
+    .bytes_o      (store_bytes),
+    .wait_event_o (store_wait[0]),
+    .wait_bus_o   (store_wait[1]),
+    .wait_act_o   (store_wait[2]),
+    .wait_w_o     (store_wait[3])
   );
 
   assign retired_o = {event_pulse[EventStoreDone], event_pulse[EventVectorDone],
@@ -532,7 +539,6 @@ module accelerator_core
 
   // The job: done when the program has ended and nothing is under way, or when it is given up.
   logic        fetched_q, quiet, stop, held, drained, outside_read, outside_write, moves;
-  logic [31:0] cycles, error;
 
   assign quiet = fetched_q && queue_idle == '1 && load_idle && array_idle && vector_idle
                  && store_idle && read_idle && beat_valid == '0;
@@ -567,8 +573,7 @@ module accelerator_core
     .write_addr_i    (aw_addr_o),
     .read_error_i    (read_error),
     .write_error_i   (write_error),
-    .cycles_o        (cycles),
-    .error_o         (error),
+    .error_o,
     .cause_o
   );
 
@@ -618,35 +623,30 @@ module accelerator_core
     .bus_b_ready_o  (b_ready_o)
   );
 
-  // Performance counters; the DMA engines keep their own.
-  localparam int unsigned FirstVectorWait = 32'(CounterVectorWaitSource);
-  logic [31:0] count_q [NumCounters];
-  logic [63:0] macs_q;
+  // Performance counters. The vector unit holds a read until its line is issued.
+  localparam int unsigned FirstLoadWait = 32'(CounterLoadWaitRing),
+                          FirstVectorWait = 32'(CounterVectorWaitSource),
+                          FirstStoreWait = 32'(CounterStoreWaitEvent);
+  localparam int unsigned Memories = 4;
+  localparam int unsigned MacsW = $bits(array_pkg::macs_t);
+  localparam int unsigned IncrementW = MacsW > LineIdxW + 1 ? MacsW : LineIdxW + 1;
 
-  always_ff @(posedge clk_i) begin
-    if (!engine_rst_n) begin
-      for (int unsigned i = 0; i < NumCounters; i++) count_q[i] <= '0;
-      macs_q <= '0;
-    end else if (running) begin
-      macs_q <= macs_q + 64'(macs);
-      if (array_busy) count_q[CounterArraySteps] <= count_q[CounterArraySteps] + 1;
-      if (stall_tile) count_q[CounterArrayWaitTile] <= count_q[CounterArrayWaitTile] + 1;
-      if (stall_acc) count_q[CounterArrayWaitAcc] <= count_q[CounterArrayWaitAcc] + 1;
-      if (stall_weights) count_q[CounterArrayWaitWeights] <= count_q[CounterArrayWaitWeights] + 1;
-      if (vector_busy) count_q[CounterVectorBusy] <= count_q[CounterVectorBusy] + 1;
-      if (vector_op || vector_param) count_q[CounterVectorOps] <= count_q[CounterVectorOps] + 1;
-      for (int unsigned i = 0; i < 5; i++) begin
-        if (vector_stall[i]) begin
-          count_q[FirstVectorWait+i] <= count_q[FirstVectorWait+i] + 1;
-        end
+  function automatic logic [NumCounters-1:0][7:0] increment_bits();
+    increment_bits = {NumCounters{8'd1}};
+    increment_bits[CounterMacsLow] = 8'(MacsW);
+    increment_bits[CounterLoadBytes] = 8'(LineIdxW + 1);
+    increment_bits[CounterStoreBytes] = 8'(LineIdxW + 1);
+    for (int unsigned m = 0; m < 2 * Memories; m++) begin
+      if (m != 32'(CounterWbufReads - CounterActReads)
+          && m != 32'(CounterWbufWrites - CounterActReads)) begin
+        increment_bits[32'(CounterActReads) + m] = 8'd3;
       end
     end
-  end
+  endfunction
 
-  // Accesses of the memories. The vector unit holds a read until its line is issued.
-  localparam int unsigned Memories = 4;
-  logic [Memories-1:0][2:0]  reads, writes;
-  logic [Memories-1:0][31:0] reads_q, writes_q;
+  logic [Memories-1:0][2:0]                 reads, writes;
+  logic [NumCounters-1:0][IncrementW-1:0]   increments;
+  logic [31:0]                              count;
 
   always_comb begin
     reads = '0;
@@ -664,42 +664,53 @@ module accelerator_core
     writes[3] = 3'(param_we && param_quarter == 2'd3);
   end
 
-  always_ff @(posedge clk_i) begin
+  always_comb begin
+    increments = '0;
+    increments[CounterCycles]           = IncrementW'(running);
+    increments[CounterArraySteps]       = IncrementW'(array_busy);
+    increments[CounterArrayWaitTile]    = IncrementW'(stall_tile);
+    increments[CounterArrayWaitAcc]     = IncrementW'(stall_acc);
+    increments[CounterArrayWaitWeights] = IncrementW'(stall_weights);
+    increments[CounterMacsLow]          = IncrementW'(macs);
+    increments[CounterLoadBeats]        = IncrementW'(load_beat);
+    increments[CounterLoadBytes]        = IncrementW'(load_bytes);
+    increments[CounterVectorBusy]       = IncrementW'(vector_busy);
+    increments[CounterVectorOps]        = IncrementW'(vector_op || vector_param);
+    increments[CounterStoreBeats]       = IncrementW'(store_beat);
+    increments[CounterStoreBytes]       = IncrementW'(store_bytes);
+    for (int unsigned i = 0; i < 5; i++) begin
+      increments[FirstLoadWait+i]   = IncrementW'(load_wait[i]);
+      increments[FirstVectorWait+i] = IncrementW'(vector_stall[i]);
+    end
+    for (int unsigned i = 0; i < 4; i++) begin
+      increments[FirstStoreWait+i] = IncrementW'(store_wait[i]);
+    end
     for (int unsigned m = 0; m < Memories; m++) begin
-      if (!engine_rst_n) begin
-        reads_q[m]  <= '0;
-        writes_q[m] <= '0;
-      end else begin
-        reads_q[m]  <= reads_q[m] + 32'(reads[m]);
-        writes_q[m] <= writes_q[m] + 32'(writes[m]);
-      end
+      increments[32'(CounterActReads) + 2 * m]  = IncrementW'(reads[m]);
+      increments[32'(CounterActWrites) + 2 * m] = IncrementW'(writes[m]);
     end
   end
 
-  always_comb begin
-    counters_o = count_q;
-    for (int unsigned m = 0; m < Memories; m++) begin
-      counters_o[32'(CounterActReads) + 2 * m]  = reads_q[m];
-      counters_o[32'(CounterActWrites) + 2 * m] = writes_q[m];
-    end
-    counters_o[CounterCycles]        = cycles;
-    counters_o[CounterMacsLow]       = macs_q[31:0];
-    counters_o[CounterMacsHigh]      = macs_q[63:32];
-    counters_o[CounterLoadBeats]     = load_counts[0];
-    counters_o[CounterLoadBytes]     = load_counts[1];
-    counters_o[CounterLoadWaitRing]  = load_counts[2];
-    counters_o[CounterLoadWaitEvent] = load_counts[3];
-    counters_o[CounterLoadWaitBus]   = load_counts[4];
-    counters_o[CounterLoadWaitData]  = load_counts[5];
-    counters_o[CounterLoadWaitAct]   = load_counts[6];
-    counters_o[CounterStoreBeats]     = store_counts[0];
-    counters_o[CounterStoreBytes]     = store_counts[1];
-    counters_o[CounterStoreWaitEvent] = store_counts[2];
-    counters_o[CounterStoreWaitBus]   = store_counts[3];
-    counters_o[CounterStoreWaitAct]   = store_counts[4];
-    counters_o[CounterStoreWaitWrite] = store_counts[5];
-    counters_o[CounterErrors]         = error;
-  end
+  // They keep what they have when a job is given up.
+  logic counters_rst_n;
+  assign counters_rst_n = rst_ni && !start_i;
+
+  perf_counters #(
+    .COUNTERS(NumCounters),
+    .WIDTH   (IncrementW),
+    .BITS    (increment_bits()),
+    .CHAINED (32'(CounterMacsHigh))
+  ) u_counters (
+    .clk_i,
+    .rst_ni      (counters_rst_n),
+    .increments_i(increments),
+    .valid_o     (count_valid_o),
+    .index_o     (count_index_o),
+    .count_o     (count)
+  );
+
+  // The error passes by in its place.
+  assign count_o = count_index_o == CounterW'(CounterErrors) ? error_o : count;
 
   // Only the vector unit has payloads; addresses are taken modulo the ring.
   logic unused;

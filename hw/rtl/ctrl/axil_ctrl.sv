@@ -16,14 +16,16 @@
 //
 // An address and its data may come in any order and are held until both are there; a write takes
 // effect at the edge at which its response becomes valid. A read shows the state of the cycle of
-// its AR handshake, its data is valid in the next cycle.
+// its AR handshake, its data is valid in the next cycle; a counter is read when it next passes by.
+// Counters pass by one a cycle, number count_index_i with count_i.
 
 module axil_ctrl
   import df_pkg::*;
 #(
   parameter int unsigned ADDR_WIDTH = 12,
-  parameter int unsigned NUM_COUNTERS = 16,   // at least 1
-  parameter logic [31:0] BUILD_ID = 32'h0
+  parameter int unsigned NUM_COUNTERS = 16,   // at least 2
+  parameter logic [31:0] BUILD_ID = 32'h0,
+  localparam int unsigned IndexW = $clog2(NUM_COUNTERS)
 ) (
   input  logic                  clk_i,
   input  logic                  rst_ni,
@@ -62,7 +64,9 @@ module axil_ctrl
 
   input  logic [31:0]           error_code_i,
   input  logic [31:0]           cause_i,
-  input  logic [31:0]           counters_i [NUM_COUNTERS]
+  input  logic                  count_valid_i,
+  input  logic [IndexW-1:0]     count_index_i,
+  input  logic [31:0]           count_i
 );
 
   // Registers by word number.
@@ -87,7 +91,13 @@ module axil_ctrl
   localparam word_t ProgressLimit = word_t'(RegProgressLimit / 4);
   localparam word_t Stop = word_t'(RegStop / 4);
   localparam word_t Cause = word_t'(RegCause / 4);
-  localparam int unsigned CounterWidth = NUM_COUNTERS > 1 ? $clog2(NUM_COUNTERS) : 1;
+
+  // The arguments of a job: registers that are written by bytes.
+  localparam int unsigned Arguments = 10;
+  localparam word_t ArgumentWords [Arguments] = '{
+    ProgramLow, ProgramHigh, ProgramBytes, TensorLow, TensorHigh,
+    ReadLimit, WriteFirst, WriteLimit, JobLimit, ProgressLimit
+  };
 
   if (RegCounters + 4 * NUM_COUNTERS > RegReadLimit) begin : gen_map_check
     $error("%0d counters do not fit below the limits", NUM_COUNTERS);
@@ -95,13 +105,6 @@ module axil_ctrl
   if (RegCause >= 2 ** ADDR_WIDTH) begin : gen_space_check
     $error("the registers do not fit in %0d address bits", ADDR_WIDTH);
   end
-
-  function automatic logic [31:0] merge(input logic [31:0] old, input logic [31:0] data,
-                                        input logic [3:0] strobes);
-    logic [31:0] mask;
-    mask = {{8{strobes[3]}}, {8{strobes[2]}}, {8{strobes[1]}}, {8{strobes[0]}}};
-    return (old & ~mask) | (data & mask);
-  endfunction
 
   // Accesses are by words.
   logic unused_address;
@@ -145,6 +148,17 @@ module axil_ctrl
 
   // Registers.
 
+  logic [Arguments-1:0][31:0] argument_q;
+
+  assign program_addr_o = {argument_q[1], argument_q[0]};
+  assign program_bytes_o = argument_q[2];
+  assign tensor_base_o = {argument_q[4], argument_q[3]};
+  assign read_limit_o = argument_q[5];
+  assign write_first_o = argument_q[6];
+  assign write_limit_o = argument_q[7];
+  assign job_limit_o = argument_q[8];
+  assign progress_limit_o = argument_q[9];
+
   logic       start_q, running_q, auto_restart_q;
   logic       done_q, ready_q;
   logic       gie_q;
@@ -167,14 +181,7 @@ module axil_ctrl
       gie_q <= 1'b0;
       ier_q <= '0;
       isr_q <= '0;
-      program_addr_o <= '0;
-      program_bytes_o <= '0;
-      tensor_base_o <= '0;
-      read_limit_o <= '0;
-      write_first_o <= '0;
-      write_limit_o <= '0;
-      job_limit_o <= '0;
-      progress_limit_o <= '0;
+      argument_q <= '0;
     end else begin
       if (done_i) start_q <= auto_restart_q;
       if (start_o) running_q <= 1'b1;
@@ -207,72 +214,63 @@ module axil_ctrl
         for (int n = 0; n < 2; n++) if (ier_q[n]) isr_q[n] <= 1'b1;
       end
 
-      if (write) begin
-        unique case (write_word_q)
-          ProgramLow:
-            program_addr_o[31:0] <= merge(program_addr_o[31:0], write_data_q, write_strobes_q);
-          ProgramHigh:
-            program_addr_o[63:32] <= merge(program_addr_o[63:32], write_data_q, write_strobes_q);
-          ProgramBytes: program_bytes_o <= merge(program_bytes_o, write_data_q, write_strobes_q);
-          TensorLow:
-            tensor_base_o[31:0] <= merge(tensor_base_o[31:0], write_data_q, write_strobes_q);
-          TensorHigh:
-            tensor_base_o[63:32] <= merge(tensor_base_o[63:32], write_data_q, write_strobes_q);
-          ReadLimit: read_limit_o <= merge(read_limit_o, write_data_q, write_strobes_q);
-          WriteFirst: write_first_o <= merge(write_first_o, write_data_q, write_strobes_q);
-          WriteLimit: write_limit_o <= merge(write_limit_o, write_data_q, write_strobes_q);
-          JobLimit: job_limit_o <= merge(job_limit_o, write_data_q, write_strobes_q);
-          ProgressLimit: progress_limit_o <= merge(progress_limit_o, write_data_q, write_strobes_q);
-          default: ;
-        endcase
+      for (int unsigned n = 0; n < Arguments; n++) begin
+        for (int unsigned k = 0; k < 4; k++) begin
+          if (write && write_word_q == ArgumentWords[n] && write_strobes_q[k]) begin
+            argument_q[n][k*8 +: 8] <= write_data_q[k*8 +: 8];
+          end
+        end
       end
     end
   end
 
-  // Read channels.
+  // Read channels: the words that are not read are zero, and what is left of them is an OR.
 
-  word_t read_word;
-  logic  read;
+  word_t       read_word, counter_word_q;
+  logic        read, read_counter;
+  logic        counter_q;  // a counter has been asked for
+  logic [31:0] word;
 
-  assign ar_ready_o = !r_valid_o || r_ready_i;
+  assign ar_ready_o = (!r_valid_o || r_ready_i) && !counter_q;
   assign read = ar_valid_i && ar_ready_o;
   assign read_word = ar_addr_i[ADDR_WIDTH-1:2];
   assign read_ctrl = read && read_word == Ctrl;
+  assign read_counter = read && read_word >= Counters
+                        && read_word < Counters + word_t'(NUM_COUNTERS);
   assign r_resp_o = 2'b00;
+
+  always_comb begin
+    word = '0;
+    if (read_word == Ctrl) begin
+      word |= {24'b0, auto_restart_q, 3'b0, ready_q, idle_i && !start_q && !running_q, done_q,
+               start_q};
+    end
+    if (read_word == Gie) word |= {31'b0, gie_q};
+    if (read_word == Ier) word |= {30'b0, ier_q};
+    if (read_word == Isr) word |= {30'b0, isr_q};
+    if (read_word == BuildId) word |= BUILD_ID;
+    if (read_word == ErrorCode) word |= error_code_i;
+    if (read_word == Cause) word |= cause_i;
+    for (int unsigned n = 0; n < Arguments; n++) begin
+      if (read_word == ArgumentWords[n]) word |= argument_q[n];
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       r_valid_o <= 1'b0;
+      counter_q <= 1'b0;
     end else begin
-      if (ar_ready_o) r_valid_o <= read;
-      if (read) begin
-        unique case (read_word)
-          Ctrl: begin
-            r_data_o <= {24'b0, auto_restart_q, 3'b0, ready_q, idle_i && !start_q && !running_q,
-                         done_q, start_q};
-          end
-          Gie: r_data_o <= {31'b0, gie_q};
-          Ier: r_data_o <= {30'b0, ier_q};
-          Isr: r_data_o <= {30'b0, isr_q};
-          ProgramLow: r_data_o <= program_addr_o[31:0];
-          ProgramHigh: r_data_o <= program_addr_o[63:32];
-          ProgramBytes: r_data_o <= program_bytes_o;
-          TensorLow: r_data_o <= tensor_base_o[31:0];
-          TensorHigh: r_data_o <= tensor_base_o[63:32];
-          BuildId: r_data_o <= BUILD_ID;
-          ErrorCode: r_data_o <= error_code_i;
-          Cause: r_data_o <= cause_i;
-          ReadLimit: r_data_o <= read_limit_o;
-          WriteFirst: r_data_o <= write_first_o;
-          WriteLimit: r_data_o <= write_limit_o;
-          JobLimit: r_data_o <= job_limit_o;
-          ProgressLimit: r_data_o <= progress_limit_o;
-          default: begin
-            automatic word_t index = read_word - Counters;
-            r_data_o <= read_word >= Counters && index < word_t'(NUM_COUNTERS)
-                        ? counters_i[index[CounterWidth-1:0]] : '0;
-          end
-        endcase
+      if (ar_ready_o) begin
+        r_valid_o <= read && !read_counter;
+        r_data_o <= word;
+        counter_q <= read_counter;
+        counter_word_q <= read_word;
+      end
+      if (counter_q && count_valid_i && counter_word_q == Counters + word_t'(count_index_i)) begin
+        r_valid_o <= 1'b1;
+        r_data_o <= count_i;
+        counter_q <= 1'b0;
       end
     end
   end

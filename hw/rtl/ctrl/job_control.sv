@@ -42,7 +42,6 @@ module job_control
   input  logic                read_error_i,
   input  logic                write_error_i,
 
-  output logic [31:0]         cycles_o,
   output logic [31:0]         error_o,
   output logic [31:0]         cause_o
 );
@@ -57,7 +56,8 @@ module job_control
   state_e      state_q;
   logic [2:0]  quiet_q;  // engines report idle a cycle or two before their neighbours wake up
   logic        told_q;   // done_o has come, the bus has not answered
-  logic [31:0] cycles_q, still_q, cause_q, cause;
+  logic [31:0] cycles_q, still_q;  // this cycle included
+  logic [31:0] cause_q, cause;
   logic [15:0] flush_q;
   job_error_e  error_q, error;
   logic        hung_q;
@@ -66,7 +66,6 @@ module job_control
   assign stop_o = state_q == Stop;
   assign flush_o = state_q == Flush;
   assign idle_o = state_q == Idle && drained_i;
-  assign cycles_o = cycles_q;
   assign error_o = {23'b0, hung_q, error_q};
   assign cause_o = cause_q;
 
@@ -88,8 +87,8 @@ module job_control
       cause = 32'(write_addr_i);
     end else if (fetch_error_i != ErrorNone) error = fetch_error_i;
     else if (stop_i) error = ErrorStopped;
-    else if (cycles_q == job_limit_i - 32'd1) error = ErrorJobLimit;
-    else if (still_q == progress_limit_i - 32'd1) error = ErrorNoProgress;
+    else if (cycles_q == job_limit_i) error = ErrorJobLimit;
+    else if (still_q == progress_limit_i) error = ErrorNoProgress;
   end
 
   always_ff @(posedge clk_i) begin
@@ -109,7 +108,7 @@ module job_control
       unique case (state_q)
         Run: begin
           cycles_q <= cycles_q + 32'd1;
-          still_q <= progress_i ? '0 : still_q + 32'd1;
+          still_q <= progress_i ? 32'd1 : still_q + 32'd1;
           quiet_q <= {quiet_q[1:0], quiet_i};
           if (error != ErrorNone) begin
             state_q <= Stop;
@@ -137,8 +136,8 @@ module job_control
             state_q <= Run;
             quiet_q <= '0;
             told_q <= 1'b0;
-            cycles_q <= '0;
-            still_q <= '0;
+            cycles_q <= 32'd1;
+            still_q <= 32'd1;
             flush_q <= '0;
             error_q <= ErrorNone;
             hung_q <= 1'b0;

@@ -7,7 +7,9 @@
 
 module block_addresses
   import df_pkg::*;
-(
+#(
+  parameter logic [NumEvents-1:0] EVENTS = '1  // that a tile may wait for
+) (
   input  logic                      clk_i,
 
   input  logic                      load_i,
@@ -119,7 +121,9 @@ module block_addresses
     .offset_o    (slot)
   );
 
-  event_wait u_wait (
+  event_wait #(
+    .EVENTS(EVENTS)
+  ) u_wait (
     .clk_i,
     .load_i,
     .new_i     (new_i.tile.ready),

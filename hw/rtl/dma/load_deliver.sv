@@ -43,10 +43,10 @@ module load_deliver
   output logic                  load_done_o,
   output logic [15:0]           done_layer_o,
 
-  output logic [31:0]           beats_o,
-  output logic [31:0]           bytes_o,
-  output logic [31:0]           wait_data_o,
-  output logic [31:0]           wait_act_o
+  output logic                  beat_o,
+  output logic [LineIdxW:0]     bytes_o,
+  output logic                  wait_data_o,
+  output logic                  wait_act_o
 );
 
   logic                 data_valid, data_ready;
@@ -61,7 +61,6 @@ module load_deliver
   logic [ParamAddrW-1:0] p_line_q;
   logic [1:0]           p_quarter_q;
   logic [EventW-1:0]    w_written_q, p_written_q;
-  logic [31:0]          beats_q, bytes_q, wait_data_q, wait_act_q;
 
   fifo #(
     .Width(LineBits),
@@ -114,10 +113,10 @@ module load_deliver
   assign load_r_o = finish && burst_i.last && burst_i.kind == RefSecond;
   assign load_done_o = finish && burst_i.retire;
   assign done_layer_o = burst_i.on_chip[15:0];
-  assign beats_o = beats_q;
-  assign bytes_o = bytes_q;
-  assign wait_data_o = wait_data_q;
-  assign wait_act_o = wait_act_q;
+  assign beat_o = write;
+  assign bytes_o = write ? bytes : '0;
+  assign wait_data_o = burst_valid_i && has_data && !data_valid;
+  assign wait_act_o = act_valid_o && !act_ready_i;
 
   always_ff @(posedge clk_i) begin
     if (write) begin
@@ -134,16 +133,8 @@ module load_deliver
       p_quarter_q <= '0;
       w_written_q <= '0;
       p_written_q <= '0;
-      beats_q <= '0;
-      bytes_q <= '0;
-      wait_data_q <= '0;
-      wait_act_q <= '0;
     end else begin
-      if (write) begin
-        first_q <= end_of_burst;
-        beats_q <= beats_q + 32'd1;
-        bytes_q <= bytes_q + 32'(bytes);
-      end
+      if (write) first_q <= end_of_burst;
       if (wbuf_we_o) begin
         w_line_q <= w_line_q == WbufAddrW'(WbufLines - 1) ? '0 : w_line_q + WbufAddrW'(1);
         w_written_q <= w_written_q + EventW'(1);
@@ -155,8 +146,6 @@ module load_deliver
           p_written_q <= p_written_q + EventW'(1);
         end
       end
-      if (burst_valid_i && has_data && !data_valid) wait_data_q <= wait_data_q + 32'd1;
-      if (act_valid_o && !act_ready_i) wait_act_q <= wait_act_q + 32'd1;
     end
   end
 

@@ -70,13 +70,13 @@ module load_engine
   output logic [15:0]                      done_layer_o,
   output logic                             idle_o,
 
-  output logic [31:0]                      beats_o,       // tensor data delivered
-  output logic [31:0]                      bytes_o,
-  output logic [31:0]                      wait_ring_o,   // cycles, issuing side: no ring room
-  output logic [31:0]                      wait_event_o,  // an event or a retirement
-  output logic [31:0]                      wait_bus_o,    // the request buffer or the FIFO is full
-  output logic [31:0]                      wait_data_o,   // cycles, delivering side: no data yet
-  output logic [31:0]                      wait_act_o     // the activation memory's banks are busy
+  output logic                             beat_o,       // tensor data delivered
+  output logic [LineIdxW:0]                bytes_o,
+  output logic                             wait_ring_o,   // cycles, issuing side: no ring room
+  output logic                             wait_event_o,  // an event or a retirement
+  output logic                             wait_bus_o,    // the request buffer or the FIFO is full
+  output logic                             wait_data_o,   // cycles, delivering side: no data yet
+  output logic                             wait_act_o     // the activation memory's banks are busy
 );
 
   localparam int unsigned MetaDepth = OutstandingReads > 16 ? 2 * OutstandingReads : 32;
@@ -160,7 +160,9 @@ module load_engine
       .value_o  (ring_dram[g])
     );
 
-    block_addresses u_block (
+    block_addresses #(
+      .EVENTS(NumEvents'(g == 0 ? EventsFreedFirst : EventsFreedSecond))
+    ) u_block (
       .clk_i,
       .load_i (load),
       .step_i (step),
@@ -329,7 +331,7 @@ module load_engine
     .load_r_o,
     .load_done_o,
     .done_layer_o,
-    .beats_o,
+    .beat_o,
     .bytes_o,
     .wait_data_o,
     .wait_act_o
@@ -418,22 +420,8 @@ module load_engine
 
   // Where the issuing side waits.
 
-  logic [31:0] wait_ring_q, wait_event_q, wait_bus_q;
-
-  assign wait_ring_o = wait_ring_q;
-  assign wait_event_o = wait_event_q;
-  assign wait_bus_o = wait_bus_q;
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      wait_ring_q <= '0;
-      wait_event_q <= '0;
-      wait_bus_q <= '0;
-    end else begin
-      if (walk_valid && !room) wait_ring_q <= wait_ring_q + 32'd1;
-      if (waits) wait_event_q <= wait_event_q + 32'd1;
-      if (walk_valid && room && !(meta_in_ready && req_ready_i)) wait_bus_q <= wait_bus_q + 32'd1;
-    end
-  end
+  assign wait_ring_o = walk_valid && !room;
+  assign wait_event_o = waits;
+  assign wait_bus_o = walk_valid && room && !(meta_in_ready && req_ready_i);
 
 endmodule

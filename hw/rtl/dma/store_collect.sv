@@ -33,10 +33,10 @@ module store_collect
   output logic                 free_o,
   output logic                 null_o,         // an entry without data has been finished
 
-  output logic [31:0]          beats_o,        // granted reads
-  output logic [31:0]          bytes_o,
-  output logic [31:0]          wait_act_o,     // cycles: the activation memory's banks are busy
-  output logic [31:0]          wait_w_o        // cycles: the W channel does not take the data
+  output logic                 beat_o,        // granted reads
+  output logic [LineIdxW:0]    bytes_o,
+  output logic                 wait_act_o,     // cycles: the activation memory's banks are busy
+  output logic                 wait_w_o        // cycles: the W channel does not take the data
 );
 
   localparam int unsigned Buffer  = 8;  // 4 cycles from grant to grant of the beat that replaces it
@@ -119,12 +119,10 @@ module store_collect
   assign data_ready = w_ready_i && lead_q >= 0;
   assign w_taken = w_valid_o && w_ready_i;
 
-  logic [31:0] beats_q, bytes_q, wait_act_q, wait_w_q;
-
-  assign beats_o = beats_q;
-  assign bytes_o = bytes_q;
-  assign wait_act_o = wait_act_q;
-  assign wait_w_o = wait_w_q;
+  assign beat_o = grant;
+  assign bytes_o = grant ? bytes : '0;
+  assign wait_act_o = act_valid_o && !act_ready_i;
+  assign wait_w_o = burst_valid_i && has_data && !room;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -133,22 +131,12 @@ module store_collect
       flight1_q <= 1'b0;
       flight2_q <= 1'b0;
       lead_q <= '0;
-      beats_q <= '0;
-      bytes_q <= '0;
-      wait_act_q <= '0;
-      wait_w_q <= '0;
     end else begin
-      if (grant) begin
-        first_q <= end_of_burst;
-        beats_q <= beats_q + 32'd1;
-        bytes_q <= bytes_q + 32'(bytes);
-      end
+      if (grant) first_q <= end_of_burst;
       flight1_q <= grant;
       flight2_q <= flight1_q;
       reserved_q <= reserved_q + CountW'(grant) - CountW'(w_taken);
       lead_q <= lead_q + LeadW'(aw_taken_i) - LeadW'(w_taken && w_last_o);
-      if (act_valid_o && !act_ready_i) wait_act_q <= wait_act_q + 32'd1;
-      if (burst_valid_i && has_data && !room) wait_w_q <= wait_w_q + 32'd1;
     end
   end
 

@@ -57,12 +57,12 @@ module store_engine
   output logic                             idle_o,
   output logic                             error_o,       // a response was not OKAY, until reset
 
-  output logic [31:0]                      beats_o,       // tensor data read for W
-  output logic [31:0]                      bytes_o,       // bytes with their strobe set
-  output logic [31:0]                      wait_event_o,  // cycles, issuing side: event, retirement
-  output logic [31:0]                      wait_bus_o,    // the AW buffer or the FIFO is full
-  output logic [31:0]                      wait_act_o,    // cycles, moving side: banks are busy
-  output logic [31:0]                      wait_w_o       // the W channel does not take the data
+  output logic                             beat_o,       // tensor data read for W
+  output logic [LineIdxW:0]                bytes_o,       // bytes with their strobe set
+  output logic                             wait_event_o,  // cycles, issuing side: event, retirement
+  output logic                             wait_bus_o,    // the AW buffer or the FIFO is full
+  output logic                             wait_act_o,    // cycles, moving side: banks are busy
+  output logic                             wait_w_o       // the W channel does not take the data
 );
 
   localparam int unsigned BurstDepth  = 8;
@@ -156,7 +156,7 @@ module store_engine
   assign segment = instr_q.z_count[ragged(last, instr_q.z_level)];
   assign empty = rows == '0 || columns == '0 || segment == '0;
 
-  event_wait u_wait (
+  event_wait #(.EVENTS(NumEvents'(EventsFilled))) u_wait (
     .clk_i,
     .load_i    (load),
     .new_i     (instr_i.tile.ready),
@@ -257,7 +257,7 @@ module store_engine
     .w_last_o,
     .free_o       (store_free_o),
     .null_o       (null_done),
-    .beats_o,
+    .beat_o,
     .bytes_o,
     .wait_act_o,
     .wait_w_o
@@ -318,11 +318,10 @@ module store_engine
   end
 
   logic        error_q;
-  logic [31:0] wait_event_q, wait_bus_q;
 
   assign error_o = error_q;
-  assign wait_event_o = wait_event_q;
-  assign wait_bus_o = wait_bus_q;
+  assign wait_event_o = waits;
+  assign wait_bus_o = walk_valid && !walk_ready;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -333,16 +332,12 @@ module store_engine
       answers_q <= '0;
       passed_q <= '0;
       error_q <= 1'b0;
-      wait_event_q <= '0;
-      wait_bus_q <= '0;
     end else begin
       if (request) bursts_q <= bursts_q + CountW'(1);
       if (null_entry && burst_in_ready) nulls_q <= nulls_q + CountW'(1);
       answers_q <= answers_q + CountW'(b_valid_i);
       passed_q <= passed_q + CountW'(null_done);
       if (b_valid_i && b_resp_i != 2'b00) error_q <= 1'b1;
-      if (waits) wait_event_q <= wait_event_q + 32'd1;
-      if (walk_valid && !walk_ready) wait_bus_q <= wait_bus_q + 32'd1;
       unique case (state_q)
         Idle: begin
           stored_q <= 1'b0;

@@ -222,13 +222,22 @@ module accelerator_tb
     if ($value$plusargs("trace_file=%s", trace_name)) trace_fd = $fopen(trace_name, "w");
   end
 
+  // The counters as they stand in this cycle: the machine's own are gathered in turns.
+  logic [63:0] tally [NumCounters];
+
   always_ff @(posedge clk) begin
     if (trace_fd != 0) begin
+      for (int unsigned i = 0; i < NumCounters; i++) begin
+        if (!u_accelerator.u_core.counters_rst_n) tally[i] <= '0;
+        else tally[i] <= tally[i] + 64'(u_accelerator.u_core.increments[i]);
+      end
       for (int unsigned u = 0; u < 4; u++) begin
         if (retired[u]) begin
           $fwrite(trace_fd, "%0d %0d", u, layer[u]);
           for (int unsigned i = 0; i < NumCounters; i++) begin
-            $fwrite(trace_fd, " %0d", u_accelerator.counters[i]);
+            $fwrite(trace_fd, " %0d", i == 32'(CounterErrors) ? u_accelerator.error
+                                      : i == 32'(CounterMacsHigh) ? tally[CounterMacsLow][63:32]
+                                      : tally[i][31:0]);
           end
           $fwrite(trace_fd, "\n");
         end

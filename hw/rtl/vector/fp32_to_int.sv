@@ -2,8 +2,9 @@
 //
 // rint rounds to nearest even and saturates (any bound from 2^11 to 2^30 gives the same code,
 // because zero_point, lo and hi have 10 bits; magnitudes from 2^11 up are not converted here but
-// clamped). NaN gives lo. One result per cycle: y_o follows the inputs by fp32_pkg::ToIntLatency
-// clock edges at which en_i is high. No valid bit inside, no reset of the data registers.
+// clamped). NaN gives lo. One result per cycle: y_o is to be registered by fp32_pkg::ToIntLatency
+// clock edges at which en_i is high, the last of them the user's: it comes out of logic. No valid
+// bit inside, no reset of the data registers.
 
 module fp32_to_int
   import fp32_pkg::*;
@@ -54,24 +55,16 @@ module fp32_to_int
 
   // Stage 2: sign, zero point, bounds.
 
-  logic signed [9:0] s2_y_q;
+  logic signed [12:0] sum;
+  logic               below, above;
 
-  always_ff @(posedge clk_i) begin
-    if (en_i) begin
-      // One adder for rounding, negation and zero point: -(n + r) + z = ~n + !r + z.
-      automatic logic signed [12:0] sum = (s1_negative_q ? ~s1_integer_q : s1_integer_q)
-                                          + 13'(s1_zero_point_q)
-                                          + 13'(s1_negative_q ^ s1_round_up_q);
-      automatic logic below = s1_nan_q
-                              || (s1_above_range_q ? s1_negative_q : sum < 13'(s1_lo_q));
-      automatic logic above = !s1_nan_q
-                              && (s1_above_range_q ? !s1_negative_q : sum > 13'(s1_hi_q));
-      automatic logic signed [9:0] at_least_lo = below ? s1_lo_q : sum[9:0];
-
-      s2_y_q <= above || (below && s1_lo_q > s1_hi_q) ? s1_hi_q : at_least_lo;
-    end
+  always_comb begin
+    // One adder for rounding, negation and zero point: -(n + r) + z = ~n + !r + z.
+    sum = (s1_negative_q ? ~s1_integer_q : s1_integer_q) + 13'(s1_zero_point_q)
+          + 13'(s1_negative_q ^ s1_round_up_q);
+    below = s1_nan_q || (s1_above_range_q ? s1_negative_q : sum < 13'(s1_lo_q));
+    above = !s1_nan_q && (s1_above_range_q ? !s1_negative_q : sum > 13'(s1_hi_q));
+    y_o = above || (below && s1_lo_q > s1_hi_q) ? s1_hi_q : below ? s1_lo_q : sum[9:0];
   end
-
-  assign y_o = s2_y_q;
 
 endmodule

@@ -31,33 +31,50 @@ module int_to_fp32
     end
   end
 
-  // Stage 2: leading zeros.
+  // Stages 2 and 3: normalise. Leading zeros are taken away by halves: whether there are 16, then of
+  // what is left 8, 4, 2, 1.
 
   logic        s2_sign_q;
-  logic [31:0] s2_magnitude_q;
-  logic [4:0]  s2_shift_q;
+  logic [31:0] s2_magnitude_q;  // at most three leading zeros
+  logic [2:0]  s2_shift_q;      // in steps of four
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
+      automatic logic [31:0] normal = s1_magnitude_q;
+      automatic logic [2:0]  shift;
+      shift[2] = normal[31:16] == '0;
+      if (shift[2]) normal = {normal[15:0], 16'b0};
+      shift[1] = normal[31:24] == '0;
+      if (shift[1]) normal = {normal[23:0], 8'b0};
+      shift[0] = normal[31:28] == '0;
+      if (shift[0]) normal = {normal[27:0], 4'b0};
+
       s2_sign_q <= s1_sign_q;
-      s2_magnitude_q <= s1_magnitude_q;
-      s2_shift_q <= 5'(lzc64({s1_magnitude_q, 32'b0}));
+      s2_magnitude_q <= normal;
+      s2_shift_q <= shift;
     end
   end
 
-  // Stage 3: normalise, round, pack.
+  // Stage 3: round, pack.
 
   logic [31:0] s3_y_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic [31:0] normal = s2_magnitude_q << s2_shift_q;
-      automatic logic round_up = normal[7] && (normal[6:0] != '0 || normal[8]);
-      // 31 integer places above 2^0; the leading bit is not stored: only 0 has none.
-      automatic logic [7:0] exponent = 8'd158 - 8'(s2_shift_q);
-      automatic logic [30:0] packed_y = {exponent, normal[30:8]} + 31'(round_up);
+      automatic logic [31:0] normal = s2_magnitude_q;
+      automatic logic [1:0]  shift;
+      automatic logic [31:0] sum;
+      automatic logic        round_up;
+      shift[1] = normal[31:30] == '0;
+      if (shift[1]) normal = {normal[29:0], 2'b0};
+      shift[0] = !normal[31];
+      if (shift[0]) normal = {normal[30:0], 1'b0};
+      round_up = normal[7] && (normal[6:0] != '0 || normal[8]);
+      // The exponent is 127 + 31 - shift, and 31 - shift = ~shift; the leading bit is not stored:
+      // only 0 has none. The lowest bit of the sum makes the carry that rounds.
+      sum = {8'd127, 23'b0, 1'b1} + {3'b0, ~{s2_shift_q, shift}, normal[30:8], round_up};
 
-      s3_y_q <= normal[31] ? {s2_sign_q, packed_y} : '0;
+      s3_y_q <= normal[31] ? {s2_sign_q, sum[31:1]} : '0;
     end
   end
 

@@ -4,7 +4,8 @@
 //   stage 2   S0, S1, P0, P1                   3   operand selection, register file
 //   stage 4   int32 to binary32                7   FMA starts
 //   stage 8   short operations                 9   they enter their ring
-//   stage 15  binary32 to a code              17   write of register and sink
+//   stage 15  binary32 to a code              16   write of register
+//                                             17   write of sink
 //
 // A line of a function leaves at stage 15 and is there again FunctionExtra cycles later, as if it
 // had been issued so much later; the control leaves that place free.
@@ -62,6 +63,7 @@ module vector_lanes
   localparam int unsigned DelayDepth = 8;
   localparam int unsigned ShortStage = ExecuteStage + 1;  // short operations, from registers
   localparam int unsigned Delay = FinishStage - ShortStage;
+  localparam int unsigned LastStage = WriteStage - 1;  // results come out of logic
   localparam int unsigned LineOffsetW = LineIdxW;
   localparam int unsigned TableIdxW = TableBeats > 1 ? $clog2(TableBeats) : 1;
 
@@ -71,6 +73,9 @@ module vector_lanes
   if (Delay >= DelayDepth) begin : gen_delay_check
     $error("a delay of %0d cycles needs a ring deeper than %0d", Delay, DelayDepth);
   end
+  if (ToIntLatency != 2) begin : gen_code_check
+    $error("codes are made in two stages, fp32_pkg::ToIntLatency says %0d", ToIntLatency);
+  end
 
   // Control pipeline: stage s holds the line that was issued s cycles ago.
 
@@ -78,7 +83,7 @@ module vector_lanes
   // Waived: each stage reads some fields only.
   // verilator lint_off UNUSEDSIGNAL
   line_t               pipe_q [WriteStage+1];
-  line_t               select, execute, short_way, finish, write;  // at these stages
+  line_t               select, execute, short_way, finish, last, write;  // at these stages
   // verilator lint_on UNUSEDSIGNAL
 
   logic       leaves, back, function_busy;
@@ -142,6 +147,7 @@ module vector_lanes
       finish.layer = returning.layer;
     end
   end
+  assign last = pipe_q[LastStage];
   assign write = pipe_q[WriteStage];
   assign front_busy_o = valid_q[SelectStage-1:1] != '0;
   assign busy_o = valid_q != '0 || function_busy;
@@ -209,11 +215,9 @@ module vector_lanes
   // Stage 3: select. Selectors 0..3 are registers, 4..7 operand lines, the others scalars.
 
   // The three reads of a line are at one place of the four registers, so each register is a memory
-  // with one read port. A result that is being written is read instead of what it replaces.
+  // with one read port.
   logic [Cols-1:0][31:0] register_line [4];
-  logic [31:0] result [Cols];  // of the write stage
   logic [31:0]     a_q [Cols], b_q [Cols], c_q [Cols];
-  logic            forward;
 
   function automatic logic [31:0] scalar(
     input logic [4:0] selector, input logic [7:0][31:0] constants
@@ -225,9 +229,6 @@ module vector_lanes
     endcase
   endfunction
 
-  assign forward = valid_q[WriteStage] && write.op.write && !write.param
-                   && write.line == select.line;
-
   always_ff @(posedge clk_i) begin
     if (valid_q[SelectStage] && !select.param) begin
       automatic logic [4:0] sa = select.op.a;
@@ -237,15 +238,12 @@ module vector_lanes
       automatic logic [31:0] b_scalar = scalar(sb, instr_i.constants);
       automatic logic [31:0] c_scalar = scalar(sc, instr_i.constants);
       for (int unsigned c = 0; c < Cols; c++) begin
-        automatic logic [31:0] ra = forward && write.op.dst == sa[1:0] ? result[c]
-                                    : register_line[sa[1:0]][c];
-        automatic logic [31:0] rb = forward && write.op.dst == sb[1:0] ? result[c]
-                                    : register_line[sb[1:0]][c];
-        automatic logic [31:0] rc = forward && write.op.dst == sc[1:0] ? result[c]
-                                    : register_line[sc[1:0]][c];
-        a_q[c] <= sa[4:3] != '0 ? a_scalar : sa[2] ? operand_q[sa[1:0]][c] : ra;
-        b_q[c] <= sb[4:3] != '0 ? b_scalar : sb[2] ? operand_q[sb[1:0]][c] : rb;
-        c_q[c] <= sc[4:3] != '0 ? c_scalar : sc[2] ? operand_q[sc[1:0]][c] : rc;
+        a_q[c] <= sa[4:3] != '0 ? a_scalar
+                  : sa[2] ? operand_q[sa[1:0]][c] : register_line[sa[1:0]][c];
+        b_q[c] <= sb[4:3] != '0 ? b_scalar
+                  : sb[2] ? operand_q[sb[1:0]][c] : register_line[sb[1:0]][c];
+        c_q[c] <= sc[4:3] != '0 ? c_scalar
+                  : sc[2] ? operand_q[sc[1:0]][c] : register_line[sc[1:0]][c];
       end
     end
   end
@@ -429,7 +427,7 @@ module vector_lanes
   // Finish: the result before rounding to a code.
 
   logic [31:0]       value [Cols];
-  logic [31:0]       value_q [ToIntLatency][Cols];
+  logic [31:0]       value_q [Cols];
   logic signed [9:0] code [Cols];
   logic              to_code;
   logic [$clog2(DelayDepth)-1:0] then;
@@ -456,8 +454,7 @@ module vector_lanes
 
   always_ff @(posedge clk_i) begin
     if (valid_q[WriteStage-1:FinishStage] != '0 || back) begin
-      value_q[0] <= value;
-      for (int unsigned s = 1; s < ToIntLatency; s++) value_q[s] <= value_q[s-1];
+      value_q <= value;
     end
   end
 
@@ -490,16 +487,22 @@ module vector_lanes
     );
   end
 
-  // Write.
+  // Write: the registers take a result a cycle before it stands in a register, so that a line reads
+  // it from them in the cycle of its sink.
+
+  logic [Cols-1:0][31:0] result_line, result_q;
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      result[i] = rounds(write.op.to_int, write.op.op) ? 32'(code[i])
-                                                      : value_q[ToIntLatency-1][i];
+      result_line[i] = rounds(last.op.to_int, last.op.op) ? 32'(code[i]) : value_q[i];
     end
     sink_data_o = '0;
-    for (int unsigned i = 0; i < Cols; i++) sink_data_o[8*i +: 8] = result[i][7:0];
+    for (int unsigned i = 0; i < Cols; i++) sink_data_o[8*i +: 8] = result_q[i][7:0];
     for (int unsigned i = 0; i < LineBytes; i++) sink_mask_o[i] = 8'(i) < write.sink_lanes;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (valid_q[LastStage]) result_q <= result_line;
   end
 
   assign sink_valid_o = valid_q[WriteStage] && write.sink;
@@ -514,8 +517,8 @@ module vector_lanes
     assign register_line[r] = line_q[select.line];
 
     always_ff @(posedge clk_i) begin
-      if (valid_q[WriteStage] && write.op.write && !write.param && write.op.dst == 2'(r)) begin
-        for (int unsigned i = 0; i < Cols; i++) line_q[write.line][i] <= result[i];
+      if (valid_q[LastStage] && last.op.write && !last.param && last.op.dst == 2'(r)) begin
+        line_q[last.line] <= result_line;
       end
     end
   end

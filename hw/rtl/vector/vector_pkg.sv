@@ -24,8 +24,8 @@ package vector_pkg;
   localparam int unsigned FinishStage = ExecuteStage + fp32_pkg::FmaLatency;  // binary32 to a code
   localparam int unsigned WriteStage = FinishStage + fp32_pkg::ToIntLatency;  // register, sink
 
-  // From the issue of a line to the issue of a line that reads the register it writes: a result in
-  // the write stage is forwarded to the select stage of the same cycle.
+  // From the issue of a line to the issue of a line that reads the register it writes: the register
+  // holds a result from the write stage on.
   localparam int unsigned Latency = WriteStage - SelectStage;
 
   // Lanes that a function stage serves, one a cycle.

@@ -7,7 +7,9 @@
 module vector_reference
   import df_pkg::*;
   import vector_pkg::*;
-(
+#(
+  parameter logic [NumEvents-1:0] EVENTS = '1  // that a tile may wait for
+) (
   input  logic                 clk_i,
 
   input  logic                 start_i,
@@ -50,7 +52,9 @@ module vector_reference
     .offset_o    (slot)
   );
 
-  event_wait u_wait (
+  event_wait #(
+    .EVENTS(EVENTS)
+  ) u_wait (
     .clk_i,
     .load_i    (start_i),
     .new_i     (tile_i.ready),

@@ -62,7 +62,9 @@ module vector_tiles
     .from_o    (from)
   );
 
-  vector_reference u_first (
+  vector_reference #(
+    .EVENTS(NumEvents'(EventsFilled))
+  ) u_first (
     .clk_i,
     .start_i,
     .step_i    (push),
@@ -76,7 +78,9 @@ module vector_tiles
     .addr_o    (first_addr)
   );
 
-  vector_reference u_second (
+  vector_reference #(
+    .EVENTS(NumEvents'(EventsFilled))
+  ) u_second (
     .clk_i,
     .start_i,
     .step_i    (push),
@@ -90,7 +94,9 @@ module vector_tiles
     .addr_o    (second_addr)
   );
 
-  vector_reference u_sink (
+  vector_reference #(
+    .EVENTS(NumEvents'(EventsFreedOutput))
+  ) u_sink (
     .clk_i,
     .start_i,
     .step_i    (push),

@@ -42,7 +42,8 @@ module array_tb
   logic [AccAddrW-1:0]                acc_rd_addr, acc_wr_addr;
   logic [Cols*32-1:0]                 acc_data, acc_wr_data, unused_vector;
   logic                               block_done, instr_done, tile_released, second_released;
-  logic [15:0]                        macs, done_layer;
+  array_pkg::macs_t                   macs;
+  logic [15:0]                        done_layer;
   logic                               busy, stall_tile, stall_acc, stall_weights;
   longint                             mac_total;
 

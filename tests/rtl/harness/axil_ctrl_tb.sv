@@ -1,4 +1,5 @@
-// axil_ctrl with AXI4-Lite names, for cocotbext-axi; counter n is 3 * n + counter_seed.
+// axil_ctrl with AXI4-Lite names, for cocotbext-axi; counter n is 3 * n + counter_seed. Counters
+// pass by in turn, with pauses.
 
 module axil_ctrl_tb #(
   parameter int unsigned NUM_COUNTERS = 5
@@ -45,10 +46,14 @@ module axil_ctrl_tb #(
   input  logic [31:0] counter_seed
 );
 
-  logic [31:0] counters[NUM_COUNTERS];
+  localparam int unsigned IndexW = $clog2(NUM_COUNTERS);
+  logic [IndexW-1:0] index;
+  logic              passes;
 
-  always_comb begin
-    for (int n = 0; n < int'(NUM_COUNTERS); n++) counters[n] = 32'(3 * n) + counter_seed;
+  always_ff @(posedge clk) begin
+    passes <= $urandom_range(3) != 0;
+    if (!rst_n || index == IndexW'(NUM_COUNTERS - 1)) index <= '0;
+    else index <= index + 1'b1;
   end
 
   axil_ctrl #(
@@ -89,7 +94,9 @@ module axil_ctrl_tb #(
     .interrupt_o    (interrupt),
     .error_code_i   (error_code),
     .cause_i        (cause),
-    .counters_i     (counters)
+    .count_valid_i  (passes),
+    .count_index_i  (index),
+    .count_i        (passes ? 32'd3 * 32'(index) + counter_seed : 32'hdeadbeef)
   );
 
 endmodule

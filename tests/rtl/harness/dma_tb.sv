@@ -213,8 +213,31 @@ module dma_tb
   logic                             load_i, load_r, load_done, store_free, store_done;
   logic [15:0]                      load_layer, store_layer;
   logic                             load_idle, store_idle, write_error;
-  logic [31:0] load_beats, load_bytes, wait_ring, wait_event, wait_bus, wait_data, wait_act;
-  logic [31:0] store_beats, store_bytes, store_event, store_bus, store_act, store_w;
+  logic                             load_beat, store_beat;
+  logic [LineIdxW:0]                load_beat_bytes, store_beat_bytes;
+  logic                             wait_ring, wait_event, wait_bus, wait_data, wait_act;
+  logic                             store_event, store_bus, store_act, store_w;
+
+  // What the engines count.
+  int unsigned load_beats, load_bytes, load_waits [5], store_beats, store_bytes, store_waits [4];
+
+  always_ff @(posedge clk) begin
+    if (rst_n) begin
+      load_beats <= load_beats + 32'(load_beat);
+      load_bytes <= load_bytes + 32'(load_beat_bytes);
+      load_waits[0] <= load_waits[0] + 32'(wait_ring);
+      load_waits[1] <= load_waits[1] + 32'(wait_event);
+      load_waits[2] <= load_waits[2] + 32'(wait_bus);
+      load_waits[3] <= load_waits[3] + 32'(wait_data);
+      load_waits[4] <= load_waits[4] + 32'(wait_act);
+      store_beats <= store_beats + 32'(store_beat);
+      store_bytes <= store_bytes + 32'(store_beat_bytes);
+      store_waits[0] <= store_waits[0] + 32'(store_event);
+      store_waits[1] <= store_waits[1] + 32'(store_bus);
+      store_waits[2] <= store_waits[2] + 32'(store_act);
+      store_waits[3] <= store_waits[3] + 32'(store_w);
+    end
+  end
 
   logic [3:0]                act_valid, act_ready;
   logic [3:0][23:0]          act_addr;
@@ -262,8 +285,8 @@ module dma_tb
     .load_done_o     (load_done),
     .done_layer_o    (load_layer),
     .idle_o          (load_idle),
-    .beats_o         (load_beats),
-    .bytes_o         (load_bytes),
+    .beat_o          (load_beat),
+    .bytes_o         (load_beat_bytes),
     .wait_ring_o     (wait_ring),
     .wait_event_o    (wait_event),
     .wait_bus_o      (wait_bus),
@@ -300,8 +323,8 @@ module dma_tb
     .done_layer_o  (store_layer),
     .idle_o        (store_idle),
     .error_o       (write_error),
-    .beats_o       (store_beats),
-    .bytes_o       (store_bytes),
+    .beat_o        (store_beat),
+    .bytes_o       (store_beat_bytes),
     .wait_event_o  (store_event),
     .wait_bus_o    (store_bus),
     .wait_act_o    (store_act),
@@ -427,9 +450,10 @@ module dma_tb
     $fdisplay(log_file, "end %0d error %0d %0d %0d protocol %0d hazards %0d", cycle, fetch_error,
               read_error, write_error, protocol_errors, hazards);
     $fdisplay(log_file, "load %0d beats %0d bytes %0d waits %0d %0d %0d %0d %0d", cycle, load_beats,
-              load_bytes, wait_ring, wait_event, wait_bus, wait_data, wait_act);
+              load_bytes, load_waits[0], load_waits[1], load_waits[2], load_waits[3],
+              load_waits[4]);
     $fdisplay(log_file, "store %0d beats %0d bytes %0d waits %0d %0d %0d %0d", cycle, store_beats,
-              store_bytes, store_event, store_bus, store_act, store_w);
+              store_bytes, store_waits[0], store_waits[1], store_waits[2], store_waits[3]);
     $fdisplay(log_file, "dram %0d %0d %0d %0d", cycle, read_beats[1], write_beats, write_bytes);
     dump = 1'b1;
     @(negedge clk);

@@ -18,7 +18,9 @@ module fp32_vectors_tb
   logic         unused;
   assign unused = ^record[30:10];
 
-  logic signed [9:0] y_to_int;
+  logic signed [9:0] y_to_int, y_to_int_q;
+
+  always_ff @(posedge clk) if (en) y_to_int_q <= y_to_int;
 
   fp32_fma u_fma (
     .clk_i    (clk),
@@ -77,7 +79,7 @@ module fp32_vectors_tb
       #1 clk = 1'b0;
       if (en) begin
         edges++;
-        y = unit == "fma" ? y_fma : unit == "from_int" ? y_from_int : 32'(y_to_int);
+        y = unit == "fma" ? y_fma : unit == "from_int" ? y_from_int : 32'(y_to_int_q);
         if (edges >= latency) $fwrite(results, "%u", y);
       end
     end
