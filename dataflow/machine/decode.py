@@ -9,6 +9,7 @@ from typing import Any
 
 from dataflow.machine import isa
 from dataflow.machine.isa import Field, Struct, Unit
+from dataflow.machine.steps import strided
 
 STRUCT_OF: dict[Unit, Struct] = {
     Unit.LOAD: isa.LOAD,
@@ -86,9 +87,8 @@ def decode(code: bytes, line_bytes: int) -> Iterator[Decoded]:
         unit, size = Unit(header["unit"]), header["beats"] * line_bytes
         body = code[at : at + size]
         fixed = fixed_beats(unit, line_bytes) * line_bytes
-        yield Decoded(
-            unit, unpack(STRUCT_OF[unit], int.from_bytes(body[:fixed], "little")), body[fixed:]
-        )
+        fields = unpack(STRUCT_OF[unit], int.from_bytes(body[:fixed], "little"))
+        yield Decoded(unit, strided(STRUCT_OF[unit], fields), body[fixed:])
         at += size
         if unit is Unit.END:
             return

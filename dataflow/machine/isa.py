@@ -16,7 +16,7 @@ from typing import Any
 from dataflow.evaluate.functions import Function
 from dataflow.machine.machine import Machine
 
-VERSION = 2
+VERSION = 3
 LEVELS = 6  # tile loops that each engine walks in hardware
 RAGGED = 2  # [size of a full tile, size of the last tile]
 
@@ -138,6 +138,8 @@ class Field:
             machine (`LIMITS`). The machine refuses an instruction beyond them (`violations`).
         level: a level of the loop nest, or 7 for none.
         given: a flag beside it; where that is 1, this is not 0.
+        strides: of the tile loops by level. An instruction holds for each level what its step adds
+            (`machine.steps`).
     """
 
     name: str
@@ -148,6 +150,7 @@ class Field:
     most: int | str | None = None
     level: bool = False
     given: str = ""
+    strides: bool = False
 
     def limit(self, machine: Machine) -> int | None:
         """The largest legal value on a machine, or None."""
@@ -190,6 +193,10 @@ def _level(name: str) -> Field:
     return Field(name, 3, level=True)
 
 
+def _strides(name: str, bits: int, *, signed: bool = False) -> Field:
+    return Field(name, bits, LEVELS, signed, strides=True)
+
+
 HEADER = Struct(
     "header_t",
     (
@@ -219,7 +226,7 @@ TILE = Struct(  # a tile in the activation memory, byte addresses
             "depth", 3, most=LEVELS
         ),  # fires when all levels >= depth stand at their first iteration
         _f("base", 24),
-        _f("strides", 24, LEVELS),  # added per step of a level, modulo 2^24
+        _strides("strides", 24),  # by the index of a level, modulo 2^24
         _f("slots", 4),  # 0: no slots; else slot = t mod slots
         _f("slot_bytes", 24),
         ("ready", WAIT),
@@ -232,7 +239,7 @@ RING = Struct(  # sequential stream into a ring buffer
         _f("enable", 1),
         _f("depth", 3, most=LEVELS),
         _f("base", 32),  # DRAM byte offset, line aligned
-        _f("strides", 32, LEVELS),
+        _strides("strides", 32),
         _f(
             "lines", 20, 4
         ),  # lines of a block: [n full k full, n last k full, n full k last, both last]
@@ -245,13 +252,13 @@ BLOCK = Struct(  # what the load engine needs for a tile of a tensor in DRAM
         ("tile", TILE),
         ("retired", RETIRED),
         _f("dram", 32),
-        _f("dram_strides", 32, LEVELS),
+        _strides("dram_strides", 32),
         _f("y", 32, 1, True),  # row coordinate of the tile's first row
-        _f("y_strides", 32, LEVELS, True),
+        _strides("y_strides", 32, signed=True),
         _f("x", 32, 1, True),  # column coordinate of its first column
-        _f("x_strides", 32, LEVELS, True),
+        _strides("x_strides", 32, signed=True),
         _f("z", 32, 1, True),  # byte coordinate inside a segment
-        _f("z_strides", 32, LEVELS, True),
+        _strides("z_strides", 32, signed=True),
         _f("y_size", 32),  # rows of the tensor: rows outside [0, y_size) are not loaded
         _f("x_size", 32),  # columns likewise
         _f("z_size", 32),  # bytes likewise
@@ -317,9 +324,9 @@ ARRAY = Struct(
         _f("fir_stride", 8, given="fir"),  # feed steps per output point
         ("tile", TILE),
         _f("y", 24, 1, True),
-        _f("y_strides", 24, LEVELS, True),
+        _strides("y_strides", 24, signed=True),
         _f("x", 32, 1, True),  # byte coordinate in the row
-        _f("x_strides", 32, LEVELS, True),
+        _strides("x_strides", 32, signed=True),
         _f("y_size", 24),
         _f("x_size", 32),  # valid bytes of a row
         ("p_step", STEP),
@@ -376,9 +383,9 @@ VECTOR = Struct(
         _f("acc_base", 24),
         ("first", SOURCE),  # S0 when not from the accumulators
         _f("y", 24, 1, True),
-        _f("y_strides", 24, LEVELS, True),
+        _strides("y_strides", 24, signed=True),
         _f("x", 24, 1, True),  # in points
-        _f("x_strides", 24, LEVELS, True),
+        _strides("x_strides", 24, signed=True),
         _f("y_size", 24),
         _f("x_size", 24),
         _f("pad_value", 32, 1, True),  # value of S0 outside the tensor, after the zero point
@@ -415,7 +422,7 @@ STORE = Struct(
         _f("trips", 16, LEVELS, least=1),
         ("tile", TILE),
         _f("dram", 32),
-        _f("dram_strides", 32, LEVELS),
+        _strides("dram_strides", 32),
         _f("y_count", 16, RAGGED),
         _f("x_count", 16, RAGGED),
         _f("z_count", 32, RAGGED),

@@ -13,6 +13,7 @@ from dataflow.machine import Machine
 from dataflow.machine.decode import STRUCT_OF, fixed_beats, sealed
 from dataflow.machine.isa import LEVELS, VERSION, Event, Unit, Value, pack
 from dataflow.machine.program import Instruction, LayerCounts, Program
+from dataflow.machine.steps import stepped
 from dataflow.program.addressing import storage_row_bytes
 from dataflow.program.counts import array_counts
 from dataflow.program.dram import Dram
@@ -358,7 +359,7 @@ class _Builder:
     def _packed(self, instruction: Instruction) -> bytes:
         lb, unit = self.line_bytes, instruction.unit
         try:
-            word = pack(STRUCT_OF[unit], instruction.fields)
+            word = pack(STRUCT_OF[unit], stepped(STRUCT_OF[unit], instruction.fields))
         except ValueError as error:
             # A size beyond its field: the network's doing, not the builder's.
             raise DataflowError(

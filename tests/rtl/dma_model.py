@@ -27,6 +27,7 @@ from dataflow.machine.isa import (
     Unit,
     pack,
 )
+from dataflow.machine.steps import stepped
 
 NONE = 7  # no level
 TENSORS = 0x20000  # base pointer of the tensors in the DRAM
@@ -343,7 +344,7 @@ def instruction(
     beats = -(-struct.bits // (8 * line))
     total = beats + -(-len(payload) // line)
     header = {"version": VERSION, "unit": unit, "beats": total, "layer": layer}
-    word = pack(struct, {**fields, "header": header})
+    word = pack(struct, stepped(struct, {**fields, "header": header}))
     return (word.to_bytes(beats * line, "little") + payload).ljust(total * line, b"\0")
 
 

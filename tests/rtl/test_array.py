@@ -14,6 +14,7 @@ from dataflow.arch import load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
 from dataflow.machine import isa, machine_of
+from dataflow.machine.steps import stepped
 from dataflow.resources import rtl_dir
 from tests.rtl.array_model import LEVELS, UNUSED, run_array
 
@@ -190,7 +191,7 @@ def test_random_instructions_match_the_model(arch: str, tmp_path: Path) -> None:
         if lines > machine.acc_lines:
             continue
         fields["acc_base"] = blocks
-        words.append(isa.pack(isa.ARRAY, fields))
+        words.append(isa.pack(isa.ARRAY, stepped(isa.ARRAY, fields)))
         done, pointer, more = run_array(fields, memory, ring_read, pointer, machine.rows)
         expected.append((fields, done))
         blocks += len(done)

@@ -12,6 +12,7 @@ import numpy as np
 from dataflow.machine import isa
 from dataflow.machine.isa import Event, Op
 from dataflow.machine.machine import Machine
+from dataflow.machine.steps import stepped
 from tests.rtl.vector_micro import Draw, MicroDraw
 from tests.rtl.vector_model import U32, Fields, Instruction, Model, RedrawError, Tile
 
@@ -39,7 +40,7 @@ def encode(machine: Machine, instruction: Instruction, layer: int) -> bytes:
     """The instruction as it stands in the program."""
     total = struct_beats(machine) + payload_beats(machine, instruction)
     header = {"version": isa.VERSION, "unit": isa.Unit.VECTOR, "beats": total, "layer": layer}
-    fixed = isa.pack(isa.VECTOR, {**instruction.fields, "header": header})
+    fixed = isa.pack(isa.VECTOR, stepped(isa.VECTOR, {**instruction.fields, "header": header}))
     ops = b"".join(isa.pack(isa.MICRO_OP, op).to_bytes(8, "little") for op in instruction.ops)
     ops += bytes(-len(ops) % machine.line_bytes)
     return beats(machine, fixed, isa.VECTOR.bits) + ops + instruction.table

@@ -41,7 +41,7 @@ module array_sequencer
   logic              load, step;
   logic [Levels-1:0] first, last;
   logic              all_last;
-  logic [2:0]        level, from;
+  logic [2:0]        level;
   logic [23:0]       tile_base, second_base, y_base;
   logic [31:0]       x_base;
 
@@ -49,24 +49,23 @@ module array_sequencer
 
   loop_nest #(.Levels(Levels)) u_nest (
     .clk_i, .load_i(load), .trips_i(cfg_q.trips), .step_i(step),
-    .first_o(first), .last_o(last), .all_last_o(all_last), .level_o(level),
-    .from_o(from)
+    .first_o(first), .last_o(last), .all_last_o(all_last), .level_o(level)
   );
   nest_agu #(.Width(24), .Levels(Levels)) u_tile (
-    .clk_i, .load_i(load), .base_i(cfg_q.tile.base), .strides_i(cfg_q.tile.strides),
-    .step_i(step), .level_i(level), .from_i(from), .value_o(tile_base)
+    .clk_i, .load_i(load), .base_i(cfg_q.tile.base), .steps_i(cfg_q.tile.strides),
+    .step_i(step), .level_i(level), .value_o(tile_base)
   );
   nest_agu #(.Width(24), .Levels(Levels)) u_second (
-    .clk_i, .load_i(load), .base_i(cfg_q.second.base), .strides_i(cfg_q.second.strides),
-    .step_i(step), .level_i(level), .from_i(from), .value_o(second_base)
+    .clk_i, .load_i(load), .base_i(cfg_q.second.base), .steps_i(cfg_q.second.strides),
+    .step_i(step), .level_i(level), .value_o(second_base)
   );
   nest_agu #(.Width(24), .Levels(Levels)) u_y (
-    .clk_i, .load_i(load), .base_i(cfg_q.y), .strides_i(cfg_q.y_strides),
-    .step_i(step), .level_i(level), .from_i(from), .value_o(y_base)
+    .clk_i, .load_i(load), .base_i(cfg_q.y), .steps_i(cfg_q.y_strides),
+    .step_i(step), .level_i(level), .value_o(y_base)
   );
   nest_agu #(.Width(32), .Levels(Levels)) u_x (
-    .clk_i, .load_i(load), .base_i(cfg_q.x), .strides_i(cfg_q.x_strides),
-    .step_i(step), .level_i(level), .from_i(from), .value_o(x_base)
+    .clk_i, .load_i(load), .base_i(cfg_q.x), .steps_i(cfg_q.x_strides),
+    .step_i(step), .level_i(level), .value_o(x_base)
   );
 
   // Blocks started less one, slots.

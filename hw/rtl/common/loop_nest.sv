@@ -19,10 +19,8 @@ module loop_nest #(
   output logic [Levels-1:0]            first_o,     // index == 0
   output logic [Levels-1:0]            last_o,      // index == trips - 1
   output logic                         all_last_o,  // this is the last iteration
-  output logic [LevelW-1:0]            level_o,     // the level that a step increments: the deepest
+  output logic [LevelW-1:0]            level_o      // the level that a step increments: the deepest
                                                     // one not at its last index (0 when all are)
-  output logic [LevelW-1:0]            from_o       // the level whose step set that index last:
-                                                    // itself or an outer one (0 after load_i)
 );
 
   if (Levels < 2) begin : gen_levels_check
@@ -31,7 +29,6 @@ module loop_nest #(
 
   logic [Levels-1:0][Width-1:0]  next_q;  // index + 1
   logic [Levels-1:0]             first_q;
-  logic [Levels-1:0][LevelW-1:0] from_q;
 
   always_comb begin
     level_o = '0;
@@ -43,7 +40,6 @@ module loop_nest #(
   end
 
   assign first_o = first_q;
-  assign from_o = from_q[level_o];
 
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
@@ -55,8 +51,6 @@ module loop_nest #(
         next_q[l] <= next_q[l] + Width'(1);
         first_q[l] <= 1'b0;
       end
-      if (load_i) from_q[l] <= '0;
-      else if (step_i && LevelW'(l) >= level_o) from_q[l] <= level_o;
     end
   end
 

@@ -1,11 +1,10 @@
 // Affine address of a loop nest, without multipliers: base + sum over levels of index * stride,
 // modulo 2^Width.
 //
-// A step of level l adds its stride to the sum over the levels up to l, which is then also the sum
-// of every deeper level, whose indices return to 0. So one sum changes with a step, and it is
-// value_o: it follows the indices of a loop_nest that is loaded and stepped in the same cycles, and
-// that tells in from_i which level's step made the sum that the stepping level has (0: the load).
-// base_i is read with load_i, strides_i with step_i. The sums are LUT RAM.
+// steps_i has for each level what its step adds: its stride less what the levels inside it, which
+// go back to index 0, have added (dataflow/machine/steps.py). value_o follows the indices of a
+// loop_nest that is loaded and stepped in the same cycles; behind the last iteration it means
+// nothing. base_i is read with load_i, steps_i with step_i.
 
 module nest_agu #(
   parameter  int unsigned Width  = 24,
@@ -16,10 +15,9 @@ module nest_agu #(
 
   input  logic                         load_i,
   input  logic [Width-1:0]             base_i,
-  input  logic [Levels-1:0][Width-1:0] strides_i,
+  input  logic [Levels-1:0][Width-1:0] steps_i,
   input  logic                         step_i,
   input  logic [LevelW-1:0]            level_i,
-  input  logic [LevelW-1:0]            from_i,
 
   output logic [Width-1:0]             value_o
 );
@@ -28,18 +26,14 @@ module nest_agu #(
     $error("nest_agu needs at least 2 levels, not %0d", Levels);
   end
 
-  logic [Width-1:0] sum_q [Levels];  // by the level whose step, or 0: the load, made it
-  logic [Width-1:0] value_q, value_d;
+  logic [Width-1:0] value_q;
 
-  assign value_d = load_i ? base_i : sum_q[from_i] + strides_i[level_i];
   assign value_o = value_q;
 
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
-    if (load_i || step_i) begin
-      value_q <= value_d;
-      sum_q[load_i ? '0 : level_i] <= value_d;
-    end
+    if (load_i) value_q <= base_i;
+    else if (step_i) value_q <= value_q + steps_i[level_i];
   end
 
 `ifndef SYNTHESIS

@@ -2,9 +2,9 @@
 //
 // What happens is gathered in small registers. They take turns, one a cycle: what has been gathered
 // is added to the count in the memory, and the count passes by at count_o, with its number at
-// index_o, in the cycle after its turn. A count that passes by holds all that came until three cycles
-// before, a chained one four; single events until two.
-// All counts start again from zero when rst_ni is low; the first round of turns reads no memory.
+// index_o, in the cycle after its turn. A count that passes by holds all that came until three
+// cycles before, a chained one four, one of single events two. All start again from zero when
+// rst_ni is low; the first round of turns reads no memory.
 //
 // BITS is the width of each increment, at least 1. The count CHAINED, if there is one, goes on from
 // the one before it, whose carry is its increment; its own increment is not read.

@@ -15,7 +15,6 @@ module block_addresses
   input  logic                      load_i,
   input  logic                      step_i,
   input  logic [$clog2(Levels)-1:0] level_i,
-  input  logic [$clog2(Levels)-1:0] from_i,
   input  logic                      fire_i,
   // Of the new instruction only the bases are needed, of the running one only the strides.
   // verilator lint_off UNUSEDSIGNAL
@@ -47,10 +46,9 @@ module block_addresses
     .clk_i,
     .load_i,
     .base_i   (new_i.tile.base),
-    .strides_i(block_i.tile.strides),
+    .steps_i  (block_i.tile.strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (tile)
   );
 
@@ -61,10 +59,9 @@ module block_addresses
     .clk_i,
     .load_i,
     .base_i   (new_i.dram),
-    .strides_i(block_i.dram_strides),
+    .steps_i  (block_i.dram_strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (dram_o)
   );
 
@@ -75,10 +72,9 @@ module block_addresses
     .clk_i,
     .load_i,
     .base_i   (new_i.y),
-    .strides_i(block_i.y_strides),
+    .steps_i  (block_i.y_strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (y)
   );
 
@@ -89,10 +85,9 @@ module block_addresses
     .clk_i,
     .load_i,
     .base_i   (new_i.x),
-    .strides_i(block_i.x_strides),
+    .steps_i  (block_i.x_strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (x)
   );
 
@@ -103,10 +98,9 @@ module block_addresses
     .clk_i,
     .load_i,
     .base_i   (new_i.z),
-    .strides_i(block_i.z_strides),
+    .steps_i  (block_i.z_strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (z)
   );
 

@@ -106,7 +106,7 @@ module load_engine
 
   logic [Levels-1:0]         first, last;
   logic                      all_last, load, step;
-  logic [$clog2(Levels)-1:0] level, from;
+  logic [$clog2(Levels)-1:0] level;
 
   loop_nest #(
     .Levels(Levels)
@@ -118,8 +118,7 @@ module load_engine
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level),
-    .from_o    (from)
+    .level_o   (level)
   );
 
   // [0] is weights or source, [1] is params or second.
@@ -153,10 +152,9 @@ module load_engine
       .clk_i,
       .load_i   (load),
       .base_i   (ring_base[g]),
-      .strides_i(ring[g].strides),
+      .steps_i  (ring[g].strides),
       .step_i   (step),
       .level_i  (level),
-      .from_i   (from),
       .value_o  (ring_dram[g])
     );
 
@@ -167,7 +165,6 @@ module load_engine
       .load_i (load),
       .step_i (step),
       .level_i(level),
-      .from_i (from),
       .fire_i (fire[g]),
       .new_i  (block_new[g]),
       .block_i(block[g]),

@@ -87,7 +87,7 @@ module store_engine
 
   logic [Levels-1:0]         first, last;
   logic                      all_last, load, step, fire;
-  logic [$clog2(Levels)-1:0] level, from;
+  logic [$clog2(Levels)-1:0] level;
   logic [23:0]               tile, slot;
   logic [AxiAddrW-1:0]       dram;
 
@@ -101,8 +101,7 @@ module store_engine
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level),
-    .from_o    (from)
+    .level_o   (level)
   );
 
   nest_agu #(
@@ -112,10 +111,9 @@ module store_engine
     .clk_i,
     .load_i   (load),
     .base_i   (instr_i.tile.base),
-    .strides_i(instr_q.tile.strides),
+    .steps_i  (instr_q.tile.strides),
     .step_i   (step),
     .level_i  (level),
-    .from_i   (from),
     .value_o  (tile)
   );
 
@@ -126,10 +124,9 @@ module store_engine
     .clk_i,
     .load_i   (load),
     .base_i   (instr_i.dram),
-    .strides_i(instr_q.dram_strides),
+    .steps_i  (instr_q.dram_strides),
     .step_i   (step),
     .level_i  (level),
-    .from_i   (from),
     .value_o  (dram)
   );
 

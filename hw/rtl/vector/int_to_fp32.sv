@@ -31,8 +31,8 @@ module int_to_fp32
     end
   end
 
-  // Stages 2 and 3: normalise. Leading zeros are taken away by halves: whether there are 16, then of
-  // what is left 8, 4, 2, 1.
+  // Stages 2 and 3: normalise. Leading zeros are taken away by halves: are there 16, then of what
+  // is left 8, 4, 2, 1?
 
   logic        s2_sign_q;
   logic [31:0] s2_magnitude_q;  // at most three leading zeros
@@ -63,7 +63,9 @@ module int_to_fp32
     if (en_i) begin
       automatic logic [31:0] normal = s2_magnitude_q;
       automatic logic [1:0]  shift;
+      // verilator lint_off UNUSEDSIGNAL
       automatic logic [31:0] sum;
+      // verilator lint_on UNUSEDSIGNAL
       automatic logic        round_up;
       shift[1] = normal[31:30] == '0;
       if (shift[1]) normal = {normal[29:0], 2'b0};

@@ -15,7 +15,6 @@ module vector_reference
   input  logic                 start_i,
   input  logic                 step_i,
   input  logic [LevelIdxW-1:0] level_i,
-  input  logic [LevelIdxW-1:0] from_i,
   input  logic [Levels-1:0]    first_i,  // levels that stand at index 0
   input  tile_t                tile_i,
   input  logic [NumEvents-1:0][EventW-1:0] counters_i,
@@ -34,10 +33,9 @@ module vector_reference
     .clk_i,
     .load_i   (start_i),
     .base_i   (tile_i.base),
-    .strides_i(tile_i.strides),
+    .steps_i  (tile_i.strides),
     .step_i,
     .level_i,
-    .from_i,
     .value_o  (offset)
   );
 

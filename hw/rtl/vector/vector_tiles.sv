@@ -34,7 +34,7 @@ module vector_tiles
   logic                   push;
   logic [Levels-1:0]      first, last;
   logic                   all_last;
-  logic [LevelIdxW-1:0]   level, level_q, from;
+  logic [LevelIdxW-1:0]   level, level_q;
   logic                   stepped_q;  // the current iteration was reached by a step of level_q
 
   logic                   first_fires, second_fires, sink_fires;
@@ -58,8 +58,7 @@ module vector_tiles
     .first_o   (first),
     .last_o    (last),
     .all_last_o(all_last),
-    .level_o   (level),
-    .from_o    (from)
+    .level_o   (level)
   );
 
   vector_reference #(
@@ -69,7 +68,6 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.first.tile),
     .counters_i,
@@ -85,7 +83,6 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.second.tile),
     .counters_i,
@@ -101,7 +98,6 @@ module vector_tiles
     .start_i,
     .step_i    (push),
     .level_i   (level),
-    .from_i    (from),
     .first_i   (first),
     .tile_i    (instr_i.sink),
     .counters_i,
@@ -117,10 +113,9 @@ module vector_tiles
     .clk_i,
     .load_i   (start_i),
     .base_i   (instr_i.y),
-    .strides_i(instr_i.y_strides),
+    .steps_i  (instr_i.y_strides),
     .step_i   (push),
     .level_i  (level),
-    .from_i   (from),
     .value_o  (tile_d.y)
   );
 
@@ -131,10 +126,9 @@ module vector_tiles
     .clk_i,
     .load_i   (start_i),
     .base_i   (instr_i.x),
-    .strides_i(instr_i.x_strides),
+    .steps_i  (instr_i.x_strides),
     .step_i   (push),
     .level_i  (level),
-    .from_i   (from),
     .value_o  (tile_d.x)
   );
 
