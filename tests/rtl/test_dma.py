@@ -14,6 +14,7 @@ from dataflow.arch import architecture_path, load_architecture
 from dataflow.cosim.toolchain import Model, build_binary
 from dataflow.emit import sv_package
 from dataflow.machine import Machine, machine_of
+from dataflow.machine.isa import VERSION
 from dataflow.resources import rtl_dir
 from tests.rtl.dma_cycles import Cycles
 from tests.rtl.dma_model import SECOND, TENSORS, Program, random_program
@@ -22,6 +23,7 @@ from tests.rtl.lint import source_order
 pytestmark = pytest.mark.rtl
 
 HARNESS = Path(__file__).parent / "harness"
+V = bytes([VERSION])
 Log = dict[str, list[list[str]]]
 
 
@@ -194,13 +196,13 @@ def test_long_bursts_keep_the_bus_busy(parent: Path) -> None:
     ("image", "plusargs", "error"),
     [
         (bytes(64), {}, 1),  # version 0
-        (b"\x02\x07\x01".ljust(64, b"\0"), {}, 1),  # no such unit
-        (b"\x02\x0f\x00".ljust(64, b"\0"), {}, 1),  # no length
-        (b"\x02\x1f\x01".ljust(64, b"\0"), {}, 1),  # flags of END
-        (b"\x02\x0f\x01\0\x01".ljust(64, b"\0"), {}, 4),  # another checksum
+        ((V + b"\x07\x01").ljust(64, b"\0"), {}, 1),  # no such unit
+        ((V + b"\x0f\x00").ljust(64, b"\0"), {}, 1),  # no length
+        ((V + b"\x1f\x01").ljust(64, b"\0"), {}, 1),  # flags of END
+        ((V + b"\x0f\x01\0\x01").ljust(64, b"\0"), {}, 4),  # another checksum
         (b"", {}, 2),  # no END
-        (b"\x02\x02\x01".ljust(16, b"\0"), {}, 2),
-        (b"\x02\x0f\x01".ljust(64, b"\0"), {"program_addr": "f0008"}, 3),
+        ((V + b"\x02\x01").ljust(16, b"\0"), {}, 2),
+        ((V + b"\x0f\x01").ljust(64, b"\0"), {"program_addr": "f0008"}, 3),
     ],
 )
 def test_broken_program_is_reported(
