@@ -22,13 +22,15 @@ _SHAPES = {
     "xilinx": ((1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1)),
 }
 # (look-up tables, flip-flops) of 4-input tables; 6-input ones take about 0.6 of them.
-_CONTROL = (22_000, 20_000)  # sequencers, queues, address generators, counters, the bus
-_PE = (40, 45)  # multiplier apart: operands, shadow weight, partial sum
-_LANE = (3_800, 1_500)  # float unit, converters, registers of a vector lane
-_PORT_BYTE = (320, 45)  # scratchpad crossbar, for each byte of a line and bank of eight
+_CONTROL = (22_000, 23_000)  # sequencers, queues, address generators, counters, the bus
+_PE = (44, 46)  # multiplier apart: operands, shadow weight, partial sum
+_LANE = (3_800, 1_900)  # float unit, converters, registers of a vector lane; its part of the feed
+_FUNCTION = (1_600, 1_300)  # a function stage and its share of what leads there and back
+_PORT_BYTE = (76, 10)  # scratchpad crossbar, for each byte of a line and bank of eight
 _SIX_INPUTS = 0.6
-_FMA_MULTIPLIERS = {"ecp5": 4, "gowin": 4, "xilinx": 2}  # of 24 x 24 bits
-_CONTROL_MULTIPLIERS = 1  # points of a tile; addresses and waits add instead
+_FLOAT_MULTIPLIERS = 3  # of a multiply-add, 24 x 24 bits; a function stage has as many
+_FUNCTION_TABLES = 2  # blocks of a function stage
+_COUNTER_BLOCKS = 1
 
 
 def block_rams(words: int, bits: int, device: Device, *, dual: bool = False) -> int:
@@ -55,17 +57,18 @@ def estimate(machine: Machine, device: Device) -> Resources:
         + 2 * block_rams(machine.acc_lines, column, device)
         + block_rams(machine.param_lines, column, device)
         + 5 * block_rams(machine.instr_fifo_beats, lines, device)
+        + machine.functions * _FUNCTION_TABLES
+        + _COUNTER_BLOCKS
     )
     pes = machine.rows * machine.cols
-    dsp = (
-        (ceil(pes / 2) if device.family == "gowin" else pes)
-        + machine.cols * _FMA_MULTIPLIERS[device.family]
-        + _CONTROL_MULTIPLIERS
-    )
+    dsp = (ceil(pes / 2) if device.family == "gowin" else pes) + (
+        machine.cols + machine.functions
+    ) * _FLOAT_MULTIPLIERS
     lut, ff = (
         _CONTROL[i]
         + pes * _PE[i]
         + machine.cols * _LANE[i]
+        + machine.functions * _FUNCTION[i]
         + machine.line_bytes * machine.act_banks * _PORT_BYTE[i]
         for i in (0, 1)
     )

@@ -78,8 +78,8 @@ def test_a_routed_device_gets_the_slowest_seed_and_the_fastest_bitstream(
     assert (result.fmax_mhz, result.fits) == (88.5, True)
     assert result.bitstream == "implementation/ecp5-85k.bit"
     assert (out / result.bitstream).read_bytes() == b"bits of seed 3"
-    assert tools["tops"][0] == ("board_top", "synth_ecp5", [])
-    assert tools["tops"][1] == ("board_top", "synth_ecp5", ["keep_hierarchy"])
+    assert tools["tops"][0] == ("board_top", device("ecp5-85k").synthesis, [])
+    assert tools["tops"][1] == ("board_top", device("ecp5-85k").synthesis, ["keep_hierarchy"])
     written = json.loads((out / "report" / "implementation.json").read_text())
     assert {"lut", "ff", "dsp", "bram", "fmax_mhz", "fits", "bitstream", "seconds"} <= set(written)
     assert written["modules"]["fifo"] == SMALL.as_dict()
@@ -189,10 +189,10 @@ def test_block_rams_by_hand() -> None:
 
 
 def test_estimate_of_edge8_by_hand() -> None:
-    """64 PEs, 8 lanes of four multipliers, 1 of control; 32 + 12 + 2 x 8 + 8 + 5 x 2 blocks."""
+    """64 PEs, 8 lanes and 2 function stages of three multipliers; memories, tables, counters."""
     found = estimate(EDGE8, device("ecp5-85k"))
-    assert found.dsp == 64 + 32 + 1
-    assert found.bram == 32 + 12 + 2 * 8 + 8 + 5 * 2
+    assert found.dsp == 64 + 8 * 3 + 2 * 3
+    assert found.bram == 32 + 12 + 2 * 8 + 8 + 5 * 2 + 2 * 2 + 1
 
 
 def test_larger_machines_are_estimated_larger() -> None:
