@@ -32,15 +32,15 @@ class Device:
     package: str = ""
 
 
-# A clock of 80 MHz, half of it for wires, is the goal: what is faster than that is made smaller.
-# Without a goal the mapper makes every path as fast as it can, for a third more of some modules.
-# The first round is Yosys' own for area; what it gave is restructured and mapped once more, and
-# the smaller of the two is taken.
+# Small comes before fast: without this the mapper makes every path as fast as it can, for a third
+# more of some modules. With it comparators become chains of multiplexers, where a path is long
+# already longer. The first round is Yosys' own for area; what it gave is restructured and mapped
+# once more, and the smaller of the two is taken.
 _ROUNDS = (
     "+&scorr; &sweep; &dc2; &dch -f -r; &ps; &if {W} {D} {R} -a -v; &mfs; &save; "
     "&st; &syn3; &syn3; &dch -f; &if {W} {D} {R} -a; &mfs; &save; &load"
 )
-_SMALL_AT_80_MHZ = f'scratchpad -set abc9.D 6000\nscratchpad -set abc9.script "{_ROUNDS}"\n'
+_SMALL = f'scratchpad -set abc9.D 6000\nscratchpad -set abc9.script "{_ROUNDS}"\n'
 
 DEVICES: Mapping[str, Device] = {
     device.name: device
@@ -49,7 +49,7 @@ DEVICES: Mapping[str, Device] = {
         Device(
             "ecp5-85k",
             "ecp5",
-            _SMALL_AT_80_MHZ + "synth_ecp5",
+            _SMALL + "synth_ecp5",
             Resources(83640, 83640, 156, 208),
             router="ecp5",
             part="85k",

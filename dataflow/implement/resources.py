@@ -16,7 +16,7 @@ class Resources:
     Attributes:
         lut: look-up tables: 4 inputs (ECP5 and Gowin) or 6 (Xilinx); carries and memories made of
             them included. The COMB of nextpnr-ecp5 are more: it puts cells at the ends of each
-            carry chain (edge8: 68,286 of 63,200).
+            carry chain.
         ff: flip-flops.
         dsp: multipliers of 18 x 18 (ECP5, Gowin) or DSP48 blocks (Xilinx).
         bram: blocks of 18 Kibit (ECP5, Gowin) or of 36 Kibit, a half one counting as half and the

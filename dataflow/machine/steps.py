@@ -6,7 +6,7 @@ levels inside it have added, for they go back to their first iteration.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dataflow.machine.isa import Field, Struct
@@ -32,19 +32,25 @@ def strides(added: Sequence[int], trips: Sequence[int]) -> list[int]:
 
 def stepped(struct: Struct, values: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an instruction with steps in the place of strides; a missing field is 0."""
-    return _converted(struct, values, values.get("trips"), steps)
+    return _converted(struct, values, values.get("trips", ()), steps)
 
 
 def strided(struct: Struct, values: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `stepped`."""
-    return _converted(struct, values, values.get("trips"), strides)
+    return _converted(struct, values, values.get("trips", ()), strides)
 
 
-def _converted(struct: Struct, values: Mapping[str, Any], trips: Any, by: Any) -> dict[str, Any]:
+def _converted(
+    struct: Struct,
+    values: Mapping[str, Any],
+    trips: Sequence[int],
+    by: Callable[[Sequence[int], Sequence[int]], list[int]],
+) -> dict[str, Any]:
+    """The fields with their strides changed; without trips there is no loop, and nothing is."""
     result = dict(values)
     for member in struct.members:
         name = member.name if isinstance(member, Field) else member[0]
-        if name not in values or trips is None:
+        if name not in values or not trips:
             continue
         if not isinstance(member, Field):
             result[name] = _converted(member[1], values[name], trips, by)
