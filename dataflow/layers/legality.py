@@ -7,7 +7,7 @@ from math import gcd
 from dataflow.layers.layer import Dim, Layer, View
 from dataflow.layers.passes import banks_disjoint, port_reads
 from dataflow.layers.tiled import TiledLayer
-from dataflow.machine.isa import LEVELS
+from dataflow.machine.isa import LEVELS, MOST_COUNT
 
 
 def verify_tiling(tiled: TiledLayer) -> list[str]:
@@ -40,8 +40,12 @@ def _order(tiled: TiledLayer) -> list[str]:
         reasons.append("b must be tiled by 1")
     if layer.kind == "vector" and ("k" in tiling.order or "g" in tiling.order):
         reasons.append("a vector layer has no k and no g")
-    if any(n > 65535 for n in tiled.level_trips) if not reasons else False:
-        reasons.append("more than 65535 tiles of a dim")
+    if reasons:
+        return reasons
+    if any(n > MOST_COUNT for n in tiled.level_trips):
+        reasons.append(f"more than {MOST_COUNT} tiles of a dim")
+    if not layer.flat and any(tiled.tile(dim) > MOST_COUNT for dim in ("p", "q")):
+        reasons.append(f"a tile has more than {MOST_COUNT} rows or columns")
     return reasons
 
 
@@ -107,8 +111,8 @@ def _flat(tiled: TiledLayer) -> list[str]:
         reasons.append("a flat layer tiles only q")
     if "q" in tiling.order and tiling.tile["q"] % machine.cols:
         reasons.append(f"a flat tile must be a multiple of {machine.cols} bytes")
-    if -(-tiled.tile("q") // machine.cols) > 65535:
-        reasons.append("a flat tile has more than 65535 rows")
+    if -(-tiled.tile("q") // machine.cols) > MOST_COUNT:
+        reasons.append(f"a flat tile has more than {MOST_COUNT} rows")
     return reasons
 
 

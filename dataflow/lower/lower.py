@@ -15,6 +15,7 @@ from dataflow.lower.copies import with_array_copies, with_vector_copies
 from dataflow.lower.culprit import culprit
 from dataflow.lower.groups import Group, form_groups
 from dataflow.lower.layout import of_one_element
+from dataflow.lower.long_batches import counted
 from dataflow.lower.pipeline import MACHINE
 from dataflow.lower.refusal import CannotFuse, Refused, refusal_error
 from dataflow.lower.roles import on_array
@@ -72,7 +73,7 @@ def layers_of(legal: Cascade, prepared: Cascade) -> Lowered:
     by_name = {e.name: e for e in cascade.einsums}
     for group in form_groups(cascade, fits, roots):
         try:
-            ctx.layers += _layers(ctx, group, legal)
+            ctx.layers += counted(ctx, _layers(ctx, group, legal))
         except CannotFuse as reason:
             after = makers[reason.reads].name if reason.reads in makers else ""
             names, why = culprit(ctx, group, reason, lambda c, g: _layers(c, g, legal))

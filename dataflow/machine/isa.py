@@ -19,6 +19,7 @@ from dataflow.machine.machine import Machine
 VERSION = 3
 LEVELS = 6  # tile loops that each engine walks in hardware
 RAGGED = 2  # [size of a full tile, size of the last tile]
+MOST_COUNT = (1 << 16) - 1  # trips of a loop; points or column blocks of a tile along a dim
 
 
 class Unit(IntEnum):

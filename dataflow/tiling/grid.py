@@ -1,9 +1,9 @@
 """The mapspace of a layer: tile sizes, feeds and loop orders, before placement.
 
-Domain: p, q and column blocks take all distinct ceil-quotients of their extents, k all distinct
-whole-row splits, batch (and groups wider than the array) one item a tile. Loop orders: p and q in
-either order behind b, the block axis (n, or g when groups stand side by side) at every position,
-wide groups outermost, k innermost.
+Domain: p, q and column blocks take all distinct ceil-quotients of their extents that the machine
+can count, k all distinct whole-row splits, batch (and groups wider than the array) one item a tile.
+Loop orders: p and q in either order behind b, the block axis (n, or g when groups stand side by
+side) at every position, wide groups outermost, k innermost.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from dataflow.layers.axis import Ints, tile_sizes
+from dataflow.layers.axis import Ints, ceil_div, tile_sizes
 from dataflow.layers.feed import Feed
 from dataflow.layers.layer import Dim
 from dataflow.machine import Machine
+from dataflow.machine.isa import MOST_COUNT
 from dataflow.machine.latencies import Latencies
 from dataflow.tiling.feed import feeds_of
 from dataflow.tiling.shape import LayerShape
@@ -106,7 +107,7 @@ def _k_domain(shape: LayerShape, feed: Feed, machine: Machine) -> tuple[int, ...
 def plane_of(shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Latencies) -> Plane:
     """All tiles of `shape` for one feed and one k tile that fit into an accumulator half."""
     blocks = total_blocks(shape, feed, machine.cols)
-    p_sizes, q_sizes, block_sizes = tile_sizes(shape.p), tile_sizes(shape.q), tile_sizes(blocks)
+    p_sizes, q_sizes, block_sizes = (_counted(extent) for extent in (shape.p, shape.q, blocks))
     axes = np.meshgrid(
         np.arange(len(p_sizes)), np.arange(len(q_sizes)), np.arange(len(block_sizes)), indexing="ij"
     )
@@ -132,6 +133,15 @@ def plane_of(shape: LayerShape, feed: Feed, k: int, machine: Machine, lat: Laten
         blocks=blocks,
         channels=feed.group_pack * shape.n if by_group else machine.cols,
         work=work(shape, feed, machine, lat, grid),
+    )
+
+
+def _counted(extent: int) -> tuple[int, ...]:
+    """Tile sizes whose tiles, and whose points in a tile, the machine can count."""
+    return tuple(
+        size
+        for size in tile_sizes(extent)
+        if size <= MOST_COUNT and ceil_div(extent, size) <= MOST_COUNT
     )
 
 
