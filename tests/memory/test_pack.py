@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given, settings
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from dataflow.errors import DataflowError
 from dataflow.memory import Buffer, pack, peak_bytes, validate
-from tests.memory.generators import constrained, problems, refilled
+from dataflow.memory.offsets.arrays import Terms, parts
+from dataflow.memory.offsets.exact import exact
+from tests.memory.generators import constrained, guillotine, layered, near_full, problems, refilled
 from tests.memory.oracle import fits, least_capacity
 
 
@@ -92,6 +95,27 @@ def test_two_thousand_least_capacities_are_those_of_another_solver(part: int) ->
         above += _agrees(10_000 * part + cases)
         cases += 1
     print(f"part {part}: {cases} cases, {above} above the load, 0 wrong")
+
+
+def test_that_a_byte_is_missing_in_every_section_is_proved_from_states_seen_before() -> None:
+    buffers = refilled(150027)
+    assert least_capacity(buffers) == 102
+    assert pack(buffers, 101, effort=500_000).proven
+    validate(buffers, pack(buffers, 102, effort=500_000).require(), 102)
+
+
+@pytest.mark.parametrize("make", [near_full, layered, guillotine])
+def test_a_memory_that_was_filled_is_never_refuted(
+    make: Callable[[int, int], tuple[list[Buffer], int]],
+) -> None:
+    seen = 0
+    for seed in range(150):
+        buffers, capacity = make(seed, 40)
+        for part in parts(buffers, Terms()):
+            found = exact(part, capacity, 0, 5_000)
+            assert not found.refuted
+            seen += found.nodes > 2 * len(part.buffers)  # went back, and met states again
+    assert seen > 5
 
 
 def test_the_same_seed_gives_the_same_offsets() -> None:

@@ -23,6 +23,10 @@ ROWS_BYTES = 1 << 30
 """Most bytes of work space for rows of the search."""
 
 
+KNOWN = (1 << 10, 1 << 20)
+"""Refuted states that are kept: at first, at most."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What the search of one part found.
@@ -56,8 +60,9 @@ def exact(part: Part, capacity: int, seed: int, effort: int) -> Found:
     counters = np.zeros(2, dtype=np.int64)
     depth = min(count + 8, max(64, ROWS_BYTES // (8 * width)))
     rows = np.empty((depth, width), dtype=np.int64)
-    stack = np.empty((8 * count + 64, 7), dtype=np.int64)
+    stack = np.empty((8 * count + 64, 9), dtype=np.int64)
     pool = np.empty(64 * count + 64, dtype=np.int64)
+    known = np.full((KNOWN[0], 2), -1, dtype=np.int64)
     run = 0
     while counters[kernel.NODES] < effort:
         if run % FORGET == 0:
@@ -65,15 +70,21 @@ def exact(part: Part, capacity: int, seed: int, effort: int) -> Found:
         spread = SPREADS[run >= len(orders)]
         key = orders[run % len(orders)] * np.exp(rng.normal(0.0, spread, count))
         fails = RUN_FAILS * luby(run + 1)
-        status = kernel.search(arrays, row, key, weight, fails, found, counters, rows, stack, pool)
+        status = kernel.search(
+            arrays, row, key, weight, fails, found, counters, rows, stack, pool, known
+        )
         nodes = int(counters[kernel.NODES])
         if status == kernel.SOLVED:
             return Found(-1 - found[5 * spans :], False, nodes)
         if status == kernel.REFUTED:
             return Found(None, True, nodes)
         if status == kernel.DEPTH:
-            stack = np.empty((2 * len(stack), 7), dtype=np.int64)
+            stack = np.empty((2 * len(stack), 9), dtype=np.int64)
             pool = np.empty(2 * len(pool), dtype=np.int64)
+        if nodes * 2 > len(known) and len(known) < KNOWN[1]:
+            larger = np.full((4 * len(known), 2), -1, dtype=np.int64)
+            kernel.copied(known, larger)
+            known = larger
         run += 1
     return Found(None, False, int(counters[kernel.NODES]))
 

@@ -27,6 +27,12 @@ SOLVED, REFUTED, LIMIT, DEPTH = 1, 0, 2, 3
 
 FAR = 1 << 62
 
+PRIME, OTHER = 2147483647, 2147483629
+"""Moduli of the numbers of states."""
+
+PROBES = 8
+"""Cells of the table in which a state may be."""
+
 NODES, FAILS = 0, 1
 """Places in the counters of a run."""
 
@@ -312,6 +318,61 @@ def _choose(
 
 
 @compiled
+def _name(a: Any, row: Ints, low: int, high: int, step: int) -> tuple[int, int]:
+    """Two numbers for all that the future of sections `low` to `high` depends on.
+
+    That is which buffers are unplaced, their least offsets (a floor is the lowest of its section's)
+    and whether something can rest on what was placed last: a top that is lower by `step`, the
+    largest alignment, holds nothing. Together the numbers tell states apart, nearly always.
+    """
+    spans, n = a[0], a[1]
+    first, last = a[16], a[17]
+    one, two = 1, 1
+    for t in range(low, high + 1):
+        x = 0
+        if row[3 * spans + t]:
+            x = min(step, row[t] - row[spans + t])
+        one = (one * 48271 + x) % PRIME
+        two = (two * 39373 + x) % OTHER
+    for i in range(n):
+        if first[i] >= low and last[i] <= high:
+            x = max(-1, row[5 * spans + i]) + 1
+            one = (one * 48271 + x) % PRIME
+            two = (two * 39373 + x) % OTHER
+    return one, two
+
+
+@compiled
+def _holds(known: Ints, one: int, two: int) -> bool:
+    """Whether the numbers are those of a state that is noted."""
+    cell = one % known.shape[0]
+    for _ in range(PROBES):
+        if known[cell, 0] == one and known[cell, 1] == two:
+            return True
+        cell = cell + 1 if cell + 1 < known.shape[0] else 0
+    return False
+
+
+@compiled
+def note(known: Ints, one: int, two: int) -> None:
+    """Keeps the numbers of a refuted state, in place of others where all cells are taken."""
+    cell = one % known.shape[0]
+    for _ in range(PROBES):
+        if known[cell, 0] < 0:
+            break
+        cell = cell + 1 if cell + 1 < known.shape[0] else 0
+    known[cell, 0], known[cell, 1] = one, two
+
+
+@compiled
+def copied(known: Ints, larger: Ints) -> None:
+    """Notes in `larger` what is noted in `known`."""
+    for cell in range(known.shape[0]):
+        if known[cell, 0] >= 0:
+            note(larger, known[cell, 0], known[cell, 1])
+
+
+@compiled
 def search(
     a: Any,
     start: Ints,
@@ -323,6 +384,7 @@ def search(
     rows: Ints,
     stack: Ints,
     pool: Ints,
+    known: Ints,
 ) -> int:
     """One run of the search from the row `start`; SOLVED writes the last row into `found`.
 
@@ -331,15 +393,21 @@ def search(
         weight: of each section, raised where the search fails.
         fails: failures after which the run is given up.
         rows, stack, pool: work space.
+        known: numbers of the states that were refuted, in this run or earlier ones; without rows
+            none are kept.
 
     A decision is an entry of the stack: row, first and last section of its component (what no
     unplaced buffer connects with the rest), section, options left and their place in the pool,
-    level of waste. When all options of a component are refuted, decisions in other components
-    are no cause of it and are skipped.
+    level of waste, numbers of the state. When all options of a component are refuted, decisions in
+    other components are no cause of it and are skipped. A component in a state that was refuted
+    before, by whatever way it came about, is refuted at once.
     """
     spans = a[0]
     plain = a[18]
     width = start.shape[0]
+    step = 1
+    for i in range(a[1]):
+        step = max(step, a[8][i])
     queue = np.empty(spans + 1, dtype=np.int64)
     queued = np.zeros(spans, dtype=np.int64)
     options = np.empty(a[1] + 1, dtype=np.int64)
@@ -365,6 +433,11 @@ def search(
                 low -= 1
             while high < spans - 1 and cross[high] > 0:
                 high += 1
+        one, two = -1, 0
+        if known.shape[0] and places + (1 if waste >= 0 else 0) > 1:
+            one, two = _name(a, row, low, high, step)
+            if _holds(known, one, two):
+                places, waste, one = 0, -1, -1
         depth += 1
         if depth >= stack.shape[0] or pooled + places >= pool.shape[0] or r + 1 >= rows.shape[0]:
             return DEPTH
@@ -382,6 +455,8 @@ def search(
         stack[depth, 4] = places
         stack[depth, 5] = pooled
         stack[depth, 6] = waste
+        stack[depth, 7] = one
+        stack[depth, 8] = two
         pooled += places
         lost = places == 0 and waste < 0
         if lost:
@@ -392,6 +467,8 @@ def search(
             # Take the next option of the decision on top of the stack, or go back.
             while stack[depth, 4] == 0 and stack[depth, 6] < 0:
                 low, high = stack[depth, 1], stack[depth, 2]
+                if stack[depth, 7] >= 0:
+                    note(known, stack[depth, 7], stack[depth, 8])
                 depth -= 1
                 while depth >= 0 and (stack[depth, 2] < low or stack[depth, 1] > high):
                     depth -= 1
