@@ -1,18 +1,22 @@
 """Writes docs/networks.md: which networks run on which machine, how fast, and why not.
 
 ``python -m docs.generate_networks`` quantises every network of the catalogue with the defaults and
-asks `compile` for each machine; a quarter of an hour. Cycles are predicted; ``--simulate`` runs
-them in RTL too and fails on a mismatch or a cycle of difference.
+asks `compile` for each machine; an hour and more of CPU time. Cycles are predicted; ``--simulate``
+runs them in RTL too and fails on a mismatch or a cycle of difference. ``--folder`` keeps models and
+rows: a run that was broken off goes on where it was, and ``--only`` makes those rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from shutil import rmtree
 from textwrap import shorten
 
 from dataflow import api, flow, frontend, quantise
@@ -48,6 +52,16 @@ class Row:
     refused: str
 
 
+def kept(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) -> Row:
+    """The row in the folder, made where it is not there yet."""
+    path = folder / f"{name}.{'simulated' if simulate else 'predicted'}.json"
+    if not path.exists():
+        made = row(name, folder, machines, simulate)
+        path.write_text(json.dumps(asdict(made)), encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return Row(**{**found, "cells": tuple(found["cells"])})
+
+
 def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) -> Row:
     """Quantises one network and compiles it for each machine."""
     network = NETWORKS[name]
@@ -61,21 +75,24 @@ def row(name: str, folder: Path, machines: tuple[Machine, ...], simulate: bool) 
             target,
             judge=flow.judge_for(machine_of(load_architecture("edge16"))),
         )
-        compiled = [flow.run(target, machine) for machine in machines]
+        outs = [folder / f"{name}.{machine.name}" for machine in machines]
+        compiled = [
+            api.compile_model(target, out, arch=machine.name, targets=("rtl",))
+            for machine, out in zip(machines, outs, strict=True)
+        ]
     except DataflowError as error:
         return Row(name, 0, float("nan"), (), shorten(error.what, 200, placeholder=" ..."))
-    macs = sum(layer.macs for layer in compiled[0].graph.layers)
     cells = []
-    for machine, one in zip(machines, compiled, strict=True):
-        cycles = one.prediction.cycles
-        cells.append(f"{cycles:,} ({macs / (cycles * machine.mac_units):.3f})")
+    for machine, one, out in zip(machines, compiled, outs, strict=True):
+        cycles = one.predicted.cycles
+        assert cycles is not None
+        cells.append(f"{cycles:,} ({one.macs / (cycles * machine.mac_units):.3f})")
         if simulate:
-            out = folder / f"{name}.out"
-            api.compile_model(target, out, arch=machine.name, targets=("rtl",))
             found = api.simulate(out)
-            assert found.mismatches == 0, f"{name} on {machine.name}: {found.mismatches}"
-            assert found.cycles == cycles, f"{name} on {machine.name}: {found.cycles}, not {cycles}"
-    return Row(name, macs, made.snr_db, tuple(cells), "")
+            assert found.mismatches == 0, f"{out.name}: {found.mismatches}"
+            assert found.cycles == cycles, f"{out.name}: {found.cycles}, not {cycles}"
+        rmtree(out)
+    return Row(name, compiled[0].macs, made.snr_db, tuple(cells), "")
 
 
 def page(rows: list[Row], simulate: bool) -> str:
@@ -99,19 +116,31 @@ def main() -> None:
     parser.add_argument("--simulate", action="store_true")
     parser.add_argument("--jobs", type=int, default=2, help="networks at a time")
     parser.add_argument("--only", nargs="*", help="names of networks; the page is printed")
+    parser.add_argument("--folder", type=Path, help="keeps models and rows")
     chosen = parser.parse_args()
-    machines = tuple(machine_of(load_architecture(name)) for name in MACHINES)
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch, ProcessPoolExecutor(chosen.jobs) as pool:
-        job = partial(row, folder=Path(scratch), machines=machines, simulate=chosen.simulate)
-        for one in pool.map(job, chosen.only or NETWORKS):
-            rows.append(one)
-            print(one, flush=True)
+    if chosen.folder is not None:
+        chosen.folder.mkdir(parents=True, exist_ok=True)
+        rows = made(chosen.only or [*NETWORKS], chosen.folder, chosen.jobs, chosen.simulate)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = made(chosen.only or [*NETWORKS], Path(scratch), chosen.jobs, chosen.simulate)
     text = page(rows, chosen.simulate)
     if chosen.only:
         print(text)
     else:
         TARGET.write_text(text, encoding="utf-8")
+
+
+def made(names: Sequence[str], folder: Path, jobs: int, simulate: bool) -> list[Row]:
+    """The rows of networks, several at a time."""
+    machines = tuple(machine_of(load_architecture(name)) for name in MACHINES)
+    job = partial(kept, folder=folder, machines=machines, simulate=simulate)
+    rows = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for one in pool.map(job, names):
+            rows.append(one)
+            print(one, flush=True)
+    return rows
 
 
 if __name__ == "__main__":

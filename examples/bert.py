@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., 2019): one layer in two spellings, and BERT-base on 128 tokens."""
+"""BERT (Devlin et al., 2019): one layer in two spellings; BERT-mini and BERT-base on 128 tokens."""
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +89,12 @@ def make_sdpa() -> tuple[nn.Module, tuple[Tensor, ...]]:
 def make_tiny() -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Embeddings, two masked layers of width 64, pooler, and example inputs of 16 tokens."""
     return _bert(100, 64, 4, 2, tokens=16)
+
+
+@fork_rng()
+def make_mini() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """BERT-mini: 4 layers of width 256, 4 heads, seeded weights; inputs of 128 tokens."""
+    return _bert(30522, 256, 4, 4, tokens=128)
 
 
 @fork_rng()

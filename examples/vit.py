@@ -1,4 +1,4 @@
-"""Vision transformer (Dosovitskiy et al., 2021) for 32x32 images: patches of 8, 2 layers."""
+"""Vision transformer (Dosovitskiy et al., 2021): 2 layers for 32x32 images, and ViT-Tiny."""
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +30,21 @@ class Layer(nn.Module):
 class ViT(nn.Module):
     """Patch embedding, class token, positions, layers, classifier on the class token."""
 
-    def __init__(self, width: int = 64, heads: int = 4, layers: int = 2) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        heads: int = 4,
+        layers: int = 2,
+        patch: int = 8,
+        patches: int = 16,
+        classes: int = 10,
+    ) -> None:
         super().__init__()
-        self.embed = nn.Conv2d(3, width, 8, stride=8)
+        self.embed = nn.Conv2d(3, width, patch, stride=patch)
         self.token = nn.Parameter(torch.randn(1, 1, width))
-        self.positions = nn.Parameter(0.5 * torch.randn(1, 17, width))
+        self.positions = nn.Parameter(0.5 * torch.randn(1, patches + 1, width))
         self.layers = nn.Sequential(*(Layer(width, heads) for _ in range(layers)))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, 10)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         patches = self.embed(x).flatten(2).transpose(1, 2)
@@ -50,3 +58,10 @@ def make() -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The network, with seeded weights and in evaluation mode, and an example input."""
     torch.manual_seed(0)
     return ViT().eval(), (torch.randn(1, 3, 32, 32),)
+
+
+@fork_rng()
+def make_tiny() -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """ViT-Tiny: 12 layers of width 192, 3 heads, images of 224x224 in patches of 16."""
+    torch.manual_seed(0)
+    return ViT(192, 3, 12, 16, 14 * 14, 1000).eval(), (torch.randn(1, 3, 224, 224),)

@@ -79,7 +79,7 @@ def _through_copy(
 
 def with_vector_copies(ctx: Context, group: Group) -> list[Layer]:
     """The layers of a vector group; where numbers differ along a dimension that does not lie last
-    in the result, it is copied.
+    in the result, it is copied, or each coordinate of that dimension is a layer.
 
     Raises CannotFuse with the reason of the attempt without a copy.
     """
@@ -97,7 +97,11 @@ def with_vector_copies(ctx: Context, group: Group) -> list[Layer]:
                 continue
             break
         else:
-            raise reason from None
+            trial = ctx.snapshot()
+            try:
+                layers = vector_layers(trial, group, apart=True)
+            except CannotFuse:
+                raise reason from None
     ctx.take(trial)
     return layers
 

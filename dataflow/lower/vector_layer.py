@@ -42,8 +42,13 @@ from dataflow.rewrite.words import is_word
 Sizes = Mapping[str, int]
 
 
-def vector_layers(ctx: Context, group: Group) -> list[Layer]:
-    """The layers of an elementwise or windowed group; raises CannotFuse when it does not fit."""
+def vector_layers(ctx: Context, group: Group, *, apart: bool = False) -> list[Layer]:
+    """The layers of an elementwise or windowed group; raises CannotFuse when it does not fit.
+
+    Args:
+        apart: each coordinate of dimensions along which constants differ is a layer, where words
+            of rows are read too.
+    """
     variables = dict.fromkeys(group.output.variables)
     if group.head is not None:
         variables |= dict.fromkeys(group.head.variables)
@@ -63,7 +68,7 @@ def vector_layers(ctx: Context, group: Group) -> list[Layer]:
     words = any(is_word(part) is not None for part in walk(expr))
     if len(dense) <= 1 and not backwards and not words and not _numbers(ctx, expr, sources):
         return [_flat(ctx, group, expr, sources, dense, sizes)]
-    return _split(ctx, group, expr, sources, kept, output, sizes)
+    return _split(ctx, group, expr, sources, kept, output, sizes, apart)
 
 
 def _sources(ctx: Context, expr: Expr) -> list[Access]:
@@ -246,6 +251,7 @@ def _split(
     kept: list[str],
     output: Strided,
     sizes: Sizes,
+    constants_apart: bool,
 ) -> list[Layer]:
     """Channels on lanes where all operands allow it, else one lane.
 
@@ -256,7 +262,8 @@ def _split(
     kept = [v for v in kept if v not in back]
     uses += [_numbering(a, kept, sizes) for a in _constants(ctx, expr, sources)]
     reasons: list[CannotFuse] = []
-    peeled = [v for v in kept if v in _numbered_rows(ctx, expr, sources)]
+    numbered = _numbered_rows(ctx, expr, sources, constants_apart)
+    peeled = [v for v in kept if v in numbered]
     attempts = [(lanes, list[str]()) for lanes in ([1, 0] if kept else [0])]
     if peeled:
         attempts += [(1, peeled)] if kept[-1] not in peeled else []
@@ -295,15 +302,19 @@ def _split(
     raise reasons[0]
 
 
-def _numbered_rows(ctx: Context, expr: Expr, sources: list[Access]) -> set[str]:
+def _numbered_rows(ctx: Context, expr: Expr, sources: list[Access], whole: bool) -> set[str]:
     """Variables along which both words of rows and constants differ: each value a layer.
 
     A layer reads either a word for each point, or a constant for each point, or for each channel.
+
+    Args:
+        whole: those along which constants differ alone too.
     """
     words = {
         v for part in walk(expr) if (word := is_word(part)) is not None for v in word.variables
     }
-    return words & {v for a in _constants(ctx, expr, sources) for v in a.variables}
+    constants = {v for a in _constants(ctx, expr, sources) for v in a.variables}
+    return constants if words and whole else words & constants
 
 
 # Windows

@@ -1,13 +1,15 @@
-"""Transformer blocks of real size: how much of the array they use, and what the rest is lost to.
+"""Transformers of real size: how much of the array they use, and what the rest is lost to.
 
 ``python -m tests.bench.transformers FOLDER [NAME ...] [--arch edge16] [--simulate]`` quantises each
 block with the defaults (into the folder, where the next run finds it), compiles it and prints the
 predicted cycles, their causes and the layers that take most; ``--simulate`` runs it in RTL as well.
+Whole networks (`WHOLE`) run when they are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from dataflow import api, flow, frontend, quantise
 from dataflow.arch import load_architecture
 from dataflow.machine import Machine, machine_of
 from examples import bert, gpt2, llama, vit
+from examples.catalogue import Network
 
 Made = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
@@ -54,26 +57,34 @@ def llama_block() -> Made:
 BLOCKS: dict[str, Callable[[], Made]] = {
     make.__name__: make for make in (bert_layer, vit_block, gpt2_block, llama_block)
 }
+WHOLE: dict[str, Network] = {
+    "vit_tiny": Network("vit", "make_tiny"),
+    "bert_mini": Network("bert", "make_mini", {"ids": 30522, "segments": 2, "mask": 2}),
+}
 SAMPLES = 32
 
 
 def quantised(name: str, folder: Path, machine: Machine) -> Path:
-    """The int8 form of a block, made where it is not there yet."""
+    """The int8 form of a block or network, made where it is not there yet."""
     target = folder / f"{name}.int8.onnx"
     if target.exists():
         return target
     source = folder / f"{name}.onnx"
-    frontend.export(f"{Path(__file__)}:{name}", source)
-    _, (example,) = BLOCKS[name]()
-    shape = (SAMPLES * example.shape[0], *example.shape[1:])
-    drawn = {"x": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    if name in WHOLE:
+        spec, drawn = WHOLE[name].spec, WHOLE[name].samples(SAMPLES, 0)
+    else:
+        spec = f"{Path(__file__)}:{name}"
+        _, (example,) = BLOCKS[name]()
+        shape = (SAMPLES * example.shape[0], *example.shape[1:])
+        drawn = {"x": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
+    frontend.export(spec, source)
     made = quantise.quantize_report(source, drawn, target, judge=flow.judge_for(machine))
     print(f"{name}: {made.snr_db:.1f} dB {made.refusal}")
     return target
 
 
 def report(name: str, folder: Path, machine: Machine, most: int) -> None:
-    """Prints what is predicted for a block."""
+    """Prints what is predicted."""
     one = flow.run(quantised(name, folder, machine), machine)
     macs = sum(layer.macs for layer in one.graph.layers)
     cycles = one.prediction.cycles
@@ -96,20 +107,28 @@ def report(name: str, folder: Path, machine: Machine, most: int) -> None:
 
 
 def simulated(name: str, folder: Path, machine: Machine) -> None:
-    """Runs a block in RTL."""
+    """Runs it in RTL."""
     out = folder / f"{name}.{machine.name}"
     api.compile_model(quantised(name, folder, machine), out, arch=machine.name, targets=("rtl",))
+    before = _children_seconds()
     found = api.simulate(out)
-    print(f"  RTL: {found.cycles:,} cycles, {found.mismatches} mismatches")
+    seconds = _children_seconds() - before
+    print(f"  RTL: {found.cycles:,} cycles, {found.mismatches} mismatches, {seconds:.0f} CPU s")
     assert found.mismatches == 0
     assert found.cycles == found.predicted_cycles
+
+
+def _children_seconds() -> float:
+    """CPU seconds of the processes that have ended: simulators, where none was built."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
     """Reports the blocks that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.transformers")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BLOCKS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*BLOCKS, *WHOLE]))
     parser.add_argument("--arch", default="edge16")
     parser.add_argument("--most", type=int, default=12, help="layers that are printed")
     parser.add_argument("--simulate", action="store_true")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from dataflow.cosim.job import start_writes, write_job
 from dataflow.cosim.rtl import build, model_of, scratch
 from dataflow.cosim.toolchain import Model, run_cocotb
 from dataflow.evaluate import before_machine, run_machine_part
+from dataflow.evaluate.functions import Function
+from dataflow.layers.layer import LayerGraph
 from dataflow.machine import Machine
 from dataflow.machine.program import Program
 from dataflow.machine.registers import register_map
@@ -28,6 +30,7 @@ from tests.cosim.harness import compiled_network, machine, sources
 from tests.cosim.inputs import random_inputs
 from tests.cosim.random_networks import random_network
 from tests.faults.mutate import corrupted, places
+from tests.program.rows import random_rows
 
 HERE = Path(__file__).parent
 BASE_CYCLES = 6000  # of a good program at most: thousands of them are run
@@ -46,12 +49,22 @@ class Base:
 
 
 @functools.cache
-def bases(arch: str, count: int) -> tuple[Base, ...]:
-    """Small programs of random networks, mapped as compile does it and streamed, in turn."""
+def bases(arch: str, count: int, *, rows: bool = False) -> tuple[Base, ...]:
+    """Small programs of random networks, mapped as compile does it and streamed, in turn.
+
+    Args:
+        rows: of networks with a softmax, a normalisation or a function, each with the function
+            stage at work.
+    """
     of, found, seed = machine(arch), list[Base](), 0
     while len(found) < count:
-        compiled = compiled_network(random_network(seed, of), arch)
-        before = before_machine(compiled.cascade, random_inputs(compiled.cascade, seed))
+        proto, given = random_rows(seed) if rows else (random_network(seed, of), None)
+        compiled = compiled_network(proto, arch)
+        if rows and not _has_functions(compiled.graph):
+            seed += 1
+            continue
+        inputs = given or random_inputs(compiled.cascade, seed)
+        before = before_machine(compiled.cascade, inputs)
         golden = run_machine_part(
             compiled.cascade, {one: before[one] for one in compiled.cascade.inputs}
         )
@@ -64,6 +77,14 @@ def bases(arch: str, count: int) -> tuple[Base, ...]:
             found.append(Base(f"network {seed}", program, golden, cycles))
         seed += 1
     return tuple(found)
+
+
+def _has_functions(graph: LayerGraph) -> bool:
+    return any(
+        op.function != Function.IDENTITY
+        for layer in graph.layers
+        for op in (*layer.micro.init, *layer.micro.body, *layer.micro.final)
+    )
 
 
 def drain_cycles(of: Machine) -> int:
@@ -91,14 +112,15 @@ def fault_model(of: Machine) -> Model:
 
 
 def mutants(
-    base: Base, of: Machine, single: int, multi: int, seed: int
+    base: Base, of: Machine, single: int, multi: int, seed: int, fields: Collection[str] = ()
 ) -> Iterator[dict[str, Any]]:
-    """Jobs of corrupted programs."""
+    """Jobs of corrupted programs; with ``fields``, one changed field is one of these names."""
     where = places(base.program.code, of.line_bytes)
+    named = tuple(place for place in where if place.name in fields) if fields else where
     rng = random.Random(f"{base.name} {of.name} {seed}")
     for number in range(single + multi):
-        fields = 1 if number < single else rng.randint(2, 8)
-        one = corrupted(base.program.code, of, where, rng, fields)
+        count = 1 if number < single else rng.randint(2, 8)
+        one = corrupted(base.program.code, of, where if count > 1 else named, rng, count)
         yield {
             "base": base.name,
             "code": one.code.hex(),
@@ -300,15 +322,27 @@ def ends_with_a_bit_wrong(one: Base) -> Iterator[dict[str, Any]]:
 
 
 def campaign(
-    arch: str, single: int, multi: int, seed: int, programs: int = 8, stall: float = 0.0
+    arch: str,
+    single: int,
+    multi: int,
+    seed: int,
+    programs: int = 8,
+    stall: float = 0.0,
+    *,
+    rows: bool = False,
+    fields: Collection[str] = (),
 ) -> Verdict:
-    """Corrupted programs, spread over the good ones."""
-    chosen, of = bases(arch, programs), machine(arch)
-    jobs = [
-        job
-        for i, base in enumerate(chosen)
-        for job in mutants(base, of, share(single, i, programs), share(multi, i, programs), seed)
-    ]
+    """Corrupted programs, spread over the good ones.
+
+    Args:
+        rows: as for `bases`.
+        fields: as for `mutants`.
+    """
+    chosen, of = bases(arch, programs, rows=rows), machine(arch)
+    jobs = []
+    for i, base in enumerate(chosen):
+        counts = share(single, i, programs), share(multi, i, programs)
+        jobs += mutants(base, of, *counts, seed, fields)
     results = run_jobs(arch, chosen, jobs, stall=stall, seed=seed)
     limits = {base.name: job_limit(base) for base in chosen}
     return judge(jobs, results, limits, {} if stall else {b.name: b.cycles for b in chosen})

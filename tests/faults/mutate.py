@@ -22,6 +22,11 @@ class Place:
     bits: int
     path: str
 
+    @property
+    def name(self) -> str:
+        """Of the field, without where it stands."""
+        return self.path.rpartition(".")[2].partition("[")[0]
+
 
 @dataclass(frozen=True)
 class Corrupted:

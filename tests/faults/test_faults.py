@@ -49,6 +49,24 @@ def test_corrupted_programs_end_in_their_regions() -> None:
     assert {"done, right", "field", "checksum"} <= set(found.ends)
 
 
+OF_ROWS = ("function", "mode", "second_use", "first_b", "depends", "to_int", "op", "a", "b", "c")
+"""Fields that say what the lanes do with a row."""
+
+
+def test_corrupted_programs_of_functions_end_in_their_regions() -> None:
+    found = campaign("edge8", single=40, multi=10, seed=7, programs=2, rows=True, fields=OF_ROWS)
+    assert found.wrong == ()
+    assert {"done, right", "done, other values", "field"} <= set(found.ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["edge8", "edge16", "edge32"])
+def test_many_corrupted_programs_of_functions_end_in_their_regions(arch: str) -> None:
+    found = campaign(arch, single=1500, multi=500, seed=1, rows=True, fields=OF_ROWS)
+    assert found.wrong == ()
+    print(arch, dict(found.ends))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["edge8", "edge16", "edge32"])
 def test_many_corrupted_programs_end_in_their_regions(arch: str) -> None:

@@ -156,3 +156,51 @@ def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     name = onnx.helper.np_dtype_to_tensor_dtype(out[2])
     proto.graph.output.append(onnx.helper.make_tensor_value_info(result, name, None))
     return proto, inputs
+
+
+REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
+REDUCTIONS += ("ReduceSumSquare",)
+
+
+def random_reduction(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """Codes reduced over some dimensions, or normalised over them, and their input.
+
+    The reduction is quantised, alone, behind a function, or where each code meets that of its row.
+    """
+    rng = random.Random(seed)
+    net = QdqNet(seed, opset=21)
+    kind, low = rng.choice([(S8, -128), (U8, 0)])
+    shape = [rng.choice([1, 2, 3, 5, 8, 9, rng.randint(2, 24)]) for _ in range(rng.randint(2, 4))]
+    shape[0] = min(shape[0], 3)
+    shape[-1] = max(shape[-1], 2)
+    while np.prod(shape) > 3000:
+        shape[int(np.argmax(shape))] //= 2
+    entry = net.input(shape, kind)
+    x = net.dequantised(entry, rng.choice([0.02, 0.1]), rng.randint(low, low + 255), kind)
+    rank = len(shape)
+    form = rng.choice(["alone", "alone", "function", "with rows", "normalised"])
+    scale = rng.choice([0.05, 0.3])
+    if form == "normalised" and rank > 2:
+        channels = shape[1]
+        groups = rng.choice([g for g in range(1, channels + 1) if channels % g == 0])
+        numbers = net.floats(channels, low=0.5, high=1.5), net.floats(channels)
+        if rng.random() < 0.5 and np.prod(shape[2:]) > 1:
+            y = net.op("InstanceNormalization", x, *numbers, epsilon=1e-5)
+        else:
+            y = net.op("GroupNormalization", x, *numbers, num_groups=groups, epsilon=1e-5)
+    else:
+        first = rng.randrange(rank)
+        last = rng.randint(first, rank - 1)
+        axes = net.constant(np.arange(first, last + 1, dtype=np.int64))
+        y = net.op(rng.choice(REDUCTIONS), x, axes, keepdims=1)
+        if form == "function":
+            y = net.op(rng.choice(FUNCTIONS), net.through(y, scale, low + 100, kind))
+        elif form == "with rows":
+            y = net.op(rng.choice(["Add", "Sub", "Mul"]), x, net.through(y, scale, low, kind))
+    zero = rng.randint(low, low + 255)
+    result = net.quantised(y, scale, zero, kind)
+    proto = net.finish()
+    name = onnx.helper.np_dtype_to_tensor_dtype(kind)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info(result, name, None))
+    codes = np.random.default_rng(seed).integers(low, low + 256, shape).astype(kind)
+    return proto, {net.inputs[0].name: codes}

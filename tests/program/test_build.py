@@ -34,7 +34,7 @@ from tests.program.blocks import BLOCKS
 from tests.program.cases import check_model, lowered, programs
 from tests.program.mapping_tools import default_tiling, place, with_sinks
 from tests.program.networks import random_network
-from tests.program.rows import far_apart, in_lanes, random_masked, random_rows
+from tests.program.rows import far_apart, in_lanes, random_masked, random_reduction, random_rows
 
 MACHINES = [machine_of(load_architecture(name)) for name in ("edge8", "edge16")]
 
@@ -150,6 +150,17 @@ def test_softmaxes_of_scores_far_apart_compute_what_evaluate_computes(seed: int)
 @pytest.mark.parametrize("seed", range(100, 300))
 def test_many_random_masked_softmaxes_compute_what_evaluate_computes(seed: int) -> None:
     check_model(*random_masked(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.parametrize("seed", [*range(6), 8, 21])  # 8, 21: groups that lie in several rows
+def test_random_reductions_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_reduction(seed), MACHINES[seed % 2], seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 300))
+def test_many_random_reductions_compute_what_evaluate_computes(seed: int) -> None:
+    check_model(*random_reduction(seed), MACHINES[seed % 2], seed)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
