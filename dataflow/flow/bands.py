@@ -1,11 +1,13 @@
 """Neighbouring layers on bands of rows where tensors between them leave the chip.
 
-The mapper says which tensors do not stay on chip. The layers that make and read them are run in
+The mapper says which tensors do not stay on chip; others stay and leave hardly room for the buffers
+through which all else streams. The layers that make and read them are run in
 turn on bands of rows (`dataflow.rewrite.bands`), so that only a band has to be there; the mapper
 maps that network like any other, and it is taken when its program takes fewer cycles. Which layers
 and how many bands is estimated from what is alive; of the best by that estimate the best in the
 mapper's model are judged. The last band may be small: what ends the network, the last tile's way to
-memory, is then short.
+memory, is then short. So may be the first one: its tiles can be small, so that the array begins
+early, and those of the others large.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ RESTART = 100
 """Cycles that one layer more is taken to cost."""
 
 SMALL = 64
-"""Rows of a small last band: one part in so many, at least one."""
+"""Rows of a small last band: one part in so many, at least one; twice as many of a first one."""
 
 WORTH = 200
 """Bands are looked for where one part in so many of the cycles, or more, may be saved."""
@@ -225,14 +227,19 @@ def proposals(
 def _cuts(
     stages: Sequence[Stage], graph: LayerGraph, first: int, behind: int, count: int
 ) -> Iterator[Cut]:
-    """Equal bands, and equal ones with a small one behind where the network ends with them."""
+    """Equal bands, and such with a small one behind where the network ends with them, or also with
+    a small one in front where it begins with them.
+    """
     extent = _extent(stages, graph, first, behind)
     if extent < count:
         return
     yield Cut(first, behind, _equal(extent, count))
-    last = max(1, extent // SMALL)
-    if behind == len(graph.layers) and extent - last >= count:
-        yield Cut(first, behind, (*_equal(extent - last, count), last))
+    small = max(1, extent // SMALL)
+    if behind == len(graph.layers) and extent - small >= count:
+        yield Cut(first, behind, (*_equal(extent - small, count), small))
+        if first == 0 and extent - 3 * small >= count:
+            inner = _equal(extent - 3 * small, count)
+            yield Cut(first, behind, (2 * small, *inner, small))
 
 
 def _equal(extent: int, count: int) -> tuple[int, ...]:
@@ -248,11 +255,14 @@ def _extent(stages: Sequence[Stage], graph: LayerGraph, first: int, behind: int)
 
 
 def _spans(graph: LayerGraph, mapping: NetworkMapping, machine: Machine) -> list[tuple[int, int]]:
-    """Stages: layers that make and read what leaves the chip, and some beyond."""
+    """Stages: layers that make and read what leaves the chip or crowds it, and some beyond."""
     plans = _plans(graph, machine)
+    crowding, _ = _beyond(graph, machine)
     found: list[tuple[int, int]] = []
-    for plan in plans.values():
-        if plan.external or not plan.readers or not _leaves(graph, mapping, plan):
+    for name, plan in plans.items():
+        if plan.external or not plan.readers:
+            continue
+        if name not in crowding and not _leaves(graph, mapping, plan):
             continue
         low, high = min(plan.writers), plan.readers[-1].layer + 1
         while found and found[-1][1] > low:  # they share a layer
@@ -284,9 +294,16 @@ def _plans(graph: LayerGraph, machine: Machine) -> dict[str, TensorPlan]:
 def _cost(graph: LayerGraph, machine: Machine) -> int:
     """Cycles that moving takes, roughly: what does not stay on chip, there and back, and what is
     copied on chip.
+    """
+    copied = sum(2 * layer.q for layer in graph.layers if layer.flat)
+    return (_beyond(graph, machine)[1] + copied) // machine.line_bytes
+
+
+def _beyond(graph: LayerGraph, machine: Machine) -> tuple[set[str], int]:
+    """The tensors that do not stay on chip, roughly, and the bytes that moving them takes.
 
     Layer after layer, what is alive beyond the memory leaves the chip: the smallest tensor that is
-    enough, or else the largest.
+    enough, or else the largest. One that could stay, but leaves no room for buffers, is counted.
     """
     line = machine.line_bytes
     alive: list[dict[str, int]] = [{} for _ in graph.layers]
@@ -297,7 +314,7 @@ def _cost(graph: LayerGraph, machine: Machine) -> int:
                 alive[layer][name] = plan.resident_bytes(line)
     room = machine.act_bytes - machine.act_bytes // RESERVE
     gone: set[str] = set()
-    moved = sum(2 * layer.q for layer in graph.layers if layer.flat)
+    moved = 0
     for there in alive:
         while (over := sum(n for name, n in there.items() if name not in gone) - room) > 0:
             left = [
@@ -306,7 +323,7 @@ def _cost(graph: LayerGraph, machine: Machine) -> int:
             name = min(left)[2]
             gone.add(name)
             moved += there[name] * (1 + len(plans[name].readers))
-    return moved // line
+    return gone, moved
 
 
 def best_bands(

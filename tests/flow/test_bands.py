@@ -18,7 +18,7 @@ from dataflow.flow.bands import Cut, in_bands, proposals
 from dataflow.machine import Machine, machine_of
 from dataflow.mapper import map_network
 from dataflow.program import build
-from tests.bench.crowded import Chain
+from tests.bench.crowded import Chain, crowded
 from tests.cosim.test_interpreted_networks import check
 
 KIB = 8
@@ -61,6 +61,19 @@ def test_bands_are_looked_for_where_that_is_likely_to_pay(
     monkeypatch.setattr(f"dataflow.flow.bands.{limit}", value)
     best = flow.run(model(tmp_path), machine(), bands="auto")
     assert "bands" not in [stage.name for stage in best.stages]
+
+
+def test_what_stays_but_crowds_the_buffers_is_made_in_bands(tmp_path: Path) -> None:
+    """The tensor between the two layers fits, with 4 KiB for the streams of everything else."""
+    large = machine_of(load_architecture("edge16"))
+    path = tmp_path / "crowded.onnx"
+    onnx.save(crowded(0, large), path)
+    whole = flow.run(path, large)
+    assert whole.mapping.memory.resident["y0"].bytes == large.act_bytes - 4096
+    best = flow.run(path, large, bands="auto")
+    assert best.prediction.cycles < whole.prediction.cycles
+    rows = [layer.q for layer in best.graph.layers if layer.name.startswith("y0")]
+    assert rows[0] < min(rows[1:-1])  # a small band first: the array begins early
 
 
 def test_what_stays_on_chip_is_left_alone(tmp_path: Path) -> None:
