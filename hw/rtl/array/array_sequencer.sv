@@ -48,7 +48,7 @@ module array_sequencer
   assign load = state_q == Start;
 
   loop_nest #(.Levels(Levels)) u_nest (
-    .clk_i, .load_i(load), .trips_i(cfg_q.trips), .step_i(step),
+    .clk_i, .load_i(load), .new_trips_i(cfg_q.trips), .trips_i(cfg_q.trips), .step_i(step),
     .first_o(first), .last_o(last), .all_last_o(all_last), .level_o(level)
   );
   nest_agu #(.Width(24), .Levels(Levels)) u_tile (
@@ -103,19 +103,16 @@ module array_sequencer
 
   // Sizes of the current tile.
   logic        p_last, q_last, n_last, kl;
-  logic [15:0] p_count, q_count, blocks;
-  logic [23:0] segment;
+  logic [15:0] p_count_q, q_count_q, blocks_q;
+  logic [23:0] segment_q;
   assign p_last  = ragged(last, cfg_q.p_level);
   assign q_last  = ragged(last, cfg_q.q_level);
   assign n_last  = ragged(last, cfg_q.n_level);
   assign kl      = ragged(last, cfg_q.k_level);
-  assign p_count = cfg_q.p_count[p_last];
-  assign q_count = cfg_q.q_count[q_last];
-  assign blocks  = cfg_q.blocks[n_last];
-  assign segment = cfg_q.segment[kl];
 
   // Position in the tile.
-  logic [15:0] block_q, tap_a_q;
+  logic [15:0] block_next_q, tap_a_q;
+  logic        last_block_q;          // of the tile; block_next_q: the number of the next one
   logic [15:0] left_b_q;              // taps along b to come, this one included
   logic [23:0] block_addr_q;          // block * block_step
   logic [23:0] offset_q;              // byte of the segment
@@ -130,16 +127,17 @@ module array_sequencer
   feed_t         feed_q;
   logic [23:0]   second_line_q;       // first stationary line of the pass
   logic [23:0]   second_block_q;      // stationary address of the block's first line
-  acc_line_t     lines_q;             // accumulator lines of a block of this tile
+  // Accumulator lines of a block of this tile: the sum of two products that are half as deep.
+  acc_line_t     lines_low_q, lines_high_q;
 
   logic [7:0] columns;
-  assign columns = block_q + 16'd1 == blocks ? cfg_q.columns_last[n_last] : cfg_q.columns;
+  assign columns = last_block_q ? cfg_q.columns_last[n_last] : cfg_q.columns;
 
   // One port of a flat pass.
   logic [23:0] left;
   logic [7:0]  room, take;
   logic        fits;
-  assign left = segment - offset_q;
+  assign left = segment_q - offset_q;
   assign room = 8'(Rows) - lane_q;
   assign fits = left[23:8] == '0 && left[7:0] <= room;
   assign take = fits ? left[7:0] : room;
@@ -182,9 +180,8 @@ module array_sequencer
   logic unused;
   assign unused = ^{cfg_q.retired, cfg_q.header, cfg_q.x_zero[9], cfg_q.w_zero[9]};
 
-  logic last_block, tile_pass_last;
-  assign last_block     = block_q + 16'd1 == blocks;
-  assign tile_pass_last = taps_done_q && last_block;
+  logic tile_pass_last;
+  assign tile_pass_last = taps_done_q && last_block_q;
   assign push_o         = state_q == Push && room_i;
   assign step           = push_o && tile_pass_last && !all_last;
 
@@ -203,8 +200,8 @@ module array_sequencer
     feed_o.fir_rows      = lane_t'(cfg_q.fir_taps);
     feed_o.fir_stride    = cfg_q.fir_stride;
     feed_o.macs_columns  = cfg_q.mac_columns == '0 ? columns : cfg_q.mac_columns;
-    feed_o.p_count       = p_count;
-    feed_o.q_count       = q_count;
+    feed_o.p_count       = p_count_q;
+    feed_o.q_count       = q_count_q;
     feed_o.p_step        = cfg_q.p_step;
     feed_o.q_step        = cfg_q.q_step;
     feed_o.y_size        = cfg_q.y_size;
@@ -279,13 +276,18 @@ module array_sequencer
         end
 
         Tile: if (tile_go) begin
+          p_count_q <= cfg_q.p_count[p_last];
+          q_count_q <= cfg_q.q_count[q_last];
+          blocks_q  <= cfg_q.blocks[n_last];
+          segment_q <= cfg_q.segment[kl];
           tile_addr_q   <= tile_base + (tile_fires ? tile_offset : tile_held_q);
           second_block_q <= second_base + (second_fires ? second_offset : second_held_q);
           second_next_q  <= second_base + (second_fires ? second_offset : second_held_q);
           if (tile_fires) tile_held_q <= tile_offset;
           if (second_fires) second_held_q <= second_offset;
           if (k_first) block_count_q <= block_count_q + 1'b1;
-          block_q           <= '0;
+          block_next_q      <= 16'd1;
+          last_block_q      <= cfg_q.blocks[n_last] == 16'd1;
           block_addr_q      <= '0;
           acc_line_q        <= '0;
           tap_a_q           <= '0;
@@ -316,7 +318,8 @@ module array_sequencer
             second_line_q <= second_next_q;
             // Only the last pass of a block may take fewer than Rows lines.
             second_next_q <= second_next_q + 24'(cfg_q.second_k * 24'(Rows));
-            lines_q       <= acc_line_t'(times(TimesW'(p_count), TimesW'(q_count)));
+            lines_low_q   <= acc_line_t'(times(TimesW'(p_count_q), TimesW'(q_count_q[3:0])));
+            lines_high_q  <= acc_line_t'(times(TimesW'(p_count_q), TimesW'(q_count_q[15:4])) << 4);
           end
           lane_q      <= lane_next;
           port_q      <= port_q + 2'd1;
@@ -351,13 +354,14 @@ module array_sequencer
             offset_q          <= '0;
             a_pos_q           <= '0;
             b_pos_q           <= '0;
-            block_q           <= block_q + 16'd1;
+            block_next_q      <= block_next_q + 16'd1;
+            last_block_q      <= block_next_q + 16'd1 == blocks_q;
             block_addr_q      <= block_addr_q + cfg_q.block_step;
-            acc_line_q        <= acc_line_q + lines_q;
+            acc_line_q        <= acc_line_q + lines_low_q + lines_high_q;
             second_block_q    <= second_block_q + cfg_q.second_block;
             second_next_q     <= second_block_q + cfg_q.second_block;
             tile_first_pass_q <= 1'b1;
-            if (last_block) begin
+            if (last_block_q) begin
               if (k_last) half_q <= !half_q;
               if (all_last) begin
                 state_q <= Idle;

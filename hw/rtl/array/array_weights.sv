@@ -81,8 +81,9 @@ module array_weights
   localparam int unsigned SettleW = $clog2(Rows + 1);
   logic [SettleW-1:0] settle_q;
 
-  logic last_issue, ring_ends;
-  assign ring_ends = last_issue && pass_q.source == '0;
+  // Lines of the ring are there at once: what follows from them does not wait for the banks.
+  logic last_line, last_issue, ring_ends;
+  assign ring_ends = ring_rd_o && last_line;
 
   logic go;
   assign go     = valid_i && (!busy_q || ring_ends) && !shadow_used_q
@@ -110,7 +111,8 @@ module array_weights
   logic              line_signed_q, line_zeros_q;
   logic signed [8:0] line_zero_q, zero_line_q [Cols];
 
-  assign last_issue = accepted && !zero_next_q && issued_q + 8'd1 == pass_q.lines;
+  assign last_line  = !zero_next_q && issued_q + 8'd1 == pass_q.lines;
+  assign last_issue = accepted && last_line;
 
   logic              we;
   logic [7:0]        index;

@@ -84,6 +84,16 @@ module act_mem
     return at;
   endfunction
 
+  // Do two accesses touch a bank both? The same first one, or the second of one is the first of
+  // the other; two seconds are the same where two firsts are.
+  // verilator lint_off UNUSEDSIGNAL
+  function automatic logic meet(input place_t one, input place_t other);
+  // verilator lint_on UNUSEDSIGNAL
+    automatic logic [BankW-1:0] behind = one.line.bank - other.line.bank;
+    return behind == '0 || (behind == BankW'(1) && other.shift != '0)
+           || (behind == '1 && one.shift != '0);
+  endfunction
+
   // Port A: each bank takes the feed that asks for it.
   logic conflict;
 
@@ -110,42 +120,55 @@ module act_mem
     else $error("act_mem: feed reads of one cycle meet in a bank");
 `endif
 
-  // Port B: fixed priority.
-  logic [ActBanks-1:0] taken;
+  // Port B: fixed priority. Which accesses meet in a bank is known for all pairs at once; only who
+  // gives way to whom goes from client to client.
+  place_t [Clients-1:0] places;
+  banks_t [Clients-1:0] at;
+
+  for (genvar c = 0; c < Clients; c++) begin : gen_place
+    assign places[c] = place_t'(addr_i[c]);
+    assign at[c] = banks_of(places[c]);
+  end
 
   always_comb begin
-    taken   = '0;
-    ready_o = '0;
+    automatic logic [Clients-1:0] granted = '0;
+    for (int unsigned c = 0; c < Clients; c++) begin
+      granted[c] = valid_i[c];
+      for (int unsigned d = 0; d < c; d++) begin
+        if (granted[d] && meet(places[c], places[d])) granted[c] = 1'b0;
+      end
+    end
+    ready_o = granted;
+  end
+
+  always_comb begin
     for (int unsigned b = 0; b < ActBanks; b++) begin
+      b_en[b]    = 1'b0;
       b_we[b]    = 1'b0;
       b_addr[b]  = '0;
       b_wdata[b] = '0;
       b_mask[b]  = '0;
     end
     for (int unsigned c = 0; c < Clients; c++) begin
-      automatic place_t here = place_t'(addr_i[c]);
-      automatic banks_t at = banks_of(here);
-      automatic logic [LineBits-1:0] data = rotate_up(data_i[c], here.shift);
+      automatic logic [LineBits-1:0] data = rotate_up(data_i[c], places[c].shift);
       automatic logic [LineBytes-1:0] mask =
-          LineBytes'({mask_i[c], mask_i[c]} << here.shift >> LineBytes);
-      automatic logic [LineBytes-1:0] own = '1 << here.shift;  // bytes of the first bank
-      ready_o[c] = valid_i[c] && ((at.first | at.second) & taken) == '0;
+          LineBytes'({mask_i[c], mask_i[c]} << places[c].shift >> LineBytes);
+      automatic logic [LineBytes-1:0] own = '1 << places[c].shift;  // bytes of the first bank
       for (int unsigned b = 0; b < ActBanks; b++) begin
-        if (ready_o[c] && (at.first[b] || at.second[b])) begin
-          b_addr[b] = b_addr[b] | (b == 0 ? at.row0 : at.row);
-          taken[b]  = 1'b1;
+        if (ready_o[c] && (at[c].first[b] || at[c].second[b])) begin
+          b_addr[b] = b_addr[b] | (b == 0 ? at[c].row0 : at[c].row);
+          b_en[b]   = 1'b1;
           if (Writers[c]) begin
             b_we[b]    = 1'b1;
             b_wdata[b] = b_wdata[b] | data;
           end
         end
         if (Writers[c] && ready_o[c]) begin
-          b_mask[b] = b_mask[b] | (at.first[b] ? mask & own : '0)
-                      | (at.second[b] ? mask & ~own : '0);
+          b_mask[b] = b_mask[b] | (at[c].first[b] ? mask & own : '0)
+                      | (at[c].second[b] ? mask & ~own : '0);
         end
       end
     end
-    for (int unsigned b = 0; b < ActBanks; b++) b_en[b] = taken[b];
   end
 
   for (genvar b = 0; b < ActBanks; b++) begin : gen_bank

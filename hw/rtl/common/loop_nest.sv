@@ -1,9 +1,9 @@
 // Tile loops of an engine, level 0 outermost: where each level stands, and which one steps next.
 //
 // load_i sets every index to 0; step_i advances to the next iteration (an odometer). Both take
-// effect at the clock edge; the outputs are combinational functions of the indices. trips_i is read
-// in every cycle, so it must hold from the cycle after load_i to the last iteration. Each trip
-// count is at least 1. A step in the last iteration returns every index to 0.
+// effect at the clock edge; first_o and last_o are registers. new_trips_i is read with load_i,
+// trips_i (the same numbers) with step_i. Each trip count is at least 1. A step in the last
+// iteration returns every index to 0.
 
 module loop_nest #(
   parameter  int unsigned Levels = 6,
@@ -13,6 +13,7 @@ module loop_nest #(
   input  logic                         clk_i,
 
   input  logic                         load_i,
+  input  logic [Levels-1:0][Width-1:0] new_trips_i,
   input  logic [Levels-1:0][Width-1:0] trips_i,
   input  logic                         step_i,
 
@@ -28,28 +29,35 @@ module loop_nest #(
   end
 
   logic [Levels-1:0][Width-1:0]  next_q;  // index + 1
-  logic [Levels-1:0]             first_q;
+  logic [Levels-1:0]             first_q, last_q;
+  logic [Levels-1:0]             once_q;  // one trip
 
   always_comb begin
     level_o = '0;
     for (int unsigned l = 0; l < Levels; l++) begin
-      last_o[l] = next_q[l] == trips_i[l];
-      if (!last_o[l]) level_o = LevelW'(l);
+      if (!last_q[l]) level_o = LevelW'(l);
     end
-    all_last_o = &last_o;
   end
 
   assign first_o = first_q;
+  assign last_o = last_q;
+  assign all_last_o = &last_q;
 
+  // The last index is found out a step ahead: who asks for it decides in the same cycle what to do.
   // No reset: load_i comes before any use.
   always_ff @(posedge clk_i) begin
     for (int unsigned l = 0; l < Levels; l++) begin
+      automatic logic [Width-1:0] next = next_q[l] + Width'(1);
+      automatic logic once = new_trips_i[l] == Width'(1);
+      if (load_i) once_q[l] <= once;
       if (load_i || (step_i && (LevelW'(l) > level_o || all_last_o))) begin
         next_q[l] <= Width'(1);
         first_q[l] <= 1'b1;
+        last_q[l] <= load_i ? once : once_q[l];
       end else if (step_i && LevelW'(l) == level_o) begin
-        next_q[l] <= next_q[l] + Width'(1);
+        next_q[l] <= next;
         first_q[l] <= 1'b0;
+        last_q[l] <= next == trips_i[l];
       end
     end
   end
@@ -62,8 +70,8 @@ module loop_nest #(
 
   for (genvar l = 0; l < Levels; l++) begin : gen_check
     inside_trips: assert property (@(posedge clk_i) cycles_q == '1 && step_i && !load_i
-      |-> first_q[l] == (next_q[l] == Width'(1)) && next_q[l] <= trips_i[l]
-          && next_q[l] != '0)
+      |-> first_q[l] == (next_q[l] == Width'(1)) && last_q[l] == (next_q[l] == trips_i[l])
+          && next_q[l] <= trips_i[l] && next_q[l] != '0)
       else $error("loop_nest: level %0d stands behind %0d of %0d", l, next_q[l], trips_i[l]);
   end
 `endif

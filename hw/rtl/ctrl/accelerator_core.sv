@@ -523,8 +523,9 @@ module accelerator_core
   assign retired_o = {event_pulse[EventStoreDone], event_pulse[EventVectorDone],
                       event_pulse[EventArrayDone], event_pulse[EventLoadDone]};
 
-  // What the queues offer.
-  logic [3:0]       illegal;
+  // What the queues offer. The verdict is used a cycle later: an engine that has taken such an
+  // instruction by then asks for nothing before the job is stopped, and the layer still stands.
+  logic [3:0]       illegal, illegal_q;
   logic [3:0][15:0] offered_layer;
 
   instr_check u_check (
@@ -536,6 +537,11 @@ module accelerator_core
     .illegal_o(illegal),
     .layer_o  (offered_layer)
   );
+
+  always_ff @(posedge clk_i) begin
+    if (!engine_rst_n) illegal_q <= '0;
+    else illegal_q <= illegal;
+  end
 
   // The job: done when the program has ended and nothing is under way, or when it is given up.
   logic        fetched_q, quiet, stop, held, drained, outside_read, outside_write, moves;
@@ -565,7 +571,7 @@ module accelerator_core
     .progress_limit_i(progress_limit_q),
     .progress_i      (moves || event_pulse != '0 || array_busy || vector_op),
     .fetch_error_i   (fetch_error),
-    .illegal_i       (illegal | (4'(illegal_op) << Vector)),
+    .illegal_i       (illegal_q | (4'(illegal_op) << Vector)),
     .layer_i         (offered_layer),
     .outside_read_i  (outside_read),
     .read_addr_i     (ar_addr_o),

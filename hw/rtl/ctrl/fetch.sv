@@ -48,6 +48,9 @@ module fetch
   localparam int unsigned BeatsW    = 32 - LineIdxW;
   localparam int unsigned ReservedW = $clog2(Depth + 1);
   localparam int unsigned UnitW     = 2;
+  localparam int unsigned BurstW    = $clog2(MaxBurst + 1);
+  localparam int unsigned IndexW    = $clog2(PageBeats);
+  localparam int unsigned SumW      = ReservedW + 1;  // Depth holds a burst
 
   if (Depth < MaxBurst) begin : gen_depth_check
     $error("a buffer of %0d beats has no room for a burst of %0d", Depth, MaxBurst);
@@ -72,57 +75,70 @@ module fetch
   logic [15:0]          body_q;      // its beats to come; 0: a header comes
   logic [31:0]          sum_q, sum;  // of the words before this beat; with it
 
-  // Requests.
+  // Requests. The length of the next burst is found out with the request of the one before.
 
-  logic [BeatsW-1:0] burst;
-  logic              request;
+  logic [BurstW-1:0] burst_q, burst;  // burst: behind the one that is under way, or the first
+  logic [IndexW-1:0] index;           // where it begins in its page, beats
+  logic [IndexW:0]   room;            // to the page's end
+  logic [BurstW-1:0] most;
+  logic [BeatsW-1:0] left;            // beats from there on
+  logic              begins, request;
 
   always_comb begin
-    burst = BeatsW'(PageBeats) - BeatsW'(addr_q[11:LineIdxW]);
-    if (burst > BeatsW'(MaxBurst)) burst = BeatsW'(MaxBurst);
-    if (burst > left_q) burst = left_q;
+    index = begins ? program_addr_i[11:LineIdxW] : addr_q[11:LineIdxW] + IndexW'(burst_q);
+    left = begins ? program_bytes_i[31:LineIdxW] + BeatsW'(program_bytes_i[LineIdxW-1:0] != '0)
+                  : left_q - BeatsW'(burst_q);
+    room = (IndexW + 1)'(PageBeats) - (IndexW + 1)'(index);
+    most = room < (IndexW + 1)'(MaxBurst) ? BurstW'(room) : BurstW'(MaxBurst);
+    burst = left[BeatsW-1:BurstW] != '0 || left[BurstW-1:0] > most ? most : left[BurstW-1:0];
   end
 
+  assign begins = state_q == Idle || state_q == Done;
   assign req_valid_o = state_q == Run && left_q != '0
-                       && BeatsW'(reserved_q) + burst <= BeatsW'(Depth);
+                       && SumW'(reserved_q) + SumW'(burst_q) <= SumW'(Depth);
   assign req_addr_o = addr_q;
-  assign req_len_o = 8'(burst - BeatsW'(1));
+  assign req_len_o = 8'(burst_q - BurstW'(1));
   assign request = req_valid_o && req_ready_i;
 
   // Buffer.
 
   logic beat_valid, beat_ready, beat_pop;
+  logic known, is_end;  // of the beat, should it be a header
 
   fifo #(
-    .Width(LineBits),
+    .Width(LineBits + 2),
     .Depth(Depth)
   ) u_beats (
     .clk_i,
     .rst_ni,
     .in_valid_i (r_valid_i),
     .in_ready_o (r_ready_o),
-    .in_data_i  (r_data_i),
+    .in_data_i  ({header_known(r_data_i[31:0]), r_data_i[11:8] == UnitEnd, r_data_i}),
     .out_valid_o(beat_valid),
     .out_ready_i(beat_ready),
-    .out_data_o (beat_data_o)
+    .out_data_o ({known, is_end, beat_data_o})
   );
+
+  // A beat is looked at before it enters the buffer, which is late in its cycle when it leaves: is
+  // it a header that is understood?
+  function automatic logic header_known(input logic [31:0] beat);
+    return beat[7:0] == 8'(IsaVersion) && beat[31:16] != '0
+           && (beat[11:8] == UnitEnd ? beat[15:12] == '0 && beat[31:16] == 16'd1
+                                     : beat[11:8] <= UnitStore);
+  endfunction
 
   // Dealing.
 
-  logic             is_header, known, is_end, sum_right;
-  logic [3:0]       header_unit;
+  logic             is_header, sum_right;
+  logic [UnitW-1:0] header_unit;
   logic [15:0]      header_beats;
   logic [UnitW-1:0] target;
 
-  assign header_unit = beat_data_o[11:8];
+  assign header_unit = beat_data_o[8+:UnitW];
   assign header_beats = beat_data_o[31:16];
   assign is_header = body_q == '0;
-  assign is_end = header_unit == UnitEnd;
-  assign known = beat_data_o[7:0] == 8'(IsaVersion) && header_beats != '0
-                 && (is_end ? beat_data_o[15:12] == '0 && header_beats == 16'd1
-                            : header_unit <= UnitStore);
   assign sum_right = sum_q == {beat_data_o[63:48], beat_data_o[47:32]};
-  assign target = is_header ? header_unit[UnitW-1:0] : unit_q;
+  assign target = is_header ? header_unit : unit_q;
 
   always_comb begin
     sum = sum_q;
@@ -158,17 +174,18 @@ module fetch
       reserved_q <= '0;
       body_q <= '0;
     end else begin
-      reserved_q <= reserved_q + (request ? ReservedW'(burst) : '0) - ReservedW'(beat_pop);
+      reserved_q <= reserved_q + (request ? ReservedW'(burst_q) : '0) - ReservedW'(beat_pop);
       if (request) begin
-        addr_q <= addr_q + (AxiAddrW'(burst) << LineIdxW);
-        left_q <= left_q - burst;
+        addr_q <= addr_q + (AxiAddrW'(burst_q) << LineIdxW);
+        left_q <= left;
       end
+      if (request || begins) burst_q <= burst;
       unique case (state_q)
         Run: begin
           if (beat_pop) begin
             sum_q <= sum;
             if (is_header) begin
-              unit_q <= header_unit[UnitW-1:0];
+              unit_q <= header_unit;
               body_q <= header_beats - 16'd1;
               if (!known || is_end) begin
                 state_q <= Drain;
@@ -193,8 +210,7 @@ module fetch
             error_q <= program_addr_i[LineIdxW-1:0] == '0 ? ErrorNone
                                                             : ErrorProgramAddress;
             addr_q <= program_addr_i;
-            left_q <= program_bytes_i[31:LineIdxW]
-                      + BeatsW'(program_bytes_i[LineIdxW-1:0] != '0);
+            left_q <= left;
             body_q <= '0;
             sum_q <= '0;
           end

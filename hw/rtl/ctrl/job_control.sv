@@ -33,7 +33,7 @@ module job_control
   input  logic                progress_i,
 
   input  job_error_e          fetch_error_i,
-  input  logic [3:0]          illegal_i,        // by unit: the instruction that is offered
+  input  logic [3:0]          illegal_i,        // by unit: what was offered a cycle ago
   input  logic [3:0][15:0]    layer_i,
   input  logic                outside_read_i,
   input  logic [AxiAddrW-1:0] read_addr_i,
@@ -56,7 +56,13 @@ module job_control
   state_e      state_q;
   logic [2:0]  quiet_q;  // engines report idle a cycle or two before their neighbours wake up
   logic        told_q;   // done_o has come, the bus has not answered
-  logic [31:0] cycles_q, still_q;  // this cycle included
+  logic [31:0] cycles_q;           // this cycle included
+  logic        job_over_q;         // cycles_q is job_limit_i
+  // Cycles without progress, this one included: 1 when there was some in the last cycle, else
+  // still_q. What shows progress comes late in a cycle.
+  logic [31:0] still_q, still;
+  logic        progress_q, still_over_q, still_over;  // _q: still_q is progress_limit_i
+  logic        at_once;            // one cycle without progress is too many
   logic [31:0] cause_q, cause;
   logic [15:0] flush_q;
   job_error_e  error_q, error;
@@ -68,6 +74,10 @@ module job_control
   assign idle_o = state_q == Idle && drained_i;
   assign error_o = {23'b0, hung_q, error_q};
   assign cause_o = cause_q;
+
+  assign at_once = progress_limit_i == 32'd1;
+  assign still = progress_q ? 32'd1 : still_q;
+  assign still_over = progress_q ? at_once : still_over_q;
 
   always_comb begin
     error = ErrorNone;
@@ -87,8 +97,8 @@ module job_control
       cause = 32'(write_addr_i);
     end else if (fetch_error_i != ErrorNone) error = fetch_error_i;
     else if (stop_i) error = ErrorStopped;
-    else if (cycles_q == job_limit_i) error = ErrorJobLimit;
-    else if (still_q == progress_limit_i) error = ErrorNoProgress;
+    else if (job_over_q) error = ErrorJobLimit;
+    else if (still_over) error = ErrorNoProgress;
   end
 
   always_ff @(posedge clk_i) begin
@@ -98,7 +108,10 @@ module job_control
       told_q <= 1'b0;
       done_o <= 1'b0;
       cycles_q <= '0;
+      job_over_q <= 1'b0;
+      progress_q <= 1'b0;
       still_q <= '0;
+      still_over_q <= 1'b0;
       flush_q <= '0;
       error_q <= ErrorNone;
       hung_q <= 1'b0;
@@ -108,7 +121,10 @@ module job_control
       unique case (state_q)
         Run: begin
           cycles_q <= cycles_q + 32'd1;
-          still_q <= progress_i ? 32'd1 : still_q + 32'd1;
+          job_over_q <= cycles_q + 32'd1 == job_limit_i;
+          progress_q <= progress_i;
+          still_q <= still + 32'd1;
+          still_over_q <= still + 32'd1 == progress_limit_i;
           quiet_q <= {quiet_q[1:0], quiet_i};
           if (error != ErrorNone) begin
             state_q <= Stop;
@@ -137,7 +153,8 @@ module job_control
             quiet_q <= '0;
             told_q <= 1'b0;
             cycles_q <= 32'd1;
-            still_q <= 32'd1;
+            job_over_q <= job_limit_i == 32'd1;
+            progress_q <= 1'b1;
             flush_q <= '0;
             error_q <= ErrorNone;
             hung_q <= 1'b0;

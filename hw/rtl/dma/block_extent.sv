@@ -1,9 +1,14 @@
 // May the current tile of a tensor be loaded, and which part of it lies inside the tensor?
-// Combinational.
+//
+// Coordinates, sizes and counts are read at the clock edge of sample_i; what follows from them
+// stands from the next cycle on. ready_o is combinational.
 
 module block_extent
   import df_pkg::*;
 (
+  input  logic                             clk_i,
+
+  input  logic                             sample_i,
   input  logic [31:0]                      y_size_i,    // of the tensor
   input  logic [31:0]                      x_size_i,
   input  logic [31:0]                      z_size_i,
@@ -32,6 +37,8 @@ module block_extent
   clip_range #(
     .Width(16)
   ) u_clip_y (
+    .clk_i,
+    .sample_i,
     .start_i(y_i),
     .size_i (y_size_i),
     .count_i(y_count_i),
@@ -43,6 +50,8 @@ module block_extent
   clip_range #(
     .Width(16)
   ) u_clip_x (
+    .clk_i,
+    .sample_i,
     .start_i(x_i),
     .size_i (x_size_i),
     .count_i(x_count_i),
@@ -54,6 +63,8 @@ module block_extent
   clip_range #(
     .Width(32)
   ) u_clip_z (
+    .clk_i,
+    .sample_i,
     .start_i(z_i),
     .size_i (z_size_i),
     .count_i(z_count_i),

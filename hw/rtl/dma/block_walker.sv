@@ -3,8 +3,9 @@
 // Rows and columns are y_dram_i/x_dram_i bytes apart in DRAM and y_local_i/x_local_i in the local
 // memory. The first y_skip_i rows, and in each row the first x_skip_i columns, are passed over. A
 // burst never crosses a 4 KiB boundary, has at most MaxBurst beats, and is described by its line-
-// aligned address, its length, the offset of its first byte in the first beat, its bytes, and the
-// local address of byte 0 of the first beat (so of the byte `offset` places before the first one).
+// aligned address, its length, the offset of its first byte in the first beat, the bytes of the last
+// beat behind its last byte, and the local address of byte 0 of the first beat (so of the byte
+// `offset` places before the first one).
 //
 // Latency: start_i in cycle c -> first burst offered from c + 1 + y_skip + x_skip; then one burst a
 // cycle as long as burst_ready_i, without a gap between segments. The next start_i may come in the
@@ -14,8 +15,7 @@ module block_walker
   import df_pkg::*;
 #(
   parameter bit Skips = 1'b1,  // 0: nothing is ever passed over
-  localparam int unsigned LocalW = 24,
-  localparam int unsigned BytesW = 13  // bytes of a burst, at most 4096
+  localparam int unsigned LocalW = 24
 ) (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -39,13 +39,14 @@ module block_walker
   output logic [8:0]          burst_beats_o,
   output logic [LocalW-1:0]   burst_local_o,
   output logic [LineIdxW-1:0] burst_offset_o,
-  output logic [BytesW-1:0]   burst_bytes_o,
+  output logic [LineIdxW-1:0] burst_pad_o,
   output logic                burst_last_o  // of the block
 );
 
   localparam int unsigned PageBytes  = 4096;
   localparam int unsigned PageLines  = PageBytes / LineBytes;
   localparam int unsigned LinesW     = $clog2(PageLines) + 1;
+  localparam int unsigned LeftW      = 33 - LineIdxW;
   localparam int unsigned BurstBytes = MaxBurst * LineBytes;
 
   if (BurstBytes > PageBytes || MaxBurst > 256) begin : gen_burst_check
@@ -69,35 +70,30 @@ module block_walker
   logic [15:0] y_skip_q, x_skip_q, y_skip, x_skip;
   logic [15:0] rows_q, columns_q;         // to walk, this one included
   logic [15:0] columns_all_q;
-  logic [31:0] bytes_q, bytes_all_q;      // of the segment: to come; of each segment
+  logic [31:0] bytes_all_q;               // of each segment
+  logic [LeftW-1:0]    left_q;            // lines of the segment to come, partial ones included
+  logic [LineIdxW-1:0] pad_q;             // bytes of its last line behind its end
+  logic [LinesW-1:0]   lines_q;           // of a burst that goes as far as the page and MaxBurst let it
 
-  // The next burst: up to the end of the page and MaxBurst lines, or of the segment.
+  // The next burst: up to the end of the page and MaxBurst lines, or of the segment. Its length is
+  // all that the ready of others waits for, so it comes from registers with one comparison.
 
   logic [LineIdxW-1:0] offset;
-  logic [LinesW-1:0]   page_left, lines;  // lines: of a burst that goes as far as it may
-  // Of the segment, from the first beat's byte 0; only whole lines count.
-  // verilator lint_off UNUSEDSIGNAL
-  logic [BytesW:0]     reach;
-  // verilator lint_on UNUSEDSIGNAL
-  logic [BytesW-1:0]   bytes;
+  logic [LineIdxW-1:0] pad;
   logic                segment_last, take;
+  (* keep *) logic [LinesW:0] spare;  // a difference, so that it stays a chain of carries
 
   assign offset = next_q.dram[LineIdxW-1:0];
-  assign page_left = LinesW'(PageLines) - LinesW'(next_q.dram[11:LineIdxW]);
-  assign lines = page_left < LinesW'(MaxBurst) ? page_left : LinesW'(MaxBurst);
-  assign reach = {1'b0, bytes_q[BytesW-1:0]} + (BytesW + 1)'(offset)
-                 + (BytesW + 1)'(LineBytes - 1);
-  assign segment_last = bytes_q[31:BytesW] == '0
-                        && reach[BytesW:LineIdxW] <= (BytesW + 1 - LineIdxW)'(lines);
-  assign bytes = segment_last ? bytes_q[BytesW-1:0]
-                 : BytesW'({lines, LineIdxW'(0)}) - BytesW'(offset);
+  assign spare = {1'b0, lines_q} - {1'b0, left_q[LinesW-1:0]};
+  assign segment_last = left_q[LeftW-1:LinesW] == '0 && !spare[LinesW];
+  assign pad = segment_last ? pad_q : '0;
 
   assign burst_valid_o = state_q == Walk;
   assign burst_addr_o = {next_q.dram[AxiAddrW-1:LineIdxW], LineIdxW'(0)};
   assign burst_offset_o = offset;
   assign burst_local_o = next_q.on_chip - LocalW'(offset);
-  assign burst_bytes_o = bytes;
-  assign burst_beats_o = segment_last ? 9'(reach[BytesW:LineIdxW]) : 9'(lines);
+  assign burst_pad_o = pad;
+  assign burst_beats_o = 9'(segment_last ? left_q[LinesW-1:0] : lines_q);
   assign burst_last_o = segment_last && columns_q == 16'd1 && rows_q == 16'd1;
   assign take = burst_valid_o && burst_ready_i;
 
@@ -106,14 +102,29 @@ module block_walker
 
   // Where a segment begins: of the block, of the next row or of the next column.
 
-  logic   down;
-  place_t from, step, fresh;
+  logic   down, begins;
+  place_t from, step, fresh, next;
 
   assign down = Skips && state_q == Skip ? y_skip != '0 : columns_q == 16'd1;
   assign from = down ? row_q : segment_q;
   assign step = down ? {y_dram_i, y_local_i} : {x_dram_i, x_local_i};
   assign fresh.dram = state_q == Idle ? dram_i : from.dram + step.dram;
   assign fresh.on_chip = state_q == Idle ? local_i : from.on_chip + step.on_chip;
+
+  // Where the next burst begins: with a segment, or behind the last burst.
+
+  logic [LinesW-1:0] page_left;
+  logic [32:0]       reach;  // of the segment, from the first beat's byte 0, rounded up to a line
+
+  assign begins = state_q != Walk || segment_last;
+  assign next.dram = begins ? fresh.dram
+                     : {next_q.dram[AxiAddrW-1:LineIdxW] + (AxiAddrW - LineIdxW)'(lines_q),
+                        LineIdxW'(0)};
+  assign next.on_chip = begins ? fresh.on_chip
+                        : next_q.on_chip + LocalW'({lines_q, LineIdxW'(0)}) - LocalW'(offset);
+  assign page_left = LinesW'(PageLines) - LinesW'(next.dram[11:LineIdxW]);
+  assign reach = 33'(state_q == Idle ? z_count_i : bytes_all_q)
+                 + 33'((LineIdxW + 1)'(fresh.dram[LineIdxW-1:0]) + (LineIdxW + 1)'(LineBytes - 1));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -143,12 +154,11 @@ module block_walker
     if (state_q == Skip || (state_q == Idle ? start_i : take && segment_last)) begin
       segment_q <= fresh;
     end
-    if (state_q != Walk || (take && segment_last)) begin
-      next_q <= fresh;
-    end else if (take) begin
-      next_q.dram <= {next_q.dram[AxiAddrW-1:LineIdxW] + (AxiAddrW - LineIdxW)'(lines),
-                      LineIdxW'(0)};
-      next_q.on_chip <= next_q.on_chip + LocalW'(bytes);
+    if (state_q != Walk || take) begin
+      next_q <= next;
+      lines_q <= page_left < LinesW'(MaxBurst) ? page_left : LinesW'(MaxBurst);
+      left_q <= begins ? reach[32:LineIdxW] : left_q - LeftW'(lines_q);
+      if (begins) pad_q <= ~reach[LineIdxW-1:0];
     end
   end
 
@@ -159,17 +169,13 @@ module block_walker
       rows_q <= y_count_i;
       columns_q <= x_count_i;
       columns_all_q <= x_count_i;
-      bytes_q <= z_count_i;
       bytes_all_q <= z_count_i;
     end else if (state_q == Skip) begin
       if (y_skip != '0) y_skip_q <= y_skip - 16'd1;
       else x_skip_q <= x_skip - 16'd1;
-    end else if (take) begin
-      bytes_q <= segment_last ? bytes_all_q : bytes_q - 32'(bytes);
-      if (segment_last) begin
-        columns_q <= down ? columns_all_q : columns_q - 16'd1;
-        if (down) rows_q <= rows_q - 16'd1;
-      end
+    end else if (take && segment_last) begin
+      columns_q <= down ? columns_all_q : columns_q - 16'd1;
+      if (down) rows_q <= rows_q - 16'd1;
     end
   end
 

@@ -50,11 +50,6 @@ module load_deliver
 );
 
   logic                 data_valid, data_ready;
-  logic                 first_q;         // the burst's first beat comes
-  logic [23:0]          on_chip, on_chip_q;
-  logic [LineIdxW-1:0]  offset;
-  logic [12:0]          left, left_q;    // bytes of the burst, this beat included
-  logic [13:0]          reach;           // of the burst's bytes, counted from byte 0 of this beat
   logic                 end_of_burst, is_act, has_data, write, finish;
   logic [LineIdxW:0]    bytes;           // of this beat
   logic [WbufAddrW-1:0] w_line_q;
@@ -76,24 +71,20 @@ module load_deliver
     .out_data_o (data_o)
   );
 
-  // This beat: byte lanes offset .. reach - 1.
-
-  assign on_chip = first_q ? burst_i.on_chip : on_chip_q;
-  assign offset = first_q ? burst_i.offset : '0;
-  assign left = first_q ? burst_i.bytes : left_q;
-  assign reach = 14'(left) + 14'(offset);
-  assign end_of_burst = reach <= 14'(LineBytes);
-  assign bytes = (end_of_burst ? (LineIdxW + 1)'(reach) : (LineIdxW + 1)'(LineBytes))
-                 - (LineIdxW + 1)'(offset);
-
-  always_comb begin
-    act_mask_o = {LineBytes{1'b1}} << offset;
-    if (end_of_burst) act_mask_o &= ~({LineBytes{1'b1}} << (LineIdxW + 1)'(reach));
-  end
+  burst_beats u_beats (
+    .clk_i,
+    .rst_ni,
+    .span_i   (burst_i.span),
+    .take_i   (write),
+    .on_chip_o(act_addr_o),
+    .last_o   (end_of_burst),
+    .mask_o   (act_mask_o),
+    .bytes_o  (bytes)
+  );
 
   // What happens in this cycle.
 
-  assign has_data = burst_i.bytes != '0;
+  assign has_data = burst_i.span.data;
   assign is_act = burst_i.kind == RefSource || burst_i.kind == RefSecond;
   assign act_valid_o = burst_valid_i && has_data && is_act && data_valid;
   assign write = burst_valid_i && has_data && data_valid && (!is_act || act_ready_i);
@@ -106,35 +97,25 @@ module load_deliver
   assign param_we_o = write && burst_i.kind == RefParams;
   assign param_addr_o = p_line_q;
   assign param_quarter_o = p_quarter_q;
-  assign act_addr_o = on_chip;
   assign w_written_o = w_written_q;
   assign p_written_o = p_written_q;
   assign load_i_o = finish && burst_i.last && burst_i.kind == RefSource;
   assign load_r_o = finish && burst_i.last && burst_i.kind == RefSecond;
   assign load_done_o = finish && burst_i.retire;
-  assign done_layer_o = burst_i.on_chip[15:0];
+  assign done_layer_o = burst_i.span.on_chip[15:0];
   assign beat_o = write;
   assign bytes_o = write ? bytes : '0;
   assign wait_data_o = burst_valid_i && has_data && !data_valid;
   assign wait_act_o = act_valid_o && !act_ready_i;
 
   always_ff @(posedge clk_i) begin
-    if (write) begin
-      on_chip_q <= on_chip + 24'(LineBytes);
-      left_q <= left - 13'(bytes);
-    end
-  end
-
-  always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      first_q <= 1'b1;
       w_line_q <= '0;
       p_line_q <= '0;
       p_quarter_q <= '0;
       w_written_q <= '0;
       p_written_q <= '0;
     end else begin
-      if (write) first_q <= end_of_burst;
       if (wbuf_we_o) begin
         w_line_q <= w_line_q == WbufAddrW'(WbufLines - 1) ? '0 : w_line_q + WbufAddrW'(1);
         w_written_q <= w_written_q + EventW'(1);

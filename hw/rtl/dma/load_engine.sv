@@ -112,13 +112,14 @@ module load_engine
     .Levels(Levels)
   ) u_loops (
     .clk_i,
-    .load_i    (load),
-    .trips_i   (instr_q.trips),
-    .step_i    (step),
-    .first_o   (first),
-    .last_o    (last),
-    .all_last_o(all_last),
-    .level_o   (level)
+    .load_i     (load),
+    .new_trips_i(instr_i.trips),
+    .trips_i    (instr_q.trips),
+    .step_i     (step),
+    .first_o    (first),
+    .last_o     (last),
+    .all_last_o (all_last),
+    .level_o    (level)
   );
 
   // [0] is weights or source, [1] is params or second.
@@ -194,12 +195,11 @@ module load_engine
   logic        is_tile, which, ready, none, empty;
   logic [15:0] skip_y, skip_x, count_y, count_x;
   logic [31:0] skip_z, count_z;
-  logic [19:0] lines;
+  logic [19:0] lines_q;  // of the ring's block
 
   assign is_tile = chosen_q == RefSource || chosen_q == RefSecond;
   assign which = chosen_q == RefParams || chosen_q == RefSecond;
-  assign lines = ring[which].lines[{ragged(last, instr_q.k_level), ragged(last, instr_q.n_level)}];
-  assign empty = is_tile ? none : lines == '0;
+  assign empty = is_tile ? none : lines_q == '0;
 
   // Field by field: most of a block is no choice.
   logic [15:0] y_count [2], x_count [2];
@@ -211,18 +211,33 @@ module load_engine
     assign z_count[g] = block[g].z_count[ragged(last, block[g].z_level)];
   end
 
+  // What Go looks at of the reference that Pick may choose stands in registers by then.
+  logic tile_next, ring_next;
+
+  assign tile_next = !pending[RefSource];
+  assign ring_next = !pending[RefWeights];
+
+  always_ff @(posedge clk_i) begin
+    if (state_q == Pick) begin
+      lines_q <= ring[ring_next].lines[{ragged(last, instr_q.k_level),
+                                        ragged(last, instr_q.n_level)}];
+    end
+  end
+
   block_extent u_extent (
-    .y_size_i  (block[which].y_size),
-    .x_size_i  (block[which].x_size),
-    .z_size_i  (block[which].z_size),
-    .y_count_i (y_count[which]),
-    .x_count_i (x_count[which]),
-    .z_count_i (z_count[which]),
+    .clk_i,
+    .sample_i  (state_q == Pick),
+    .y_size_i  (block[tile_next].y_size),
+    .x_size_i  (block[tile_next].x_size),
+    .z_size_i  (block[tile_next].z_size),
+    .y_count_i (y_count[tile_next]),
+    .x_count_i (x_count[tile_next]),
+    .z_count_i (z_count[tile_next]),
     .retired_i (block[which].retired),
     .reached_i (reached[which]),
-    .y_i       (block_y[which]),
-    .x_i       (block_x[which]),
-    .z_i       (block_z[which]),
+    .y_i       (block_y[tile_next]),
+    .x_i       (block_x[tile_next]),
+    .z_i       (block_z[tile_next]),
     .counters_i,
     .ready_o   (ready),
     .none_o    (none),
@@ -241,7 +256,7 @@ module load_engine
   logic [8:0]          walk_beats;
   logic [23:0]         walk_local;
   logic [LineIdxW-1:0] walk_offset;
-  logic [12:0]         walk_bytes;
+  logic [LineIdxW-1:0] walk_pad;
 
   block_walker u_walker (
     .clk_i,
@@ -253,7 +268,7 @@ module load_engine
     .y_count_i     (is_tile ? count_y : 16'd1),
     .x_skip_i      (is_tile ? skip_x : '0),
     .x_count_i     (is_tile ? count_x : 16'd1),
-    .z_count_i     (is_tile ? count_z : 32'(lines) << (which ? LineIdxW + 2 : LineIdxW)),
+    .z_count_i     (is_tile ? count_z : 32'(lines_q) << (which ? LineIdxW + 2 : LineIdxW)),
     .y_dram_i      (block[which].y_dram),
     .x_dram_i      (block[which].x_dram),
     .y_local_i     (block[which].y_local),
@@ -264,22 +279,28 @@ module load_engine
     .burst_beats_o (walk_beats),
     .burst_local_o (walk_local),
     .burst_offset_o(walk_offset),
-    .burst_bytes_o (walk_bytes),
+    .burst_pad_o   (walk_pad),
     .burst_last_o  (walk_last)
   );
 
   // Ring room.
 
-  logic [EventW-1:0]   w_asked_q, w_used;  // lines requested; requested and not freed
-  logic [QuarterW-1:0] p_asked_q, p_used;  // quarter lines
+  logic [EventW-1:0]   w_room_q, w_room;  // lines of the ring less those requested; with those freed
+  logic [QuarterW-1:0] p_room_q, p_room;  // quarter lines
 
-  assign w_used = w_asked_q - w_freed_i;
-  assign p_used = p_asked_q - {p_freed_i, 2'b00};
+  // Differences, so that they stay chains of carries.
+  (* keep *) logic [EventW:0]   w_spare;
+  (* keep *) logic [QuarterW:0] p_spare;
+
+  assign w_spare = {1'b0, w_room} - (EventW + 1)'(walk_beats);
+  assign p_spare = {1'b0, p_room} - (QuarterW + 1)'(walk_beats);
+  assign w_room = w_room_q + w_freed_i;
+  assign p_room = p_room_q + {p_freed_i, 2'b00};
 
   always_comb begin
     unique case (chosen_q)
-      RefWeights: room = w_used + EventW'(walk_beats) <= EventW'(WbufLines);
-      RefParams:  room = p_used + QuarterW'(walk_beats) <= QuarterW'(4 * ParamLines);
+      RefWeights: room = !w_spare[EventW];
+      RefParams:  room = !p_spare[QuarterW];
       default:    room = 1'b1;
     endcase
   end
@@ -362,13 +383,18 @@ module load_engine
   always_comb begin
     meta_in = '{
         kind: chosen_q,
-        on_chip: walk_local,
-        offset: walk_offset,
-        bytes: walk_valid ? walk_bytes : '0,
+        span: '{
+            on_chip: walk_local,
+            offset: walk_offset,
+            pad: walk_pad,
+            beats: walk_beats,
+            data: walk_valid,
+            single: walk_beats == 9'd1
+        },
         last: null_entry || (walk_valid && walk_last),
         retire: retire
     };
-    if (retire) meta_in.on_chip = 24'(instr_q.header.layer);
+    if (retire) meta_in.span.on_chip = 24'(instr_q.header.layer);
   end
 
   assign idle_o = state_q == Idle && !meta_out_valid;
@@ -381,11 +407,11 @@ module load_engine
     if (!rst_ni) begin
       state_q <= Idle;
       done_q <= '0;
-      w_asked_q <= '0;
-      p_asked_q <= '0;
+      w_room_q <= EventW'(WbufLines);
+      p_room_q <= QuarterW'(4 * ParamLines);
     end else begin
-      if (request && chosen_q == RefWeights) w_asked_q <= w_asked_q + EventW'(walk_beats);
-      if (request && chosen_q == RefParams) p_asked_q <= p_asked_q + QuarterW'(walk_beats);
+      if (request && chosen_q == RefWeights) w_room_q <= w_room_q - EventW'(walk_beats);
+      if (request && chosen_q == RefParams) p_room_q <= p_room_q - QuarterW'(walk_beats);
       unique case (state_q)
         Idle: begin
           done_q <= '0;

@@ -44,39 +44,29 @@ module store_collect
   localparam int unsigned LeadW   = 10;
   localparam int unsigned StrobeW = LineBytes + 1;
 
-  // This beat: byte lanes offset .. reach - 1.
-
-  logic                first_q;  // the burst's first beat comes
-  logic [23:0]         on_chip, on_chip_q;
-  logic [LineIdxW-1:0] offset;
-  logic [12:0]         left, left_q;
-  logic [13:0]         reach;
-  logic [LineIdxW:0]   bytes;
+  logic [LineIdxW:0]    bytes;
   logic [LineBytes-1:0] strobes;
-  logic                end_of_burst, has_data, room, grant;
+  logic                 end_of_burst, has_data, room, grant;
 
-  assign on_chip = first_q ? burst_i.on_chip : on_chip_q;
-  assign offset = first_q ? burst_i.offset : '0;
-  assign left = first_q ? burst_i.bytes : left_q;
-  assign reach = 14'(left) + 14'(offset);
-  assign end_of_burst = reach <= 14'(LineBytes);
-  assign bytes = (end_of_burst ? (LineIdxW + 1)'(reach) : (LineIdxW + 1)'(LineBytes))
-                 - (LineIdxW + 1)'(offset);
-
-  always_comb begin
-    strobes = {LineBytes{1'b1}} << offset;
-    if (end_of_burst) strobes &= ~({LineBytes{1'b1}} << (LineIdxW + 1)'(reach));
-  end
+  burst_beats u_beats (
+    .clk_i,
+    .rst_ni,
+    .span_i   (burst_i.span),
+    .take_i   (grant),
+    .on_chip_o(act_addr_o),
+    .last_o   (end_of_burst),
+    .mask_o   (strobes),
+    .bytes_o  (bytes)
+  );
 
   // Reads. A place in the W buffer is reserved from the grant to the W handshake.
 
   logic [CountW-1:0] reserved_q;
   logic              w_taken;
 
-  assign has_data = burst_i.bytes != '0;
+  assign has_data = burst_i.span.data;
   assign room = reserved_q != CountW'(Buffer);
   assign act_valid_o = burst_valid_i && has_data && room;
-  assign act_addr_o = on_chip;
   assign grant = act_valid_o && act_ready_i;
   assign null_o = burst_valid_i && !has_data;
   assign burst_ready_o = null_o || (grant && end_of_burst);
@@ -88,11 +78,7 @@ module store_collect
   logic [StrobeW-1:0] strobe1_q, strobe2_q;
 
   always_ff @(posedge clk_i) begin
-    if (grant) begin
-      on_chip_q <= on_chip + 24'(LineBytes);
-      left_q <= left - 13'(bytes);
-      strobe1_q <= {end_of_burst, strobes};
-    end
+    if (grant) strobe1_q <= {end_of_burst, strobes};
     strobe2_q <= strobe1_q;
   end
 
@@ -126,13 +112,11 @@ module store_collect
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      first_q <= 1'b1;
       reserved_q <= '0;
       flight1_q <= 1'b0;
       flight2_q <= 1'b0;
       lead_q <= '0;
     end else begin
-      if (grant) first_q <= end_of_burst;
       flight1_q <= grant;
       flight2_q <= flight1_q;
       reserved_q <= reserved_q + CountW'(grant) - CountW'(w_taken);

@@ -95,13 +95,14 @@ module store_engine
     .Levels(Levels)
   ) u_loops (
     .clk_i,
-    .load_i    (load),
-    .trips_i   (instr_q.trips),
-    .step_i    (step),
-    .first_o   (first),
-    .last_o    (last),
-    .all_last_o(all_last),
-    .level_o   (level)
+    .load_i     (load),
+    .new_trips_i(instr_i.trips),
+    .trips_i    (instr_q.trips),
+    .step_i     (step),
+    .first_o    (first),
+    .last_o     (last),
+    .all_last_o (all_last),
+    .level_o    (level)
   );
 
   nest_agu #(
@@ -171,7 +172,7 @@ module store_engine
   logic [8:0]          walk_beats;
   logic [23:0]         walk_local;
   logic [LineIdxW-1:0] walk_offset;
-  logic [12:0]         walk_bytes;
+  logic [LineIdxW-1:0] walk_pad;
 
   block_walker #(
     .Skips(1'b0)
@@ -196,7 +197,7 @@ module store_engine
     .burst_beats_o (walk_beats),
     .burst_local_o (walk_local),
     .burst_offset_o(walk_offset),
-    .burst_bytes_o (walk_bytes),
+    .burst_pad_o   (walk_pad),
     .burst_last_o  (walk_last)
   );
 
@@ -303,9 +304,14 @@ module store_engine
   assign request = walk_valid && walk_ready;
   assign burst_in_valid = request || null_entry;
   assign burst_in = '{
-      on_chip: walk_local,
-      offset: walk_offset,
-      bytes: walk_valid ? walk_bytes : '0,
+      span: '{
+          on_chip: walk_local,
+          offset: walk_offset,
+          pad: walk_pad,
+          beats: walk_beats,
+          data: walk_valid,
+          single: walk_beats == 9'd1
+      },
       last: null_entry || (walk_valid && walk_last)
   };
   assign idle_o = state_q == Idle && !retire_valid;

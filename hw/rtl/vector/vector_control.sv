@@ -50,6 +50,8 @@ module vector_control
   input  logic       program_ready_i,
   output logic [OpIdxW-1:0] op_index_o,
   input  micro_op_t  op_i,
+  input  logic       op_depends_i,   // op_i.depends
+  input  logic       op_computes_i,  // op_i has a function
   input  logic [OpIdxW-1:0] op_last_i,
   input  logic [OpIdxW-1:0] last_s0_i,
   input  logic [OpIdxW-1:0] last_s1_i,
@@ -69,6 +71,15 @@ module vector_control
   localparam int unsigned GapW = $clog2(Latency + 1);
   localparam int unsigned AfterW = $clog2(FunctionExtra + 1);
 
+  // A point of the tile. Here and below a register says whether a counter stands at its last value:
+  // that is found out with the step to it, so that nothing is compared before a line is issued.
+  typedef struct packed {
+    logic [15:0] p;
+    logic [15:0] q;
+    logic        p_last;
+    logic        q_last;
+  } point_t;
+
   if (Latency != VectorLatency) begin : gen_latency_check
     $error("the lanes have a latency of %0d cycles, the architecture says %0d", Latency,
            VectorLatency);
@@ -85,49 +96,58 @@ module vector_control
   logic [StripW-1:0] line_q;
   logic [GapW-1:0]   gap_q;  // cycles that a dependent micro-operation still waits
   logic [AfterW-1:0] after_q;  // cycles until no line of a function can be overtaken
-  logic [15:0]       p_q, q_q, saved_p_q, saved_q_q;
-  logic [15:0]       r_q, s_q;
+  point_t            point_q, saved_q, point_next;
+  logic              q_once_q, p_once_q;  // one column, one row
+  logic              block_last_q;
+  logic [15:0]       r_next_q, s_next_q;  // window position + 1
+  logic              r_last_q, s_last_q, window_first_q;
+  logic              in_body_q, body_last_q, op_end_q;  // of op_q
   logic [AccIdxW-1:0] acc_q, saved_acc_q;
   logic [23:0]       use_q;       // second_use * uses of S1 in this strip
   logic [23:0]       body_use_q;  // where the body begins: so does each repetition
 
   // Where we are.
-  logic in_body, window_first, window_last, once;
-  logic at_q_end, at_point_end, line_end, strip_end, block_end, tile_end, block_last;
-  logic body_last, body_repeat, body_leave;
-  logic [OpIdxW-1:0] body_first, body_end;
+  logic window_last, once;
+  logic at_point_end, line_end, strip_end, block_end, tile_end;
+  logic body_repeat, body_leave;
+  logic [OpIdxW-1:0] body_first, body_end_q, op_next;
   logic uses_s0, uses_s1;
 
   // What happens in this cycle.
   logic wants_param, held, emit_param, emit_line, waits, step, param_step, load, computes;
 
   assign body_first = OpIdxW'(instr_i.ops_init);
-  assign body_end = OpIdxW'(instr_i.ops_init) + OpIdxW'(instr_i.ops_body);
-  assign in_body = op_q >= body_first && 7'(op_q) < 7'(instr_i.ops_init) + 7'(instr_i.ops_body);
-  assign window_first = r_q == '0 && s_q == '0;
-  assign window_last = r_q == instr_i.window_r - 16'd1 && s_q == instr_i.window_s - 16'd1;
-  assign once = !in_body || window_last;
+  assign window_last = r_last_q && s_last_q;
+  assign once = !in_body_q || window_last;
 
-  assign at_q_end = q_q == tile_q.q_last;
-  assign at_point_end = at_q_end && p_q == tile_q.p_last;
+  assign at_point_end = point_q.q_last && point_q.p_last;
   assign line_end = line_q == StripW'(VectorStrip - 1) || at_point_end;
-  assign body_last = in_body && op_q == body_end - OpIdxW'(1);
-  assign body_repeat = body_last && !window_last;
-  assign body_leave = body_last && window_last;
-  assign strip_end = line_end && op_q == op_last_i && !body_repeat;
+  assign body_repeat = body_last_q && !window_last;
+  assign body_leave = body_last_q && window_last;
+  assign strip_end = line_end && op_end_q && !body_repeat;
   assign block_end = strip_end && at_point_end;
-  assign block_last = block_q == tile_q.block_last;
-  assign tile_end = block_end && block_last;
+  assign tile_end = block_end && block_last_q;
+  assign op_next = load ? '0 : body_repeat ? body_first : op_end_q ? '0 : op_q + OpIdxW'(1);
+
+  always_comb begin
+    point_next = point_q;
+    point_next.q = point_q.q_last ? '0 : point_q.q + 16'd1;
+    point_next.q_last = point_q.q_last ? q_once_q : point_q.q + 16'd1 == tile_q.q_last;
+    if (point_q.q_last) begin
+      point_next.p = point_q.p_last ? '0 : point_q.p + 16'd1;
+      point_next.p_last = point_q.p_last ? p_once_q : point_q.p + 16'd1 == tile_q.p_last;
+    end
+  end
 
   assign uses_s0 = selects(op_i.a, op_i.b, op_i.c, OperandS0);
   assign uses_s1 = selects(op_i.a, op_i.b, op_i.c, OperandS1);
 
   // A function's next line comes FunctionLanes cycles behind the one before.
-  assign computes = op_i.function_f != '0;
+  assign computes = op_computes_i;
   assign wants_param = params_left_q != '0;
   assign held = !wants_param && line_q != '0 && computes
                 ? after_q > AfterW'(FunctionExtra + 1 - FunctionLanes) : after_q != '0;
-  assign waits = busy_q && (held || (!wants_param && line_q == '0 && op_i.depends && gap_q != '0));
+  assign waits = busy_q && (held || (!wants_param && line_q == '0 && op_depends_i && gap_q != '0));
   assign emit_param = busy_q && wants_param && !held;
   assign emit_line = busy_q && !wants_param && !waits;
   assign step = emit_line && line_ready_i;
@@ -142,35 +162,30 @@ module vector_control
 
   // Cursors.
 
+  // What the next line's command is follows from registers; whether it is carried out, late.
   cursor_e point_command, window_command;
-  logic    save;
+  logic    point_move, window_load, window_move, save;
 
   always_comb begin
-    point_command = CursorHold;
-    save = 1'b0;
-    if (load) begin
-      point_command = CursorLoad;
-      save = 1'b1;
-    end else if (step && !tile_end) begin
-      if (block_end) point_command = CursorBlock;
-      else if (line_end && !strip_end) point_command = CursorRestore;
-      else point_command = at_q_end ? CursorStepP : CursorStepQ;
-      save = strip_end;
-    end
-
-    // Back to the point itself behind the body: the cursor's base is 0.
-    window_command = CursorHold;
-    if (load || (step && line_end && body_leave)) window_command = CursorLoad;
-    else if (step && line_end && body_repeat) begin
-      window_command = s_q == instr_i.window_s - 16'd1 ? CursorStepP : CursorStepQ;
-    end
+    if (block_end) point_command = CursorBlock;
+    else if (line_end && !strip_end) point_command = CursorRestore;
+    else point_command = point_q.q_last ? CursorStepP : CursorStepQ;
+    window_command = s_last_q ? CursorStepP : CursorStepQ;
   end
+
+  assign point_move = step && !tile_end;
+  assign save = load || (point_move && strip_end);
+  // Back to the point itself behind the body: the cursor's base is 0.
+  assign window_load = load || (step && line_end && body_leave);
+  assign window_move = step && line_end && body_repeat;
 
   logic       point_write, window_write;
   logic [1:0] point_place, point_from, window_place, window_from;
 
   vector_places u_point (
     .clk_i,
+    .load_i   (load),
+    .move_i   (point_move),
     .command_i(point_command),
     .save_i   (save),
     .write_o  (point_write),
@@ -180,6 +195,8 @@ module vector_control
 
   vector_places u_window (
     .clk_i,
+    .load_i   (window_load),
+    .move_i   (window_move),
     .command_i(window_command),
     .save_i   (1'b0),
     .write_o  (window_write),
@@ -193,6 +210,8 @@ module vector_control
 
   vector_cursor u_first_addr (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -207,6 +226,8 @@ module vector_control
   // Coordinates are the same in every block.
   vector_cursor u_first_y (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -220,6 +241,8 @@ module vector_control
 
   vector_cursor u_first_x (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -233,6 +256,8 @@ module vector_control
 
   vector_cursor u_second_addr (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -246,6 +271,8 @@ module vector_control
 
   vector_cursor u_sink_addr (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -261,6 +288,8 @@ module vector_control
     .Width(32)
   ) u_limit_used (
     .clk_i,
+    .load_i      (load),
+    .move_i      (point_move),
     .command_i   (point_command),
     .write_i     (point_write),
     .place_i     (point_place),
@@ -274,6 +303,8 @@ module vector_control
 
   vector_cursor u_window_addr (
     .clk_i,
+    .load_i      (window_load),
+    .move_i      (window_move),
     .command_i   (window_command),
     .write_i     (window_write),
     .place_i     (window_place),
@@ -287,6 +318,8 @@ module vector_control
 
   vector_cursor u_window_y (
     .clk_i,
+    .load_i      (window_load),
+    .move_i      (window_move),
     .command_i   (window_command),
     .write_i     (window_write),
     .place_i     (window_place),
@@ -300,6 +333,8 @@ module vector_control
 
   vector_cursor u_window_x (
     .clk_i,
+    .load_i      (window_load),
+    .move_i      (window_move),
     .command_i   (window_command),
     .write_i     (window_write),
     .place_i     (window_place),
@@ -341,19 +376,19 @@ module vector_control
   always_comb begin
     y = first_y + window_y;
     x = first_x + window_x;
-    lanes = block_last ? tile_q.lanes_last : instr_i.lanes;
+    lanes = block_last_q ? tile_q.lanes_last : instr_i.lanes;
     room = 32'(tile_q.limit) - limit_used;
-    last_use = emit_line && block_last && at_point_end && once;
+    last_use = emit_line && block_last_q && at_point_end && once;
 
     line_o.param = emit_param;
     line_o.param_index = params_left_q != instr_i.params;
-    line_o.param_free = param_last && block_last && tile_q.release_params;
+    line_o.param_free = param_last && block_last_q && tile_q.release_params;
     line_o.param_count = param_count;
     line_o.param_line = param_line;
 
     line_o.op = op_i;
     line_o.line = line_q;
-    line_o.take_b = op_i.first_b && in_body && window_first;
+    line_o.take_b = op_i.first_b && in_body_q && window_first_q;
     line_o.use_s0 = uses_s0 && !emit_param;
     line_o.use_s1 = uses_s1 && !emit_param;
     // Negative coordinates are beyond any size when read as unsigned.
@@ -381,15 +416,13 @@ module vector_control
       tile_q <= tile_i;
       block_q <= '0;
       params_left_q <= instr_i.params;
-      op_q <= '0;
+      block_last_q <= tile_i.block_last == '0;
       line_q <= '0;
       gap_q <= '0;
-      p_q <= '0;
-      q_q <= '0;
-      saved_p_q <= '0;
-      saved_q_q <= '0;
-      r_q <= '0;
-      s_q <= '0;
+      q_once_q <= tile_i.q_last == '0;
+      p_once_q <= tile_i.p_last == '0;
+      point_q <= '{p: '0, q: '0, p_last: tile_i.p_last == '0, q_last: tile_i.q_last == '0};
+      saved_q <= '{p: '0, q: '0, p_last: tile_i.p_last == '0, q_last: tile_i.q_last == '0};
       acc_q <= '0;
       saved_acc_q <= '0;
       use_q <= '0;
@@ -401,41 +434,62 @@ module vector_control
         // The next line.
         line_q <= line_end ? '0 : line_q + StripW'(1);
         if (line_end && !strip_end) begin
-          p_q <= saved_p_q;
-          q_q <= saved_q_q;
+          point_q <= saved_q;
           acc_q <= saved_acc_q;
         end else begin
+          point_q <= point_next;
           acc_q <= acc_q + AccIdxW'(1);
-          q_q <= at_q_end ? '0 : q_q + 16'd1;
-          if (at_q_end) p_q <= at_point_end ? '0 : p_q + 16'd1;
         end
         if (strip_end) begin
+          saved_q <= point_next;
           saved_acc_q <= acc_q + AccIdxW'(1);
-          saved_q_q <= at_q_end ? '0 : q_q + 16'd1;
-          saved_p_q <= at_point_end ? '0 : at_q_end ? p_q + 16'd1 : p_q;
         end
         if (block_end) begin
           block_q <= block_q + 16'd1;
+          block_last_q <= block_q + 16'd1 == tile_q.block_last;
           params_left_q <= instr_i.params;
         end
         // The next micro-operation.
         if (line_end) begin
-          op_q <= body_repeat ? body_first : strip_end ? '0 : op_q + OpIdxW'(1);
           if (strip_end || 8'(line_q) >= 8'(Latency - 1)) gap_q <= '0;
           else gap_q <= GapW'(8'(Latency - 1) - 8'(line_q));
-          if (body_repeat) begin
-            s_q <= s_q == instr_i.window_s - 16'd1 ? '0 : s_q + 16'd1;
-            if (s_q == instr_i.window_s - 16'd1) r_q <= r_q + 16'd1;
-          end else if (body_leave) begin
-            r_q <= '0;
-            s_q <= '0;
-          end
           if (strip_end) use_q <= '0;
           else if (body_repeat) use_q <= body_use_q;
           else if (uses_s1) use_q <= use_q + instr_i.second_use;
           if (strip_end) body_use_q <= '0;
-          else if (!in_body && uses_s1) body_use_q <= use_q + instr_i.second_use;
+          else if (!in_body_q && uses_s1) body_use_q <= use_q + instr_i.second_use;
         end
+      end
+    end
+  end
+
+  // The next micro-operation. What the instruction alone decides is ready before its first tile is.
+  always_ff @(posedge clk_i) begin
+    body_end_q <= OpIdxW'(instr_i.ops_init) + OpIdxW'(instr_i.ops_body) - OpIdxW'(1);
+    if (load || (step && line_end)) begin
+      op_q <= op_next;
+      op_end_q <= op_next == op_last_i;
+      in_body_q <= op_next >= body_first && instr_i.ops_body != '0 && op_next <= body_end_q;
+      body_last_q <= op_next == body_end_q && instr_i.ops_body != '0;
+    end
+  end
+
+  // The window's next position.
+  always_ff @(posedge clk_i) begin
+    if (window_load) begin
+      window_first_q <= 1'b1;
+      r_next_q <= 16'd1;
+      s_next_q <= 16'd1;
+      r_last_q <= instr_i.window_r == 16'd1;
+      s_last_q <= instr_i.window_s == 16'd1;
+    end else if (window_move) begin
+      window_first_q <= 1'b0;
+      s_next_q <= s_last_q ? 16'd1 : s_next_q + 16'd1;
+      s_last_q <= s_last_q ? instr_i.window_s == 16'd1
+                           : s_next_q + 16'd1 == instr_i.window_s;
+      if (s_last_q) begin
+        r_next_q <= r_next_q + 16'd1;
+        r_last_q <= r_next_q + 16'd1 == instr_i.window_r;
       end
     end
   end

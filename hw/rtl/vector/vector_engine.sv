@@ -71,6 +71,7 @@ module vector_engine
 
   vector_t             instr;
   micro_op_t           op;
+  logic                op_depends, op_computes;
   logic                start, program_busy, program_ready, drained;
   logic [OpIdxW-1:0]   op_index, op_last, last_s0, last_s1;
   logic                table_we;
@@ -95,20 +96,22 @@ module vector_engine
     .payload_valid_i,
     .payload_data_i,
     .payload_ready_o,
-    .drained_i   (drained),
-    .start_o     (start),
-    .ready_o     (program_ready),
-    .busy_o      (program_busy),
-    .instr_o     (instr),
-    .op_index_i  (op_index),
-    .op_o        (op),
-    .op_last_o   (op_last),
-    .last_s0_o   (last_s0),
-    .last_s1_o   (last_s1),
+    .drained_i    (drained),
+    .start_o      (start),
+    .ready_o      (program_ready),
+    .busy_o       (program_busy),
+    .instr_o      (instr),
+    .op_index_i   (op_index),
+    .op_o         (op),
+    .op_depends_o (op_depends),
+    .op_computes_o(op_computes),
+    .op_last_o    (op_last),
+    .last_s0_o    (last_s0),
+    .last_s1_o    (last_s1),
     .illegal_o,
-    .table_we_o  (table_we),
-    .table_beat_o(table_beat),
-    .table_data_o(table_data)
+    .table_we_o   (table_we),
+    .table_beat_o (table_beat),
+    .table_data_o (table_data)
   );
 
   vector_tiles u_tiles (
@@ -132,6 +135,8 @@ module vector_engine
     .program_ready_i   (program_ready),
     .op_index_o        (op_index),
     .op_i              (op),
+    .op_depends_i      (op_depends),
+    .op_computes_i     (op_computes),
     .op_last_i         (op_last),
     .last_s0_i         (last_s0),
     .last_s1_i         (last_s1),

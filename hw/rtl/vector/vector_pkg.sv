@@ -113,9 +113,7 @@ package vector_pkg;
     return a == source || b == source || c == source;
   endfunction
 
-  typedef enum logic [2:0] {
-    CursorHold,
-    CursorLoad,     // to the base
+  typedef enum logic [1:0] {
     CursorStepQ,    // inner step
     CursorStepP,    // outer step, from the start of the inner loop
     CursorRestore,  // to the saved position

@@ -6,7 +6,8 @@
 // to the lanes. ready_o rises in the cycle after the last beat. A table beat is never accepted
 // before the last line of the instruction before has read the table: that line is three stages on
 // when its successor is taken, and a beat of micro-operations comes first.
-// op_o is read asynchronously (LUT RAM).
+// op_o is read asynchronously; what decides when its line is issued is kept beside it in a memory of
+// its own, which answers sooner. op_last_o stands from the cycle behind start_o on, so with ready_o.
 
 module vector_program
   import df_pkg::*;
@@ -30,6 +31,8 @@ module vector_program
 
   input  logic [OpIdxW-1:0]   op_index_i,
   output micro_op_t           op_o,
+  output logic                op_depends_o,   // op_o.depends
+  output logic                op_computes_o,  // op_o has a function
   output logic [OpIdxW-1:0]   op_last_o,
   output logic [OpIdxW-1:0]   last_s0_o,  // last micro-operation that reads S0 (S1); the last of
   output logic [OpIdxW-1:0]   last_s1_o,  // all when none does
@@ -61,9 +64,11 @@ module vector_program
   vector_t             instr_q;
   logic [7:0]          beat_q;
   logic [7:0]          op_count;
+  logic [OpIdxW-1:0]   op_last, op_last_q;
   logic [7:0]          first_op;  // of this beat
   logic                accept;
   logic [LineBits-1:0] ops_q [Beats];
+  logic [OpsPerBeat-1:0][1:0] marks, marks_q [Beats];  // of each: depends, computes
   logic [OpIdxW-1:0]   last_s0_q, last_s1_q;
   logic                illegal_q;
 
@@ -77,7 +82,8 @@ module vector_program
   assign ready_o = state_q == Run;
   assign busy_o = state_q != Idle;
   assign instr_o = instr_q;
-  assign op_last_o = OpIdxW'(op_count - 8'd1);
+  assign op_last = OpIdxW'(op_count - 8'd1);
+  assign op_last_o = op_last_q;
   assign last_s0_o = last_s0_q;
   assign last_s1_o = last_s1_q;
   assign illegal_o = illegal_q;
@@ -88,18 +94,33 @@ module vector_program
   if (OpsPerBeat > 1) begin : gen_wide_beat
     assign op_o = ops_q[op_index_i[OpIdxW-1:SlotW]]
                        [$bits(micro_op_t) * op_index_i[SlotW-1:0] +: $bits(micro_op_t)];
+    assign {op_depends_o, op_computes_o} = marks_q[op_index_i[OpIdxW-1:SlotW]]
+                                                  [op_index_i[SlotW-1:0]];
   end else begin : gen_narrow_beat
     assign op_o = ops_q[op_index_i];
+    assign {op_depends_o, op_computes_o} = marks_q[op_index_i][0];
+  end
+
+  always_comb begin
+    for (int unsigned i = 0; i < OpsPerBeat; i++) begin
+      // Waived: not every field counts here.
+      // verilator lint_off UNUSEDSIGNAL
+      automatic micro_op_t op = payload_data_i[$bits(micro_op_t)*i +: $bits(micro_op_t)];
+      // verilator lint_on UNUSEDSIGNAL
+      marks[i] = {op.depends, op.function_f != '0};
+    end
   end
 
   always_ff @(posedge clk_i) begin
     if (take_o || !rst_ni) illegal_q <= 1'b0;
     if (take_o) instr_q <= instr_i;
+    op_last_q <= op_last;
     if (accept && state_q == Ops) begin
       ops_q[beat_q[OpIdxW-SlotW-1:0]] <= payload_data_i;
+      marks_q[beat_q[OpIdxW-SlotW-1:0]] <= marks;
       if (beat_q == '0) begin
-        last_s0_q <= op_last_o;
-        last_s1_q <= op_last_o;
+        last_s0_q <= op_last;
+        last_s1_q <= op_last;
       end
       for (int unsigned i = 0; i < OpsPerBeat; i++) begin
         automatic logic [7:0] index = first_op + 8'(i);

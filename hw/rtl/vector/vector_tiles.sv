@@ -52,13 +52,14 @@ module vector_tiles
     .Width (16)
   ) u_loops (
     .clk_i,
-    .load_i    (start_i),
-    .trips_i   (instr_i.trips),
-    .step_i    (push),
-    .first_o   (first),
-    .last_o    (last),
-    .all_last_o(all_last),
-    .level_o   (level)
+    .load_i     (start_i),
+    .new_trips_i(instr_i.trips),
+    .trips_i    (instr_i.trips),
+    .step_i     (push),
+    .first_o    (first),
+    .last_o     (last),
+    .all_last_o (all_last),
+    .level_o    (level)
   );
 
   vector_reference #(
