@@ -38,9 +38,6 @@ module act_mem
   localparam int unsigned BankW  = $clog2(ActBanks);
   localparam int unsigned RowW   = Depth > 1 ? $clog2(Depth) : 1;
 
-  if (ActBanks < 2 || ActBanks != 1 << BankW) begin : gen_check_banks
-    $error("act_mem: ActBanks %0d is no power of two above 1", ActBanks);
-  end
   if (ActLines % ActBanks != 0) begin : gen_check_lines
     $error("act_mem: ActLines %0d is no multiple of ActBanks %0d", ActLines, ActBanks);
   end
@@ -84,16 +81,6 @@ module act_mem
     return at;
   endfunction
 
-  // Do two accesses touch a bank both? The same first one, or the second of one is the first of
-  // the other; two seconds are the same where two firsts are.
-  // verilator lint_off UNUSEDSIGNAL
-  function automatic logic meet(input place_t one, input place_t other);
-  // verilator lint_on UNUSEDSIGNAL
-    automatic logic [BankW-1:0] behind = one.line.bank - other.line.bank;
-    return behind == '0 || (behind == BankW'(1) && other.shift != '0)
-           || (behind == '1 && one.shift != '0);
-  endfunction
-
   // Port A: each bank takes the feed that asks for it.
   logic conflict;
 
@@ -120,26 +107,28 @@ module act_mem
     else $error("act_mem: feed reads of one cycle meet in a bank");
 `endif
 
-  // Port B: fixed priority. Which accesses meet in a bank is known for all pairs at once; only who
-  // gives way to whom goes from client to client.
-  place_t [Clients-1:0] places;
-  banks_t [Clients-1:0] at;
+  // Port B: fixed priority.
+  place_t [Clients-1:0]            places;
+  banks_t [Clients-1:0]            at;
+  logic [Clients-1:0][BankW-1:0]   first_bank;
+  logic [Clients-1:0]              unaligned;
 
   for (genvar c = 0; c < Clients; c++) begin : gen_place
     assign places[c] = place_t'(addr_i[c]);
     assign at[c] = banks_of(places[c]);
+    assign first_bank[c] = places[c].line.bank;
+    assign unaligned[c] = places[c].shift != '0;
   end
 
-  always_comb begin
-    automatic logic [Clients-1:0] granted = '0;
-    for (int unsigned c = 0; c < Clients; c++) begin
-      granted[c] = valid_i[c];
-      for (int unsigned d = 0; d < c; d++) begin
-        if (granted[d] && meet(places[c], places[d])) granted[c] = 1'b0;
-      end
-    end
-    ready_o = granted;
-  end
+  bank_arbiter #(
+    .Clients(Clients),
+    .Banks  (ActBanks)
+  ) u_arbiter (
+    .valid_i,
+    .bank_i (first_bank),
+    .two_i  (unaligned),
+    .grant_o(ready_o)
+  );
 
   always_comb begin
     for (int unsigned b = 0; b < ActBanks; b++) begin

@@ -65,7 +65,35 @@ module event_wait
     end
   end
 
-`ifndef SYNTHESIS
+`ifdef FORMAL
+  // Proved by induction (tests/formal), for counters that only grow: what was reached stays so until
+  // the next fire, and what a fire asks for is no less than what was asked for before.
+  logic                             f_loaded_q, f_reached_q, f_quiet_q;
+  wait_t                            f_wait_q;
+  logic [NumEvents-1:0][EventW-1:0] f_counters_q;
+  logic signed [WholeW-1:0]         f_target_q;
+
+  initial f_loaded_q = 1'b0;
+
+  always @(posedge clk_i) begin
+    if (load_i) f_loaded_q <= 1'b1;
+    if (load_i) f_wait_q <= new_i;
+    f_quiet_q <= f_loaded_q && !load_i && !fire_i;
+    f_reached_q <= reached_o;
+    f_counters_q <= counters_i;
+    f_target_q <= target_q;
+    for (int unsigned e = 0; e < NumEvents; e++) begin
+      if (f_loaded_q) assume (counters_i[e] >= f_counters_q[e]);
+    end
+    if (f_loaded_q) begin
+      assume (wait_i == f_wait_q);
+      assert (target_q[WholeW-1:EventW] != 2'b10);
+      if (f_quiet_q && f_reached_q) assert (reached_o);
+      if (f_quiet_q) assert (target_q == f_target_q);
+    end
+  end
+`elsif SYNTHESIS
+`else
   // Who drives this is random before its reset: nothing counts in the first cycles.
   logic [1:0] cycles_q;
   initial cycles_q = '0;

@@ -62,7 +62,33 @@ module loop_nest #(
     end
   end
 
-`ifndef SYNTHESIS
+`ifdef FORMAL
+  // Proved by induction (tests/formal), for trips that stand from the load on: what the registers
+  // say of first and last is true, and no index passes its last one.
+  logic                         f_loaded_q;
+  logic [Levels-1:0][Width-1:0] f_trips_q;
+
+  initial f_loaded_q = 1'b0;
+
+  always @(posedge clk_i) begin
+    if (load_i) begin
+      f_loaded_q <= 1'b1;
+      f_trips_q <= new_trips_i;
+    end
+    for (int unsigned l = 0; l < Levels; l++) assume (new_trips_i[l] != '0);
+    if (f_loaded_q) begin
+      assume (trips_i == f_trips_q);
+      for (int unsigned l = 0; l < Levels; l++) begin
+        assert (f_trips_q[l] != '0);
+        assert (next_q[l] != '0 && next_q[l] <= f_trips_q[l]);
+        assert (first_o[l] == (next_q[l] == Width'(1)));
+        assert (last_o[l] == (next_q[l] == f_trips_q[l]));
+        assert (once_q[l] == (f_trips_q[l] == Width'(1)));
+      end
+    end
+  end
+`elsif SYNTHESIS
+`else
   // Who drives this is random before its reset: nothing counts in the first cycles.
   logic [1:0] cycles_q;
   initial cycles_q = '0;

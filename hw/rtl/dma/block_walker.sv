@@ -179,4 +179,36 @@ module block_walker
     end
   end
 
+`ifdef FORMAL
+  // Proved by induction (tests/formal): a burst has a beat at least and MaxBurst at most, stays in
+  // its page, and the bursts of a segment end where the segment's last byte lies.
+  logic                f_reset_q, f_walk_q;
+  logic [AxiAddrW-1:0] f_end_q;  // of the segment's last byte
+  logic [AxiAddrW-1:0] f_line;   // of the last line that is to come
+
+  initial f_reset_q = 1'b0;
+  assign f_line = next_q.dram[AxiAddrW-1:LineIdxW] + AxiAddrW'(left_q) - AxiAddrW'(1);
+
+  always @(posedge clk_i) begin
+    if (!rst_ni) f_reset_q <= 1'b1;
+    assume (z_count_i != '0 && z_count_i[31:AxiAddrW-2] == '0);
+    if (state_q != Walk || (take && segment_last)) begin
+      f_end_q <= fresh.dram + AxiAddrW'(state_q == Idle ? z_count_i : bytes_all_q) - AxiAddrW'(1);
+    end
+    f_walk_q <= f_reset_q && rst_ni;
+    if (f_reset_q && f_walk_q && state_q != Idle) begin
+      assert (bytes_all_q != '0 && bytes_all_q[31:AxiAddrW-2] == '0);
+    end
+    if (f_reset_q && f_walk_q && state_q == Walk) begin
+      assert (left_q != '0 && left_q[LeftW-1:AxiAddrW-LineIdxW] == '0);
+      assert (lines_q != '0 && 32'(lines_q) <= MaxBurst);
+      assert (32'(next_q.dram[11:LineIdxW]) + 32'(lines_q) <= PageLines);
+      assert (burst_beats_o != '0 && 32'(burst_beats_o) <= MaxBurst);
+      assert (32'(burst_addr_o[11:LineIdxW]) + 32'(burst_beats_o) <= PageLines);
+      assert (f_line[AxiAddrW-LineIdxW-1:0] == f_end_q[AxiAddrW-1:LineIdxW]);
+      assert (pad_q == ~f_end_q[LineIdxW-1:0]);
+    end
+  end
+`endif
+
 endmodule

@@ -44,7 +44,34 @@ module burst_beats
     else if (take_i) first_q <= last_o;
   end
 
-`ifndef SYNTHESIS
+`ifdef FORMAL
+  // Proved by induction (tests/formal), for a burst that stands until its last beat is taken: the
+  // last beat is the one that the burst's number says.
+  logic       f_reset_q;
+  logic [8:0] f_taken_q;
+  span_t      f_span_q;
+
+  initial f_reset_q = 1'b0;
+
+  always @(posedge clk_i) begin
+    assume (span_i.beats != '0 && span_i.single == (span_i.beats == 9'd1));
+    f_span_q <= span_i;
+    if (!rst_ni) begin
+      f_reset_q <= 1'b1;
+      f_taken_q <= '0;
+    end else if (take_i) begin
+      f_taken_q <= last_o ? '0 : f_taken_q + 9'd1;
+    end
+    if (f_reset_q) begin
+      if (f_taken_q != '0) assume (span_i == f_span_q);
+      assert (first_q == (f_taken_q == '0));
+      assert (f_taken_q < span_i.beats);
+      if (!first_q) assert (left_q == span_i.beats - f_taken_q && last_q == (left_q == 9'd1));
+      assert (last_o == (f_taken_q == span_i.beats - 9'd1));
+    end
+  end
+`elsif SYNTHESIS
+`else
   has_beats: assert property (@(posedge clk_i) disable iff (!rst_ni)
     take_i |-> span_i.data && span_i.beats != '0 && span_i.single == (span_i.beats == 9'd1))
     else $error("burst_beats: a beat of a burst of %0d is taken", span_i.beats);
