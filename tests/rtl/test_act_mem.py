@@ -17,7 +17,7 @@ pytestmark = pytest.mark.rtl
 def test_act_mem(arch: str, writers: int, tmp_path: Path) -> None:
     own = ROOT / f"tests/synth/arch/{arch}.yaml"
     of = machine_of(load_architecture(str(own) if own.exists() else arch))
-    files = [ROOT / f"hw/rtl/buffer/{name}.sv" for name in ("ram_tdp", "act_mem")]
+    files = [ROOT / f"hw/rtl/buffer/{name}.sv" for name in ("ram_tdp", "bank_arbiter", "act_mem")]
     sizes = {
         "LINE_BYTES": of.line_bytes,
         "ACT_LINES": of.act_lines,

@@ -1,4 +1,4 @@
-"""Every parameter check of the DMA side and of the common modules, tripped."""
+"""Every parameter check of the DMA side, the arbiter and the common modules, tripped."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.rtl
         ("clip_range", "Width=33", {}, "counts have up to 32 bits, not 33"),
         ("fetch", "Depth=15", {}, "a buffer of 15 beats has no room for a burst of 16"),
         ("fetch", "", {"line_bytes": 2, "port_bytes": 2}, "needs a beat of 8 bytes, not 2"),
+        ("bank_arbiter", "Banks=3", {}, "3 banks is no power of two above 1"),
         ("instr_queue", "StructBits=63", {}, "a header of 64 bits, StructBits is 63"),
         (
             "block_walker",
