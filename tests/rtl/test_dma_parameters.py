@@ -47,7 +47,7 @@ def test_wrong_parameter_is_refused(
         generated[-1].write_text(text)
     rtl = rtl_dir()
     parts = [path for folder in ("common", "dma", "ctrl") for path in rtl.glob(f"{folder}/*.sv")]
-    parts += rtl.glob("vector/*_pkg.sv")  # sizes that ctrl knows
+    parts += [*rtl.glob("vector/*_pkg.sv"), rtl / "buffer/bank_arbiter.sv"]  # sizes; arbiter
     options = [f"-G{parameter}"] if parameter else []
     found = lint(source_order([*generated, *parts]), top, options=options)
     assert any(message in m.text for m in found if m.tool == "verilator")

@@ -66,8 +66,8 @@ module event_wait
   end
 
 `ifdef FORMAL
-  // Proved by induction (tests/formal), for counters that only grow: what was reached stays so until
-  // the next fire, and what a fire asks for is no less than what was asked for before.
+  // Proved by induction (tests/formal), for counters that only grow: what was reached stays so
+  // until the next fire.
   logic                             f_loaded_q, f_reached_q, f_quiet_q;
   wait_t                            f_wait_q;
   logic [NumEvents-1:0][EventW-1:0] f_counters_q;

@@ -3,9 +3,9 @@
 // Rows and columns are y_dram_i/x_dram_i bytes apart in DRAM and y_local_i/x_local_i in the local
 // memory. The first y_skip_i rows, and in each row the first x_skip_i columns, are passed over. A
 // burst never crosses a 4 KiB boundary, has at most MaxBurst beats, and is described by its line-
-// aligned address, its length, the offset of its first byte in the first beat, the bytes of the last
-// beat behind its last byte, and the local address of byte 0 of the first beat (so of the byte
-// `offset` places before the first one).
+// aligned address, its length, the offset of its first byte in the first beat, the bytes of the
+// last beat behind its last byte, and the local address of byte 0 of the first beat (so of the
+// byte `offset` places before the first one).
 //
 // Latency: start_i in cycle c -> first burst offered from c + 1 + y_skip + x_skip; then one burst a
 // cycle as long as burst_ready_i, without a gap between segments. The next start_i may come in the
@@ -73,7 +73,7 @@ module block_walker
   logic [31:0] bytes_all_q;               // of each segment
   logic [LeftW-1:0]    left_q;            // lines of the segment to come, partial ones included
   logic [LineIdxW-1:0] pad_q;             // bytes of its last line behind its end
-  logic [LinesW-1:0]   lines_q;           // of a burst that goes as far as the page and MaxBurst let it
+  logic [LinesW-1:0]   lines_q;           // of a burst as long as page and MaxBurst allow
 
   // The next burst: up to the end of the page and MaxBurst lines, or of the segment. Its length is
   // all that the ready of others waits for, so it comes from registers with one comparison.

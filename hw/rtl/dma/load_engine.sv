@@ -285,8 +285,9 @@ module load_engine
 
   // Ring room.
 
-  logic [EventW-1:0]   w_room_q, w_room;  // lines of the ring less those requested; with those freed
-  logic [QuarterW-1:0] p_room_q, p_room;  // quarter lines
+  // Lines of the ring (quarter lines) less those requested; together with those freed.
+  logic [EventW-1:0]   w_room_q, w_room;
+  logic [QuarterW-1:0] p_room_q, p_room;
 
   // Differences, so that they stay chains of carries.
   (* keep *) logic [EventW:0]   w_spare;

@@ -4,9 +4,9 @@
 //   1, 2   start of a later row: the one of these that the saved row is not at
 //   3      the saved position, when it is not the start of a row
 //
-// load_i begins a tile, move_i carries out the command; without them nothing moves. save_i saves the
-// position that is moved to, and its row. A move makes one position, so one place is written with
-// it. from_o follows the command alone, which is known long before it is certain that it is
+// load_i begins a tile, move_i carries out the command; without them nothing moves. save_i saves
+// the position that is moved to, and its row. A move makes one position, so one place is written
+// with it. from_o follows the command alone, which is known long before it is certain that it is
 // carried out.
 
 module vector_places

@@ -6,8 +6,9 @@
 // to the lanes. ready_o rises in the cycle after the last beat. A table beat is never accepted
 // before the last line of the instruction before has read the table: that line is three stages on
 // when its successor is taken, and a beat of micro-operations comes first.
-// op_o is read asynchronously; what decides when its line is issued is kept beside it in a memory of
-// its own, which answers sooner. op_last_o stands from the cycle behind start_o on, so with ready_o.
+// op_o is read asynchronously; what decides when its line is issued is kept beside it in a memory
+// of its own, which answers sooner. op_last_o stands from the cycle behind start_o on, so with
+// ready_o.
 
 module vector_program
   import df_pkg::*;
