@@ -54,6 +54,7 @@ def children(
     names: Ints,
     signs: Ints,
     table: Ints,
+    rows: Ints,
     kills: Ints,
     work: Ints,
     slot: Ints,
@@ -78,9 +79,10 @@ def children(
         to_ids, to_lows, to_highs, to_counts: receive the states.
         costs, names: receive the cost, and a number of what can come of the state (`shape`).
         signs: receives a number for the sizes of the free intervals in the next section.
-        table: what is known of such numbers: rows of (number, whether the next section works).
+        table: what is known of such numbers: rows of (number, whether the section works).
+        rows: how many rows of the table are taken.
         kills: counts ways that fail here, and those that fail in each of the next sections.
-        work: one counter of decisions, one of rows of the table.
+        work: one counter of decisions.
         slot, want, want_base, want_power, want_sum: see `wishes.Wishes`.
         love: what a joint counts beside the cost of neighbours.
     """
@@ -325,7 +327,7 @@ def children(
                         n, row_ids, row_lows, row_highs, last, height, section + h, capacity,
                         turn == 1, sizes,
                     )  # fmt: skip
-                    mark = h + 1
+                    mark = mixed(h + 1, section + 1, 0)
                     for k in range(found):
                         mark += mixed(h + 1, sizes[k], k)
                     if h == 0 and turn == 0:
@@ -341,8 +343,8 @@ def children(
                             suffix, number, chosen, spots, taken, rest,
                         )  # fmt: skip
                         table[cell, 1] = status != NONE
-                        work[1] += 1
-                        if work[1] * 2 < table.shape[0]:
+                        if rows[0] * 2 < table.shape[0]:
+                            rows[0] += 1
                             table[cell, 0] = mark
                     if table[cell, 1]:
                         good = True

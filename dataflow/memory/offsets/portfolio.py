@@ -10,11 +10,11 @@ FEW = 40
 """Buffers up to which the exact search runs alone."""
 
 TURNS: tuple[tuple[int, int], ...] = (
-    (0, 100_000),
+    (0, 60_000),
     (50, 120_000),
-    (0, 100_000),
-    (100, 150_000),
     (50, 150_000),
+    (100, 150_000),
+    (0, 140_000),
     (300, 300_000),
 )
 """(width of two sweeps, there and back, or 0: the exact search; effort of each in nodes)."""

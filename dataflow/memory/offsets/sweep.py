@@ -126,9 +126,10 @@ class _Sweep:
         self.most = max(len(members) for members in self.sections)
         self.weight: NDArray[np.float64] = 1.0 / (1.0 + self.room / (SHARP * units))
         self.seed = np.array([seed % (PRIME - 2) + 1], dtype=np.int64)
-        self.work = np.zeros(2, dtype=np.int64)
+        self.work = np.zeros(1, dtype=np.int64)
         self.kills = np.zeros(HORIZON + 1, dtype=np.int64)
-        self.table = np.empty((TABLE, 2), dtype=np.int64)
+        self.table = np.full((TABLE, 2), -1, dtype=np.int64)
+        self.rows = np.zeros(1, dtype=np.int64)
         self.foresight = Foresight(self.sections, self.room, self.height, self.seed)
 
     def run(self, width: int, effort: int) -> tuple[Ints | None, int]:
@@ -225,7 +226,6 @@ class _Sweep:
         ahead = self.sections[s + 1 : s + 1 + HORIZON]
         looks = [[i for i in members if self.first[i] > s] for members in ahead]
         wishes = self.foresight.at(s)
-        self.table[:, 0] = -1
         self.kills[:] = 0
         self.work[:] = 0
         count = columns.children(
@@ -255,6 +255,7 @@ class _Sweep:
             names,
             signs,
             self.table,
+            self.rows,
             self.kills,
             self.work,
             wishes.slot,
