@@ -32,8 +32,8 @@ class Device:
     package: str = ""
 
 
-# Small comes before fast, as far as a period allows. The first two rounds are for area alone: Yosys'
-# own, and once more from what it gave, restructured; the smaller of the two is taken. There
+# Small comes before fast, as far as a period allows. The first two rounds are for area alone:
+# Yosys' own, and once more from what it gave, restructured; the smaller of the two is taken. There
 # comparators become chains of multiplexers, so a third round maps it again to no more than 6 ns of
 # gates, which is about 80 MHz with wires as long as gates take; with less time everything is made
 # as fast as it can be, for a third more of some modules.
