@@ -339,7 +339,7 @@ def campaign(
         fields: as for `mutants`.
     """
     chosen, of = bases(arch, programs, rows=rows), machine(arch)
-    jobs = []
+    jobs: list[dict[str, Any]] = []
     for i, base in enumerate(chosen):
         counts = share(single, i, programs), share(multi, i, programs)
         jobs += mutants(base, of, *counts, seed, fields)

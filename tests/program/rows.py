@@ -158,8 +158,10 @@ def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return proto, inputs
 
 
-REDUCTIONS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2")
-REDUCTIONS += ("ReduceSumSquare",)
+REDUCTIONS = (
+    *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"),
+    "ReduceSumSquare",
+)
 
 
 def random_reduction(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
