@@ -74,6 +74,11 @@ class Cut:
     behind: int
     rows: tuple[int, ...]
 
+    @property
+    def small_first(self) -> bool:
+        """The first band is small beside the next one, so that the array begins early."""
+        return len(self.rows) > 1 and 3 * self.rows[0] < 2 * self.rows[1]
+
 
 @dataclass(frozen=True)
 class First:
@@ -192,7 +197,8 @@ def proposals(
 ) -> list[tuple[Cut, Banded]]:
     """Stages in bands that may be faster than the mapping, the most promising first.
 
-    As many as `MAPPED` allows; none when all tensors stay on chip.
+    As many as `MAPPED` allows of those with a small first band, and as many of the others, which
+    must not be displaced by them; none when all tensors stay on chip.
     """
     found: list[tuple[int, Cut, Banded]] = []
     present = _cost(graph, machine)
@@ -210,17 +216,20 @@ def proposals(
                     break
                 cost = _cost(made.graph, machine)
                 cost += RESTART * (len(made.graph.layers) - len(graph.layers))
-                worse = worse + 1 if cost >= least else 0
-                least = min(least, cost)
+                if not cut.small_first:  # a number of bands is judged by those that it has anyway
+                    worse = worse + 1 if cost >= least else 0
+                    least = min(least, cost)
                 found.append((cost, cut, made))
     found.sort(key=lambda one: (one[0], one[1].first, one[1].behind, one[1].rows))
     kept: list[tuple[Cut, Banded]] = []
-    left = MAPPED
+    left = {True: MAPPED, False: MAPPED}
     for cost, cut, made in found:
-        left -= len(made.graph.layers)
-        if cost >= present or (left < 0 and kept):
+        if cost >= present:
             break
-        kept.append((cut, made))
+        kind = cut.small_first
+        left[kind] -= len(made.graph.layers)
+        if left[kind] >= 0 or all(other.small_first != kind for other, _ in kept):
+            kept.append((cut, made))
     return kept
 
 
@@ -344,16 +353,20 @@ def best_bands(
         return None
     if len(graph.layers) > DEEPEST or _cost(graph, machine) < cycles // MOVED:
         return None
-    ranked: list[tuple[int, int, Banded]] = []
-    for n, (_, made) in enumerate(proposals(stages, graph, mapping, machine)):
+    ranked: list[tuple[int, int, Cut, Banded]] = []
+    for n, (cut, made) in enumerate(proposals(stages, graph, mapping, machine)):
         try:
             model = map_network(made.graph, machine).objective
         except DataflowError:
             continue
         if model < mapping.objective:
-            ranked.append((model, n, made))
+            ranked.append((model, n, cut, made))
     best: Banded | None = None
-    for *_, made in sorted(ranked, key=lambda one: one[:2])[:FINALISTS]:
+    ranked.sort(key=lambda one: one[:2])
+    plain = [one for one in ranked[FINALISTS:] if not one[2].small_first]
+    if any(not one[2].small_first for one in ranked[:FINALISTS]):
+        plain = []
+    for *_, made in ranked[:FINALISTS] + plain[:1]:
         took = mapped(made.graph)
         if took < cycles:
             best, cycles = made, took
