@@ -141,5 +141,7 @@ NETWORKS: dict[str, Network] = {
     "bidirectional_lstm": Network("recurrent", "make_bidirectional"),
     # real size
     "resnet18": Network("resnet18", large=True),
+    "vit_tiny": Network("vit", "make_tiny", large=True),
+    "bert_mini": Network("bert", "make_mini", {"ids": 30522, "segments": 2, "mask": 2}, large=True),
     "bert_base": Network("bert", "make_base", {"ids": 30522, "segments": 2, "mask": 2}, large=True),
 }

@@ -23,7 +23,7 @@ from dataflow import api, flow, frontend, quantise
 from dataflow.arch import load_architecture
 from dataflow.machine import Machine, machine_of
 from examples import bert, gpt2, llama, vit
-from examples.catalogue import Network
+from examples.catalogue import NETWORKS, Network
 
 Made = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
@@ -57,10 +57,7 @@ def llama_block() -> Made:
 BLOCKS: dict[str, Callable[[], Made]] = {
     make.__name__: make for make in (bert_layer, vit_block, gpt2_block, llama_block)
 }
-WHOLE: dict[str, Network] = {
-    "vit_tiny": Network("vit", "make_tiny"),
-    "bert_mini": Network("bert", "make_mini", {"ids": 30522, "segments": 2, "mask": 2}),
-}
+WHOLE: dict[str, Network] = {name: NETWORKS[name] for name in ("vit_tiny", "bert_mini")}
 SAMPLES = 32
 
 
