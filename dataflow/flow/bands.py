@@ -76,8 +76,8 @@ class Cut:
 
     @property
     def small_first(self) -> bool:
-        """The first band is small beside the next one, so that the array begins early."""
-        return len(self.rows) > 1 and 3 * self.rows[0] < 2 * self.rows[1]
+        """The first band is small, so that the array begins early: equal ones differ by a row."""
+        return len(self.rows) > 1 and self.rows[0] + 1 < self.rows[1]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def proposals(
     """Stages in bands that may be faster than the mapping, the most promising first.
 
     As many as `MAPPED` allows of those with a small first band, and as many of the others, which
-    must not be displaced by them; none when all tensors stay on chip.
+    must not be displaced by them; none when all tensors stay on chip and crowd nothing.
     """
     found: list[tuple[int, Cut, Banded]] = []
     present = _cost(graph, machine)
@@ -363,10 +363,10 @@ def best_bands(
             ranked.append((model, n, cut, made))
     best: Banded | None = None
     ranked.sort(key=lambda one: one[:2])
-    plain = [one for one in ranked[FINALISTS:] if not one[2].small_first]
-    if any(not one[2].small_first for one in ranked[:FINALISTS]):
-        plain = []
-    for *_, made in ranked[:FINALISTS] + plain[:1]:
+    finalists = ranked[:FINALISTS]
+    if all(cut.small_first for _, _, cut, _ in finalists):
+        finalists += [one for one in ranked if not one[2].small_first][:1]
+    for *_, made in finalists:
         took = mapped(made.graph)
         if took < cycles:
             best, cycles = made, took

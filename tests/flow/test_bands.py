@@ -14,6 +14,7 @@ from dataflow import api, flow
 from dataflow.arch import architecture_path, load_architecture
 from dataflow.decide import decide
 from dataflow.errors import DataflowError
+from dataflow.flow import bands
 from dataflow.flow.bands import Cut, in_bands, proposals
 from dataflow.machine import Machine, machine_of
 from dataflow.mapper import map_network
@@ -74,6 +75,23 @@ def test_what_stays_but_crowds_the_buffers_is_made_in_bands(tmp_path: Path) -> N
     assert best.prediction.cycles < whole.prediction.cycles
     rows = [layer.q for layer in best.graph.layers if layer.name.startswith("y0")]
     assert rows[0] < min(rows[1:-1])  # a small band first: the array begins early
+
+
+def test_a_small_first_band_displaces_no_other_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = machine_of(load_architecture("edge16"))
+    path = tmp_path / "crowded.onnx"
+    onnx.save(crowded(0, large), path)
+    whole = flow.run(path, large)
+    found = proposals(whole.stages, whole.graph, whole.mapping, large)
+    every = bands._cuts
+    monkeypatch.setattr(
+        bands, "_cuts", lambda *asked: (cut for cut in every(*asked) if not cut.small_first)
+    )
+    without = proposals(whole.stages, whole.graph, whole.mapping, large)
+    assert any(cut.small_first for cut, _ in found)
+    assert [cut for cut, _ in found if not cut.small_first] == [cut for cut, _ in without]
 
 
 def test_what_stays_on_chip_is_left_alone(tmp_path: Path) -> None:

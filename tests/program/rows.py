@@ -158,10 +158,7 @@ def random_rows(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return proto, inputs
 
 
-REDUCTIONS = (
-    *("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2"),
-    "ReduceSumSquare",
-)
+REDUCTIONS = tuple(f"Reduce{how}" for how in ("Sum", "Mean", "Max", "Min", "L1", "L2", "SumSquare"))
 
 
 def random_reduction(seed: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:

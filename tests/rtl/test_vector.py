@@ -39,6 +39,7 @@ VECTOR = (
         "fp32_to_int",
         "vector_cursor",
         "vector_places",
+        "vector_window",
         "vector_reference",
     ),
     *("vector_params", "vector_program", "vector_tiles", "vector_control", "vector_functions"),

@@ -1,10 +1,12 @@
 """The longest paths of a netlist for ECP5, by an estimate: seconds, where routing takes an hour.
 
-    python -m tests.synth.paths NETLIST.json [--above NS] [--show PART...]
+    python -m tests.synth.paths edge8 [--above NS] [--show PART...]
+    python -m tests.synth.paths NETLIST.json ...
 
-Lists, worst first, which parts of the design have endpoints later than a period, and the path to
-the worst endpoint of each part that is shown. A cell costs what it costs in speed grade 6, each
-wire the same: so it says where to cut and not what the router will reach.
+Of an architecture with its board wrapper, which is synthesised first (some minutes), or of a
+netlist of Yosys. Lists, worst first, which parts of the design have endpoints later than a period,
+and the path to the worst endpoint of each part that is shown. A cell costs what it costs in speed
+grade 6, each wire the same: so it says where to cut and not what the router will reach.
 """
 
 from __future__ import annotations
@@ -12,11 +14,20 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import tempfile
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dataflow.arch import load_architecture
+from dataflow.emit.rtl import emit_rtl
+from dataflow.implement.implement import BOARD, rtl_sources
+from dataflow.implement.yosys import synthesise
+from dataflow.machine import machine_of
+from dataflow.resources import hw_dir
+from tests.synth.gate import ECP5
 
 # ns. Cells: nextpnr's data of speed grade 6, rounded; wire: what a net of a few sinks takes.
 WIRE = 0.9
@@ -133,16 +144,29 @@ def path(end: End, time: Mapping[int, float], through: Mapping[int, tuple[int, s
     return bits[::-1]
 
 
+def netlist_of(arch: str) -> str:
+    """The netlist of an architecture with its board wrapper, as `implement` makes it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        emit_rtl(machine_of(load_architecture(arch)), out / "rtl")
+        sources = [*rtl_sources(out), hw_dir() / "board" / f"{BOARD}.sv"]
+        made = synthesise(sources, BOARD, ECP5.synthesis, ECP5.family, out)
+        print(f"{arch}: {made.total.as_dict()}")
+        return made.netlist.read_text(encoding="utf-8")
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("netlist", type=Path)
+    parser.add_argument("subject", help="an architecture, or a netlist")
     parser.add_argument("--above", type=float, default=12.5, help="period, ns")
     parser.add_argument("--show", nargs="*", default=[], help="parts whose worst path is shown")
     arguments = parser.parse_args()
+    given = Path(arguments.subject)
+    text = given.read_text("utf-8") if given.suffix == ".json" else netlist_of(arguments.subject)
     (module,) = (
         m
-        for m in json.loads(arguments.netlist.read_text(encoding="utf-8"))["modules"].values()
+        for m in json.loads(text)["modules"].values()
         if m["cells"] and not int(m["attributes"].get("blackbox", "0"), 2)
     )
     time, through = arrivals(module["cells"])

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataflow.memory.offsets.compiled import compiled
+from dataflow.memory.offsets.refuted import holds, name, note
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -26,12 +27,6 @@ SOLVED, REFUTED, LIMIT, DEPTH = 1, 0, 2, 3
 """How a run ends: a placement; none exists; out of failures; the stack is too short."""
 
 FAR = 1 << 62
-
-PRIME, OTHER = 2147483647, 2147483629
-"""Moduli of the numbers of states."""
-
-PROBES = 8
-"""Cells of the table in which a state may be."""
 
 NODES, FAILS = 0, 1
 """Places in the counters of a run."""
@@ -318,61 +313,6 @@ def _choose(
 
 
 @compiled
-def _name(a: Any, row: Ints, low: int, high: int, step: int) -> tuple[int, int]:
-    """Two numbers for all that the future of sections `low` to `high` depends on.
-
-    That is which buffers are unplaced, their least offsets (a floor is the lowest of its section's)
-    and whether something can rest on what was placed last: a top that is lower by `step`, the
-    largest alignment, holds nothing. Together the numbers tell states apart, nearly always.
-    """
-    spans, n = a[0], a[1]
-    first, last = a[16], a[17]
-    one, two = 1, 1
-    for t in range(low, high + 1):
-        x = 0
-        if row[3 * spans + t]:
-            x = min(step, row[t] - row[spans + t])
-        one = (one * 48271 + x) % PRIME
-        two = (two * 39373 + x) % OTHER
-    for i in range(n):
-        if first[i] >= low and last[i] <= high:
-            x = max(-1, row[5 * spans + i]) + 1
-            one = (one * 48271 + x) % PRIME
-            two = (two * 39373 + x) % OTHER
-    return one, two
-
-
-@compiled
-def _holds(known: Ints, one: int, two: int) -> bool:
-    """Whether the numbers are those of a state that is noted."""
-    cell = one % known.shape[0]
-    for _ in range(PROBES):
-        if known[cell, 0] == one and known[cell, 1] == two:
-            return True
-        cell = cell + 1 if cell + 1 < known.shape[0] else 0
-    return False
-
-
-@compiled
-def note(known: Ints, one: int, two: int) -> None:
-    """Keeps the numbers of a refuted state, in place of others where all cells are taken."""
-    cell = one % known.shape[0]
-    for _ in range(PROBES):
-        if known[cell, 0] < 0:
-            break
-        cell = cell + 1 if cell + 1 < known.shape[0] else 0
-    known[cell, 0], known[cell, 1] = one, two
-
-
-@compiled
-def copied(known: Ints, larger: Ints) -> None:
-    """Notes in `larger` what is noted in `known`."""
-    for cell in range(known.shape[0]):
-        if known[cell, 0] >= 0:
-            note(larger, known[cell, 0], known[cell, 1])
-
-
-@compiled
 def search(
     a: Any,
     start: Ints,
@@ -435,8 +375,8 @@ def search(
                 high += 1
         one, two = -1, 0
         if known.shape[0] and places + (1 if waste >= 0 else 0) > 1:
-            one, two = _name(a, row, low, high, step)
-            if _holds(known, one, two):
+            one, two = name(a, row, low, high, step)
+            if holds(known, one, two):
                 places, waste, one = 0, -1, -1
         depth += 1
         if depth >= stack.shape[0] or pooled + places >= pool.shape[0] or r + 1 >= rows.shape[0]:

@@ -9,7 +9,8 @@ package dma_pkg;
     RefSecond
   } reference_e;
 
-  // A burst: which lines, and which bytes of the first and the last of them belong to it.
+  // A burst: which lines, and which bytes of the first and the last of them belong to it. `data`
+  // and `single` follow from the beats; they go along because the banks' arbiter waits for them.
   typedef struct packed {
     logic [23:0]                 on_chip;  // local address of byte 0 of the first beat
     logic [df_pkg::LineIdxW-1:0] offset;   // of the first byte in the first beat

@@ -99,25 +99,22 @@ module vector_control
   point_t            point_q, saved_q, point_next;
   logic              q_once_q, p_once_q;  // one column, one row
   logic              block_last_q;
-  logic [15:0]       r_next_q, s_next_q;  // window position + 1
-  logic              r_last_q, s_last_q, window_first_q;
   logic              in_body_q, body_last_q, op_end_q;  // of op_q
   logic [AccIdxW-1:0] acc_q, saved_acc_q;
   logic [23:0]       use_q;       // second_use * uses of S1 in this strip
   logic [23:0]       body_use_q;  // where the body begins: so does each repetition
 
   // Where we are.
-  logic window_last, once;
+  logic window_first, window_last, window_row_last, once;
   logic at_point_end, line_end, strip_end, block_end, tile_end;
   logic body_repeat, body_leave;
-  logic [OpIdxW-1:0] body_first, body_end_q, op_next;
+  logic [OpIdxW-1:0] body_first, body_end_q, op_next;  // body_end_q: its last operation
   logic uses_s0, uses_s1;
 
   // What happens in this cycle.
   logic wants_param, held, emit_param, emit_line, waits, step, param_step, load, computes;
 
   assign body_first = OpIdxW'(instr_i.ops_init);
-  assign window_last = r_last_q && s_last_q;
   assign once = !in_body_q || window_last;
 
   assign at_point_end = point_q.q_last && point_q.p_last;
@@ -170,7 +167,7 @@ module vector_control
     if (block_end) point_command = CursorBlock;
     else if (line_end && !strip_end) point_command = CursorRestore;
     else point_command = point_q.q_last ? CursorStepP : CursorStepQ;
-    window_command = s_last_q ? CursorStepP : CursorStepQ;
+    window_command = window_row_last ? CursorStepP : CursorStepQ;
   end
 
   assign point_move = step && !tile_end;
@@ -388,7 +385,7 @@ module vector_control
 
     line_o.op = op_i;
     line_o.line = line_q;
-    line_o.take_b = op_i.first_b && in_body_q && window_first_q;
+    line_o.take_b = op_i.first_b && in_body_q && window_first;
     line_o.use_s0 = uses_s0 && !emit_param;
     line_o.use_s1 = uses_s1 && !emit_param;
     // Negative coordinates are beyond any size when read as unsigned.
@@ -474,25 +471,16 @@ module vector_control
     end
   end
 
-  // The window's next position.
-  always_ff @(posedge clk_i) begin
-    if (window_load) begin
-      window_first_q <= 1'b1;
-      r_next_q <= 16'd1;
-      s_next_q <= 16'd1;
-      r_last_q <= instr_i.window_r == 16'd1;
-      s_last_q <= instr_i.window_s == 16'd1;
-    end else if (window_move) begin
-      window_first_q <= 1'b0;
-      s_next_q <= s_last_q ? 16'd1 : s_next_q + 16'd1;
-      s_last_q <= s_last_q ? instr_i.window_s == 16'd1
-                           : s_next_q + 16'd1 == instr_i.window_s;
-      if (s_last_q) begin
-        r_next_q <= r_next_q + 16'd1;
-        r_last_q <= r_next_q + 16'd1 == instr_i.window_r;
-      end
-    end
-  end
+  vector_window u_window_position (
+    .clk_i,
+    .load_i    (window_load),
+    .move_i    (window_move),
+    .rows_i    (instr_i.window_r),
+    .columns_i (instr_i.window_s),
+    .first_o   (window_first),
+    .row_last_o(window_row_last),
+    .last_o    (window_last)
+  );
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) busy_q <= 1'b0;
