@@ -17,10 +17,11 @@ class Device:
     Attributes:
         name: as the command line takes it.
         family: counts of its cells.
-        synthesis: Yosys commands that map to it; the last one takes ``-top``.
+        synthesis: Yosys commands that map to it, `OPTIONS` where a command takes the top.
         capacity: what it holds, from its data sheet.
         router: place and route that exists as open source, or None.
         part, package: as the router names them; empty without one.
+        cells: file of ``hw/synth`` that the commands map with; empty without one.
     """
 
     name: str
@@ -30,6 +31,10 @@ class Device:
     router: Literal["ecp5", "gowin"] | None = None
     part: str = ""
     package: str = ""
+    cells: str = ""
+
+
+OPTIONS = "{options}"
 
 
 # Small comes before fast, as far as a period allows. The first two rounds are for area alone:
@@ -42,7 +47,16 @@ _ROUNDS = (
     "&st; &syn3; &syn3; &dch -f; &if {W} {D} {R} -a; &mfs; &save; &load; "
     "&st; &if {W} {D} {R} -v; &mfs"
 )
-_SMALL = f'scratchpad -set abc9.D 6000\nscratchpad -set abc9.script "{_ROUNDS}"\n'
+#
+# ABC knows no multiplexer that is made of LUTs and what joins them: it takes a half more of them
+# for eight ways. So full trees of eight become such cells before it, a sixth less of the lanes;
+# trees of four lose more by what ABC would have made of their surroundings.
+_SMALL = f"""scratchpad -set abc9.D 6000
+scratchpad -set abc9.script "{_ROUNDS}"
+synth_ecp5 {OPTIONS} -run :map_luts
+muxcover -mux8=400 -nopartial
+techmap -map ecp5_muxes.v
+synth_ecp5 {OPTIONS} -run map_luts:"""
 
 DEVICES: Mapping[str, Device] = {
     device.name: device
@@ -51,17 +65,18 @@ DEVICES: Mapping[str, Device] = {
         Device(
             "ecp5-85k",
             "ecp5",
-            _SMALL + "synth_ecp5",
+            _SMALL,
             Resources(83640, 83640, 156, 208),
             router="ecp5",
             part="85k",
             package="CABGA381",
+            cells="ecp5_muxes.v",
         ),
         # Gowin DS102, table 1-1 (the speed grade and package of a common board)
         Device(
             "gw2a-18",
             "gowin",
-            "synth_gowin -family gw2a",
+            f"synth_gowin -family gw2a {OPTIONS}",
             Resources(20736, 15552, 48, 46),
             router="gowin",
             part="GW2A-LV18PG256C8/I7",
@@ -71,19 +86,19 @@ DEVICES: Mapping[str, Device] = {
         Device(
             "xc7z020",
             "xilinx",
-            "synth_xilinx -family xc7 -noiopad",
+            f"synth_xilinx -family xc7 -noiopad {OPTIONS}",
             Resources(53200, 106400, 220, 140),
         ),
         Device(
             "xc7a100t",
             "xilinx",
-            "synth_xilinx -family xc7 -noiopad",
+            f"synth_xilinx -family xc7 -noiopad {OPTIONS}",
             Resources(63400, 126800, 240, 135),
         ),
         Device(
             "xczu7ev",
             "xilinx",
-            "synth_xilinx -family xcup -noiopad",
+            f"synth_xilinx -family xcup -noiopad {OPTIONS}",
             Resources(230400, 460800, 1728, 312),
         ),
     )

@@ -54,7 +54,7 @@ def implement(out: Path, name: str, progress: Progress) -> dict[str, Any]:
         top = BOARD if chosen.router else ACCELERATOR
         if chosen.router:
             sources = [*sources, hw_dir() / "board" / f"{BOARD}.sv"]
-        made = synthesise(sources, top, chosen.synthesis, chosen.family, work)
+        made = synthesise(sources, top, chosen, work)
         fits = made.total.within(chosen.capacity)
         shares = _shares(sources, top, chosen, work)
         fmax, image = None, None
@@ -97,7 +97,7 @@ def _shares(sources: Sequence[Path], top: str, chosen: Device, work: Path) -> di
     """Each module alone, from a run that keeps the hierarchy; it costs as much as the first."""
     folder = work / "modules"
     folder.mkdir()
-    made = synthesise(sources, top, chosen.synthesis, chosen.family, folder, keep_hierarchy=True)
+    made = synthesise(sources, top, chosen, folder, keep_hierarchy=True)
     return dict(sorted(made.modules.items()))
 
 

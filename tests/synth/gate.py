@@ -24,6 +24,7 @@ from dataflow.implement.resources import Resources
 from dataflow.implement.tools import YOSYS, require
 from dataflow.implement.yosys import Synthesis, synthesise
 from dataflow.machine import machine_of
+from dataflow.resources import hw_dir
 
 HERE = Path(__file__).parent
 BUDGETS = HERE / "budgets.yaml"
@@ -103,6 +104,7 @@ def measure(budget: Budget) -> Resources:
             [
                 require([YOSYS]),
                 ECP5.synthesis,
+                (hw_dir() / "synth" / ECP5.cells).read_text(encoding="utf-8"),
                 budget.module,
                 dict(budget.parameters),
                 [(name, _COMMENT.sub("", files[name])) for name in names],
@@ -133,8 +135,7 @@ def synthesis(budget: Budget, folder: Path) -> Synthesis:
     return synthesise(
         sources,
         budget.module,
-        ECP5.synthesis,
-        ECP5.family,
+        ECP5,
         folder,
         parameters=budget.parameters,
     )

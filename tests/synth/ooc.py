@@ -57,7 +57,7 @@ def fmax_mhz(budget: Budget, seeds: Iterable[int], folder: Path) -> float:
     sources[-1].write_text(wrapper(budget.module, ports, dict(budget.parameters)), encoding="utf-8")
     work = folder / "route"
     work.mkdir()
-    made = synthesise(sources, "ooc", ECP5.synthesis, ECP5.family, work)
+    made = synthesise(sources, "ooc", ECP5, work)
     return min(
         route_ecp5(made.netlist, ECP5, seed, work, constraints=None).fmax_mhz for seed in seeds
     )

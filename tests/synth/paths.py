@@ -150,7 +150,7 @@ def netlist_of(arch: str) -> str:
         out = Path(scratch)
         emit_rtl(machine_of(load_architecture(arch)), out / "rtl")
         sources = [*rtl_sources(out), hw_dir() / "board" / f"{BOARD}.sv"]
-        made = synthesise(sources, BOARD, ECP5.synthesis, ECP5.family, out)
+        made = synthesise(sources, BOARD, ECP5, out)
         print(f"{arch}: {made.total.as_dict()}")
         return made.netlist.read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ from dataflow.implement.resources import Resources, count
 from dataflow.implement.tools import YOSYS, Tool, require
 from dataflow.implement.yosys import synthesise
 from dataflow.machine import machine_of
-from tests.synth.gate import Budget, budgets, closure, measure, texts
+from tests.synth.gate import ECP5, Budget, budgets, closure, measure, texts
 from tests.synth.report import lowered
 
 FIFO = "module: fifo, arch: edge8, parameters: {Width: 64, Depth: 64}, lut: 9, ff: 9, dsp: 0"
@@ -49,7 +49,7 @@ def test_gate_sees_each_kind_of_resource(tmp_path: Path) -> None:
     )
     folder = tmp_path / "run"
     folder.mkdir()
-    made = synthesise([source], "known", "synth_ecp5", "ecp5", folder)
+    made = synthesise([source], "known", ECP5, folder)
     assert (made.total.dsp, made.total.bram, made.total.ff) == (1, 1, 36)
     assert made.total.lut <= 2  # the enables
     assert made.netlist.is_file()
@@ -61,7 +61,7 @@ def test_refused_source_is_one_error(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     with pytest.raises(DataflowError, match=r"yosys: stopped with status 1: .*nothing"):
-        synthesise([source], "bad", "synth_ecp5", "ecp5", folder)
+        synthesise([source], "bad", ECP5, folder)
 
 
 def test_missing_wheels_are_all_named() -> None:

@@ -36,7 +36,6 @@ module fp32_fma
   localparam int unsigned ShiftWidth = 51;  // the frame without carry and sticky
   localparam int unsigned LowWidth = 18;    // of a significand: a multiplier's operand
   localparam int unsigned HighWidth = 6;    // the rest of it
-  localparam int unsigned LowGroups = 7;    // groups of 4 bits behind the round bit
 
   if (LATENCY != 8) begin : gen_latency_check
     $error("fp32_fma has 8 stages, fp32_pkg::FmaLatency says %0d", LATENCY);
@@ -240,21 +239,31 @@ module fp32_fma
     end
   end
 
-  // Stage 7: normalise.
+  // Stage 7: normalise. Each step of the shifter keeps the 25 places that are wanted and as many
+  // more as the steps behind it may still shift up; what is dropped can only tell that the result
+  // is not exact.
 
   logic [24:0]          s7_sig_q;     // 24 bits and the round bit
-  logic [LowGroups-1:0] s7_sticky_q;  // is anything behind them?
+  logic [5:0]           s7_sticky_q;  // did a step drop anything?
   logic [9:0]           s7_exp_q;     // of a significand with a leading bit; else it counts as 0
   logic                 s7_sign_q, s7_zero_q, s7_nan_q, s7_inf_q;
 
   always_ff @(posedge clk_i) begin
     if (en_i) begin
-      automatic logic [FrameWidth-1:0] normal = s6_sum_q << s6_shift_q;
+      automatic logic [FrameWidth-1:0] normal = s6_sum_q;
 
-      s7_sig_q <= normal[FrameWidth-1-:25];
-      for (int unsigned i = 0; i < LowGroups; i++) begin
-        s7_sticky_q[i] <= normal[4*i +: 4] != '0;
+      for (int k = 5; k >= 0; k--) begin
+        s7_sticky_q[k] <= 1'b0;
+        if (s6_shift_q[k]) normal = normal << (1 << k);
+        // Places 0.. below `dropped` cannot come up any more.
+        for (int i = 0; i < FrameWidth; i++) begin
+          if (i < int'(FrameWidth) - 25 - (1 << k) + 1) begin
+            if (normal[i]) s7_sticky_q[k] <= 1'b1;
+            normal[i] = 1'b0;
+          end
+        end
       end
+      s7_sig_q <= normal[FrameWidth-1-:25];
       s7_exp_q <= 10'(s6_exp_q) + 10'd2 - 10'(s6_shift_q);
       s7_sign_q <= s6_sign_q;
       s7_zero_q <= s6_zero_q;

@@ -37,16 +37,25 @@ module fp32_to_int
   always_ff @(posedge clk_i) begin
     if (en_i) begin
       automatic logic [7:0] exponent = x_i[30:23];
-      // 11 integer bits, the round bit, 23 sticky bits; below one half all of them are zero.
+      // 11 integer bits and the round bit; what is shifted out behind them only tells that there is
+      // more than the round bit says. Below one half all of them are zero.
       automatic logic [3:0] shift = 4'(LastExponent - exponent);
-      automatic logic [34:0] fixed = exponent < HalfExponent ? '0
-                                     : {1'b1, x_i[22:0], 11'b0} >> shift;
+      automatic logic [11:0] kept = {1'b1, x_i[22:12]};
+      automatic logic sticky = x_i[11:0] != '0;
+      automatic logic below_half = exponent < HalfExponent;
+
+      for (int k = 3; k >= 0; k--) begin
+        if (shift[k]) begin
+          for (int i = 0; i < 1 << k; i++) sticky = sticky | kept[i];
+          kept = kept >> (1 << k);
+        end
+      end
 
       s1_negative_q <= x_i[31];
       s1_nan_q <= exponent == '1 && x_i[22:0] != '0;
       s1_above_range_q <= exponent > LastExponent;
-      s1_integer_q <= 13'(fixed[34:24]);
-      s1_round_up_q <= fixed[23] && (fixed[22:0] != '0 || fixed[24]);
+      s1_integer_q <= below_half ? '0 : 13'(kept[11:1]);
+      s1_round_up_q <= !below_half && kept[0] && (sticky || kept[1]);
       s1_zero_point_q <= zero_point_i;
       s1_lo_q <= lo_i;
       s1_hi_q <= hi_i;

@@ -3,7 +3,7 @@
 //   stage 0   memory reads requested           1   accumulator and parameter data arrive
 //   stage 2   S0, S1, P0, P1                   3   operand selection, register file
 //   stage 4   int32 to binary32                7   FMA starts
-//   stage 8   short operations                 9   they enter their ring
+//   stage 8   short operations                 9   they begin to wait
 //   stage 15  binary32 to a code              16   write of register
 //                                             17   write of sink
 //
@@ -12,8 +12,8 @@
 //
 // A parameter line travels in the same order as the lines that use it, so P0 and P1 change exactly
 // between the lines of two blocks. A line converts one operand: a, or b, or both when they are the
-// same. Results of the short operations wait for those of the FMA in a ring. All loops over lanes
-// stay rolled; stages without a line do nothing.
+// same. Results of the short operations wait for those of the FMA in registers. All loops over
+// lanes stay rolled; stages without a line do nothing.
 //
 // Fields of instr_i must hold until its last line has left the select stage.
 
@@ -60,7 +60,6 @@ module vector_lanes
 );
 
   localparam int unsigned Strip = 1 << StripW;
-  localparam int unsigned DelayDepth = 8;
   localparam int unsigned ShortStage = ExecuteStage + 1;  // short operations, from registers
   localparam int unsigned Delay = FinishStage - ShortStage;
   localparam int unsigned LastStage = WriteStage - 1;  // results come out of logic
@@ -69,9 +68,6 @@ module vector_lanes
 
   if (Cols > LineBytes) begin : gen_cols_check
     $error("%0d lanes do not fit into a line of %0d bytes", Cols, LineBytes);
-  end
-  if (Delay >= DelayDepth) begin : gen_delay_check
-    $error("a delay of %0d cycles needs a ring deeper than %0d", Delay, DelayDepth);
   end
   if (ToIntLatency != 2) begin : gen_code_check
     $error("codes are made in two stages, fp32_pkg::ToIntLatency says %0d", ToIntLatency);
@@ -215,9 +211,12 @@ module vector_lanes
   // Stage 3: select. Selectors 0..3 are registers, 4..7 operand lines, the others scalars.
 
   // The three reads of a line are at one place of the four registers, so each register is a memory
-  // with one read port.
+  // with one read port. Of a scalar the lanes are 0: it travels once, beside them, and joins each
+  // lane by an OR where there is a gate anyway.
+  localparam int unsigned Convert = FromIntLatency;
   logic [Cols-1:0][31:0] register_line [4];
   logic [31:0]     a_q [Cols], b_q [Cols], c_q [Cols];
+  logic [31:0]     a_scalar_q [Convert+1], b_scalar_q [Convert+1], c_scalar_q [Convert+1];
 
   function automatic logic [31:0] scalar(
     input logic [4:0] selector, input logic [7:0][31:0] constants
@@ -234,15 +233,15 @@ module vector_lanes
       automatic logic [4:0] sa = select.op.a;
       automatic logic [4:0] sb = select.op.b;
       automatic logic [4:0] sc = select.op.c;
-      automatic logic [31:0] a_scalar = scalar(sa, instr_i.constants);
-      automatic logic [31:0] b_scalar = scalar(sb, instr_i.constants);
-      automatic logic [31:0] c_scalar = scalar(sc, instr_i.constants);
+      a_scalar_q[0] <= scalar(sa, instr_i.constants);
+      b_scalar_q[0] <= scalar(sb, instr_i.constants);
+      c_scalar_q[0] <= scalar(sc, instr_i.constants);
       for (int unsigned c = 0; c < Cols; c++) begin
-        a_q[c] <= sa[4:3] != '0 ? a_scalar
+        a_q[c] <= sa[4:3] != '0 ? '0
                   : sa[2] ? operand_q[sa[1:0]][c] : register_line[sa[1:0]][c];
-        b_q[c] <= sb[4:3] != '0 ? b_scalar
+        b_q[c] <= sb[4:3] != '0 ? '0
                   : sb[2] ? operand_q[sb[1:0]][c] : register_line[sb[1:0]][c];
-        c_q[c] <= sc[4:3] != '0 ? c_scalar
+        c_q[c] <= sc[4:3] != '0 ? '0
                   : sc[2] ? operand_q[sc[1:0]][c] : register_line[sc[1:0]][c];
       end
     end
@@ -250,18 +249,19 @@ module vector_lanes
 
   // Conversion of a or b; the raw operands stay beside it.
 
-  localparam int unsigned Convert = FromIntLatency;
   logic [31:0] a_raw_q [Convert][Cols], b_raw_q [Convert][Cols], c_raw_q [Convert][Cols];
   logic [31:0] to_convert [Cols], converted [Cols];
+  logic [31:0] scalar_to_convert;
   logic        converts;
 
+  assign scalar_to_convert = pipe_q[ConvertStage].op.a_float ? a_scalar_q[0] : b_scalar_q[0];
   always_comb begin
     converts = 1'b0;
     for (int unsigned s = ConvertStage; s < ExecuteStage; s++) begin
       if (valid_q[s] && (pipe_q[s].op.a_float || pipe_q[s].op.b_float)) converts = 1'b1;
     end
     for (int unsigned i = 0; i < Cols; i++) begin
-      to_convert[i] = pipe_q[ConvertStage].op.a_float ? a_q[i] : b_q[i];
+      to_convert[i] = (pipe_q[ConvertStage].op.a_float ? a_q[i] : b_q[i]) | scalar_to_convert;
     end
   end
 
@@ -274,6 +274,11 @@ module vector_lanes
         a_raw_q[s] <= a_raw_q[s-1];
         b_raw_q[s] <= b_raw_q[s-1];
         c_raw_q[s] <= c_raw_q[s-1];
+      end
+      for (int unsigned s = 1; s <= Convert; s++) begin
+        a_scalar_q[s] <= a_scalar_q[s-1];
+        b_scalar_q[s] <= b_scalar_q[s-1];
+        c_scalar_q[s] <= c_scalar_q[s-1];
       end
     end
   end
@@ -291,9 +296,11 @@ module vector_lanes
 
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
-      a[i] = (execute.op.a_float ? converted[i] : a_raw_q[Convert-1][i]) ^ a_sign;
-      b[i] = (execute.op.b_float ? converted[i] : b_raw_q[Convert-1][i]) ^ b_sign;
-      c[i] = c_raw_q[Convert-1][i] ^ c_sign;
+      a[i] = (execute.op.a_float ? converted[i] : a_raw_q[Convert-1][i] | a_scalar_q[Convert])
+             ^ a_sign;
+      b[i] = (execute.op.b_float ? converted[i] : b_raw_q[Convert-1][i] | b_scalar_q[Convert])
+             ^ b_sign;
+      c[i] = (c_raw_q[Convert-1][i] | c_scalar_q[Convert]) ^ c_sign;
     end
   end
 
@@ -302,8 +309,7 @@ module vector_lanes
 
   logic [LineBits-1:0]           table_q [TableBeats];
   logic [31:0]                   x_q [Cols], y_q [Cols];
-  logic [31:0]                   delay_q [DelayDepth][Cols];
-  logic [$clog2(DelayDepth)-1:0] now_q;
+  logic [31:0]                   delay_q [Delay][Cols];
 
   // vector_program keeps a table beat away from the lines before it up to two stages behind the
   // select stage; the rest of their way to the look-up is waited here.
@@ -329,22 +335,26 @@ module vector_lanes
     if (table_we_q[TableWait-1]) table_q[table_beat_q[TableWait-1]] <= table_data_q[TableWait-1];
   end
 
+  // A sum, or a difference that compares. Floats are in the order of integers (-0 below +0),
+  // negative ones in the opposite one; of equal operands either is the result.
   function automatic logic [31:0] short_result(
-    input logic [3:0] operation, input logic [31:0] x, input logic [31:0] y
+    input logic [3:0] operation, input logic take_b, input logic [31:0] x, input logic [31:0] y
   );
-    logic floats, x_none, y_none, greater, takes_x;
+    logic        adds, floats, x_none, y_none, below, takes_x;
+    logic [32:0] sum;
+    adds = operation == OpIadd && !take_b;
     floats = operation == OpFmax || operation == OpFmin;
-    // Floats are in the order of integers (-0 below +0), negative ones in the opposite one.
-    greater = ($signed(x) > $signed(y)) ^ (floats && x[31] && y[31]);
+    sum = adds ? {x[31], x} + {y[31], y} : {x[31], x} - {y[31], y};
+    below = sum[32] ^ (floats && x[31] && y[31]);
     // Every NaN is that of fp32_pkg, of either sign: it is the result.
     x_none = floats && x[30:22] == '1;
     y_none = floats && y[30:22] == '1;
     unique case (operation)
-      OpImax, OpFmax: takes_x = x_none || (!y_none && greater);
-      OpImin, OpFmin: takes_x = x_none || (!y_none && !greater);
+      OpImax, OpFmax: takes_x = x_none || (!y_none && !below);
+      OpImin, OpFmin: takes_x = x_none || (!y_none && below);
       default: takes_x = 1'b1;
     endcase
-    return operation == OpIadd ? x + y : takes_x ? x : y;
+    return adds ? sum[31:0] : takes_x && !take_b ? x : y;
   endfunction
 
   function automatic logic long_way(
@@ -356,7 +366,7 @@ module vector_lanes
   // Results of short operations, and the scale of exp2 while its argument is multiplied.
   // Waived: most fields do not matter here.
   // verilator lint_off UNUSEDSIGNAL
-  function automatic logic waits_in_ring(input line_t line);
+  function automatic logic waits(input line_t line);
     return !long_way(line.op.op, line.take_b, line.param) || line.op.function_f == FunctionExp2;
   endfunction
   // verilator lint_on UNUSEDSIGNAL
@@ -368,26 +378,20 @@ module vector_lanes
   endfunction
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) now_q <= '0;
-    else now_q <= now_q + 1'b1;
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (valid_q[ExecuteStage] && waits_in_ring(execute)) begin
+    if (valid_q[ExecuteStage] && waits(execute)) begin
       for (int unsigned i = 0; i < Cols; i++) begin
-        x_q[i] <= {a[i][31:10], scaled ? c_raw_q[Convert-1][i][9:0] : a[i][9:0]};
+        x_q[i] <= {a[i][31:10], scaled ? c[i][9:0] : a[i][9:0]};
       end
       y_q <= b;
     end
-    if (valid_q[ShortStage] && waits_in_ring(short_way)) begin
-      if (short_way.take_b) begin
-        delay_q[now_q] <= y_q;
-      end else if (short_way.op.op == OpLookup) begin
-        for (int unsigned i = 0; i < Cols; i++) delay_q[now_q][i] <= 32'(lookup(x_q[i][7:0]));
-      end else begin
-        for (int unsigned i = 0; i < Cols; i++) begin
-          delay_q[now_q][i] <= short_result(short_way.op.op, x_q[i], y_q[i]);
-        end
+    if (valid_q[FinishStage-1:ShortStage] != '0) begin
+      for (int unsigned s = 1; s < Delay; s++) delay_q[s] <= delay_q[s-1];
+    end
+    if (valid_q[ShortStage] && waits(short_way)) begin
+      for (int unsigned i = 0; i < Cols; i++) begin
+        delay_q[0][i] <= !short_way.take_b && short_way.op.op == OpLookup
+                         ? 32'(lookup(x_q[i][7:0]))
+                         : short_result(short_way.op.op, short_way.take_b, x_q[i], y_q[i]);
       end
     end
   end
@@ -430,9 +434,7 @@ module vector_lanes
   logic [31:0]       value_q [Cols];
   logic signed [9:0] code [Cols];
   logic              to_code;
-  logic [$clog2(DelayDepth)-1:0] then;
 
-  assign then = now_q - ($clog2(DelayDepth))'(Delay);
   always_comb begin
     to_code = (valid_q[FinishStage] || back) && rounds(finish.op.to_int, finish.op.op);
     for (int unsigned s = FinishStage + 1; s < WriteStage; s++) begin
@@ -447,8 +449,8 @@ module vector_lanes
   always_comb begin
     for (int unsigned i = 0; i < Cols; i++) begin
       value[i] = back ? function_result[i] : in_fma[FinishStage] ? fma_result[i]
-                 : delay_q[then][i];
-      scale[i] = delay_q[then][i][9:0];
+                 : delay_q[Delay-1][i];
+      scale[i] = delay_q[Delay-1][i][9:0];
     end
   end
 
