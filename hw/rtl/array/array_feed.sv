@@ -61,16 +61,22 @@ module array_feed
 
   // The last launch of a FIR row is followed by one step for each tap but the first.
   lane_t      tail_q;         // FIR: steps since the last launch of the row
-  logic       last_launch;
+
+  // What the counters say of this step, in registers: whether a row or the pass ends decides much.
+  logic last_point_q;   // q_q + 1 == q_count
+  logic last_row_q;     // p_q + 1 == p_count
+  logic last_launch_q;  // launched_q + 1 == q_count
+  logic launched_all_q; // launched_q == q_count
+  logic last_tail_q;    // tail_q + 1 == fir_taps
+  logic one_point_q;    // q_count == 1
+  logic no_point_q;     // q_count == 0, of a corrupt program
+  logic one_tap_q;      // fir_taps == 1
 
   logic row_ends, pass_ends, launch;
-  assign last_launch = launched_q + 16'd1 == pass_q.q_count;
-  assign row_ends  = !pass_q.fir ? q_q + 16'd1 == pass_q.q_count
-                     : launched_q == pass_q.q_count ? tail_q + 1'b1 == pass_q.fir_taps
-                     : launch && last_launch && pass_q.fir_taps == lane_t'(1);
-  assign pass_ends = running_q && row_ends && p_q + 16'd1 == pass_q.p_count;
-  assign launch    = running_q && (!pass_q.fir
-                                   || (phase_q == '0 && launched_q != pass_q.q_count));
+  assign row_ends  = !pass_q.fir ? last_point_q
+                     : launched_all_q ? last_tail_q : launch && last_launch_q && one_tap_q;
+  assign pass_ends = running_q && row_ends && last_row_q;
+  assign launch    = running_q && (!pass_q.fir || (phase_q == '0 && !launched_all_q));
 
   logic       start, quiet;
   lane_t      fir_rows_q;  // of the last FIR pass, 0: there was none
@@ -109,18 +115,34 @@ module array_feed
       row_q      <= '0;
       pos_q      <= '0;
       line_q     <= pass_i.acc_line;
+      last_point_q   <= pass_i.q_count == 16'd1;
+      last_row_q     <= pass_i.p_count == 16'd1;
+      last_launch_q  <= pass_i.q_count == 16'd1;
+      launched_all_q <= pass_i.q_count == '0;
+      no_point_q     <= pass_i.q_count == '0;
+      one_point_q    <= pass_i.q_count == 16'd1;
+      one_tap_q      <= pass_i.fir_taps == lane_t'(1);
     end else if (running_q) begin
       if (launch) begin
-        line_q     <= line_q + 1'b1;
-        launched_q <= launched_q + 16'd1;
+        line_q         <= line_q + 1'b1;
+        launched_q     <= launched_q + 16'd1;
+        last_launch_q  <= launched_q + 16'd2 == pass_q.q_count;
+        launched_all_q <= last_launch_q;
       end
       phase_q <= phase_q + 8'd1 == pass_q.fir_stride ? '0 : phase_q + 8'd1;
       tail_q  <= launch ? lane_t'(1) : tail_q + 1'b1;
+      last_tail_q <= launch ? pass_q.fir_taps == lane_t'(2)
+                            : lane_t'(tail_q + lane_t'(2)) == pass_q.fir_taps;
+      last_point_q <= q_q + 16'd2 == pass_q.q_count;
       if (row_ends) begin
-        q_q        <= '0;
-        p_q        <= p_q + 16'd1;
-        phase_q    <= '0;
-        launched_q <= '0;
+        q_q            <= '0;
+        p_q            <= p_q + 16'd1;
+        phase_q        <= '0;
+        launched_q     <= '0;
+        last_point_q   <= one_point_q;
+        last_row_q     <= p_q + 16'd2 == pass_q.p_count;
+        last_launch_q  <= one_point_q;
+        launched_all_q <= no_point_q;
         row_q.addr <= row_q.addr + pass_q.p_step.addr;
         row_q.y    <= row_q.y + pass_q.p_step.y;
         row_q.x    <= row_q.x + pass_q.p_step.x;
@@ -179,8 +201,7 @@ module array_feed
 
   // In FIR mode the last launch of a pass comes before its last step.
   logic pass_last_launch;
-  assign pass_last_launch = p_q + 16'd1 == pass_q.p_count
-                            && (pass_q.fir ? last_launch : row_ends);
+  assign pass_last_launch = last_row_q && (pass_q.fir ? last_launch_q : row_ends);
 
   point_t point0, point1_q, point2_q, point3_q;
   assign point0 = '{
@@ -388,5 +409,14 @@ module array_feed
 
   assign quiet  = !running_q && !step && !valid1_q && !valid2_q;
   assign idle_o = quiet && !valid_i;
+
+`ifndef SYNTHESIS
+  ends: assert property (@(posedge clk_i) disable iff (!rst_ni)
+    running_q |-> last_point_q == (q_q + 16'd1 == pass_q.q_count)
+                  && last_row_q == (p_q + 16'd1 == pass_q.p_count)
+                  && last_launch_q == (launched_q + 16'd1 == pass_q.q_count)
+                  && launched_all_q == (launched_q == pass_q.q_count))
+    else $error("array_feed: the end of a row or of the pass is not where its counters are");
+`endif
 
 endmodule

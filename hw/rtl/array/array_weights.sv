@@ -48,7 +48,10 @@ module array_weights
   logic          shadow_used_q; // loaded or loading, not swapped yet
   logic          ready_q;
   load_weights_t pass_q;
-  logic [7:0]    issued_q;      // lines issued, the zero line not counted
+  // Lines to come, the zero line not counted; whether there is one, or one alone, in registers.
+  logic [7:0]    left_q;
+  logic          any_left_q, one_left_q;
+  logic          first_q;       // no line but the zero line was issued
   logic [7:0]    index_q;       // row (or column) of the next line
   logic [7:0]    run_q;         // lines left before a gap in the rows
   logic          zero_next_q;   // the zero line is still to come
@@ -92,7 +95,7 @@ module array_weights
   assign take_o = go;
 
   logic issue;
-  assign issue = busy_q && (zero_next_q || issued_q != pass_q.lines);
+  assign issue = busy_q && (zero_next_q || any_left_q);
   assign ring_rd_o   = issue && pass_q.source == '0;
   assign ring_addr_o = 24'(ring_q);
   assign act_valid_o = issue && pass_q.source != '0;
@@ -111,7 +114,7 @@ module array_weights
   logic              line_signed_q, line_zeros_q;
   logic signed [8:0] line_zero_q, zero_line_q [Cols];
 
-  assign last_line  = !zero_next_q && issued_q + 8'd1 == pass_q.lines;
+  assign last_line  = !zero_next_q && one_left_q;
   assign last_issue = accepted && last_line;
 
   logic              we;
@@ -159,13 +162,16 @@ module array_weights
         line_zero_q   <= pass_q.zero;
         zero_next_q <= 1'b0;
         if (!zero_next_q) begin
-          issued_q <= issued_q + 8'd1;
+          left_q     <= left_q - 8'd1;
+          any_left_q <= !one_left_q;
+          one_left_q <= left_q == 8'd2;
+          first_q    <= 1'b0;
           run_q    <= run_q == 8'd1 ? pass_q.run : run_q - 8'd1;
           index_q  <= index_q + 8'd1 + (run_q == 8'd1 ? pass_q.gap : 8'd0);
         end
         if (pass_q.source == '0) begin
           ring_q <= ring_q == RingW'(WbufLines - 1) ? '0 : ring_q + 1'b1;
-          if (!zero_next_q && issued_q == '0) ready_q <= 1'b1;
+          if (!zero_next_q && first_q) ready_q <= 1'b1;
         end else begin
           addr_q <= addr_q + pass_q.stride;
         end
@@ -191,7 +197,10 @@ module array_weights
         pass_q        <= pass_i;
         busy_q        <= 1'b1;
         shadow_used_q <= 1'b1;
-        issued_q      <= '0;
+        left_q        <= pass_i.lines;
+        any_left_q    <= pass_i.lines != '0;
+        one_left_q    <= pass_i.lines == 8'd1;
+        first_q       <= 1'b1;
         index_q       <= '0;
         run_q         <= pass_i.run;
         zero_next_q   <= pass_i.zero_line && pass_i.source == '0;
@@ -213,9 +222,9 @@ module array_weights
     end
   end
 
-  // Where it starts went into ring_q and addr_q.
+  // Where it starts and how long it is went into ring_q, addr_q and left_q.
   logic unused;
-  assign unused = ^{pass_q.addr, pass_q.pointer};
+  assign unused = ^{pass_q.addr, pass_q.pointer, pass_q.lines};
 
   assign ready_o = ready_q;
   assign freed_o = freed_q;
