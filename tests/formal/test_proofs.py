@@ -62,6 +62,15 @@ PROOFS = (
         )
         for depth in (2, 3, 4, 7)
     ),
+    # The same with the offered word in a register.
+    *(
+        Proof(
+            "fifo",
+            ("offered_q <= store_q[next]", "offered_q <= store_q[head_q]"),
+            {"Width": 2, "Depth": depth, "HeadRegister": 1},
+        )
+        for depth in (2, 3, 4, 7)
+    ),
     # Who is granted, and who gives way to whom.
     Proof("bank_arbiter", ("|| (behind == '1 && two_i[c])", ""), package=True),
     # Registers that say a step ahead which index is the last.

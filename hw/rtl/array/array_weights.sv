@@ -3,8 +3,8 @@
 // Ring: starts when the shadow is free and all lines of the pass are in the ring; then one line a
 // cycle (after a line of zero points, if any). ready_o rises after the first row's read is issued:
 // the wavefront reaches row r not before row r is written. Activation source: ready_o rises after
-// the last line is written, as its reads may be refused. The pass behind one from the ring is taken
-// with that one's last line: a ring that fills at a line a cycle is read at a line a cycle.
+// the last line has arrived, as its reads may be refused. The pass behind one from the ring is
+// taken with that one's last line: a ring that fills at a line a cycle is read at a line a cycle.
 //
 // Lines go to consecutive rows. In a FIR pass the rows of a port begin at a multiple of fir_rows,
 // so rows may be left out between its lines and the next port's.
@@ -112,25 +112,58 @@ module array_weights
   logic       f1_zero_q;
   logic [1:0]        line_source_q;
   logic              line_signed_q, line_zeros_q;
-  logic signed [8:0] line_zero_q, zero_line_q [Cols];
+  logic signed [8:0] line_zero_q;
 
   assign last_line  = !zero_next_q && one_left_q;
   assign last_issue = accepted && last_line;
 
-  logic              we;
-  logic [7:0]        index;
-  logic [LineBits-1:0] data;
-  assign we    = line_source_q == '0 ? f1_q && !f1_zero_q : f2_q;
-  assign index = line_source_q == '0 ? f1_index_q : f2_index_q;
-  assign data  = line_source_q == '0 ? ring_data_i : act_data_i;
+  logic we;
+  assign we = line_source_q == '0 ? f1_q && !f1_zero_q : f2_q;
 
-  assign row_we_o = we && line_source_q != 2'd2;
-  assign col_we_o = we && line_source_q == 2'd2;
-  assign index_o  = index;
+  // A memory's data goes into a register before its zero point is taken from it. That is early
+  // enough: the swap of row 0 comes four cycles after its line was issued.
+  logic                row_we_q, col_we_q, zero_we_q, signed_q, zeros_q;
+  logic [7:0]          row_q;
+  logic [LineBits-1:0] data_q;
+  logic signed [8:0]   zero_q, zero_line_q [Cols];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      row_we_q  <= 1'b0;
+      col_we_q  <= 1'b0;
+      zero_we_q <= 1'b0;
+    end else begin
+      row_we_q  <= we && line_source_q != 2'd2;
+      col_we_q  <= we && line_source_q == 2'd2;
+      zero_we_q <= f1_q && f1_zero_q;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (f1_q || f2_q) begin
+      row_q    <= line_source_q == '0 ? f1_index_q : f2_index_q;
+      data_q   <= line_source_q == '0 ? ring_data_i : act_data_i;
+      signed_q <= line_signed_q;
+      zeros_q  <= line_zeros_q;
+      zero_q   <= line_zero_q;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (zero_we_q) begin
+      for (int unsigned c = 0; c < Cols; c++) begin
+        zero_line_q[c] <= {signed_q && data_q[c*8+7], data_q[c*8 +: 8]};
+      end
+    end
+  end
+
+  assign row_we_o = row_we_q;
+  assign col_we_o = col_we_q;
+  assign index_o  = row_q;
   always_comb begin
     for (int unsigned l = 0; l < LineBytes; l++) begin
-      line_o[l] = {line_signed_q && data[l*8+7], data[l*8 +: 8]}
-                  - (line_zeros_q && l < Cols ? zero_line_q[l < Cols ? l : 0] : line_zero_q);
+      line_o[l] = {signed_q && data_q[l*8+7], data_q[l*8 +: 8]}
+                  - (zeros_q && l < Cols ? zero_line_q[l < Cols ? l : 0] : zero_q);
     end
   end
 
@@ -214,21 +247,13 @@ module array_weights
     end
   end
 
-  always_ff @(posedge clk_i) begin
-    if (f1_q && f1_zero_q) begin
-      for (int unsigned c = 0; c < Cols; c++) begin
-        zero_line_q[c] <= {line_signed_q && ring_data_i[c*8+7], ring_data_i[c*8 +: 8]};
-      end
-    end
-  end
-
   // Where it starts and how long it is went into ring_q, addr_q and left_q.
   logic unused;
   assign unused = ^{pass_q.addr, pass_q.pointer, pass_q.lines};
 
   assign ready_o = ready_q;
   assign freed_o = freed_q;
-  assign idle_o  = !busy_q && !valid_i && !f1_q && !f2_q;
+  assign idle_o  = !busy_q && !valid_i && !f1_q && !f2_q && !row_we_q && !col_we_q;
 
 `ifndef SYNTHESIS
   in_ring: assert property (@(posedge clk_i) disable iff (!rst_ni)

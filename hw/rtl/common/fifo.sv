@@ -2,11 +2,13 @@
 //
 // A word accepted in cycle c is offered from cycle c + 1. Both sides take a word a cycle;
 // in_ready_o and out_valid_o depend on registers only. The store is an array that is read
-// asynchronously (LUT RAM).
+// asynchronously (LUT RAM). With HeadRegister the word that is offered stands in a register, for
+// users that decide much by it.
 
 module fifo #(
   parameter int unsigned Width = 32,
-  parameter int unsigned Depth = 2
+  parameter int unsigned Depth = 2,
+  parameter bit          HeadRegister = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -30,13 +32,26 @@ module fifo #(
   logic [Width-1:0]  store_q [Depth];
   logic [PtrW-1:0]   head_q, tail_q;
   logic [CountW-1:0] count_q;
+  logic [PtrW-1:0]   next;
   logic              push, pop;
 
   assign in_ready_o = count_q != CountW'(Depth);
   assign out_valid_o = count_q != '0;
-  assign out_data_o = store_q[head_q];
   assign push = in_valid_i && in_ready_o;
   assign pop = out_valid_o && out_ready_i;
+  assign next = head_q == PtrW'(Depth - 1) ? '0 : head_q + PtrW'(1);
+
+  if (HeadRegister) begin : gen_register
+    logic [Width-1:0] offered_q;
+
+    always_ff @(posedge clk_i) begin
+      if (push && (count_q == '0 || (pop && count_q == CountW'(1)))) offered_q <= in_data_i;
+      else if (pop) offered_q <= store_q[next];
+    end
+    assign out_data_o = offered_q;
+  end else begin : gen_store
+    assign out_data_o = store_q[head_q];
+  end
 
   always_ff @(posedge clk_i) begin
     if (push) store_q[tail_q] <= in_data_i;
@@ -49,7 +64,7 @@ module fifo #(
       count_q <= '0;
     end else begin
       if (push) tail_q <= tail_q == PtrW'(Depth - 1) ? '0 : tail_q + PtrW'(1);
-      if (pop) head_q <= head_q == PtrW'(Depth - 1) ? '0 : head_q + PtrW'(1);
+      if (pop) head_q <= next;
       if (push != pop) count_q <= push ? count_q + CountW'(1) : count_q - CountW'(1);
     end
   end
@@ -95,6 +110,7 @@ module fifo #(
                               ? f_place - (CountW + 1)'(Depth) : f_place)] == f_word);
         if (f_ahead_q == '0) assert (out_valid_o && out_data_o == f_word);
       end
+      if (out_valid_o) assert (out_data_o == store_q[head_q]);
       if (f_held_q) assert (out_valid_o && out_data_o == f_out_q);
     end
   end

@@ -312,8 +312,9 @@ module load_engine
   burst_t meta_in, meta_out;
 
   fifo #(
-    .Width($bits(burst_t)),
-    .Depth(MetaDepth)
+    .Width       ($bits(burst_t)),
+    .Depth       (MetaDepth),
+    .HeadRegister(1'b1)
   ) u_meta (
     .clk_i,
     .rst_ni,
