@@ -20,6 +20,7 @@ from dataflow.rewrite.dead import remove_dead
 from dataflow.rewrite.filters import integer_filters
 from dataflow.rewrite.fold_constants import fold_parameters
 from dataflow.rewrite.integer_sums import integer_sums, integer_sums_near_ties
+from dataflow.rewrite.long_maxima import long_maxima
 from dataflow.rewrite.norm_sums import norm_sums
 from dataflow.rewrite.norm_words import norm_words
 from dataflow.rewrite.order import order_reductions
@@ -197,8 +198,14 @@ REWRITES = (
         "volumes",
         split_volumes,
         True,
-        "windows over three dimensions become some over two; last, so that every other pass sees "
+        "windows over three dimensions become some over two; late, so that every other pass sees "
         "one operator and not its planes",
+    ),
+    Pass(
+        "long-maxima",
+        long_maxima,
+        True,
+        "maxima over windows that no memory holds are made in turn; last, for the same reason",
     ),
 )
 """What makes a Cascade cheaper. Those that change rounding can be left out: ``literal``."""

@@ -103,6 +103,9 @@ def _places(cascade: Cascade, fold: Einsum, leaf: Access) -> dict[str, str | Non
 
 def _meets(index: Affine, size: int, taps: set[str], sizes: dict[str, int]) -> bool:
     """Whether each output has a tap inside a dimension of this size."""
+    low, high = index.bounds({v: sizes[v] for v in index.variables})
+    if low >= 0 and high < size:
+        return True
     outs = np.array([index.offset])
     inner = np.array([0])
     for variable, step in index.terms:

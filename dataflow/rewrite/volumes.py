@@ -44,11 +44,12 @@ def _walked(cascade: Cascade, name: str) -> Cascade:
     reduction = einsum.reduction
     if reduction is None or reduction.base or einsum.iterates or einsum.output.indirect:
         return cascade
-    read = _read(cascade, einsum)
+    read = code_read(cascade, einsum)
     if read is None or len(windowed(cascade, einsum, read)) <= WALKED:
         return cascade
     if reduction.op == "max" and einsum.expr == read and whole(cascade, einsum):
-        return _in_turn(cascade, einsum, read)
+        dims = windowed(cascade, einsum, read)
+        return max_in_turn(cascade, einsum, read, dims[0]) if len(dims) == WALKED + 1 else cascade
     if reduction.op != "add" or cascade.tensors[einsum.output.tensor].dtype != S32:
         return cascade
     if contraction_operands(einsum) is None:
@@ -56,12 +57,12 @@ def _walked(cascade: Cascade, name: str) -> Cascade:
         if found is None:
             return cascade
         cascade, einsum = found
-        read = _read(cascade, einsum)
+        read = code_read(cascade, einsum)
         assert read is not None
     return _planes(cascade, einsum, read)
 
 
-def _read(cascade: Cascade, einsum: Einsum) -> Access | None:
+def code_read(cascade: Cascade, einsum: Einsum) -> Access | None:
     """The only activation that an Einsum reads, of codes; None for another one."""
     found = {a for a in einsum.inputs if a.indices and a.tensor not in cascade.constants}
     if len(found) != 1:
@@ -90,14 +91,18 @@ def windowed(cascade: Cascade, einsum: Einsum, read: Access) -> list[int]:
     return found
 
 
-def _in_turn(cascade: Cascade, einsum: Einsum, read: Access) -> Cascade:
-    """A maximum over the last two windowed dimensions, then over the first."""
-    dims = windowed(cascade, einsum, read)
+def max_in_turn(cascade: Cascade, einsum: Einsum, read: Access, first: int) -> Cascade:
+    """A maximum of codes over all windowed dimensions but the first, then over that.
+
+    Args:
+        read: the whole expression of the Einsum.
+        first: the dimension of ``read`` that comes last.
+
+    Returns:
+        The same object where a dimension is walked by two variables of the result.
+    """
     reduction = einsum.reduction
     assert reduction is not None
-    if len(dims) != WALKED + 1:
-        return cascade
-    first = dims[0]
     source = cascade.tensors[read.tensor]
     outer = [v for v in read.indices[first].variables if v in reduction.variables]
     inner = tuple(v for v in reduction.variables if v not in outer)
@@ -134,7 +139,7 @@ def _in_turn(cascade: Cascade, einsum: Einsum, read: Access) -> Cascade:
         expr=Access(name, tuple(places)),
         reduction=replace(reduction, variables=tuple(outer)),
     )
-    return _replaced(cascade, einsum, [before, after], sizes, {name: tensor})
+    return replaced(cascade, einsum, [before, after], sizes, {name: tensor})
 
 
 def _diagonal(cascade: Cascade, einsum: Einsum, read: Access) -> tuple[Cascade, Einsum] | None:
@@ -171,7 +176,7 @@ def _diagonal(cascade: Cascade, einsum: Einsum, read: Access) -> tuple[Cascade, 
         expr=call("mul", substitute(einsum.expr, {channel: where}), call("sub", ones, integer(0))),
         reduction=replace(reduction, variables=(inner, *reduction.variables)),
     )
-    changed = _replaced(cascade, einsum, [made], sizes, {weight: tensor})
+    changed = replaced(cascade, einsum, [made], sizes, {weight: tensor})
     return replace(changed, constants={**changed.constants, weight: data}), made
 
 
@@ -201,7 +206,7 @@ def _planes(cascade: Cascade, einsum: Einsum, read: Access) -> Cascade:
             piece = replace(piece, name=fresh(f"{einsum.name}_plane", known))
             known.add(piece.name)
         made.append(piece)
-    return _replaced(cascade, einsum, made, sizes, {})
+    return replaced(cascade, einsum, made, sizes, {})
 
 
 def _plane(
@@ -228,7 +233,7 @@ def _plane(
     return replace(einsum, output=output, expr=expr, reduction=reduction)
 
 
-def _replaced(
+def replaced(
     cascade: Cascade,
     einsum: Einsum,
     made: list[Einsum],

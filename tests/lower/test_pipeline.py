@@ -22,7 +22,7 @@ NAMES = [
     *("integer-sums-near-ties", "near-ties", "softmax-words", "norm-sums", "norm-words"),
     "row-sums",
     *("stage-functions", "uniform-parameters"),
-    *("merge-parameters", "volumes", "reduction-order"),
+    *("merge-parameters", "volumes", "long-maxima", "reduction-order"),
     *("affine-part", "early-codes", "inline-wide", "rank-order", "layout-copies", "alias"),
 ]
 
