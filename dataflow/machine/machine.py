@@ -40,7 +40,7 @@ class Energies:
 
 @dataclass(frozen=True)
 class DramTiming:
-    """The DRAM behind the port in cycles of the machine, rounded up (``hw/rtl/sim/dram_model.sv``).
+    """The DRAM behind the port in cycles of the machine, rounded up (``dram_timing.sv``).
 
     Attributes:
         banks, row_bytes: row n of the memory is row n / banks of bank n mod banks.

@@ -1,4 +1,4 @@
-"""The DRAM behind the port: when data of a burst moves (header of `hw/rtl/sim/dram_model.sv`)."""
+"""The DRAM behind the port: when data of a burst moves (header of `hw/rtl/sim/dram_timing.sv`)."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def build(name: str, parent: Path) -> Simulator:
     package.write_text(sv_package(machine(name)), encoding="utf-8")
     rtl = rtl_dir()
     parts = [*rtl.glob("common/*.sv"), *rtl.glob("dma/*.sv"), *rtl.glob("buffer/*.sv")]
-    parts += [rtl / "ctrl/fetch.sv", rtl / "ctrl/instr_queue.sv", rtl / "sim/dram_model.sv"]
+    parts += [rtl / "ctrl/fetch.sv", rtl / "ctrl/instr_queue.sv", *rtl.glob("sim/dram_*.sv")]
     sources = [*source_order([package, *parts]), HARNESS / "dma_tb.sv"]
     model = Model(sources, "dma_tb", folder / "build", random_start=True)
     return Simulator(machine(name), build_binary(model), folder)

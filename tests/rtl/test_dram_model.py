@@ -14,7 +14,8 @@ pytestmark = pytest.mark.rtl
 
 ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / "tests/rtl/harness"
-SOURCES = [ROOT / "hw/rtl/sim/dram_model.sv", HARNESS / "dram_model_tb.sv"]
+SIM = ROOT / "hw/rtl/sim"
+SOURCES = [SIM / "dram_timing.sv", SIM / "dram_model.sv", HARNESS / "dram_model_tb.sv"]
 MEM_BYTES_LOG2 = 16
 
 
@@ -96,5 +97,5 @@ def refusing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("dram")
     return build_binary(
-        Model(SOURCES[:1], "dram_model", folder, parameters={"MEM_BYTES_LOG2": MEM_BYTES_LOG2})
+        Model(SOURCES[:2], "dram_model", folder, parameters={"MEM_BYTES_LOG2": MEM_BYTES_LOG2})
     )

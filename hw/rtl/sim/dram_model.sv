@@ -10,19 +10,7 @@
 //     handshake. WLAST handshake in cycle t: B is valid from cycle t + WRITE_LATENCY.
 //   * AW is ready while fewer than MAX_WRITES bursts wait for their B handshake.
 //   * Reads and writes do not disturb each other.
-// With BANKS above 0 the memory is a DRAM that serves one burst at a time, in order of arrival: a
-// read arrives with its AR handshake, a write with its WLAST, the read first where both come.
-//   * A burst moves the aligned blocks of BURST_BYTES that it touches, BYTES_MOVED bytes in CYCLES.
-//   * Row n (of ROW_BYTES) is row n / BANKS of bank n mod BANKS. Data of the open row may move at
-//     once; else ACTIVATE cycles after the arrival or, when another row is open, PRECHARGE +
-//     ACTIVATE cycles after the last data of that bank (WRITE_RECOVERY more when it was a write). A
-//     burst counts to the row of its first byte.
-//   * A change of direction leaves the data bus empty for TO_READ or TO_WRITE cycles.
-//   * Every REFRESH_INTERVAL cycles, when the data bus is free, it rests for REFRESH cycles and all
-//     rows are closed. The first burst, and one after so long a time without any, begins such an
-//     interval: a controller refreshes when nothing is to do.
-// Then READ_LATENCY runs from the cycle in which data begins to move (or from as much later as lets
-// the last beat not overtake its data), and WRITE_LATENCY from the cycle in which all has moved.
+// With BANKS above 0 the memory is a DRAM with rows and refresh: `dram_timing`.
 // +stall=P (per mille) refuses each channel with probability P in each cycle, drawn apart for the
 // five channels from +seed=N: AR, AW and W ready stay low, a new R or B valid is put off (once
 // valid it stays).
@@ -297,7 +285,7 @@ module dram_model #(
   line_t                read_line_q [MAX_READS];
   logic [7:0]           read_len_q  [MAX_READS];
   logic [ID_WIDTH-1:0]  read_id_q   [MAX_READS];
-  cycle_t               read_due_q  [MAX_READS];
+  cycle_t               read_due    [MAX_READS];
   logic [ReadIndex:0]   read_in_q, read_next_q, read_out_q;  // accepted, presented, retired
   logic [7:0]           read_beat_q;
 
@@ -332,7 +320,7 @@ module dram_model #(
       end
       if (r_free) begin
         r_valid_o <= 1'b0;
-        if (read_next_q != read_in_q && read_due_q[read_head] <= cycle_q + 64'd1
+        if (read_next_q != read_in_q && read_due[read_head] <= cycle_q + 64'd1
             && !stall_q[1]) begin
           automatic line_t line = read_line_q[read_head] + line_t'(read_beat_q);
           automatic logic last = read_beat_q == read_len_q[read_head];
@@ -356,7 +344,7 @@ module dram_model #(
   line_t                write_line_q [MAX_WRITES];
   logic [7:0]           write_len_q  [MAX_WRITES];
   logic [ID_WIDTH-1:0]  write_id_q   [MAX_WRITES];
-  cycle_t               write_due_q  [MAX_WRITES];
+  cycle_t               write_due    [MAX_WRITES];
   logic [WriteIndex:0]  write_in_q, write_data_q, write_next_q, write_out_q;
   logic [7:0]           write_beat_q;
 
@@ -415,7 +403,7 @@ module dram_model #(
       if (b_take) write_out_q <= write_out_q + 1'b1;
       if (b_free) begin
         b_valid_o <= 1'b0;
-        if (write_next_q != write_data_q && write_due_q[write_answer] <= cycle_q + 64'd1
+        if (write_next_q != write_data_q && write_due[write_answer] <= cycle_q + 64'd1
             && !stall_q[4]) begin
           b_valid_o <= 1'b1;
           b_id_o <= write_id_q[write_answer];
@@ -425,84 +413,41 @@ module dram_model #(
     end
   end
 
-  // When the answers are due: the DRAM.
+  // When the answers are due.
 
-  localparam int unsigned Banks = BANKS == 0 ? 1 : BANKS;
-  localparam int unsigned BankW = Banks > 1 ? $clog2(Banks) : 1;
-
-  cycle_t      free;              // the first cycle without data
-  cycle_t      refresh;           // the next one is due
-  logic        used;              // there was a burst
-  logic        writes;            // the last burst did
-  logic        row_open [Banks];
-  logic [63:0] row_of [Banks];
-  cycle_t      settled [Banks];   // another row may be opened
-
-  // Data of a burst begins to move in the returned cycle and has moved before `free`.
-  // A model, not hardware.
-  // verilator lint_off BLKSEQ
-  function automatic cycle_t move(input cycle_t now, input logic [63:0] address,
-                                  input logic [63:0] bytes, input logic is_write);
-    logic [63:0] blocks, index, row;
-    logic [BankW-1:0] bank;
-    cycle_t      from;
-    if (BANKS == 0) begin
-      free = now;
-      return now;
-    end
-    if (!used || now >= free + cycle_t'(REFRESH_INTERVAL)) begin
-      used = 1'b1;
-      refresh = now + cycle_t'(REFRESH_INTERVAL);
-      for (int b = 0; b < int'(Banks); b++) row_open[b] = 1'b0;
-    end
-    while ((now > free ? now : free) >= refresh) begin
-      free = (refresh > free ? refresh : free) + cycle_t'(REFRESH);
-      refresh = refresh + cycle_t'(REFRESH_INTERVAL);
-      for (int b = 0; b < int'(Banks); b++) row_open[b] = 1'b0;
-    end
-    blocks = (address + bytes - 64'd1) / 64'(BURST_BYTES) - address / 64'(BURST_BYTES) + 64'd1;
-    index = address / 64'(ROW_BYTES);
-    bank = BankW'(index % 64'(Banks));
-    row = index / 64'(Banks);
-    from = now;
-    if (!row_open[bank]) begin
-      from = now + cycle_t'(ACTIVATE);
-    end else if (row_of[bank] != row) begin
-      from = (now > settled[bank] ? now : settled[bank]) + cycle_t'(PRECHARGE) + cycle_t'(ACTIVATE);
-    end
-    if (writes != is_write) free = free + (is_write ? cycle_t'(TO_WRITE) : cycle_t'(TO_READ));
-    if (free > from) from = free;
-    free = from + (blocks * 64'(BURST_BYTES) * 64'(CYCLES) + 64'(BYTES_MOVED) - 64'd1)
-                  / 64'(BYTES_MOVED);
-    writes = is_write;
-    row_open[bank] = 1'b1;
-    row_of[bank] = row;
-    settled[bank] = free + (is_write ? cycle_t'(WRITE_RECOVERY) : '0);
-    return from;
-  endfunction
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      free = '0;
-      used = 1'b0;
-      writes = 1'b0;
-    end else begin
-      if (ar_take) begin
-        automatic cycle_t beats = cycle_t'(ar_len_i) + 64'd1;
-        automatic cycle_t first;
-        first = move(cycle_q, 64'(line_of(ar_addr_i)) << BeatShift, beats << BeatShift, 1'b0);
-        // The last beat leaves no earlier than its data has come.
-        if (free > first + beats) first = free - beats;
-        read_due_q[read_in_q[ReadIndex-1:0]] <= first + cycle_t'(READ_LATENCY);
-      end
-      if (w_end) begin
-        automatic cycle_t beats = cycle_t'(write_len) + 64'd1;
-        void'(move(cycle_q, 64'(write_line) << BeatShift, beats << BeatShift, 1'b1));
-        write_due_q[write_head] <= free + cycle_t'(WRITE_LATENCY);
-      end
-    end
-  end
-  // verilator lint_on BLKSEQ
+  dram_timing #(
+    .BEAT_BYTES      (DATA_BYTES),
+    .READ_LATENCY    (READ_LATENCY),
+    .WRITE_LATENCY   (WRITE_LATENCY),
+    .MAX_READS       (MAX_READS),
+    .MAX_WRITES      (MAX_WRITES),
+    .BANKS           (BANKS),
+    .ROW_BYTES       (ROW_BYTES),
+    .BURST_BYTES     (BURST_BYTES),
+    .CYCLES          (CYCLES),
+    .BYTES_MOVED     (BYTES_MOVED),
+    .ACTIVATE        (ACTIVATE),
+    .PRECHARGE       (PRECHARGE),
+    .WRITE_RECOVERY  (WRITE_RECOVERY),
+    .TO_READ         (TO_READ),
+    .TO_WRITE        (TO_WRITE),
+    .REFRESH         (REFRESH),
+    .REFRESH_INTERVAL(REFRESH_INTERVAL)
+  ) u_timing (
+    .clk_i,
+    .rst_ni,
+    .cycle_i        (cycle_q),
+    .read_i         (ar_take),
+    .read_entry_i   (read_in_q[ReadIndex-1:0]),
+    .read_address_i (64'(line_of(ar_addr_i)) << BeatShift),
+    .read_length_i  (ar_len_i),
+    .write_i        (w_end),
+    .write_entry_i  (write_head),
+    .write_address_i(64'(write_line) << BeatShift),
+    .write_length_i (write_len),
+    .read_due_o     (read_due),
+    .write_due_o    (write_due)
+  );
 
   // Rules of AXI.
 
