@@ -116,7 +116,7 @@ def test_hardware_with_a_wrong_rounding_fails_and_is_not_remembered(tmp_path: Pa
     names = emit_rtl(EDGE8, tmp_path)
     wrong = tmp_path / "fp32_to_int.sv"
     source = wrong.read_text()
-    good = "fixed[23] && (fixed[22:0] != '0 || fixed[24])"
+    good = "kept[0] && (sticky || kept[1])"
     assert source.count(good) == 1
     wrong.write_text(source.replace(good, "fixed[23]"))
     files = [*(tmp_path / name for name in names), *library(simulation=True)]
