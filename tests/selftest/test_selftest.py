@@ -118,7 +118,7 @@ def test_hardware_with_a_wrong_rounding_fails_and_is_not_remembered(tmp_path: Pa
     source = wrong.read_text()
     good = "kept[0] && (sticky || kept[1])"
     assert source.count(good) == 1
-    wrong.write_text(source.replace(good, "fixed[23]"))
+    wrong.write_text(source.replace(good, "kept[0]"))
     files = [*(tmp_path / name for name in names), *library(simulation=True)]
     model = model_of(files, EDGE8, 26, False)
     found = run.self_test(model, EDGE8)
